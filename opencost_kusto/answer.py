@@ -1,0 +1,160 @@
+"""Cuts an /allocation or /assets answer into its records while it streams in.
+
+The body is `{"code":200,"status":"success","data":D}`, newer servers leave `status` out; D is a list of maps, one a step
+(/allocation), or one map (/assets), and a record is a value of such a map. Where a record starts is written the same way
+throughout a body (`":{"name":`, `":{"type":`), so what has arrived is cut at the last such place and the part before it,
+closed with the brackets it lacks, is decoded by a real JSON decoder. That the part decodes proves the cut: JSON has one
+reading from the left. It fails where the same bytes stand deeper inside a record, and the place before is tried. What is
+left gets the brackets that were open in front, so it is again the beginning of an answer, and the last of it is decoded
+with the envelope around. A body that does not begin as expected is collected and decoded in one piece.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from opencost_kusto.errors import ContentError, OpenCostError
+
+
+class _Key(str):
+    """A key equal to itself alone, so that a dict keeps what a JSON object repeats."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+_Map = dict[_Key, msgspec.Raw]
+_Data = list[_Map | None] | _Map | None
+
+
+def _key(_type: type, text: str) -> _Key:
+    """Make a key of its text, for the decoders."""
+    return _Key(text)
+
+
+_DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, dec_hook=_key)
+_ENVELOPE: msgspec.json.Decoder[_Map] = msgspec.json.Decoder(_Map, dec_hook=_key)
+_MESSAGE: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+
+# Everything up to `data`, then its first brackets and sets without records, then the first record's key and first field.
+_START = re.compile(
+    rb'(\{"code":200,(?:"status":"success",)?"data":)'
+    rb'(?=(\[)?(?:(?:\{\}|null),)*\{"(?:[^"\\]|\\.)*+(":\{"\w+":))',
+    re.DOTALL,
+)
+
+
+def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield each allocation or asset of an answer as the JSON object OpenCost sent, in its order, over all sets.
+
+    `chunks` is the body in pieces of any size. A record is UTF-8 without a line break, whatever the body's layout; keys of
+    the maps are not given (an allocation's `name` repeats its key). Memory is bounded by a chunk and a record, and eight
+    bytes a record of the current set.
+
+    Records come out before the end of the body was seen, so keep them back until the iterator has ended: **if it ends
+    without an error, the body was whole and valid**. `{}`, `[]`, `[{}]`, `null` and `[null]` are answers without records.
+
+    Raises ContentError if the body is empty, breaks off, is not valid JSON in UTF-8 or not an OpenCost envelope, if a record
+    is not an object, or if a key comes twice in one set. Raises OpenCostError if the envelope's own `code` is not 200.
+    The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in the answers of 1.112 and 1.119.
+    """
+    cutter = _Cutter()
+    for chunk in chunks:
+        yield from cutter.feed(chunk)
+    yield from cutter.end()
+
+
+def first_sentence(message: str, limit: int = 300) -> str:
+    """The first sentence or line of an error text, on one line of at most `limit` characters.
+
+    OpenCost's errors run to 36 KB when Prometheus is down; 1.112 begins them with `Error: `.
+    """
+    line = message.strip().removeprefix("Error: ").partition("\n")[0].partition(". ")[0]
+    line = " ".join(line.split()).rstrip(" :")
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class _Set:
+    """The keys of one set, to tell whether one came twice."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._sorted = True
+        self._hashes = array("q")
+
+    def add(self, key: str) -> None:
+        """Take the next key."""
+        if key <= self._last and self._hashes:
+            self._sorted = False
+        self._last = key
+        self._hashes.append(str.__hash__(key))
+
+    def end(self) -> None:
+        """Raise if a key came twice; OpenCost sorts its keys, and ascending keys need no second look."""
+        if not self._sorted and len(set(self._hashes)) < len(self._hashes):
+            raise ContentError("OpenCost's answer has two records under one key, so its costs cannot be trusted.")
+
+
+class _Cutter:
+    """The part of a body that has arrived and has not been given out."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._buffer = bytearray()
+        self._marker = b""
+        self._brackets = (b"{", b"}")
+        self._searched = 0
+        self._received = 0
+        self._set = _Set()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Take the next chunk; yield the records that are complete with it."""
+        self._received += len(chunk)
+        self._buffer += chunk
+        if not self._marker:
+            start = _START.match(self._buffer)
+            if not start:
+                return
+            self._head, self._marker = start[1], start[3]
+            self._brackets = (b"[{", b"}]") if start[2] else (b"{", b"}")
+            del self._buffer[: len(self._head)]
+        at = self._buffer.rfind(self._marker, self._searched)
+        while at >= 0:
+            data = self._cut(at)
+            if data is not None:
+                yield from data
+                break
+            at = self._buffer.rfind(self._marker, self._searched, at)
+        # What was tried fails for good; a marker may still be cut in two by the chunk's end.
+        self._searched = max(0, len(self._buffer) - len(self._marker) + 1)
+
+    def _cut(self, at: int) -> Iterator[bytes] | None:
+        """Cut before the key that ends at `at`; the records in front of it, or None if no record starts there."""
+        comma = self._buffer.rfind(b',"', 0, at)
+        open_, close = self._brackets
+        # The first key of a further set stands after the bracket of its map.
+        further = self._buffer.rfind(b',{"', max(comma, 0), at)
+        if further >= 0:
+            comma, open_, close = further, open_[:-1], close[1:]
+        if comma < 0:
+            return None
+        fragment = bytes(self._buffer[:comma]) + close
+        try:
+            data = _decode(_DATA, fragment)
+        except msgspec.ValidationError as error:
+            raise self._broken(error) from error
+        except msgspec.DecodeError as error:
+            # Wrong before the cut is wrong for good: waiting for more would only collect the rest of the body.
+            place = re.search(r"\(byte (\d+)\)$", str(error))
+            if place and int(place[1]) < comma:
+                raise self._broken(error) from error
+            return None
+        self._buffer[: comma + 1] = open_
+        return self._records(data, fragment, ends=further >= 0)

@@ -1,0 +1,127 @@
+"""What a column and a table are: declarations, from which everything else is projected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+# `Any` stands for raw JSON, and for nothing else, in this package.
+Json: TypeAlias = Any
+
+Type = Literal["datetime", "real", "long", "bool", "string", "dynamic"]
+Grain = Literal["step", "scrape", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of one of OpenCost's records: its dotted path, and the Kusto type its value decodes as."""
+
+    path: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A value every row of a batch shares: a dotted path into `batch.Origin`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The keys of the record that no column reads and no list ignores, so that nothing is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A value computed from keys of the record and the origin; the column's sentence says how."""
+
+    derive: Callable[..., Json]
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One line of the ledger: name, Kusto type, where in OpenCost's answer it comes from, one sentence."""
+
+    name: str
+    type: Type
+    source: str | Asked | Derived | Rest
+    doc: str
+
+    def keys(self) -> tuple[Key, ...]:
+        """The keys of the record this column reads."""
+        match self.source:
+            case str(path):
+                return (Key(path, self.type),)
+            case Derived(keys=keys):
+                return keys
+            case _:
+                return ()
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, in words for the data dictionary."""
+        match self.source:
+            case str():
+                return self.source
+            case Derived(keys=keys):
+                return "from " + ", ".join(key.path for key in keys)
+            case Asked(path=path):
+                return f"asked: {path}"
+            case Rest():
+                return "every other key"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How OpenCost is asked for a dataset: a path, the options it has there, and what the answer is made of."""
+
+    path: str
+    answer: Literal["records", "exposition"]
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One Kusto table: its columns, what identifies a row in a batch, and how OpenCost is asked for it.
+
+    `grain` says when a new batch is due: each step of the window, each scrape, or each run.
+    `cost` names the column whose sum proves, with the row count, that a batch landed complete.
+    `ignored` maps the keys OpenCost sends that have no column to the reason.
+    """
+
+    name: str
+    dataset: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    grain: Grain = "step"
+    request: Request | None = None
+    cost: str | None = None
+    batch_column: str = "BatchId"
+    ignored: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mapping(self) -> str:
+        """The name of the JSON ingestion mapping."""
+        return f"{self.name}_mapping"
+
+    def keys(self) -> Iterator[Key]:
+        """Every key of a record that some column reads, once each, and the ignored ones."""
+        seen: set[str] = set()
+        for column in self.columns:
+            for key in column.keys():
+                if key.path not in seen:
+                    seen.add(key.path)
+                    yield key
+        for path in self.ignored:
+            yield Key(path, "dynamic")
+
+    def __getitem__(self, name: str) -> Column:
+        """The column of that name; KeyError when there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.name} has no column {name!r}")

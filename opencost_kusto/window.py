@@ -1,0 +1,141 @@
+"""Windows: half-open UTC intervals of whole minutes, resolved by us because OpenCost's own words surprise.
+
+OpenCost takes `1h` as the unfinished clock hour with an end in the future; here it is the hour that ends now.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from opencost_kusto.errors import UsageError
+
+_MINUTE = timedelta(minutes=1)
+_UNITS = {"m": _MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+# A Sunday, since OpenCost's weeks begin on Sunday; every step that divides a day is aligned to midnight by it.
+_ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
+_FORMS = (
+    "a duration (30m, 1h, 24h, 7d, 2w), today, yesterday, week, lastweek, month, lastmonth, "
+    "a date, or START,END in RFC 3339, dates or Unix seconds"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """The interval from `start` up to, and not including, `end`; both UTC and on a whole minute."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for bound in (self.start, self.end):
+            if bound.tzinfo is not UTC or bound.second or bound.microsecond:
+                raise ValueError(f"a window's bounds are whole UTC minutes, not {bound!r}")
+        if self.start >= self.end:
+            raise UsageError(f"The window ends at {stamp(self.end)}, not after its start at {stamp(self.start)}.")
+
+    def __str__(self) -> str:
+        return f"{stamp(self.start)},{stamp(self.end)}"
+
+    @property
+    def minutes(self) -> float:
+        """The length in minutes."""
+        return (self.end - self.start) / _MINUTE
+
+    def steps(self, step: timedelta | None) -> Iterator[Window]:
+        """Tile the window, without gap or overlap, with windows cut at multiples of `step`; whole if None."""
+        if step is None:
+            yield self
+            return
+        start = self.start
+        while start < self.end:
+            boundary = _ANCHOR + ((start - _ANCHOR) // step + 1) * step
+            yield Window(start, min(boundary, self.end))
+            start = boundary
+
+
+def stamp(moment: datetime) -> str:
+    """The one spelling of a time that every OpenCost understands: `YYYY-MM-DDTHH:MM:SSZ`."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(text: str) -> timedelta:
+    """Read `30m`, `1h`, `7d`, `2w`; raises UsageError for anything else and for zero."""
+    match = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip().lower())
+    if not match or not int(match[1]):
+        raise UsageError(f"{text!r} is not a duration; write a number above 0 and m, h, d or w, such as 30m or 1h.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def parse(text: str, *, now: datetime) -> Window:
+    """Resolve what a user wrote to a window that does not end after the minute of `now` (an aware time).
+
+    Bounds given to the second are widened to whole minutes. Raises UsageError with the forms it knows.
+    """
+    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    word = text.strip().lower()
+    if re.fullmatch(r"\d+[mhdw]", word):
+        return Window(_back(minute, duration(word), text), minute)
+    window = _named(word, minute)
+    if window is None:
+        window = _pair(text.strip())
+    start, end = window
+    if start >= minute:
+        raise UsageError(f"The window {text!r} lies in the future: it begins at {stamp(start)}, and now is {stamp(minute)}.")
+    return Window(start, min(end, minute))
+
+
+def _back(minute: datetime, length: timedelta, text: str) -> datetime:
+    try:
+        return minute - length
+    except OverflowError:
+        raise UsageError(f"The window {text!r} reaches back before the calendar begins.") from None
+
+
+def _named(word: str, minute: datetime) -> tuple[datetime, datetime] | None:
+    midnight = minute.replace(hour=0, minute=0)
+    day = _UNITS["d"]
+    sunday = midnight - (midnight.isoweekday() % 7) * day
+    first = midnight.replace(day=1)
+    windows = {
+        "today": (midnight, minute),
+        "yesterday": (midnight - day, midnight),
+        "week": (sunday, minute),
+        "lastweek": (sunday - 7 * day, sunday),
+        "month": (first, minute),
+        "lastmonth": ((first - day).replace(day=1), first),
+    }
+    return windows.get(word)
+
+
+def _pair(text: str) -> tuple[datetime, datetime]:
+    start, separator, end = text.partition("," if "," in text else "/")
+    if not separator and re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        midnight = _moment(text, text)
+        return midnight, midnight + _UNITS["d"]
+    if not separator:
+        raise UsageError(f"{text!r} is not a window; write {_FORMS}.")
+    opening, closing = _moment(start, text), _moment(end, text)
+    if opening >= closing:
+        raise UsageError(f"The window {text!r} ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
+    floor = opening.replace(second=0, microsecond=0)
+    ceiling = closing.replace(second=0, microsecond=0)
+    return floor, ceiling if ceiling == closing else ceiling + _MINUTE
+
+
+def _moment(part: str, text: str) -> datetime:
+    part = part.strip()
+    try:
+        if re.fullmatch(r"\d{9,11}", part):
+            return datetime.fromtimestamp(int(part), UTC)
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", part):
+            return datetime.fromisoformat(part).replace(tzinfo=UTC)
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", part):
+            raise ValueError(part)
+        return datetime.fromisoformat(part.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{part!r} in the window {text!r} is not a time; write {_FORMS}. Times need Z or an offset such as +01:00."
+        ) from None
