@@ -1,12 +1,12 @@
 """Cuts an /allocation or /assets answer into its records while it streams in.
 
-The body is `{"code":200,"status":"success","data":D}`, newer servers leave `status` out; D is a list of maps, one a step
-(/allocation), or one map (/assets), and a record is a value of such a map. Where a record starts is written the same way
-throughout a body (`":{"name":`, `":{"type":`), so what has arrived is cut at the last such place and the part before it,
-closed with the brackets it lacks, is decoded by a real JSON decoder. That the part decodes proves the cut: JSON has one
-reading from the left. It fails where the same bytes stand deeper inside a record, and the place before is tried. What is
-left gets the brackets that were open in front, so it is again the beginning of an answer, and the last of it is decoded
-with the envelope around. A body that does not begin as expected is collected and decoded in one piece.
+The body is `{"code":200,"status":"success","data":D}`; newer servers leave `status` out. D is a list of maps, one for
+each step (/allocation), or one map (/assets), and a record is a value of such a map. All records of a body begin alike
+(`":{"name":` or `":{"type":`), so what has arrived is cut at the last such place, and the part in front, closed with
+the brackets it lacks, is decoded by a real JSON decoder. That it decodes proves the cut, since JSON has one reading
+from the left. It does not where the same bytes stand deeper inside a record; then the place before is tried. What is
+left gets the brackets that were open, so it is the beginning of an answer again, and the last of it is decoded with the
+envelope around it. A body that does not begin as expected is collected and decoded in one piece.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -30,6 +31,7 @@ class _Key(str):
         return self is other
 
 
+T = TypeVar("T")
 _Map = dict[_Key, msgspec.Raw]
 _Data = list[_Map | None] | _Map | None
 
@@ -39,11 +41,23 @@ def _key(_type: type, text: str) -> _Key:
     return _Key(text)
 
 
+def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    """Decode text, and check what the decoder takes on trust: that every string in it is UTF-8."""
+    try:
+        if not text.isascii():
+            text.decode()
+        return decoder.decode(text)
+    except UnicodeDecodeError as error:
+        raise ContentError("OpenCost's answer is not valid UTF-8, so its names cannot be trusted.") from error
+    except RecursionError as error:
+        raise ContentError("OpenCost's answer is nested deeper than any OpenCost sends.") from error
+
+
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, dec_hook=_key)
 _ENVELOPE: msgspec.json.Decoder[_Map] = msgspec.json.Decoder(_Map, dec_hook=_key)
 _MESSAGE: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 
-# Everything up to `data`, then its first brackets and sets without records, then the first record's key and first field.
+# Everything up to `data`; ahead of it sets without records, the first key, and how its record begins.
 _START = re.compile(
     rb'(\{"code":200,(?:"status":"success",)?"data":)'
     rb'(?=(\[)?(?:(?:\{\}|null),)*\{"(?:[^"\\]|\\.)*+(":\{"\w+":))',
@@ -54,16 +68,16 @@ _START = re.compile(
 def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield each allocation or asset of an answer as the JSON object OpenCost sent, in its order, over all sets.
 
-    `chunks` is the body in pieces of any size. A record is UTF-8 without a line break, whatever the body's layout; keys of
-    the maps are not given (an allocation's `name` repeats its key). Memory is bounded by a chunk and a record, and eight
-    bytes a record of the current set.
+    `chunks` is the body in pieces of any size. A record is UTF-8 without a line break, whatever the body's layout; the
+    keys of the maps are not given (an allocation's `name` repeats its key). Memory is bounded by a chunk, a record, and
+    eight bytes for each record of the current set.
 
     Records come out before the end of the body was seen, so keep them back until the iterator has ended: **if it ends
-    without an error, the body was whole and valid**. `{}`, `[]`, `[{}]`, `null` and `[null]` are answers without records.
+    without an error, the body was whole and valid**. `{}`, `[]`, `[{}]`, `null` and `[null]` hold no records.
 
-    Raises ContentError if the body is empty, breaks off, is not valid JSON in UTF-8 or not an OpenCost envelope, if a record
-    is not an object, or if a key comes twice in one set. Raises OpenCostError if the envelope's own `code` is not 200.
-    The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in the answers of 1.112 and 1.119.
+    Raises ContentError if the body is empty, breaks off, is not valid JSON in UTF-8 or not an OpenCost envelope, if a
+    record is not an object, or if a key comes twice in one set; OpenCostError if the envelope's own `code` is not 200.
+    The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in recorded answers of 1.112 and 1.119.
     """
     cutter = _Cutter()
     for chunk in chunks:
@@ -158,3 +172,51 @@ class _Cutter:
             return None
         self._buffer[: comma + 1] = open_
         return self._records(data, fragment, ends=further >= 0)
+
+    def end(self) -> Iterator[bytes]:
+        """Check the end of the body; yield the records not given yet."""
+        body = self._head + bytes(self._buffer)
+        if not body.strip():
+            raise ContentError("OpenCost answered with an empty body: it could not write the costs of this window.")
+        try:
+            envelope = _decode(_ENVELOPE, body)
+            fields = {str(key): bytes(value) for key, value in envelope.items()}
+            code = fields.get("code", b"")
+            if len(fields) < len(envelope) or not code.isdigit():
+                raise ContentError("OpenCost's answer has no `code` or a field twice, as no OpenCost sends it.")
+            if code != b"200":
+                message = _decode(_MESSAGE, fields.get("message", b"null")) or "it does not say why"
+                raise OpenCostError(f"OpenCost answered with code {code.decode()}: {first_sentence(message)}")
+            if "data" not in fields:
+                raise ContentError("OpenCost's answer has no `data`; is this really an OpenCost?")
+            yield from self._records(_decode(_DATA, fields["data"]), fields["data"], ends=True)
+        except msgspec.DecodeError as error:
+            raise self._broken(error) from error
+
+    def _records(self, data: _Data, text: bytes, *, ends: bool) -> Iterator[bytes]:
+        """Yield the records of `data`, decoded from `text`; `ends` says that its last set is whole."""
+        lines = b"\n" in text or b"\r" in text
+        for number, members in enumerate(data if isinstance(data, list) else [data]):
+            if number:
+                self._next_set()
+            for key, raw in (members or {}).items():
+                self._set.add(key)
+                record = bytes(raw)
+                if record[:1] != b"{":
+                    raise ContentError(f"OpenCost's answer has a record that is not an object: {key[:200]!r}.")
+                yield msgspec.json.format(record, indent=-1) if lines else record
+        if ends:
+            self._next_set()
+
+    def _next_set(self) -> None:
+        """Close a set and begin another."""
+        self._set.end()
+        self._set = _Set()
+
+    def _broken(self, error: msgspec.DecodeError) -> ContentError:
+        """Say what is wrong with the body."""
+        reason = str(error).partition(" (byte")[0]
+        if reason == "Input data was truncated":
+            return ContentError(f"OpenCost's answer broke off after {self._received:,} bytes, inside its JSON.")
+        start = (self._head + self._buffer[:60])[:60].decode(errors="replace")
+        return ContentError(f"OpenCost's answer is not the JSON an OpenCost sends ({reason}); it begins {start!r}.")
