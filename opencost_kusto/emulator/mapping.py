@@ -12,7 +12,7 @@ import msgspec
 from opencost_kusto.emulator.catalog import TYPES, KustoRefusal, Mapping, Table
 
 _STEP: Final = re.compile(r"""\.([A-Za-z_$@][\w$@-]*)|\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]|\[(\d+)\]""")
-_LINES: Final = msgspec.json.Decoder()
+_JSON_VALUE: Final = msgspec.json.Decoder()
 
 
 class MalformedFile(Exception):
@@ -54,7 +54,8 @@ def records(data: bytes, kind: str) -> list[str]:
     if kind == "json":
         return [line for line in lines if _is_object(line)]
     try:
-        if all(isinstance(record, dict) for record in _LINES.decode_lines(text)):
+        # Line by line: msgspec's `decode_lines` takes records that span lines, which are not lines to be mapped.
+        if all(isinstance(_JSON_VALUE.decode(line), dict) for line in lines):
             return lines
     except msgspec.DecodeError:
         pass

@@ -1,0 +1,1 @@
+"""The local stand-in, tried by the unmodified SDK."""

@@ -1,0 +1,176 @@
+"""Management commands, as the SDK sends them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from azure.kusto.data.exceptions import KustoApiError
+
+from opencost_kusto import kql
+from opencost_kusto.tables import TABLES
+from tests.emulator.conftest import MAPPING, ROW, Client
+
+
+def schema(client: Client) -> Any:
+    """The database as it describes itself."""
+    [row] = client.command(".show database OpenCost schema as json")
+    return json.loads(row["DatabaseSchema"])["Databases"]["OpenCost"]
+
+
+def test_the_shipped_commands_run_twice_and_change_nothing(client: Client) -> None:
+    """Every bundled command is understood, and the second run leaves the schema as the first did."""
+    for _ in range(2):
+        for command in kql.commands("tables"):
+            client.command(command.text)
+        described = schema(client)
+    for table in TABLES:
+        columns = described["Tables"][table.name]["OrderedColumns"]
+        assert [(column["Name"], column["CslType"]) for column in columns] == [
+            (column.name, column.type) for column in table.columns
+        ]
+
+
+def test_create_merge_adds_columns_at_the_end(costs: Client) -> None:
+    """Old rows have nulls in the new column, and the old columns keep their places."""
+    costs.land([ROW])
+    costs.command('.create-merge table Costs (Extra: string, Name: string) with (docstring = "Money", folder = "F")')
+    table = schema(costs)["Tables"]["Costs"]
+    assert [column["Name"] for column in table["OrderedColumns"]][-2:] == ["Labels", "Extra"]
+    assert (table["DocString"], table["Folder"]) == ("Money", "F")
+    assert costs.query("Costs | project Name, Extra") == [{"Name": "web", "Extra": None}]
+
+
+def test_create_merge_refuses_another_type(costs: Client) -> None:
+    """A column keeps its type, and nothing of the command is done."""
+    with pytest.raises(KustoApiError, match="'Cost' of table 'Costs' is of type real"):
+        costs.command(".create-merge table Costs (New: string, Cost: string)")
+    assert "New" not in [row["ColumnName"] for row in costs.query("Costs | getschema")]
+
+
+def test_column_docstrings_are_merged(costs: Client) -> None:
+    """Each column can be given a sentence; an unknown column is an error."""
+    costs.command('.alter-merge table Costs column-docstrings (Name: "Its \\"name\\", in full")')
+    costs.command('.alter-merge table Costs column-docstrings (Cost: "US dollars")')
+    columns = schema(costs)["Tables"]["Costs"]["OrderedColumns"]
+    docs = {column["Name"]: column["DocString"] for column in columns if "DocString" in column}
+    assert docs == {"Name": 'Its "name", in full', "Cost": "US dollars"}
+    with pytest.raises(KustoApiError, match="'Nope'"):
+        costs.command('.alter-merge table Costs column-docstrings (Nope: "x")')
+
+
+def test_schema_tells_types_in_both_languages(costs: Client) -> None:
+    """A column has its .NET and its Kusto type."""
+    columns = schema(costs)["Tables"]["Costs"]["OrderedColumns"]
+    assert [column["Type"] for column in columns] == [
+        *("System.DateTime", "System.String", "System.Double", "System.Int64", "System.SByte", "System.Object")
+    ]
+
+
+def test_mappings_are_shown_as_they_were_given(costs: Client) -> None:
+    """The fenced document comes back as JSON."""
+    [mapping] = costs.command(".show table Costs ingestion json mappings")
+    assert (mapping["Name"], mapping["Kind"], mapping["Table"]) == ("Costs_mapping", "Json", "Costs")
+    assert json.loads(mapping["Mapping"]) == json.loads(MAPPING.split("```")[1])
+
+
+@pytest.mark.parametrize("document", ["[", "{}", "[]", '[{"column": "Name"}]', '[{"column":"Name","path":"Name"}]'])
+def test_a_mapping_that_is_not_one_is_refused(costs: Client, document: str) -> None:
+    """Broken JSON, no entries, an entry without a path and a path that is none are all errors."""
+    with pytest.raises(KustoApiError):
+        costs.command(f'.create-or-alter table Costs ingestion json mapping "m" ```{document}```')
+
+
+def test_policies_are_merged_or_replaced(costs: Client) -> None:
+    """`.alter-merge` keeps what it does not name, `.alter` does not; an unset policy is null."""
+    costs.command('.alter-merge table Costs policy ingestionbatching ```{"MaximumNumberOfItems": 5}```')
+    costs.command("""  .alter-merge table Costs policy ingestionbatching '{"MaximumBatchingTimeSpan": "00:00:30"}'""")
+    [policy] = costs.command(".show table Costs policy ingestionbatching")
+    assert json.loads(policy["Policy"]) == {"MaximumNumberOfItems": 5, "MaximumBatchingTimeSpan": "00:00:30"}
+    assert (policy["PolicyName"], policy["EntityType"]) == ("IngestionBatchingPolicy", "Table")
+    costs.command(".alter table Costs policy ingestionbatching ```{}```")
+    assert costs.command(".show table Costs policy ingestionbatching")[0]["Policy"] == "{}"
+    assert costs.command(".show table Costs policy extent_tags_retention")[0]["Policy"] == "null"
+
+
+def test_functions_are_stored_shown_and_called(costs: Client) -> None:
+    """A function with a default is used in a query, and described with its parameters."""
+    costs.land([ROW, {**ROW, "Cost": 2.0}])
+    costs.command(
+        '.create-or-alter function with (docstring = "Dear ones", folder = "F")'
+        ' Above(least: real = 1.0, name: string = "")'
+        " {\n    Costs\n    | where Cost > least // not equal\n}"
+    )
+    assert [len(costs.query(text)) for text in ("Above()", "Above(0.0)", "Above | where Cost > 5")] == [1, 2, 0]
+    [shown] = costs.command(".show functions")
+    assert (shown["Name"], shown["DocString"], shown["Folder"]) == ("Above", "Dear ones", "F")
+    described = schema(costs)["Functions"]["Above"]
+    assert described["InputParameters"] == [
+        {"Name": "least", "Type": "System.Double", "CslType": "real", "CslDefaultValue": "1.0"},
+        {"Name": "name", "Type": "System.String", "CslType": "string", "CslDefaultValue": '""'},
+    ]
+    assert "// not equal" in described["Body"]
+    costs.command(".drop function Above ifexists")
+    with pytest.raises(KustoApiError):
+        costs.query("Above()")
+
+
+def test_a_function_that_does_not_parse_is_refused(costs: Client) -> None:
+    """The error comes when it is created."""
+    with pytest.raises(KustoApiError):
+        costs.command(".create-or-alter function Broken() { Costs | where }")
+
+
+def test_tables_are_dropped_and_shown(costs: Client) -> None:
+    """A dropped table is gone from list and queries; dropping it again needs `ifexists`."""
+    assert [row["TableName"] for row in costs.command(".show tables | project TableName")] == ["Costs"]
+    costs.command(".drop table Costs ifexists")
+    costs.command(".drop table Costs ifexists")
+    assert costs.command(".show tables") == []
+    for command in (".drop table Costs", "Costs | count"):
+        with pytest.raises(KustoApiError, match="Costs"):
+            (costs.command if command.startswith(".") else costs.query)(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ".show nonsense",
+        ".create-merge table",
+        ".create-merge table T (A: number)",
+        ".create-merge table T (A: string) and more",
+        ".drop everything",
+        ".execute database script <| .show tables",
+        "// only a comment",
+    ],
+)
+def test_an_unknown_command_is_an_error(costs: Client, command: str) -> None:
+    """Nothing is silently fine."""
+    with pytest.raises(KustoApiError):
+        costs.command(command)
+
+
+def test_comments_before_a_command_are_ignored(costs: Client) -> None:
+    """A command may follow the comment that explains it."""
+    assert costs.command("// what tables?\n// all of them\n.show tables | count") == [{"Count": 1}]
+
+
+def test_another_database_is_not_found(costs: Client) -> None:
+    """A request for a database that is not served is refused by name."""
+    with pytest.raises(KustoApiError, match="'Elsewhere'") as refused:
+        costs.kusto.execute_query("Elsewhere", "print 1")
+    assert refused.value.get_api_error().code == "BadRequest_EntityNotFound"
+    assert refused.value.get_api_error().permanent is True
+
+
+def test_a_command_does_not_run_as_a_query(costs: Client) -> None:
+    """Only what reads is taken by the query endpoint."""
+    assert costs.query(".show tables | count") == [{"Count": 1}]
+    with pytest.raises(KustoApiError, match="management endpoint"):
+        costs.query(".drop table Costs")
+
+
+def test_the_service_says_its_version(client: Client) -> None:
+    """The SDK asks what kind of service it talks to."""
+    assert client.command(".show version")[0]["ServiceType"] == "Engine"

@@ -1,0 +1,61 @@
+"""Queries through the SDK."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import requests
+from azure.kusto.data.exceptions import KustoApiError
+
+from tests.emulator.conftest import ROW, Client
+
+WITHOUT_DUCKDB = """
+import sys
+sys.modules["duckdb"] = None
+from opencost_kusto.emulator import KustoEmulator
+from opencost_kusto.errors import UsageError
+try:
+    KustoEmulator()
+except UsageError as error:
+    print(error)
+"""
+
+
+def test_parameters_are_values(costs: Client) -> None:
+    """A declared parameter is bound, whatever is in it."""
+    costs.land([ROW, {**ROW, "Name": '"; drop'}])
+    text = "declare query_parameters(name: string); Costs | where Name == name | count"
+    assert [costs.query(text, name=name)[0]["Count"] for name in ("web", '"; drop', "none")] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Nowhere | count", "Nowhere"),
+        ("Costs | where", "Syntax error"),
+        ("Costs | where Absent == 1", "Absent"),
+        ("Costs | evaluate pivot(Name)", "evaluate"),
+    ],
+)
+def test_a_bad_query_is_an_error_that_says_what(costs: Client, text: str, message: str) -> None:
+    """The error is permanent and names what is wrong."""
+    with pytest.raises(KustoApiError, match=message) as refused:
+        costs.query(text)
+    assert refused.value.get_api_error().permanent is True
+
+
+def test_the_older_endpoint_answers_too(costs: Client) -> None:
+    """`/v1/rest/query` speaks the older protocol."""
+    with requests.Session() as session:
+        answer = session.post(
+            costs.emulator.url + "/v1/rest/query", json={"db": "OpenCost", "csl": "print A = 1"}, timeout=10
+        )
+    assert answer.json()["Tables"][0]["Rows"] == [[1]]
+
+
+def test_without_duckdb_the_error_says_what_to_install() -> None:
+    """The stand-in for Kusto names the extra that is missing, when it is made and not when it is imported."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DUCKDB], capture_output=True, text=True, check=True)
+    assert "pip install 'opencost-kusto[demo]'" in done.stdout
