@@ -11,6 +11,7 @@ envelope around it. A body that does not begin as expected is collected and deco
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ class _Key(str):
     """A key equal to itself alone, so that a dict keeps what a JSON object repeats."""
 
     __slots__ = ()
-    __hash__ = object.__hash__
+    __hash__ = str.__hash__
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -60,8 +61,7 @@ _MESSAGE: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 # Everything up to `data`; ahead of it sets without records, the first key, and how its record begins.
 _START = re.compile(
     rb'(\{"code":200,(?:"status":"success",)?"data":)'
-    rb'(?=(\[)?(?:(?:\{\}|null),)*\{"(?:[^"\\]|\\.)*+(":\{"\w+":))',
-    re.DOTALL,
+    rb'(?=(\[)?(?:(?:\{\}|null),)*\{"(?:[^"\\]|\\.)*(":\{"\w+":))',
 )
 
 
@@ -83,6 +83,14 @@ def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         yield from cutter.feed(chunk)
     yield from cutter.end()
+
+
+def _place(error: msgspec.DecodeError) -> float:
+    """Where the decoder stopped: behind the text's end if it was cut short, before its start if a type is wrong."""
+    if isinstance(error, msgspec.ValidationError):
+        return -1
+    place = re.search(r"\(byte (\d+)\)$", str(error))
+    return int(place[1]) if place else math.inf
 
 
 def first_sentence(message: str, limit: int = 300) -> str:
@@ -108,7 +116,7 @@ class _Set:
         if key <= self._last and self._hashes:
             self._sorted = False
         self._last = key
-        self._hashes.append(str.__hash__(key))
+        self._hashes.append(hash(key))
 
     def end(self) -> None:
         """Raise if a key came twice; OpenCost sorts its keys, and ascending keys need no second look."""
@@ -162,12 +170,9 @@ class _Cutter:
         fragment = bytes(self._buffer[:comma]) + close
         try:
             data = _decode(_DATA, fragment)
-        except msgspec.ValidationError as error:
-            raise self._broken(error) from error
         except msgspec.DecodeError as error:
             # Wrong before the cut is wrong for good: waiting for more would only collect the rest of the body.
-            place = re.search(r"\(byte (\d+)\)$", str(error))
-            if place and int(place[1]) < comma:
+            if _place(error) < comma:
                 raise self._broken(error) from error
             return None
         self._buffer[: comma + 1] = open_
@@ -191,7 +196,8 @@ class _Cutter:
                 raise ContentError("OpenCost's answer has no `data`; is this really an OpenCost?")
             yield from self._records(_decode(_DATA, fields["data"]), fields["data"], ends=True)
         except msgspec.DecodeError as error:
-            raise self._broken(error) from error
+            broke_off = _place(error) >= len(body) and "trailing" not in str(error)
+            raise self._broken(error, broke_off=broke_off) from error
 
     def _records(self, data: _Data, text: bytes, *, ends: bool) -> Iterator[bytes]:
         """Yield the records of `data`, decoded from `text`; `ends` says that its last set is whole."""
@@ -213,10 +219,10 @@ class _Cutter:
         self._set.end()
         self._set = _Set()
 
-    def _broken(self, error: msgspec.DecodeError) -> ContentError:
+    def _broken(self, error: msgspec.DecodeError, *, broke_off: bool = False) -> ContentError:
         """Say what is wrong with the body."""
-        reason = str(error).partition(" (byte")[0]
-        if reason == "Input data was truncated":
+        if broke_off:
             return ContentError(f"OpenCost's answer broke off after {self._received:,} bytes, inside its JSON.")
+        reason = str(error).partition(" (byte")[0]
         start = (self._head + self._buffer[:60])[:60].decode(errors="replace")
         return ContentError(f"OpenCost's answer is not the JSON an OpenCost sends ({reason}); it begins {start!r}.")
