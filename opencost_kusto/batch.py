@@ -8,10 +8,9 @@ from datetime import datetime
 
 import msgspec
 
+from opencost_kusto.aggregate import CONTAINER_ROWS
 from opencost_kusto.schema import Table
 from opencost_kusto.window import Window
-
-CONTAINER = "container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Options:
     lower-case asset types in alphabetical order, none meaning all.
     """
 
-    aggregate: str = CONTAINER
+    aggregate: str = CONTAINER_ROWS
     include_idle: bool = False
     share_idle: bool = False
     filter_types: tuple[str, ...] = ()
@@ -67,7 +66,8 @@ class Batch:
     """One dataset's rows for one step of one source.
 
     `id` depends only on what was asked (table, source, window, options): never on the run, the clock or the
-    answer, since OpenCost's answers to one question differ in small ways. `scraped` is the moment of a scrape.
+    answer, since OpenCost's answers to one question differ in small ways. `scraped` is the moment of a scrape;
+    `run` belongs to the question only where a table has a batch per run.
     """
 
     table: Table
@@ -75,10 +75,18 @@ class Batch:
     window: Window
     options: Options = field(default_factory=Options)
     scraped: datetime | None = None
+    run: str | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        question = (self.table.name, self.source, str(self.window), self.options.asked_of(self.table))
+        question: tuple[object, ...] = (
+            self.table.name,
+            self.source,
+            str(self.window),
+            self.options.asked_of(self.table),
+        )
+        if self.run is not None:
+            question = (*question, self.run)
         digest = hashlib.sha256(msgspec.json.encode(question)).hexdigest()[:12]
         span = f"{self.window.start:%Y%m%dT%H%MZ}-{self.window.end:%Y%m%dT%H%MZ}"
         object.__setattr__(self, "id", f"{self.table.name}/{self.source}/{span}/{digest}")

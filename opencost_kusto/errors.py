@@ -18,9 +18,17 @@ from typing import ClassVar
 
 
 class OpenCostKustoError(Exception):
-    """Base of every error this package raises on purpose; `exit_code` is the process's exit code."""
+    """Base of every error this package raises on purpose; `exit_code` is the process's exit code.
+
+    `transient` says that asking again may help, `retry_after` (seconds) when the other side said how soon.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after = retry_after
 
 
 class UsageError(OpenCostKustoError):

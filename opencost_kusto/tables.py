@@ -25,7 +25,9 @@ from opencost_kusto.derive import (
 from opencost_kusto.schema import Asked, Column, Derived, Key, Request, Rest, Table
 
 _COLLECTED = (
-    Column("Timestamp", "datetime", Asked("batch.timestamp"), "WindowStart, so that sums by hour and day are right (UTC)."),
+    Column(
+        "Timestamp", "datetime", Asked("batch.timestamp"), "WindowStart, so that sums by hour and day are right (UTC)."
+    ),
     Column("CollectionTime", "datetime", Asked("run.collection_time"), "When the run that wrote the row began (UTC)."),
     Column("Source", "string", Asked("source.name"), "The OpenCost server, named by its cluster or by --cluster."),
 )
@@ -46,9 +48,7 @@ _CLUSTER = Column(
     Derived(cluster_or_named, (Key("properties.cluster", "string"),)),
     "The cluster as OpenCost names it, else --cluster; null where rows of several clusters were merged.",
 )
-_UNMAPPED = Column(
-    "Unmapped", "dynamic", Rest(), "Keys OpenCost sent that have no column yet, as sent; mostly null."
-)
+_UNMAPPED = Column("Unmapped", "dynamic", Rest(), "Keys OpenCost sent that have no column yet, as sent; mostly null.")
 
 ALLOCATION = Table(
     name="OpenCostAllocation",
@@ -94,12 +94,21 @@ ALLOCATION = Table(
         ),
         *_RUN,
         _CLUSTER,
-        Column("Aggregate", "string", Asked("batch.aggregate"), "What a row stands for; never add up rows of two aggregates."),
+        Column(
+            "Aggregate",
+            "string",
+            Asked("batch.aggregate"),
+            "What a row stands for; never add up rows of two aggregates.",
+        ),
         _BATCH,
         Column("IncludeIdle", "bool", Asked("batch.include_idle"), "Whether the batch has an __idle__ row."),
         Column("ShareIdle", "bool", Asked("batch.share_idle"), "Whether idle cost was shared out over the rows."),
-        Column("Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the workload began to run (UTC)."),
-        Column("End", "datetime", Derived(moment, (Key("end", "string"),)), "When it ceased to run in the window (UTC)."),
+        Column(
+            "Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the workload began to run (UTC)."
+        ),
+        Column(
+            "End", "datetime", Derived(moment, (Key("end", "string"),)), "When it ceased to run in the window (UTC)."
+        ),
         Column("Minutes", "real", "minutes", "Minutes from Start to End."),
         Column("ProviderID", "string", "properties.providerID", "Cloud id of the node."),
         Column(
@@ -115,7 +124,9 @@ ALLOCATION = Table(
         Column("CpuCoreRequestAverage", "real", "cpuCoreRequestAverage", "CPU cores requested."),
         Column("CpuCoreLimitAverage", "real", "cpuCoreLimitAverage", "CPU core limit; newer OpenCosts only."),
         Column("CpuCoreUsageAverage", "real", "cpuCoreUsageAverage", "CPU cores used on average."),
-        Column("CpuCoreUsageMax", "real", "rawAllocationOnly.cpuCoreUsageMax", "CPU cores used at most; unmerged rows."),
+        Column(
+            "CpuCoreUsageMax", "real", "rawAllocationOnly.cpuCoreUsageMax", "CPU cores used at most; unmerged rows."
+        ),
         Column("CpuCostAdjustment", "real", "cpuCostAdjustment", "Correction of CpuCost; 0 in OpenCost."),
         Column("CpuCostIdle", "real", "cpuCostIdle", "Idle part of CpuCost; 0 in OpenCost."),
         Column("RamByteRequestAverage", "real", "ramByteRequestAverage", "Memory requested, in bytes."),
@@ -179,7 +190,8 @@ ASSETS = Table(
             "AssetName",
             "string",
             Derived(
-                asset_name, (Key("properties.cluster", "string"), Key("type", "string"), Key("properties.name", "string"))
+                asset_name,
+                (Key("properties.cluster", "string"), Key("type", "string"), Key("properties.name", "string")),
             ),
             "cluster/type/name, which outlives an upgrade of OpenCost; its own key does not.",
         ),
@@ -244,7 +256,9 @@ ASSETS = Table(
         Column("VolumeName", "string", "volumeName", "Persistent volume of a disk."),
         Column("ClaimName", "string", "claimName", "Claim on the volume."),
         Column("ClaimNamespace", "string", "claimNamespace", "Namespace of the claim."),
-        Column("Local", "bool", Derived(flag, (Key("local", "real"),)), "Whether a disk is a node's own; newer OpenCosts."),
+        Column(
+            "Local", "bool", Derived(flag, (Key("local", "real"),)), "Whether a disk is a node's own; newer OpenCosts."
+        ),
         Column("Private", "bool", "private", "Whether a load balancer is private."),
         Column("Ip", "string", "ip", "Address of a load balancer."),
         Column("Credit", "real", "credit", "Credit on a cloud asset; OpenCost does not send these yet."),
@@ -273,7 +287,12 @@ METRICS = Table(
         Column("Namespace", "string", "labels.namespace", "Label namespace."),
         Column("Node", "string", "labels.node", "Label node."),
         *_RUN,
-        Column("Cluster", "string", Asked("source.name"), "The cluster: OpenCost's own metrics do not say it, so the source."),
+        Column(
+            "Cluster",
+            "string",
+            Asked("source.name"),
+            "The cluster: OpenCost's own metrics do not say it, so the source.",
+        ),
         _BATCH,
         Column("MetricFamily", "string", "family", "Name of the family the sample belongs to."),
         Column(
@@ -305,14 +324,18 @@ SYNC_RUNS = Table(
     batch_column="LedgerBatchId",
     key=("RunId", "CollectionTime", "BatchId"),
     columns=(
-        Column("Timestamp", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the batch's window."),
+        Column(
+            "Timestamp", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the batch's window."
+        ),
         *_COLLECTED[1:],
         *_RUN,
         Column("Cluster", "string", Asked("source.name"), "The cluster the batch was asked of; the source's name."),
         Column("BatchId", "string", "batch_id", "The batch, as in the table it is in."),
         Column("TableName", "string", "table", "The table the batch belongs to."),
         Column("Dataset", "string", "dataset", "allocation, assets or metrics."),
-        Column("WindowStart", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the window (UTC)."),
+        Column(
+            "WindowStart", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the window (UTC)."
+        ),
         Column("WindowEnd", "datetime", Derived(moment, (Key("window_end", "string"),)), "End of the window (UTC)."),
         Column("WindowMinutes", "real", "window_minutes", "Length of the window, in minutes."),
         Column("Aggregate", "string", "aggregate", "Aggregate of the batch; null but for allocation."),

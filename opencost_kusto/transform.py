@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -107,7 +107,9 @@ class _Shape:
             for name in self._nested
         }
         self._empty = {name: msgspec.json.decode(b"{}", type=decoder.type) for name, decoder in self._inner.items()}
-        self._sourced = defstruct("Sourced", [("origin", Any), ("record", Any), *((name, Any) for name in self._nested), ("blank", Any, None)])
+        self._sourced = defstruct(
+            "Sourced", [("origin", Any), ("record", Any), *((name, Any) for name in self._nested), ("blank", Any, None)]
+        )
         self.row = defstruct(table.name + "Row", [(column.name, Any, None) for column in table.columns])
         self.copied: Callable[[Struct], tuple[Json, ...]] = attrgetter(*map(self._path, table.columns))
         self.derived = [
@@ -121,9 +123,7 @@ class _Shape:
     def decode(self, origin: Origin, record: bytes) -> Struct:
         """The record with its nested objects decoded beside it; a nested null reads like an empty object."""
         top = self._top.decode(record)
-        inner = (
-            decoder.decode(getattr(top, name)) or self._empty[name] for name, decoder in self._inner.items()
-        )
+        inner = (decoder.decode(getattr(top, name)) or self._empty[name] for name, decoder in self._inner.items())
         return self._sourced(origin, top, *inner)
 
     def take_unknown(self, whole: dict[str, Json]) -> dict[str, Json]:
@@ -170,7 +170,7 @@ def _getter(paths: list[str]) -> Callable[[Struct], tuple[Json, ...]]:
     return attrgetter(*paths)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _shape(table: Table) -> _Shape:
     return _Shape(table)
 

@@ -83,7 +83,9 @@ def parse(text: str, *, now: datetime) -> Window:
         window = _pair(text.strip())
     start, end = window
     if start >= minute:
-        raise UsageError(f"The window {text!r} lies in the future: it begins at {stamp(start)}, and now is {stamp(minute)}.")
+        raise UsageError(
+            f"The window {text!r} lies in the future: it begins at {stamp(start)}, and now is {stamp(minute)}."
+        )
     return Window(start, min(end, minute))
 
 

@@ -1,0 +1,61 @@
+"""Reports and dictionaries as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opencost_kusto.report import Outcome, Report
+from opencost_kusto.schema import Json, Table
+from opencost_kusto.window import stamp
+
+
+def outcome_line(one: Outcome) -> str:
+    """`allocation 2026-11-23T10:00:00Z 60m  landed  61 rows  1.07208`, and the reason and notes below it."""
+    cost = f"  {one.cost:.5f}" if one.cost is not None else ""
+    rows = f"  {one.rows} rows" if one.rows is not None else ""
+    head = f"{one.dataset:<10} {stamp(one.window_start)} {one.window_minutes:g}m  {one.outcome}{rows}{cost}"
+    return "\n".join((head, *(f"    {line}" for line in (one.reason, *one.notes) if line)))
+
+
+def report_line(report: Report) -> str:
+    """The sum: how many batches ended how, and what is in Kusto by dataset."""
+    counts = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "nothing to do"
+    return f"{len(report.outcomes)} batches of {report.source} in run {report.run_id}: {counts}; {report.rows} rows"
+
+
+def dictionary(tables: Iterable[Table]) -> list[str]:
+    """The data dictionary, a line per column."""
+    lines = []
+    for table in tables:
+        lines.append(f"{table.name}: {table.doc}")
+        lines.extend(f"  {c.name:<32} {c.type:<9} {c.doc}  [{c.origin}]" for c in table.columns)
+        lines.extend(f"  ({path} is not kept: {reason})" for path, reason in table.ignored.items())
+        lines.append("")
+    return lines
+
+
+def dictionary_document(tables: Iterable[Table]) -> list[dict[str, Json]]:
+    """The data dictionary as JSON."""
+    return [
+        {
+            "name": table.name,
+            "dataset": table.dataset,
+            "doc": table.doc,
+            "key": list(table.key),
+            "mapping": table.mapping,
+            "columns": [{"name": c.name, "type": c.type, "source": c.origin, "doc": c.doc} for c in table.columns],
+            "ignored": table.ignored,
+        }
+        for table in tables
+    ]
+
+
+def bars(values: dict[str, float], width: int = 40) -> list[str]:
+    """Names with values as bars of text, largest first."""
+    most = max(values.values(), default=0.0)
+    widest = max(map(len, values), default=0)
+    ordered = sorted(values.items(), key=lambda item: -item[1])
+    return [
+        f"{name:<{widest}}  {value:9.4f}  {'█' * round(width * value / most if most > 0 else 0)}"
+        for name, value in ordered
+    ]

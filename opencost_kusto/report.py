@@ -1,0 +1,92 @@
+"""What became of each batch, and the exit code that says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from opencost_kusto.batch import Batch
+from opencost_kusto.errors import NotLandedError, OpenCostKustoError, PartialError
+from opencost_kusto.schema import Json
+
+LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN = OUTCOMES = (
+    *("landed", "already there", "queued", "empty", "failed", "timed out"),
+    "written",
+)
+
+
+class Outcome(msgspec.Struct, omit_defaults=False):
+    """How one batch ended. `cost` is None where the table has none; `exit_code` is 0 unless it failed.
+
+    `notes` are sentences about the answer that the outcome does not tell.
+    """
+
+    batch_id: str
+    table: str
+    dataset: str
+    window_start: datetime
+    window_end: datetime
+    window_minutes: float
+    aggregate: str | None
+    outcome: str
+    reason: str | None = None
+    rows: int | None = None
+    cost: float | None = None
+    bytes: int | None = None
+    parts: int | None = None
+    seconds: float = 0.0
+    exit_code: int = 0
+    notes: list[str] = []
+
+
+def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None, **facts: Json) -> Outcome:
+    """The outcome of a batch; `error` gives the reason and the exit code."""
+    if error is not None:
+        facts |= {"reason": str(error), "exit_code": error.exit_code}
+    window = batch.window
+    names = (batch.id, batch.table.name, batch.table.dataset)
+    return Outcome(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcomes of one run, in the order in which batches ended."""
+
+    run_id: str
+    source: str
+    outcomes: list[Outcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many batches ended how."""
+        return dict(Counter(outcome.outcome for outcome in self.outcomes))
+
+    @property
+    def rows(self) -> int:
+        """Rows in Kusto, or written or queued, for which this run vouches."""
+        return sum(o.rows or 0 for o in self.outcomes if o.outcome in (LANDED, ALREADY_THERE, QUEUED, WRITTEN))
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every batch is where it was asked to be; else the worst kind, or 7 when only some failed."""
+        failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome == FAILED]
+        late = any(outcome.outcome == TIMED_OUT for outcome in self.outcomes)
+        if failed:
+            return max(failed) if len(failed) == len(self.outcomes) else PartialError.exit_code
+        return NotLandedError.exit_code if late else 0
+
+    def document(self) -> dict[str, Json]:
+        """The report as one JSON document."""
+        return {
+            "run_id": self.run_id,
+            "source": self.source,
+            "exit_code": self.exit_code,
+            "counts": self.counts,
+            "rows": self.rows,
+            "notes": self.notes,
+            "batches": msgspec.to_builtins(self.outcomes),
+        }

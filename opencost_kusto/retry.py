@@ -1,0 +1,67 @@
+"""Asking again where that helps, and never waiting longer than we said."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from opencost_kusto.errors import OpenCostKustoError
+
+T = TypeVar("T")
+_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=20, jitter=0.5)
+
+
+def retrying(
+    call: Callable[[], T],
+    *,
+    seconds: float,
+    attempts: int = 6,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Call until it succeeds, raises an error that is not transient, or time or attempts are spent.
+
+    Waits grow from half a second to twenty, or are what the other side asked for. The last error is raised.
+    """
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, OpenCostKustoError) else None
+        return _BACKOFF(state) if asked is None else asked
+
+    retry = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, OpenCostKustoError) and error.transient),
+        wait=wait,
+        stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(seconds),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retry(call)
+
+
+def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseException]) -> T:
+    """The call's result, or `late()` raised when it has none after `seconds`.
+
+    The call runs on a daemon thread, because libraries below us have hops without any timeout; one that comes
+    back too late is left alone, and ends with the process.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0.0))
+    if errors:
+        raise errors[0]
+    if not results:
+        raise late()
+    return results[0]
