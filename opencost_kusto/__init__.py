@@ -1,3 +1,55 @@
-"""Takes OpenCost's costs into Azure Data Explorer: each window exactly once, complete, and proven."""
+"""Takes OpenCost's costs into Azure Data Explorer: each window exactly once, complete, and proven.
 
-__version__ = "0.1.0"
+`sync` is the pipeline, `OpenCost` and `Kusto` are its two ends. Importing the package imports no Azure package.
+"""
+
+from __future__ import annotations
+
+from opencost_kusto.batch import Options, Run, Source
+from opencost_kusto.bootstrap import bootstrap
+from opencost_kusto.errors import (
+    ContentError,
+    DuplicateError,
+    KustoError,
+    NotLandedError,
+    OpenCostError,
+    OpenCostKustoError,
+    PartialError,
+    UsageError,
+)
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.kusto import Deadlines, Kusto
+from opencost_kusto.question import Question, new_run
+from opencost_kusto.report import Outcome, Report
+from opencost_kusto.sync import export, replay, sync
+from opencost_kusto.version import __version__
+from opencost_kusto.window import Window
+from opencost_kusto.window import parse as parse_window
+
+__all__ = [
+    "ContentError",
+    "Deadlines",
+    "DuplicateError",
+    "Kusto",
+    "KustoError",
+    "NotLandedError",
+    "OpenCost",
+    "OpenCostError",
+    "OpenCostKustoError",
+    "Options",
+    "Outcome",
+    "PartialError",
+    "Question",
+    "Report",
+    "Run",
+    "Source",
+    "UsageError",
+    "Window",
+    "__version__",
+    "bootstrap",
+    "export",
+    "new_run",
+    "parse_window",
+    "replay",
+    "sync",
+]

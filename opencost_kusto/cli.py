@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opencost_kusto import __version__, printing
+from opencost_kusto import printing
 from opencost_kusto.aggregate import aggregate as known_aggregate
 from opencost_kusto.aggregate import asset_types
 from opencost_kusto.auth import METHODS
@@ -19,11 +19,13 @@ from opencost_kusto.batch import Options
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.question import Question, new_run
 from opencost_kusto.redact import redacted
 from opencost_kusto.report import Outcome, Report
 from opencost_kusto.schema import Table
-from opencost_kusto.sync import Question, export, new_run, sync
+from opencost_kusto.sync import export, replay, sync
 from opencost_kusto.tables import DATASETS, TABLES
+from opencost_kusto.version import __version__
 from opencost_kusto.window import duration, parse
 
 if TYPE_CHECKING:
@@ -103,6 +105,27 @@ def sync_command(
     _finish(report, as_json, quiet_stdout=as_json or output == "-")
 
 
+@app.command("replay")
+def replay_command(
+    folder: Annotated[Path, typer.Argument(help="The folder that sync was given as --spool.")],
+    kusto_uri: KustoUri = None,
+    ingest_uri: IngestUri = None,
+    database: DatabaseName = None,
+    auth: AuthMethod = "default",
+    wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
+    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0,
+    as_json: AsJson = False,
+) -> None:
+    """Send what a spool still holds, exactly once."""
+
+    def tell(one: Outcome) -> None:
+        print(printing.outcome_line(one), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    with _kusto(kusto_uri, database, auth, ingest_uri) as kusto:
+        report = replay(folder, kusto, wait=wait, timeout=timeout, tell=tell)
+    _finish(report, as_json, quiet_stdout=as_json)
+
+
 @app.command("bootstrap")
 def bootstrap_command(
     kusto_uri: KustoUri = None,
@@ -112,7 +135,7 @@ def bootstrap_command(
     check: Annotated[bool, typer.Option("--check", help="Compare, change nothing, and fail on a difference.")] = False,
 ) -> None:
     """Create or converge every table, mapping, policy and function."""
-    from opencost_kusto import bootstrap as module
+    from opencost_kusto.bootstrap import bootstrap, differences
     from opencost_kusto.kql import commands
 
     if show:
@@ -121,12 +144,12 @@ def bootstrap_command(
         return
     with _kusto(kusto_uri, database, auth, None) as kusto:
         if check:
-            found = [f"{one.what} ({one.command.place})" for one in module.differences(kusto)]
+            found = [f"{one.what} ({one.command.place})" for one in differences(kusto)]
             if found:
                 raise KustoError(f"{database} differs: {'; '.join(found)}. Run bootstrap without --check to mend it.")
             print(f"{database} holds everything the bundled KQL declares.")
             return
-        changed = module.bootstrap(kusto, lambda one: print(f"{one.command.place}: {one.what}: done"))
+        changed = bootstrap(kusto, lambda one: print(f"{one.command.place}: {one.what}: done"))
     print(f"{changed} commands run." if changed else f"{database} is up to date; nothing changed.")
 
 

@@ -14,7 +14,8 @@ from opencost_kusto.emulator import Emulator
 from opencost_kusto.errors import KustoError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
-from opencost_kusto.sync import Question, new_run, sync
+from opencost_kusto.question import Question, new_run
+from opencost_kusto.sync import sync
 from opencost_kusto.window import Window
 
 DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))

@@ -12,14 +12,17 @@ import shutil
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from opencost_kusto.batch import Batch
+from opencost_kusto.batch import Batch, Options
 from opencost_kusto.errors import ContentError, UsageError
+from opencost_kusto.schema import Table
+from opencost_kusto.window import Window
 
 # Rows a part holds. Fixed, so that one answer is always cut alike; about 150 MB of rows before compression.
 ROWS_PER_PART = 50_000
@@ -37,9 +40,17 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """A batch that is whole on disk. `micros` is its cost in millionths, None where the table has no cost."""
+    """A batch that is whole on disk, with the question it answers, so that any process can load it.
+
+    `micros` is its cost in millionths, None where the table has no cost.
+    """
 
     batch_id: str
+    source: str
+    window: Window
+    options: Options
+    scraped: datetime | None
+    run: str | None
     table: str
     mapping: str
     folder: str
@@ -47,6 +58,14 @@ class Sealed(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
     micros: int | None
+
+    def batch(self, tables: Iterable[Table]) -> Batch:
+        """The batch again; raises ContentError when no table of ours is the one it was sealed for."""
+        for table in tables:
+            batch = Batch(table, self.source, self.window, self.options, self.scraped, self.run)
+            if batch.id == self.batch_id:
+                return batch
+        raise ContentError(f"{self.folder} holds {self.batch_id}, unknown to this version of opencost-kusto.")
 
     @property
     def cost(self) -> float | None:

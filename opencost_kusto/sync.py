@@ -2,68 +2,30 @@
 
 from __future__ import annotations
 
-import queue
 import tempfile
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from opencost_kusto import __version__
-from opencost_kusto.batch import Batch, Options, Origin, Run, Source
+from opencost_kusto.ahead import ahead
+from opencost_kusto.batch import Batch, Origin, Run
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing
 from opencost_kusto.load import Landed, present
+from opencost_kusto.question import Question, new_run
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, WRITTEN, Outcome, Report, outcome
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema import Json, Table
-from opencost_kusto.spool import Sealed, Spool, remove
-from opencost_kusto.tables import DATASETS, SYNC_RUNS
+from opencost_kusto.spool import Part, Sealed, Spool, remove
+from opencost_kusto.tables import SYNC_RUNS, TABLES
 from opencost_kusto.transform import Encoder
-from opencost_kusto.window import Window
-
-T = TypeVar("T")
-# Answers that wait on disk while earlier ones are loaded: enough to keep OpenCost busy, and no more.
-_AHEAD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a run asks for: a window, cut into steps, of some datasets, with options."""
-
-    window: Window
-    step: timedelta | None = None
-    datasets: tuple[str, ...] = tuple(DATASETS)
-    options: Options = field(default_factory=Options)
-
-    def __post_init__(self) -> None:
-        for name in self.datasets:
-            if name not in DATASETS:
-                raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
-
-    def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
-        """One batch for each dataset and step, oldest first; a scrape is of now, and comes once."""
-        tables = [DATASETS[name] for name in self.datasets]
-        for step in self.window.steps(self.step):
-            for table in tables:
-                if table.grain == "step":
-                    yield Batch(table, source.name, step, self.options)
-        minute = now.replace(second=0, microsecond=0)
-        for table in tables:
-            if table.grain == "scrape":
-                yield Batch(
-                    table, source.name, Window(minute, minute + timedelta(minutes=1)), self.options, scraped=now
-                )
 
 
 @dataclass(slots=True)
@@ -76,13 +38,6 @@ class Extracted:
     error: OpenCostKustoError | None = None
     before: Landed | None = None
     notes: list[str] = field(default_factory=list)
-
-
-def new_run(run_id: str | None = None, scenario: str | None = None, metadata: dict[str, str] | None = None) -> Run:
-    """A run that begins now; without an id it gets one of its own."""
-    now = datetime.now(UTC)
-    made_up = f"sync-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
-    return Run(run_id or made_up, now, __version__, scenario, metadata or {})
 
 
 def sync(
@@ -116,7 +71,7 @@ def sync(
         landing = Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None)
         batches = question.batches(source, run.collection_time)
         work = (_extracted(opencost, kusto, Origin(run, source, batch), parts) for batch in batches)
-        for extracted in _ahead(work):
+        for extracted in ahead(work):
             for one in chain(_load(extracted, landing), landing.poll()):
                 ended(one)
         for one in landing.finish():
@@ -124,6 +79,46 @@ def sync(
         ledger = Batch(SYNC_RUNS, source.name, question.window, run=f"{run.id}/{run.collection_time.isoformat()}")
         for one in _record(report, Origin(run, source, ledger), parts, landing):
             ended(one)
+    return report
+
+
+def replay(
+    folder: Path,
+    kusto: Kusto,
+    *,
+    wait: bool = True,
+    timeout: float = 900.0,
+    tell: Callable[[Outcome], None] = lambda _: None,
+) -> Report:
+    """Load the batches a spool still holds, each exactly once, and remove those that are in Kusto.
+
+    Parts of a batch that are in the table already are not sent again: the same parts have the same tags. Raises
+    UsageError when the folder is not there, and ContentError for a batch that cannot be read.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no spool folder {folder}.")
+    report = Report("replay", str(folder))
+    landing = Landing(kusto, wait=wait, timeout=timeout, keep=True)
+
+    def ended(outcomes: Iterable[Outcome]) -> None:
+        for one in outcomes:
+            report.outcomes.append(one)
+            tell(one)
+
+    for sealed in Spool(folder, durable=True).sealed():
+        begun = time.monotonic()
+        batch = sealed.batch(TABLES)
+        try:
+            before = present(kusto, batch.table, [batch.id]).get(batch.id)
+        except KustoError as error:
+            ended([outcome(batch, FAILED, error=error)])
+            continue
+        if before is not None and before.rows >= sealed.rows:
+            ended([_compared(batch, sealed, before, {"seconds": round(time.monotonic() - begun, 3)})])
+            remove(sealed.folder)
+        else:
+            ended(chain(landing.add(batch, sealed, begun, []), landing.poll()))
+    ended(landing.finish())
     return report
 
 
@@ -193,10 +188,15 @@ def _seal(opencost: OpenCost, origin: Origin, parts: Spool, notes: list[str]) ->
     if not written:
         remove(folder)
         return None
+    return _sealed(batch, encoder, folder, written, parts)
+
+
+def _sealed(batch: Batch, encoder: Encoder, folder: Path, written: list[Part], parts: Spool) -> Sealed:
     table = batch.table
+    asked = (batch.id, batch.source, batch.window, batch.options, batch.scraped, batch.run)
     micros = encoder.micros if table.cost else None
     sizes = (tuple(written), encoder.rows, encoder.bytes, micros)
-    sealed = Sealed(batch.id, table.name, table.mapping, str(folder), *sizes)
+    sealed = Sealed(*asked, table.name, table.mapping, str(folder), *sizes)
     parts.seal(sealed)
     return sealed
 
@@ -227,8 +227,8 @@ def _compared(batch: Batch, sealed: Sealed, before: Landed, took: dict[str, Json
         return _there(batch, before, None, took)
     if before.rows < sealed.rows and len(sealed.parts) > 1:
         error = KustoError(
-            f"{batch.table.name} holds {before.rows} rows of {batch.id} and OpenCost now answers {sealed.rows}: the batch "
-            "may have landed in part, and parts of two answers are never mixed. Delete the rows of that BatchId and run again."
+            f"{batch.table.name} holds {before.rows} rows of {batch.id} and OpenCost now answers {sealed.rows}: it may "
+            "have landed in part, and parts of two answers are never mixed. Delete that BatchId's rows and run again."
         )
         return outcome(batch, FAILED, error=error, **took)
     cost = ((sealed.micros or 0) - (before.micros or 0)) / 1e6
@@ -252,9 +252,7 @@ def _record(report: Report, origin: Origin, parts: Spool, landing: Landing) -> I
         return
     begun = time.monotonic()
     folder, written = parts.write(origin.batch, lines)
-    sizes = (tuple(written), encoder.rows, encoder.bytes, None)
-    sealed = Sealed(origin.batch.id, SYNC_RUNS.name, SYNC_RUNS.mapping, str(folder), *sizes)
-    parts.seal(sealed)
+    sealed = _sealed(origin.batch, encoder, folder, written, parts)
     yield from landing.add(origin.batch, sealed, begun, [])
     yield from landing.finish()
 
@@ -262,41 +260,3 @@ def _record(report: Report, origin: Origin, parts: Spool, landing: Landing) -> I
 def _ledger_record(one: Outcome) -> dict[str, Json]:
     known = {key.path for key in SYNC_RUNS.keys()}
     return {name: value for name, value in msgspec.structs.asdict(one).items() if name in known}
-
-
-def _ahead(items: Iterable[T]) -> Iterator[T]:
-    """The items, made on another thread and a few ahead; what making one raises is raised here."""
-    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def put(item: tuple[T | None, BaseException | None]) -> None:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def make() -> None:
-        try:
-            for item in items:
-                put((item, None))
-                if stop.is_set():
-                    return
-            put((None, None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=make, daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = made.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join(timeout=5)
