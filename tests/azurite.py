@@ -1,7 +1,5 @@
 """Azurite, Microsoft's storage emulator: real blobs and queues for the unmodified SDK, on the loopback."""
 
-# ruff: noqa: TID251 - the storage libraries make the SAS that Kusto would hand out.
-
 import contextlib
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The storage emulator takes blobs and queue messages from Microsoft's own storage libraries."""
 
-# ruff: noqa: TID251 - the storage libraries are what is tried here.
-
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
