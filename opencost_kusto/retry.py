@@ -12,7 +12,7 @@ import tenacity
 from opencost_kusto.errors import OpenCostKustoError
 
 T = TypeVar("T")
-_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=20, jitter=0.5)
+_BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=20) + tenacity.wait_random(0, 0.5)
 
 
 def retrying(
@@ -24,7 +24,7 @@ def retrying(
 ) -> T:
     """Call until it succeeds, raises an error that is not transient, or time or attempts are spent.
 
-    Waits grow from half a second to twenty, or are what the other side asked for. The last error is raised.
+    Waits are drawn from a span that doubles from one second to twenty, or are what the other side asked for. The last error is raised.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:

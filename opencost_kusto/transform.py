@@ -76,7 +76,7 @@ class Encoder:
         """The slower way for a record with keys nobody knows: keep them in Unmapped, or find what is wrong."""
         shape = self._shape
         try:
-            whole: dict[str, Json] = msgspec.json.decode(record)
+            whole = msgspec.json.decode(record, type=dict[str, Json])
             unknown = shape.take_unknown(whole)
             row = self._row(shape.decode(self._origin, msgspec.json.encode(whole)))
         except ValueError as error:
