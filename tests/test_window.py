@@ -1,0 +1,250 @@
+"""Windows: every word people may write, clear refusals, and steps that tile without gap or overlap."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opencost_kusto.errors import UsageError
+from opencost_kusto.window import Window, duration, parse, stamp
+
+# A Tuesday.
+NOW = datetime(2026, 11, 24, 7, 41, 30, 5, tzinfo=UTC)
+SUNDAY = datetime(1970, 1, 4, tzinfo=UTC)
+
+
+def at(text: str) -> datetime:
+    """`11-24 07:41` of 2026, in UTC."""
+    return datetime.strptime(f"2026-{text}", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("30m", "11-24 07:11", "11-24 07:41"),
+        ("1h", "11-24 06:41", "11-24 07:41"),
+        (" 1H ", "11-24 06:41", "11-24 07:41"),
+        ("24h", "11-23 07:41", "11-24 07:41"),
+        ("7d", "11-17 07:41", "11-24 07:41"),
+        ("2w", "11-10 07:41", "11-24 07:41"),
+        ("today", "11-24 00:00", "11-24 07:41"),
+        ("Yesterday", "11-23 00:00", "11-24 00:00"),
+        ("week", "11-22 00:00", "11-24 07:41"),
+        ("lastweek", "11-15 00:00", "11-22 00:00"),
+        ("month", "11-01 00:00", "11-24 07:41"),
+        ("lastmonth", "10-01 00:00", "11-01 00:00"),
+        ("2026-11-23", "11-23 00:00", "11-24 00:00"),
+        ("2026-11-24", "11-24 00:00", "11-24 07:41"),
+        ("2026-11-01,2026-11-03", "11-01 00:00", "11-03 00:00"),
+        ("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z", "11-23 10:00", "11-23 11:00"),
+        ("2026-11-23T10:00:00Z/2026-11-23T11:00:00Z", "11-23 10:00", "11-23 11:00"),
+        ("2026-11-23t10:00:00z , 2026-11-23 11:00Z", "11-23 10:00", "11-23 11:00"),
+        ("2026-11-23T11:00:00+01:00,2026-11-23T03:00:00-08:00", "11-23 10:00", "11-23 11:00"),
+        ("2026-11-23T15:45:00+05:45,2026-11-23T11:00:00+00:00", "11-23 10:00", "11-23 11:00"),
+        ("2026-11-23,2026-11-23T11:00:00Z", "11-23 00:00", "11-23 11:00"),
+        ("1795428000,1795431600", "11-23 10:00", "11-23 11:00"),
+        ("1795428000/2026-11-23T11:00:00Z", "11-23 10:00", "11-23 11:00"),
+        # Seconds and fractions widen to whole minutes.
+        ("2026-11-23T10:07:30Z,2026-11-23T10:52:15Z", "11-23 10:07", "11-23 10:53"),
+        ("2026-11-23T10:07:00.000Z,2026-11-23T10:52:00.001Z", "11-23 10:07", "11-23 10:53"),
+        ("2026-11-23T10:00:00Z,2026-11-23T10:00:30Z", "11-23 10:00", "11-23 10:01"),
+        # What reaches into the future is clipped.
+        ("2026-11-24T07:00:00Z,2026-11-24T12:00:00Z", "11-24 07:00", "11-24 07:41"),
+    ],
+)
+def test_what_people_write(text: str, start: str, end: str) -> None:
+    """Each form resolves to the window it says, in UTC and on whole minutes."""
+    assert parse(text, now=NOW) == Window(at(start), at(end))
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "start", "end"),
+    [
+        ("11-22 12:00", "week", "11-22 00:00", "11-22 12:00"),
+        ("11-21 12:00", "lastweek", "11-08 00:00", "11-15 00:00"),
+        ("03-31 12:00", "lastmonth", "02-01 00:00", "03-01 00:00"),
+        ("11-24 00:00", "yesterday", "11-23 00:00", "11-24 00:00"),
+    ],
+)
+def test_words_at_the_edges_of_the_calendar(now: str, text: str, start: str, end: str) -> None:
+    """Weeks begin on Sunday, as OpenCost's do, and the month before March is February."""
+    assert parse(text, now=at(now)) == Window(at(start), at(end))
+
+
+def test_now_may_be_in_any_zone() -> None:
+    """The minute of now is taken in UTC wherever the clock is read."""
+    tokyo = NOW.astimezone(timezone(timedelta(hours=9)))
+    assert parse("today", now=tokyo) == parse("today", now=NOW)
+    january = datetime(2027, 1, 1, 0, 30, tzinfo=UTC)
+    assert str(parse("lastmonth", now=january)) == "2026-12-01T00:00:00Z,2027-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not a window"),
+        ("banana", "is not a window"),
+        ("1", "is not a window"),
+        ("1y", "is not a window"),
+        ("-1h", "is not a window"),
+        ("1.5h", "is not a window"),
+        ("1h30m", "is not a window"),
+        ("1795428000", "is not a window"),
+        ("0h", "number above 0"),
+        ("9999999h", "is not a duration"),
+        ("999999w", "before the calendar begins"),
+        ("2026-11-23T10:00:00Z", "is not a window"),
+        ("2026-11-23T10:00:00,2026-11-23T11:00:00", "Times need Z or an offset"),
+        ("2026-13-23,2026-11-24", "'2026-13-23' in the window"),
+        ("2026-02-30", "is not a time"),
+        ("2026-11-23,", "'' in the window"),
+        (",", "'' in the window"),
+        ("yesterday,today", "'yesterday' in the window"),
+        ("2026-11-23,2026-11-24,2026-11-25", "is not a time"),
+        ("2026-11-23T25:00:00Z,2026-11-24", "is not a time"),
+        ("99999999999,2026-11-24", "not after its start|is not a time"),
+        ("0001-01-01T00:00:00+14:00,2026-11-24", "is not a time"),
+        ("2026-11-23T11:00:00Z,2026-11-23T10:00:00Z", "ends at 2026-11-23T10:00:00Z, not after its start"),
+        ("2026-11-23T10:00:00Z,2026-11-23T10:00:00Z", "not after its start"),
+        ("2027-01-01,2027-01-02", "lies in the future"),
+        ("2026-11-24T07:41:00Z,2026-11-24T07:42:00Z", "lies in the future"),
+        ("2026-11-25", "lies in the future"),
+    ],
+)
+def test_what_cannot_be_a_window_is_refused(text: str, said: str) -> None:
+    """A window nobody can resolve is a usage error, exit code 2, in one line that quotes or explains it."""
+    with pytest.raises(UsageError, match=said) as caught:
+        parse(text, now=NOW)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    if "is not a window" in message:
+        assert "lastmonth" in message
+
+
+def test_today_at_midnight_is_not_a_window_yet() -> None:
+    """In the minute of midnight, today has no length: it is refused, not asked for."""
+    with pytest.raises(UsageError, match="lies in the future"):
+        parse("today", now=at("11-24 00:00"))
+
+
+@pytest.mark.parametrize("text", ["", "h", "0m", "00d", "1", "1s", "-1h", "1 h", "1.5h", "1234567m"])
+def test_what_cannot_be_a_duration_is_refused(text: str) -> None:
+    """A step is a number above 0 with a unit, and nothing else."""
+    with pytest.raises(UsageError, match="write a number above 0 and m, h, d or w"):
+        duration(text)
+
+
+def test_durations() -> None:
+    """Units are minutes, hours, days and weeks, in either case."""
+    assert duration("90m") == timedelta(minutes=90)
+    assert duration(" 1H ") == timedelta(hours=1)
+    assert duration("2w") == duration("14d")
+
+
+def test_a_window_is_whole_utc_minutes() -> None:
+    """A window cannot be made of anything but whole UTC minutes with the start before the end."""
+    start, end = at("11-23 10:00"), at("11-23 11:00")
+    assert str(Window(start, end)) == "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
+    assert Window(start, end).minutes == 60
+    for bad in (start.replace(tzinfo=None), start.replace(second=1), start.astimezone(timezone(timedelta(hours=1)))):
+        with pytest.raises(ValueError, match="whole UTC minutes"):
+            Window(bad, end)
+    with pytest.raises(UsageError, match="not after its start"):
+        Window(end, start)
+
+
+def test_steps_are_aligned_and_the_ends_are_clipped() -> None:
+    """Hours are clock hours; the first and the last step are as long as the window lets them be."""
+    window = Window(at("11-23 09:40"), at("11-23 11:10"))
+    found = [str(step)[11:16] + str(step)[32:37] for step in window.steps(timedelta(hours=1))]
+    assert found == ["09:4010:00", "10:0011:00", "11:0011:10"]
+    assert list(window.steps(None)) == [window]
+    assert list(window.steps(timedelta(days=7))) == [window]
+    day = Window(at("11-23 00:00"), at("11-24 00:00"))
+    assert [step.minutes for step in day.steps(timedelta(hours=1))] == [60.0] * 24
+    # Five does not divide the day, so its steps are cut alike on every day but not at midnight.
+    assert {step.minutes for step in list(day.steps(timedelta(hours=5)))[1:-1]} == {300.0}
+    weeks = Window(at("11-01 00:00"), at("11-22 00:00"))
+    assert [step.start.isoweekday() for step in weeks.steps(timedelta(weeks=1))] == [7, 7, 7]
+
+
+minutes = st.integers(0, 60 * 24 * 365 * 60).map(
+    lambda count: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=count)
+)
+lengths = st.integers(1, 60 * 24 * 20).map(lambda count: timedelta(minutes=count))
+steps = st.sampled_from(["7m", "15m", "30m", "1h", "5h", "6h", "1d", "3d", "1w"]).map(duration)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(start=minutes, length=lengths, step=steps)
+def test_steps_tile_the_window(start: datetime, length: timedelta, step: timedelta) -> None:
+    """Steps begin where the window does, follow each other without gap or overlap, end where it does, and are cut at
+    multiples of the step."""
+    length = min(length, 400 * step)
+    window = Window(start, start + length)
+    found = list(window.steps(step))
+    assert found[0].start == window.start
+    assert found[-1].end == window.end
+    assert all(before.end == after.start for before, after in pairwise(found))
+    assert all(one.end - one.start <= step for one in found)
+    assert all((one.start - SUNDAY) % step == timedelta(0) for one in found[1:])
+    assert sum(one.minutes for one in found) == window.minutes
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(start=minutes, length=lengths, step=steps, cut=st.floats(0, 1))
+def test_a_longer_window_has_the_same_steps(start: datetime, length: timedelta, step: timedelta, cut: float) -> None:
+    """The whole steps of a part of a window are steps of the whole, so overlapping runs ask the same questions."""
+    length = min(length, 400 * step)
+    whole = Window(start, start + length)
+    shifted = start + int(cut * (length // timedelta(minutes=1) - 1)) * timedelta(minutes=1)
+    full = {one for one in Window(shifted, whole.end).steps(step) if one.end - one.start == step}
+    assert full <= set(whole.steps(step))
+
+
+words = st.sampled_from(
+    ["30m", "1h", "24h", "7d", "2w", "today", "yesterday", "week", "lastweek", "month", "lastmonth"]
+)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(now=minutes.filter(lambda moment: moment.year > 1970), word=words)
+def test_no_word_ends_in_the_future(now: datetime, word: str) -> None:
+    """Whatever the clock says, a word's window lies before it, unless the word has no length yet."""
+    try:
+        window = parse(word, now=now)
+    except UsageError:
+        assert (now.hour, now.minute) == (0, 0)
+        return
+    assert window.start < window.end <= now
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(start=minutes, length=lengths, offset=st.integers(-14 * 4, 14 * 4), ahead=st.integers(-3000, 3000))
+def test_pairs_are_what_they_say_and_never_in_the_future(
+    start: datetime, length: timedelta, offset: int, ahead: int
+) -> None:
+    """A pair in any offset is the same window as in UTC, clipped at now; one in the future is refused."""
+    now = start + length + timedelta(minutes=ahead)
+    zone = timezone(timedelta(minutes=15 * offset))
+    text = f"{start.astimezone(zone).isoformat()},{(start + length).astimezone(zone).isoformat()}"
+    if now <= start:
+        with pytest.raises(UsageError, match="lies in the future"):
+            parse(text, now=now)
+    else:
+        assert parse(text, now=now) == Window(start, min(start + length, now))
+    assert stamp(start.astimezone(UTC)).endswith(":00Z")
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("0123456789-:TZ+,/.hdmw "), max_size=45) | st.text(max_size=20))
+def test_any_text_is_a_window_or_a_usage_error(text: str) -> None:
+    """No text ends in anything but a window that is over, or a usage error."""
+    with suppress(UsageError):
+        assert parse(text, now=NOW).end <= NOW
