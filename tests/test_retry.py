@@ -1,0 +1,136 @@
+"""Asking again: only where it helps, for as long as was said, and as late as the other side asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from opencost_kusto.errors import NotLandedError, OpenCostError, UsageError
+from opencost_kusto.retry import retrying, within
+
+
+class Script:
+    """A call that raises what it was given, one after the other, and then returns 42."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+        self.slept: list[float] = []
+
+    def __call__(self) -> int:
+        """Raise the next error, or return."""
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return 42
+
+    def retried(self, seconds: float = 1000.0, attempts: int = 6) -> int:
+        """Retry the call without really sleeping."""
+        return retrying(self, seconds=seconds, attempts=attempts, sleep=self.slept.append)
+
+
+def busy(retry_after: float | None = None) -> OpenCostError:
+    """An error that goes away."""
+    return OpenCostError("OpenCost is busy.", transient=True, retry_after=retry_after)
+
+
+def test_a_call_that_succeeds_is_made_once() -> None:
+    """Nothing is asked twice that was answered."""
+    script = Script()
+    assert (script.retried(), script.calls, script.slept) == (42, 1, [])
+
+
+def test_transient_errors_are_asked_again_with_growing_waits() -> None:
+    """Waits begin at half a second, double, and carry at most half a second of chance."""
+    script = Script(*(busy() for _ in range(5)))
+    assert script.retried() == 42
+    assert script.calls == 6
+    for wait, least in zip(script.slept, (0.5, 1, 2, 4, 8), strict=True):
+        assert least <= wait <= least + 0.5
+
+
+def test_waits_are_bounded() -> None:
+    """However often it fails, no wait is much longer than twenty seconds."""
+    script = Script(*(busy() for _ in range(11)))
+    script.retried(attempts=12)
+    assert max(script.slept) <= 20.5
+
+
+def test_what_the_other_side_asked_for_is_waited() -> None:
+    """Retry-After is obeyed to the second, 0 too."""
+    script = Script(busy(7.0), busy(0.0), busy())
+    script.retried()
+    assert script.slept[:2] == [7.0, 0.0]
+    assert script.slept[2] >= 2
+
+
+@pytest.mark.parametrize("error", [OpenCostError("no"), UsageError("no"), ValueError("no"), KeyboardInterrupt()])
+def test_other_errors_are_raised_at_once(error: BaseException) -> None:
+    """What will not go away, and what is not ours, is raised the first time."""
+    script = Script(error)
+    with pytest.raises(type(error)) as caught:
+        script.retried()
+    assert caught.value is error
+    assert (script.calls, script.slept) == (1, [])
+
+
+def test_the_last_error_is_raised_when_attempts_are_spent() -> None:
+    """It gives up after the attempts it has, with the error it met last, not with tenacity's own."""
+    errors = [busy() for _ in range(4)]
+    script = Script(*errors)
+    with pytest.raises(OpenCostError) as caught:
+        script.retried(attempts=3)
+    assert caught.value is errors[2]
+    assert (script.calls, len(script.slept)) == (3, 2)
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, 1), (5.0, 1), (60.0, 2)])
+def test_it_never_waits_past_its_time(seconds: float, calls: int) -> None:
+    """A wait that would end after the time allowed is not begun."""
+    script = Script(busy(10.0), busy(100.0))
+    with pytest.raises(OpenCostError):
+        script.retried(seconds=seconds)
+    assert script.calls == calls
+    assert sum(script.slept) <= seconds
+
+
+def late() -> BaseException:
+    """What is raised for a call that takes too long."""
+    return NotLandedError("Too late.")
+
+
+def test_within_gives_the_result_or_the_error() -> None:
+    """A call that is back in time is as if it had been called, None and errors included."""
+    nothing: Callable[[], None] = lambda: None  # noqa: E731 - a function cannot be typed so.
+    assert within(5, lambda: 42, late) == 42
+    within(5, nothing, late)
+    error = KeyError("x")
+    with pytest.raises(KeyError) as caught:
+        within(5, Script(error), late)
+    assert caught.value is error
+
+
+def test_within_gives_up_on_time() -> None:
+    """A call that hangs is left alone on a daemon thread, which does not keep the process."""
+    released = threading.Event()
+    begun = time.monotonic()
+    threads = set(threading.enumerate())
+    with pytest.raises(NotLandedError, match="Too late"):
+        within(0.05, released.wait, late)
+    assert time.monotonic() - begun < 2
+    [thread] = set(threading.enumerate()) - threads
+    assert thread.daemon
+    released.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_within_of_no_time_at_all() -> None:
+    """A deadline that has passed already does not make it wait for ever."""
+    released = threading.Event()
+    with pytest.raises(NotLandedError):
+        within(-1, released.wait, late)
+    released.set()
