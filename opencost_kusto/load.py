@@ -39,7 +39,9 @@ def count_query(table: Table, batch_ids: Iterable[str]) -> str:
 def failures_command(source_ids: Iterable[str]) -> str:
     """What the engine says of blobs it could not ingest; a blob that never arrived shows nowhere."""
     ids = ", ".join(map(literal, source_ids))
-    return f".show ingestion failures | where tostring(IngestionSourceId) in ({ids}) | project Details, ErrorCode"
+    # The SDK puts the source id into the name of the blob; Kusto shows no column of its own for it.
+    source = 'extract("__([0-9a-f-]{36})__", 1, IngestionSourcePath)'
+    return f".show ingestion failures | where {source} in ({ids}) | project Details, ErrorCode"
 
 
 def present(kusto: Kusto, table: Table, batch_ids: Iterable[str]) -> dict[str, Landed]:
