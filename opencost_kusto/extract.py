@@ -59,7 +59,7 @@ class OpenCost:
         self._attempts = attempts
         self._session = requests.Session()
         # Proxies and certificates from the environment, but never credentials from a .netrc.
-        self._session.auth = _no_auth
+        self._session.auth = requests.utils.get_auth_from_url(self._base) if parts.username else _no_auth
 
     def __enter__(self) -> OpenCost:
         return self

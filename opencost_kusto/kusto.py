@@ -243,7 +243,7 @@ def translated(error: Exception, uri: str, what: str) -> KustoError:
     template, transient = next(
         (TRANSLATIONS[name] for name in names if name in TRANSLATIONS), ("The Kusto SDK failed at {uri}", False)
     )
-    cause = error.__cause__ or error
+    cause = getattr(error, "inner", None) or error.__cause__ or error
     detail = first_sentence(getattr(error, "message_text", None) or getattr(cause, "message", None) or str(cause), 400)
     if "KustoApiError" in names:
         api = error.get_api_error()  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import msgspec
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import NotLandedError, OpenCostKustoError, PartialError
 from opencost_kusto.schema import Json
+from opencost_kusto.tables import SYNC_RUNS
 
 LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN = OUTCOMES = (
     *("landed", "already there", "queued", "empty", "failed", "timed out"),
@@ -74,9 +75,11 @@ class Report:
     def exit_code(self) -> int:
         """0 when every batch is where it was asked to be; else the worst kind, or 7 when only some failed."""
         failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome == FAILED]
+        # The run's own ledger says what became of the others; that it landed is no success of theirs.
+        nothing_else = all(o.outcome == FAILED for o in self.outcomes if o.table != SYNC_RUNS.name)
         late = any(outcome.outcome == TIMED_OUT for outcome in self.outcomes)
         if failed:
-            return max(failed) if len(failed) == len(self.outcomes) else PartialError.exit_code
+            return max(failed) if nothing_else else PartialError.exit_code
         return NotLandedError.exit_code if late else 0
 
     def document(self) -> dict[str, Json]:
