@@ -1,0 +1,199 @@
+"""Files of KQL are cut into commands that know their place, and all KQL we ship or send is what Kusto understands."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opencost_kusto import demo, kql, load
+from opencost_kusto.errors import UsageError
+from opencost_kusto.kql import Command, commands, literal, mapped, parse, paths, render
+from opencost_kusto.schema import Table
+from opencost_kusto.status import STATUS_QUERY
+from opencost_kusto.tables import ALLOCATION, ASSETS, TABLES
+from tests.kql_analyser import Analyser, Schema
+
+PACKAGE = Path(kql.__file__).parent
+FENCE = "```"
+PATH = Path("kql/tables/Costs.kql")
+SCHEMA = Schema(tables={table.name: [(column.name, column.type) for column in table.columns] for table in TABLES})
+BUNDLED = list(commands())
+BATCH_IDS = ["OpenCostAllocation/prod/20261123T1000Z-20261123T1100Z/7c6d98098920", "odd \" \\ ' name/ü\n"]
+
+
+def texts(text: str) -> list[tuple[int, str]]:
+    """The commands of a text with the lines they begin at."""
+    return [(command.line, command.text) for command in parse(text, PATH)]
+
+
+def test_commands_begin_at_a_dot_and_know_their_line() -> None:
+    """Each command ends before the next; blank lines and comments around them are left out."""
+    text = "// About.\n\n.show tables\n\n// Between.\n.show table Costs\n| project A\n// inside\n| take 1\n\n// end\n"
+    assert texts(text) == [(3, ".show tables"), (6, ".show table Costs\n| project A\n| take 1")]
+    assert texts("") == texts("\n\n// nothing\n") == []
+    assert texts(".show tables") == [(1, ".show tables")]
+
+
+def test_what_is_fenced_is_one_command() -> None:
+    """Inside a fence neither a dot, nor a comment, nor a blank line ends or changes a command."""
+    mapping = f'.create-or-alter table T ingestion json mapping "m"\n{FENCE}\n[\n\n// kept\n.5\n]\n{FENCE}'
+    policy = f".alter table T policy x {FENCE}{{}}{FENCE}"
+    assert texts(f"{mapping}\n\n{policy}\n") == [(1, mapping), (10, policy)]
+
+
+def test_a_function_keeps_its_body() -> None:
+    """A body may have blank lines, and lines that begin with a dot when they are indented."""
+    function = ".create-or-alter function F() {\n    Costs\n\n    | extend x = A\n    .b\n}"
+    assert texts(f"// F\n{function}\n.show tables") == [(2, function), (8, ".show tables")]
+
+
+@pytest.mark.parametrize(("text", "line"), [("Costs | take 1\n", 1), ("// a\n\n  .show tables\n", 3), ("\n}\n", 2)])
+def test_stray_text_is_refused_with_its_place(text: str, line: int) -> None:
+    """Text that belongs to no command would be lost, so it is an error that names file and line."""
+    with pytest.raises(UsageError, match=rf"Costs\.kql:{line} belongs to no command"):
+        list(parse(text, PATH))
+
+
+def test_a_place_is_folder_file_and_line() -> None:
+    """Messages name a command by the end of its path and its line."""
+    assert Command(".show tables", PATH, 12).place == "tables/Costs.kql:12"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_rendered_files_cut_into_their_commands(table: Table) -> None:
+    """What is rendered for a table parses into exactly the five commands it was made of."""
+    assert [command.text for command in parse(render(table), PATH)] == [
+        kql.create_table(table),
+        kql.column_docstrings(table),
+        kql.create_mapping(table),
+        kql.batching_policy(table.name),
+        kql.tags_policy(table),
+    ]
+
+
+def test_bundled_commands_come_in_the_order_they_must_run() -> None:
+    """Tables come before functions, and a folder alone can be asked for."""
+    folders = [command.path.parent.name for command in BUNDLED]
+    assert folders == sorted(folders, key=["tables", "functions"].index)
+    assert [command.text for command in commands("tables")] == [
+        command.text for command in BUNDLED if command.path.parent.name == "tables"
+    ]
+    assert folders.count("tables") == 5 * len(TABLES)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_mappings_take_each_key_to_its_column(table: Table) -> None:
+    """A table's mapping has each column once, in order, by its own name and without a type."""
+    command = kql.create_mapping(table)
+    assert mapped(command) == (table.mapping, {column.name: f"$.{column.name}" for column in table.columns})
+    assert "datatype" not in command.lower()
+    assert kql.create_mapping(table, of="Other").startswith(".create-or-alter table Other ingestion")
+    assert mapped(kql.create_table(table)) is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"column": "A", "Properties": {"Path": "$.a"}},
+        {"Column": "A", "properties": {"path": "$.a"}},
+        {"column": "A", "path": "$.a", "datatype": ""},
+    ],
+)
+def test_mappings_are_read_in_every_spelling_of_kusto(entry: dict[str, object]) -> None:
+    """Kusto answers with another spelling than it was told; both are the same mapping."""
+    assert paths([entry]) == {"A": "$.a"}
+
+
+def test_policies_are_what_the_design_says() -> None:
+    """Batching takes half a minute, and tags are kept for a week, by the prefix of the table's batches."""
+    batching = json.loads(kql.batching_policy("T").split(FENCE)[1])
+    assert batching["MaximumBatchingTimeSpan"] == "00:00:30"
+    [tags] = json.loads(kql.tags_policy(ASSETS).split(FENCE)[1])
+    assert tags == {"TagPrefix": "ingest-by:OpenCostAssets/", "RetentionPeriod": "7.00:00:00"}
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(st.text())
+def test_a_literal_is_one_line_and_says_what_it_should(text: str) -> None:
+    """No text can break out of its literal."""
+    written = literal(text)
+    assert "\n" not in written
+    assert json.loads(written) == text
+
+
+@pytest.mark.parametrize("command", list(commands("tables")), ids=lambda command: command.place)
+def test_commands_of_tables_are_clean(analyser: Analyser, command: Command) -> None:
+    """Microsoft's analyser finds nothing wrong with any command that makes a table; `tests/kql` asks of functions."""
+    found = analyser.check(command.text, schema=SCHEMA)
+    assert found == [], f"{command.place}: {'; '.join(map(str, found))}"
+
+
+SENT = {
+    **{f"count {table.name}": load.count_query(table, BATCH_IDS) for table in TABLES},
+    "failures": load.failures_command(["0f8fad5b-d9cb-469f-a165-70867728950e", BATCH_IDS[1]]),
+    "status": STATUS_QUERY,
+    "demo by namespace": demo.BY_NAMESPACE,
+    **{f"demo {name}": query for name, query in demo.BY_TABLE.items()},
+    # The analyser's database has this name.
+    "schema": ".show database ['Database'] schema as json",
+    "mappings": f".show table {ALLOCATION.name} ingestion json mappings",
+    "batching": f".show table {ALLOCATION.name} policy ingestionbatching",
+    "tags": f".show table {ALLOCATION.name} policy extent_tags_retention",
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_texts_our_code_sends_are_clean(analyser: Analyser, name: str) -> None:
+    """Microsoft's analyser finds nothing wrong with any query or command our code sends."""
+    found = analyser.check(SENT[name], schema=SCHEMA)
+    assert found == [], f"{SENT[name]}: {'; '.join(map(str, found))}"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_counting_answers_with_rows_and_cost_by_batch(analyser: Analyser, table: Table) -> None:
+    """The question that proves a landing answers with batch, whole rows and, where there is one, whole millionths."""
+    columns = analyser.result_columns(load.count_query(table, BATCH_IDS), schema=SCHEMA)
+    micros = [("Micros", "long")] if table.cost else []
+    assert columns == [(table.batch_column, "string"), ("Rows", "long"), *micros]
+
+
+def test_the_analyser_would_see_a_broken_column(analyser: Analyser) -> None:
+    """A table's file with a wrong mapping, type or docstring does not pass, so clean means something."""
+    commands = [command.text for command in parse(render(ALLOCATION), PATH)]
+    for right, wrong in [
+        ('"column": "TotalCost"', '"column": "TotalCosts"'),
+        ("TotalCost: real", "TotalCost: money"),
+        ('TotalCost: "', 'TotalCosts: "'),
+        ('"MaximumNumberOfItems": 500', '"MaximumNumberOfItems": 500,,'),
+    ]:
+        [broken] = [text.replace(right, wrong) for text in commands if right in text]
+        assert analyser.check(broken, schema=SCHEMA), wrong
+
+
+# What is handed to `.query(…)` and `.command(…)` in the modules that do the work, as it is written there.
+KNOWN = {
+    "count_query(table, some)",
+    "failures_command(source_ids)",
+    "difference.command.text",
+    "f\".show database ['{self.kusto.database}'] schema as json\"",
+    "f'.show table {table} ingestion json mappings'",
+    "f'.show table {table} policy {name}'",
+    "STATUS_QUERY",
+}
+
+
+@pytest.mark.parametrize("file", ["bootstrap.py", "landing.py", "load.py", "status.py", "sync.py"])
+def test_no_text_is_sent_that_these_tests_do_not_know(file: str) -> None:
+    """A new question to Kusto comes with its text in `SENT`, where the analyser sees it."""
+    asked = {
+        ast.unparse(node.args[0])
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args
+        if node.func.attr in ("query", "command") and ast.unparse(node.func.value).endswith("kusto")
+    }
+    assert asked <= KNOWN
