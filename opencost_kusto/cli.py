@@ -16,13 +16,14 @@ from opencost_kusto.aggregate import aggregate as known_aggregate
 from opencost_kusto.aggregate import asset_types
 from opencost_kusto.auth import METHODS
 from opencost_kusto.batch import Options
-from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
+from opencost_kusto.errors import KustoError, NotLandedError, OpenCostKustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.redact import redacted
 from opencost_kusto.report import Outcome, Report
 from opencost_kusto.schema import Table
+from opencost_kusto.spool import GZIP_LEVEL
 from opencost_kusto.sync import export, replay, sync
 from opencost_kusto.tables import DATASETS, TABLES
 from opencost_kusto.version import __version__
@@ -81,6 +82,7 @@ def sync_command(
     request_timeout: Annotated[float, option("--request-timeout", "Seconds OpenCost may take for one answer.")] = 600.0,
     output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None,
+    gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL,
     as_json: AsJson = False,
 ) -> None:
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
@@ -101,7 +103,17 @@ def sync_command(
                 report = export(opencost, question, write, run=run, tell=tell)
         else:
             with _kusto(kusto_uri, database, auth, ingest_uri) as kusto:
-                report = sync(opencost, kusto, question, run=run, wait=wait, timeout=timeout, spool=spool, tell=tell)
+                report = sync(
+                    opencost,
+                    kusto,
+                    question,
+                    run=run,
+                    wait=wait,
+                    timeout=timeout,
+                    spool=spool,
+                    gzip_level=gzip_level,
+                    tell=tell,
+                )
     _finish(report, as_json, quiet_stdout=as_json or output == "-")
 
 
@@ -151,6 +163,31 @@ def bootstrap_command(
             return
         changed = bootstrap(kusto, lambda one: print(f"{one.command.place}: {one.what}: done"))
     print(f"{changed} commands run." if changed else f"{database} is up to date; nothing changed.")
+
+
+@app.command("status")
+def status_command(
+    kusto_uri: KustoUri = None,
+    database: DatabaseName = None,
+    auth: AuthMethod = "default",
+    max_age: Annotated[str | None, option("--max-age", "Fail when the last landed window ended longer ago.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print how fresh Kusto is, by source and dataset."""
+    from opencost_kusto.status import status
+
+    limit = duration(max_age) if max_age else None
+    now = datetime.now(UTC)
+    with _kusto(kusto_uri, database, auth, None) as kusto:
+        found = status(kusto)
+    if as_json:
+        print(json.dumps([one.document(now) for one in found], indent=2))
+    else:
+        print("\n".join(one.line(now) for one in found) or "Nothing was ever synced.")
+    if limit is not None:
+        old = [f"{one.dataset} of {one.source}" for one in found if (age := one.age(now)) is None or age > limit]
+        if old or not found:
+            raise NotLandedError(f"Older than {max_age}: {', '.join(old) or 'everything'}. See why sync stopped.")
 
 
 @app.command("tables")

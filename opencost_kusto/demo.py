@@ -64,6 +64,7 @@ def lines(emulated: Emulator) -> list[str]:
     return [
         f"opencost-kusto bootstrap {kusto}",
         f"opencost-kusto sync --endpoint {emulated.opencost_url} {window} {kusto}",
+        f"opencost-kusto status {kusto}",
     ]
 
 

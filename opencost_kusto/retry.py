@@ -24,7 +24,8 @@ def retrying(
 ) -> T:
     """Call until it succeeds, raises an error that is not transient, or time or attempts are spent.
 
-    Waits are drawn from a span that doubles from one second to twenty, or are what the other side asked for. The last error is raised.
+    Waits are what the other side asked for, else drawn from a span that doubles from one second to twenty. The last
+    error is raised.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:

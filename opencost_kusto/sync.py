@@ -23,7 +23,7 @@ from opencost_kusto.question import Question, new_run
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, WRITTEN, Outcome, Report, outcome
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema import Json, Table
-from opencost_kusto.spool import Part, Sealed, Spool, remove
+from opencost_kusto.spool import GZIP_LEVEL, Part, Sealed, Spool, remove
 from opencost_kusto.tables import SYNC_RUNS, TABLES
 from opencost_kusto.transform import Encoder
 
@@ -49,6 +49,7 @@ def sync(
     wait: bool = True,
     timeout: float = 900.0,
     spool: Path | None = None,
+    gzip_level: int = GZIP_LEVEL,
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
     """Take a window of cost into Kusto, exactly once, and report what became of each batch.
@@ -67,7 +68,7 @@ def sync(
         tell(one)
 
     with nullcontext(str(spool)) if spool else tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder:
-        parts = Spool(Path(folder), durable=spool is not None)
+        parts = Spool(Path(folder), durable=spool is not None, level=gzip_level)
         landing = Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None)
         batches = question.batches(source, run.collection_time)
         work = (_extracted(opencost, kusto, Origin(run, source, batch), parts) for batch in batches)
