@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import tracemalloc
 from collections.abc import Iterator
 
@@ -231,21 +230,6 @@ def test_an_error_while_reading_passes_through() -> None:
 
     with pytest.raises(ConnectionResetError):
         list(samples(breaking()))
-
-
-@pytest.mark.bench
-def test_it_is_four_times_as_fast_as_prometheus_client() -> None:
-    """Ordinary lines take the pattern's way, which is the reason to have it: the median of three rounds in turn."""
-    lines = recording("1.119", "metrics.txt").decode().splitlines()
-    text = "".join(line + "\n" for line in lines for _ in range(1 if line.startswith("#") else 20))
-    ratios = []
-    for _ in range(3):
-        start = time.perf_counter()
-        theirs_count = sum(len(metric.samples) for metric in text_string_to_metric_families(text))
-        between = time.perf_counter()
-        assert len(read(text)) == theirs_count
-        ratios.append((between - start) / (time.perf_counter() - between))
-    assert sorted(ratios)[1] > 4
 
 
 names = st.sampled_from(["a", "a_total", "b:c", "_", "A1", "a_sum", "a_count", "a_bucket", "d"])

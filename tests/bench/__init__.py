@@ -1,0 +1,1 @@
+"""The benchmark: whole pipelines from socket to gzip, their memory, and the gates they must pass."""

@@ -1,0 +1,341 @@
+"""Measures the pipelines side by side and prints a table; with --gates, fails when one is slower or larger than agreed.
+
+`python -m tests.bench.bench [--rows 1000,10000,100000] [--rounds 5] [--json FILE] [--gates]`. Every pipeline runs in a
+process of its own and all take turns in each round; what counts is the ratio of processor seconds within a round, since
+a shared machine disturbs the clock more than the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import IO, Any, cast
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from opencost_kusto.bootstrap import bootstrap
+from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, Reply, json_reply
+from opencost_kusto.exposition import samples
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.kusto import Kusto
+from opencost_kusto.question import Question
+from opencost_kusto.sync import sync
+from opencost_kusto.window import Window
+from tests.bench.pipelines import PIPELINES, Measured
+from tests.recordings import recording
+
+STEPS, ANSWER_TAKES = 48, 0.2
+LEAST_OVER_PLAIN, MOST_OVER_FLOOR, LEAST_OVER_CLIENT, MOST_OVER_OPENCOST = 4.0, 4.0, 4.0, 1.15
+MOST_GROWTH, MOST_PEAK = 10.0, 110.0
+COMMAND = "whole command"
+Times = dict[str, list[float]]
+
+
+class Spread(msgspec.Struct):
+    """A median, with the least and the most that was measured."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread:
+        """The spread of some values."""
+        return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
+
+
+class Gate(msgspec.Struct):
+    """One thing that was agreed: whether it holds, and the sentence that says so."""
+
+    holds: bool
+    sentence: str
+
+
+class Results(msgspec.Struct):
+    """All that was measured: seconds, file sizes and ratios by rows and pipeline, memory in MB by rows, and more."""
+
+    rounds: int
+    seconds: dict[int, dict[str, Spread]] = {}
+    cpu: dict[int, dict[str, Spread]] = {}
+    megabytes: dict[int, dict[str, float]] = {}
+    over_plain: dict[int, dict[str, Spread]] = {}
+    over_floor: dict[int, dict[str, Spread]] = {}
+    peak: dict[int, float] = {}
+    peak_plain: dict[int, float] = {}
+    exposition: Spread | None = None
+    backfill: float | None = None
+    gates: list[Gate] = []
+
+
+@contextmanager
+def payload_server(*rows: int) -> Iterator[str]:
+    """A server of answers with so many rows, in a process of its own; gives its address."""
+    command = [sys.executable, "-m", "tests.bench.payloads", *map(str, rows)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield cast(IO[str], server.stdout).readline().strip()
+        finally:
+            server.kill()
+
+
+@contextmanager
+def _worker(name: str, *more: str) -> Iterator[Callable[[str], Measured]]:
+    """A process that runs one pipeline whenever it is asked to."""
+    command = [sys.executable, "-m", "tests.bench.pipelines", name, *more]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        stdin, stdout = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
+
+        def run(url: str) -> Measured:
+            stdin.write(url + "\n")
+            stdin.flush()
+            return msgspec.json.decode(stdout.readline(), type=Measured)
+
+        try:
+            yield run
+        finally:
+            stdin.close()
+            process.wait(timeout=10)
+
+
+def names() -> list[str]:
+    """The pipelines that can run here."""
+    fast = importlib.util.find_spec("isal") is not None
+    return [name for name, (_, _, isal) in PIPELINES.items() if fast or not isal]
+
+
+def take_turns(server: str, rows: int, rounds: int, pipelines: list[str], command: bool) -> tuple[Times, Times, Times]:
+    """Seconds by the clock, processor seconds and megabytes of each pipeline, round by round, after one round that does not count."""
+    seconds: Times = {}
+    cpu: Times = {}
+    sizes: Times = {}
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(_worker(name)) for name in pipelines}
+        for round_ in range(rounds + 1):
+            for name, run in workers.items():
+                measured = run(f"{server}/{rows}")
+                if measured.rows != rows:
+                    raise SystemExit(f"{name} made {measured.rows} rows of {rows}.")
+                if round_:
+                    seconds.setdefault(name, []).append(measured.seconds)
+                    cpu.setdefault(name, []).append(measured.cpu)
+                    sizes.setdefault(name, []).append(measured.size / 1e6)
+            if round_ and command:
+                seconds.setdefault(COMMAND, []).append(_command(f"{server}/{rows}"))
+    return seconds, cpu, sizes
+
+
+def _command(url: str) -> float:
+    """Seconds from starting `sync --output` to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "opencost_kusto", "sync", "--endpoint", url, "--dataset", "allocation"]
+        window = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
+        begun = time.perf_counter()
+        subprocess.run([*command, "--window", window, "--output", folder], check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+
+def ratios(above: list[float], below: list[float]) -> Spread:
+    """The ratio within each round."""
+    return Spread.of([one / other for one, other in zip(above, below, strict=True)])
+
+
+def measure_rows(results: Results, server: str, rows: int, rounds: int, pipelines: list[str], command: bool) -> None:
+    """One interleaved run at one size."""
+    seconds, cpu, sizes = take_turns(server, rows, rounds, pipelines, command)
+    results.seconds[rows] = {name: Spread.of(values) for name, values in seconds.items()}
+    results.cpu[rows] = {name: Spread.of(values) for name, values in cpu.items()}
+    results.megabytes[rows] = {name: median(values) for name, values in sizes.items()}
+    results.over_plain[rows] = {name: ratios(cpu["plain"], cpu[name]) for name in pipelines}
+    results.over_floor[rows] = {name: ratios(cpu[name], cpu["floor"]) for name in pipelines}
+
+
+def peak(server: str, rows: int, name: str = "ours") -> float:
+    """Peak memory in MB of a fresh process that makes one run; ours with the Kusto SDK loaded."""
+    with _worker(name, *(["sdk"] if name == "ours" else [])) as run:
+        return run(f"{server}/{rows}").peak
+
+
+def exposition(rounds: int) -> Spread:
+    """How many times as fast as prometheus_client alone a scrape is read, round by round."""
+    lines = recording("1.119", "metrics.txt").decode().splitlines()
+    text = "".join(line + "\n" for line in lines for _ in range(1 if line.startswith("#") else 20))
+    body = text.encode()
+    theirs, ours = [], []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        expected = sum(len(metric.samples) for metric in text_string_to_metric_families(text))
+        between = time.perf_counter()
+        found = sum(1 for _ in samples(body[at : at + (1 << 16)] for at in range(0, len(body), 1 << 16)))
+        theirs.append(between - begun)
+        ours.append(time.perf_counter() - between)
+        if found != expected:
+            raise SystemExit(f"The exposition has {expected} samples, and we found {found}.")
+    return ratios(theirs, ours)
+
+
+def backfill() -> float:
+    """Seconds in which sync brings 48 steps from an OpenCost that takes 200 ms for each; one request at a time."""
+    body = recording("1.112", "allocation_hour.json")
+    lock = threading.Lock()
+    asked = overlaps = 0
+
+    def answers(path: str, _: Any) -> Reply | None:
+        nonlocal asked, overlaps
+        if path != "/allocation":
+            return None
+        asked += 1
+        overlaps += not lock.acquire(blocking=False)
+
+        def sent() -> Iterator[bytes]:
+            try:
+                time.sleep(ANSWER_TAKES)
+                yield body[: 1 << 15]
+                # The lock goes before the last piece: with that the client may ask again.
+            finally:
+                if lock.locked():
+                    lock.release()
+            yield body[1 << 15 :]
+
+        return json_reply(b"")._replace(body=sent())
+
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    question = Question(Window(first, first + timedelta(hours=STEPS)), timedelta(hours=1), ("allocation",))
+    with (
+        OpenCostEmulator(answers=answers) as there,
+        KustoEmulator(latency=0.02) as emulated,
+        OpenCost(there.url) as opencost,
+        Kusto(emulated.url, emulated.database, auth="none") as kusto,
+    ):
+        bootstrap(kusto)
+        begun = time.perf_counter()
+        report = sync(opencost, kusto, question, wait=True, timeout=60)
+        seconds = time.perf_counter() - begun
+    if report.exit_code or asked != STEPS:
+        raise SystemExit(f"The backfill asked {asked} times and ended with {report.counts}.")
+    if overlaps:
+        raise SystemExit(f"{overlaps} requests of the backfill began while another was being answered.")
+    return seconds
+
+
+def at_least(what: str, least: float, measure: Callable[[int], Spread], rounds: int) -> Gate:
+    """A ratio that must reach a limit; measured again with twice the rounds before it fails, on a noisy machine."""
+    found = measure(rounds)
+    if found.median < least:
+        found = measure(rounds * 2)
+    return Gate(found.median >= least, f"{what}: {found} times; at least {least:g} was agreed.")
+
+
+def at_most(what: str, most: float, unit: str, found: float) -> Gate:
+    """A number that must not pass a limit."""
+    return Gate(found <= most, f"{what}: {found:.2f} {unit}; at most {most:g} was agreed.")
+
+
+def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> Iterator[Gate]:
+    """What was agreed in the issue about speed, one by one; uses what was measured already."""
+    given = iter([results.over_plain[rows]["ours"]])
+
+    def over_plain(again: int) -> Spread:
+        return next(given, None) or _again(server, rows, again, "plain", "ours")
+
+    of_floor = iter([results.over_floor[rows]["ours"]])
+
+    def over_floor(again: int) -> Spread:
+        found = next(of_floor, None) or _again(server, rows, again, "ours", "floor")
+        return Spread(1 / found.median, 1 / found.most, 1 / found.least)
+
+    yield at_least("plain reference / ours, equal gzip level", LEAST_OVER_PLAIN, over_plain, rounds)
+    yield at_least("floor / ours", 1 / MOST_OVER_FLOOR, over_floor, rounds)
+    if results.exposition is not None:
+        measured = iter([results.exposition])
+        yield at_least(
+            "prometheus_client / ours", LEAST_OVER_CLIENT, lambda n: next(measured, None) or exposition(n), rounds
+        )
+    growth = results.peak[large] - results.peak[rows]
+    yield at_most(f"growth of peak memory from {rows:,} to {large:,} rows", MOST_GROWTH, "MB", growth)
+    yield at_most(f"peak memory at {large:,} rows, Kusto SDK loaded", MOST_PEAK, "MB", results.peak[large])
+    limit = MOST_OVER_OPENCOST * STEPS * ANSWER_TAKES
+    seconds = results.backfill or 0.0
+    if seconds > limit:
+        seconds = backfill()
+    yield at_most(f"a backfill of {STEPS} steps of {ANSWER_TAKES:g} s", limit, "s", seconds)
+
+
+def _again(server: str, rows: int, rounds: int, above: str, below: str) -> Spread:
+    _, cpu, _ = take_turns(server, rows, rounds, [above, below], False)
+    return ratios(cpu[above], cpu[below])
+
+
+def table(results: Results) -> str:
+    """The results as Markdown."""
+    lines = [
+        "| rows | pipeline | seconds | processor seconds | plain / it | it / floor | MB of gzip |",
+        "|---:|---|---|---|---|---|---:|",
+    ]
+    for rows, seconds in results.seconds.items():
+        for name, spread in seconds.items():
+            ratio, floor = results.over_plain[rows].get(name, ""), results.over_floor[rows].get(name, "")
+            worked = results.cpu[rows].get(name, "")
+            size = results.megabytes[rows].get(name)
+            lines.append(
+                f"| {rows:,} | {name} | {spread} | {worked} | {ratio} | {floor} | {f'{size:.2f}' if size else ''} |"
+            )
+    lines += ["", "| peak memory, MB, fresh process | " + " | ".join(f"{rows:,} rows" for rows in results.peak) + " |"]
+    lines.append("|---|" + "---:|" * len(results.peak))
+    lines.append("| ours, Kusto SDK loaded | " + " | ".join(f"{value:.0f}" for value in results.peak.values()) + " |")
+    lines.append("| plain | " + " | ".join(f"{value:.0f}" for value in results.peak_plain.values()) + " |")
+    lines += ["", f"`/metrics`: {results.exposition} times as fast as prometheus_client alone."]
+    if results.backfill is not None:
+        least = STEPS * ANSWER_TAKES
+        lines.append(
+            f"Backfill of {STEPS} steps of {ANSWER_TAKES:g} s: {results.backfill:.2f} s, ",
+        )
+        lines[-1] += f"{results.backfill / least:.2f} times what OpenCost took."
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and return 1 if a gate was asked for and does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench", description=__doc__)
+    parser.add_argument("--rows", default="1000,10000,100000", help="sizes of the answers")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured, in turn")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--gates", action="store_true", help="fail when what was agreed does not hold")
+    options = parser.parse_args(arguments)
+    sizes = [int(size) for size in options.rows.split(",")]
+    gated = 10_000 if 10_000 in sizes else sizes[0]
+    large = max(sizes) if max(sizes) > gated else 5 * gated
+    results = Results(options.rounds)
+    with payload_server(*dict.fromkeys([*sizes, large])) as server:
+        for rows in sizes:
+            measure_rows(results, server, rows, options.rounds, names(), not options.gates)
+        for rows in (gated, large):
+            results.peak[rows] = peak(server, rows)
+            results.peak_plain[rows] = peak(server, rows, "plain")
+        results.exposition = exposition(options.rounds)
+        results.backfill = backfill()
+        print(table(results), flush=True)
+        if options.gates:
+            results.gates = list(gates(results, server, gated, large, options.rounds))
+            for gate in results.gates:
+                print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    return 0 if all(gate.holds for gate in results.gates) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""The pipelines that are compared, each from the socket to gzip'd part files, and a process that runs one of them.
+
+`ours` is the package's own. `plain` is what one writes without thinking of speed: the same columns by requests, json,
+a dict for each row and gzip. `floor` is the least that streaming can do: read, split into raw records, gzip.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import resource
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import requests
+
+from opencost_kusto import answer
+from opencost_kusto.batch import Batch, Origin, Run, Source
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.spool import GZIP_LEVEL, Spool
+from opencost_kusto.tables import ALLOCATION
+from opencost_kusto.transform import Encoder
+from opencost_kusto.window import Window
+
+_SOURCE = Source("bench", None, None, None)
+_RUN = Run("bench", datetime(2026, 11, 23, 12, tzinfo=UTC), "0")
+_WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
+BATCH = Batch(ALLOCATION, _SOURCE.name, _WINDOW)
+ORIGIN = Origin(_RUN, _SOURCE, BATCH)
+
+
+class Measured(msgspec.Struct):
+    """One run of a pipeline: seconds by the clock and of the processor, rows, bytes of its files, and the process's peak memory in MB."""
+
+    seconds: float
+    cpu: float
+    rows: int
+    size: int
+    peak: float
+
+
+def ours(url: str, folder: Path, level: int) -> int:
+    """The package: records as they stream, encoded and spooled; the number of rows."""
+    encoder = Encoder(ALLOCATION, ORIGIN)
+    with OpenCost(url) as opencost:
+        Spool(folder, level=level).write(BATCH, map(encoder.encode, opencost.records(BATCH, lambda _: None)))
+    return encoder.rows
+
+
+def plain(url: str, folder: Path, level: int) -> int:
+    """The plain reference: the whole answer as dicts, a dict for each row; the number of rows."""
+    reply = requests.get(f"{url}/allocation", params={"window": str(_WINDOW)}, timeout=600)
+    asked = asked_columns()
+    count = 0
+    with gzip.open(folder / "part-0.ndjson.gz", "wt", compresslevel=level, encoding="utf-8") as file:
+        for members in reply.json()["data"]:
+            for record in members.values():
+                file.write(json.dumps(plain_row(record, asked)) + "\n")
+                count += 1
+    return count
+
+
+def floor(url: str, folder: Path, level: int) -> int:
+    """The least work: the records as OpenCost sent them, compressed; the number of records."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, 31)
+    count = 0
+    with (
+        requests.get(f"{url}/allocation", params={"window": str(_WINDOW)}, stream=True, timeout=600) as reply,
+        (folder / "part-0.ndjson.gz").open("wb") as file,
+    ):
+        for record in answer.records(reply.iter_content(1 << 16)):
+            file.write(compressor.compress(record + b"\n"))
+            count += 1
+        file.write(compressor.flush())
+    return count
+
+
+def asked_columns() -> dict[str, Any]:
+    """What every row of the batch says alike."""
+    return {
+        "Timestamp": "2026-11-23T10:00:00Z",
+        "CollectionTime": "2026-11-23T12:00:00Z",
+        "Source": _SOURCE.name,
+        "WindowStart": "2026-11-23T10:00:00Z",
+        "WindowEnd": "2026-11-23T11:00:00Z",
+        "WindowMinutes": BATCH.window.minutes,
+        "RunId": _RUN.id,
+        "ScenarioName": None,
+        "Metadata": {},
+        "Aggregate": BATCH.aggregate,
+        "BatchId": BATCH.id,
+        "IncludeIdle": False,
+        "ShareIdle": False,
+    }
+
+
+def plain_row(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """The columns of OpenCostAllocation, written out by hand."""
+    properties = record.get("properties") or {}
+    raw = record.get("rawAllocationOnly") or {}
+    gpu = record.get("gpuAllocation") or {}
+    services = sorted(properties["services"]) if properties.get("services") else None
+    return {
+        "Timestamp": asked["Timestamp"],
+        "CollectionTime": asked["CollectionTime"],
+        "Source": asked["Source"],
+        "AllocationName": record.get("name"),
+        "WindowStart": asked["WindowStart"],
+        "WindowEnd": asked["WindowEnd"],
+        "WindowMinutes": asked["WindowMinutes"],
+        "Namespace": properties.get("namespace"),
+        "Node": properties.get("node"),
+        "Container": properties.get("container"),
+        "Pod": properties.get("pod"),
+        "Controller": properties.get("controller"),
+        "ControllerKind": properties.get("controllerKind"),
+        "CpuCores": record.get("cpuCores"),
+        "CpuCoreHours": record.get("cpuCoreHours"),
+        "CpuCost": record.get("cpuCost"),
+        "CpuEfficiency": record.get("cpuEfficiency"),
+        "RamBytes": record.get("ramBytes"),
+        "RamByteHours": record.get("ramByteHours"),
+        "RamCost": record.get("ramCost"),
+        "RamEfficiency": record.get("ramEfficiency"),
+        "GpuCount": record.get("gpuCount"),
+        "GpuHours": record.get("gpuHours"),
+        "GpuCost": record.get("gpuCost"),
+        "NetworkCost": record.get("networkCost"),
+        "LoadBalancerCost": record.get("loadBalancerCost"),
+        "PvCost": record.get("pvCost"),
+        "TotalCost": record.get("totalCost"),
+        "TotalEfficiency": record.get("totalEfficiency"),
+        "ExternalCost": record.get("externalCost"),
+        "SharedCost": record.get("sharedCost"),
+        "Properties": {**properties, "services": services} if services else properties,
+        "RunId": asked["RunId"],
+        "ScenarioName": asked["ScenarioName"],
+        "Metadata": asked["Metadata"],
+        "Cluster": properties.get("cluster"),
+        "Aggregate": asked["Aggregate"],
+        "BatchId": asked["BatchId"],
+        "IncludeIdle": asked["IncludeIdle"],
+        "ShareIdle": asked["ShareIdle"],
+        "Start": record.get("start"),
+        "End": record.get("end"),
+        "Minutes": record.get("minutes"),
+        "ProviderID": properties.get("providerID"),
+        "Services": services,
+        "Labels": properties.get("labels"),
+        "Annotations": properties.get("annotations"),
+        "NamespaceLabels": properties.get("namespaceLabels"),
+        "NamespaceAnnotations": properties.get("namespaceAnnotations"),
+        "CpuCoreRequestAverage": record.get("cpuCoreRequestAverage"),
+        "CpuCoreLimitAverage": record.get("cpuCoreLimitAverage"),
+        "CpuCoreUsageAverage": record.get("cpuCoreUsageAverage"),
+        "CpuCoreUsageMax": raw.get("cpuCoreUsageMax"),
+        "CpuCostAdjustment": record.get("cpuCostAdjustment"),
+        "CpuCostIdle": record.get("cpuCostIdle"),
+        "RamByteRequestAverage": record.get("ramByteRequestAverage"),
+        "RamByteLimitAverage": record.get("ramByteLimitAverage"),
+        "RamByteUsageAverage": record.get("ramByteUsageAverage"),
+        "RamByteUsageMax": raw.get("ramByteUsageMax"),
+        "RamCostAdjustment": record.get("ramCostAdjustment"),
+        "RamCostIdle": record.get("ramCostIdle"),
+        "GpuRequestAverage": record.get("gpuRequestAverage", gpu.get("gpuRequestAverage")),
+        "GpuUsageAverage": record.get("gpuUsageAverage", gpu.get("gpuUsageAverage")),
+        "GpuUsageMax": raw.get("gpuUsageMax"),
+        "GpuShared": gpu.get("isGPUShared"),
+        "GpuAllocation": record.get("gpuAllocation"),
+        "GpuEfficiency": record.get("gpuEfficiency"),
+        "GpuCostAdjustment": record.get("gpuCostAdjustment"),
+        "GpuCostIdle": record.get("gpuCostIdle"),
+        "NetworkTransferBytes": record.get("networkTransferBytes"),
+        "NetworkReceiveBytes": record.get("networkReceiveBytes"),
+        "NetworkCrossZoneCost": record.get("networkCrossZoneCost"),
+        "NetworkCrossRegionCost": record.get("networkCrossRegionCost"),
+        "NetworkInternetCost": record.get("networkInternetCost"),
+        "NetworkCostAdjustment": record.get("networkCostAdjustment"),
+        "LoadBalancerCostAdjustment": record.get("loadBalancerCostAdjustment"),
+        "LbAllocations": record.get("lbAllocations"),
+        "PvBytes": record.get("pvBytes"),
+        "PvByteHours": record.get("pvByteHours"),
+        "PvCostAdjustment": record.get("pvCostAdjustment"),
+        "Pvs": record.get("pvs"),
+        "ProportionalAssetResourceCosts": record.get("proportionalAssetResourceCosts"),
+        "SharedCostBreakdown": record.get("sharedCostBreakdown"),
+        "Unmapped": None,
+    }
+
+
+Pipeline = Callable[[str, Path, int], int]
+# By name: the pipeline, its gzip level, and whether isal may be used.
+PIPELINES: dict[str, tuple[Pipeline, int, bool]] = {
+    "ours": (ours, GZIP_LEVEL, False),
+    "ours, isal": (ours, GZIP_LEVEL, True),
+    "floor": (floor, GZIP_LEVEL, False),
+    "plain": (plain, GZIP_LEVEL, False),
+    "plain, gzip 6": (plain, 6, False),
+}
+
+
+def measured(name: str, url: str) -> Measured:
+    """One run, into a folder that is removed after."""
+    pipeline, level, _ = PIPELINES[name]
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        begun, worked = time.perf_counter(), time.process_time()
+        rows = pipeline(url, Path(folder), level)
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - worked
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*.gz"))
+    return Measured(seconds, cpu, rows, size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _urls() -> Iterator[str]:
+    for line in sys.stdin:
+        yield line.strip()
+
+
+def main() -> None:
+    """Run the pipeline named by the first argument once for each address on stdin; `sdk` loads the Kusto SDK first."""
+    name = sys.argv[1]
+    if not PIPELINES[name][2]:
+        sys.modules["isal"] = None  # type: ignore[assignment]
+    if "sdk" in sys.argv[2:]:
+        from azure.kusto.ingest import QueuedIngestClient
+
+        assert QueuedIngestClient.__name__
+    for url in _urls():
+        print(msgspec.json.encode(measured(name, url)).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The benchmark compares like with like, and its gates hold."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from opencost_kusto import answer
+from opencost_kusto.tables import ALLOCATION
+from opencost_kusto.transform import Encoder
+from tests.bench import bench
+from tests.bench.payloads import body, record_texts
+from tests.bench.pipelines import ORIGIN, PIPELINES, asked_columns, plain_row
+
+ROWS = 100
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A server of answers with a hundred rows."""
+    with bench.payload_server(ROWS) as url:
+        yield f"{url}/{ROWS}"
+
+
+@pytest.mark.parametrize("name", ["ours", "plain", "floor"])
+def test_every_pipeline_makes_every_row(server: str, tmp_path: Path, name: str) -> None:
+    """From one answer the pipelines write the same number of lines."""
+    pipeline, level, _ = PIPELINES[name]
+    assert pipeline(server, tmp_path, level) == ROWS
+    lines = [line for path in tmp_path.rglob("*.gz") for line in gzip.decompress(path.read_bytes()).splitlines()]
+    assert len(lines) == ROWS
+
+
+def test_the_plain_reference_writes_our_rows() -> None:
+    """The reference makes the same columns with the same values, so that it is compared for the same work."""
+    encoder = Encoder(ALLOCATION, ORIGIN)
+    for record in record_texts(ROWS):
+        expected = json.loads(encoder.encode(record))
+        assert plain_row(json.loads(record), asked_columns()) == expected
+
+
+def test_the_payloads_are_whole_answers() -> None:
+    """A made answer decodes, is cut into as many records, and no two have one name."""
+    made = body(ROWS)
+    decoded: Any = json.loads(made)
+    assert [len(members) for members in decoded["data"]] == [ROWS]
+    found = list(answer.records([made]))
+    assert found == list(record_texts(ROWS))
+    assert len({msgspec.json.decode(record)["name"] for record in found}) == ROWS
+
+
+@pytest.mark.bench
+def test_the_gates_hold() -> None:
+    """What the issue about speed agreed holds on this machine."""
+    assert bench.main(["--rows", "10000", "--gates"]) == 0
