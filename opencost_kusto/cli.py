@@ -7,7 +7,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,10 +19,10 @@ from opencost_kusto.batch import Options
 from opencost_kusto.errors import KustoError, NotLandedError, OpenCostKustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.output import LineWriter
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.redact import redacted
 from opencost_kusto.report import Outcome, Report
-from opencost_kusto.schema import Table
 from opencost_kusto.spool import GZIP_LEVEL
 from opencost_kusto.sync import export, replay, sync
 from opencost_kusto.tables import DATASETS, TABLES
@@ -99,7 +99,7 @@ def sync_command(
     tell = narrator(question, quiet_stdout=as_json or output == "-")
     with OpenCost(endpoint, cluster=cluster, timeout=request_timeout) as opencost:
         if output is not None:
-            with _writer(output) as write:
+            with LineWriter(output) as write:
                 report = export(opencost, question, write, run=run, tell=tell)
         else:
             with _kusto(kusto_uri, database, auth, ingest_uri) as kusto:
@@ -264,36 +264,6 @@ def _kusto(uri: str | None, database: str | None, auth: str, ingest_uri: str | N
     kusto = Kusto(uri, database, auth=auth, ingest_uri=ingest_uri)  # type: ignore[arg-type]
     print(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}", file=sys.stderr)
     return kusto
-
-
-class _writer:
-    """Rows as lines on stdout, or in a folder as one file for each table."""
-
-    def __init__(self, output: str) -> None:
-        self._folder = None if output == "-" else Path(output)
-        self._files: dict[str, IO[bytes]] = {}
-
-    def __enter__(self) -> Callable[[Table, bytes], None]:
-        if self._folder is not None:
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"The output folder {self._folder} cannot be made: {error.strerror}.") from error
-        return self._write
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-        if self._folder is None:
-            sys.stdout.flush()
-
-    def _write(self, table: Table, line: bytes) -> None:
-        if self._folder is None:
-            sys.stdout.buffer.write(line)
-            return
-        if table.name not in self._files:
-            self._files[table.name] = (self._folder / f"{table.name}.ndjson").open("wb")
-        self._files[table.name].write(line)
 
 
 def _finish(report: Report, as_json: bool, *, quiet_stdout: bool) -> None:

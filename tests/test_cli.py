@@ -301,7 +301,6 @@ def test_an_output_folder_that_cannot_be_made(servers: Emulator, run: Command, t
     assert "cannot be made" in done.stderr
 
 
-@pytest.mark.xfail(reason="cli._writer lets the OSError through, as a traceback", strict=False)
 def test_an_output_file_that_cannot_be_written(servers: Emulator, run: Command, tmp_path: Path) -> None:
     """A file that cannot be opened in the output folder ends with exit code 2 and no traceback."""
     (tmp_path / "out" / "OpenCostAssets.ndjson").mkdir(parents=True)
