@@ -118,7 +118,7 @@ def names() -> list[str]:
 
 
 def take_turns(server: str, rows: int, rounds: int, pipelines: list[str], command: bool) -> tuple[Times, Times, Times]:
-    """Seconds by the clock, processor seconds and megabytes of each pipeline, round by round, after one round that does not count."""
+    """Clock seconds, processor seconds and megabytes of each pipeline by round, after one that does not count."""
     seconds: Times = {}
     cpu: Times = {}
     sizes: Times = {}

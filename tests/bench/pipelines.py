@@ -37,7 +37,7 @@ ORIGIN = Origin(_RUN, _SOURCE, BATCH)
 
 
 class Measured(msgspec.Struct):
-    """One run of a pipeline: seconds by the clock and of the processor, rows, bytes of its files, and the process's peak memory in MB."""
+    """One run: seconds by the clock and of the processor, rows, bytes of files, and the process's peak memory in MB."""
 
     seconds: float
     cpu: float
