@@ -17,6 +17,7 @@ from opencost_kusto.tables import TABLES
 
 _FENCE = "```"
 _FOLDER = "OpenCost"
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
 # Low latency: the service waits this long, at most, for more blobs before it ingests (its default is 5 minutes).
 BATCHING = {"MaximumBatchingTimeSpan": "00:00:30", "MaximumNumberOfItems": 500, "MaximumRawDataSizeMB": 1024}
 # How long a tag guards against a second landing, and so how many tags a table carries at most.
@@ -50,10 +51,26 @@ def literal(text: str) -> str:
 
 
 def commands(folder: str | None = None) -> Iterator[Command]:
-    """The bundled commands in the order they must run: tables, then functions; each folder by name."""
+    """The bundled commands in the order they must run: tables by name, then functions, each after those it calls."""
     for name in (folder,) if folder else ("tables", "functions"):
-        for path in sorted((root() / name).glob("*.kql")):
-            yield from parse(path.read_text(encoding="utf-8"), path)
+        paths = sorted((root() / name).glob("*.kql"))
+        found = [command for path in paths for command in parse(path.read_text(encoding="utf-8"), path)]
+        yield from callees_first(found) if name == "functions" else found
+
+
+def callees_first(found: list[Command]) -> Iterator[Command]:
+    """Functions, each in a file of its name, in an order in which Kusto accepts them: it resolves a body's names."""
+    waiting = {command.path.stem: command for command in found}
+    calls = {
+        name: {word for word in re.findall(r"\w+", _LITERAL.sub("", command.text)) if word in waiting and word != name}
+        for name, command in waiting.items()
+    }
+    while waiting:
+        ready = [name for name in waiting if not calls[name] & waiting.keys()]
+        if not ready:
+            raise UsageError(f"These functions call each other in a circle: {', '.join(waiting)}.")
+        for name in ready:
+            yield waiting.pop(name)
 
 
 def parse(text: str, path: Path) -> Iterator[Command]:
