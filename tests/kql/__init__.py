@@ -1,0 +1,1 @@
+"""Tests of what ships in `kql/`: functions, queries and the dashboard."""

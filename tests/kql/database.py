@@ -1,0 +1,121 @@
+"""A Kusto stand-in without network or queue: tables and functions of `kql/`, and rows from recorded answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import msgspec
+
+from opencost_kusto import kql
+from opencost_kusto.batch import Batch, Options, Origin, Run, Source
+from opencost_kusto.emulator import commands
+from opencost_kusto.emulator.engine import Engine
+from opencost_kusto.emulator.mapping import select
+from opencost_kusto.exposition import samples
+from opencost_kusto.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
+from opencost_kusto.transform import Encoder
+from opencost_kusto.window import Window
+
+Rows = list[dict[str, Any]]
+DAY = datetime(2026, 11, 23, tzinfo=UTC)
+NEXT = DAY + timedelta(days=1)
+SCRAPED = datetime(2026, 11, 24, 5, 46, 30, tzinfo=UTC)
+COLLECTED = datetime(2026, 11, 24, 6, 0, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+CLUSTER = "aks-shop-prod-weu"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked what, of everything a batch can be asked; the defaults are those of a nightly run."""
+
+    cluster: str = CLUSTER
+    run: str = "nightly"
+    collected: datetime = COLLECTED
+    options: Options = field(default_factory=Options)
+
+    def origin(self, table: Any, window: Window, scraped: datetime | None = None) -> Origin:
+        """The origin of one batch's rows."""
+        run = Run(self.run, self.collected, "1.0", metadata={"suite": "kql"})
+        source = Source(self.cluster, self.cluster, "westeurope", "1.112.0")
+        batch = Batch(table, self.cluster, window, self.options, scraped)
+        return Origin(run, source, batch)
+
+
+class Database:
+    """Tables and functions as `bootstrap` makes them, in memory; rows as `sync` lands them."""
+
+    def __init__(self) -> None:
+        self.engine = Engine("OpenCost")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+
+    def install(self) -> Self:
+        """Run every bundled command, in its order."""
+        for command in kql.commands():
+            commands.run(self.engine, command.text)
+        return self
+
+    def clear(self) -> None:
+        """Forget the rows."""
+        for table in TABLES:
+            commands.run(self.engine, f".clear table {table.name} data")
+
+    def rows(self, text: str) -> Rows:
+        """The answer of a query, row by row."""
+        answer = self.engine.query(text)
+        names = [column.name for column in answer.columns]
+        return [dict(zip(names, row, strict=True)) for row in answer.rows]
+
+    def one(self, text: str) -> dict[str, Any]:
+        """The only row of an answer."""
+        (row,) = self.rows(text)
+        return row
+
+    def allocation(self, body: bytes, asked: Asked | None = None) -> None:
+        """Land the answer of /allocation, a batch for each of its sets."""
+        for members in json.loads(body)["data"]:
+            if members:
+                window = _window(next(iter(members.values()))["window"])
+                self._land((asked or Asked()).origin(ALLOCATION, window), map(_encoded, members.values()))
+
+    def assets(self, body: bytes, asked: Asked | None = None) -> None:
+        """Land the answer of /assets."""
+        members = json.loads(body)["data"]
+        window = _window(next(iter(members.values()))["window"])
+        self._land((asked or Asked()).origin(ASSETS, window), map(_encoded, members.values()))
+
+    def metrics(self, body: bytes, asked: Asked | None = None, scraped: datetime = SCRAPED) -> None:
+        """Land a scrape of /metrics."""
+        minute = scraped.replace(second=0)
+        origin = (asked or Asked()).origin(METRICS, Window(minute, minute + timedelta(minutes=1)), scraped)
+        self._land(origin, map(msgspec.json.encode, samples([body])))
+
+    def runs(self, outcomes: Iterable[dict[str, Any]], asked: Asked | None = None) -> None:
+        """Land rows of the run ledger."""
+        origin = (asked or Asked()).origin(SYNC_RUNS, Window(DAY, NEXT))
+        self._land(origin, map(_encoded, outcomes))
+
+    def _land(self, origin: Origin, records: Iterable[bytes]) -> None:
+        encoder = Encoder(origin.batch.table, origin)
+        lines = [encoder.encode(record).decode() for record in records]
+        table = self.engine.table(origin.batch.table.name)
+        statement, parameters, columns = select(table, table.mappings[f"{table.name}_mapping"], lines)
+        self.engine.insert(table, statement, parameters, [], columns=columns)
+
+
+def _window(window: dict[str, str]) -> Window:
+    start, end = (datetime.fromisoformat(window[bound]).astimezone(UTC) for bound in ("start", "end"))
+    return Window(start, end)
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(record)

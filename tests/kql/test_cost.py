@@ -1,0 +1,190 @@
+"""The cost functions on the recorded day, against plain Python over the recorded answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from opencost_kusto.batch import Options
+from tests.kql import recorded
+from tests.kql.conftest import load_day
+from tests.kql.database import COLLECTED, HOUR, Asked, Database
+from tests.recordings import recording
+
+DAY = "datetime(2026-11-23), datetime(2026-11-24)"
+
+
+def by(rows: list[dict[str, Any]], *keys: str, value: str = "TotalCost") -> dict[Any, float]:
+    """An answer as a mapping from its key columns to a value; a key that comes twice is an error."""
+    found = {tuple(row[key] for key in keys): row[value] for row in rows}
+    assert len(found) == len(rows)
+    return {key[0] if len(keys) == 1 else key: value for key, value in found.items()}
+
+
+def approximately(expected: dict[Any, float]) -> Any:
+    """Equal to what floating-point sums in any order can differ by."""
+    return pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_cost_by_namespace(day: Database) -> None:
+    """Each namespace's cost is the sum of its containers', with volumes that nobody mounts on a line of their own."""
+    rows = day.rows(f"OpenCostByNamespace({DAY})")
+    assert by(rows, "Namespace") == approximately(recorded.summed(recorded.workloads(), recorded.namespace))
+    assert by(rows, "Namespace")["__unmounted__"] == pytest.approx(0.252)
+    for column, field in {
+        "CpuCost": "cpuCost",
+        "PvCost": "pvCost",
+        "NetworkCost": "networkCost",
+        "RamByteHours": "ramByteHours",
+    }.items():
+        expected = recorded.summed(recorded.workloads(), recorded.namespace, field)
+        assert by(rows, "Namespace", value=column) == approximately(expected)
+    assert [row["TotalCost"] for row in rows] == sorted((row["TotalCost"] for row in rows), reverse=True)
+
+
+def test_cost_by_namespace_is_what_opencost_says_by_namespace(day: Database) -> None:
+    """OpenCost's own answer by namespace for the same hours is the same, to its rounding of rows."""
+    sets = json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
+    theirs = recorded.summed((row for members in sets for row in members.values()), lambda row: row["name"])
+    assert by(day.rows(f"OpenCostByNamespace({DAY})"), "Namespace") == pytest.approx(theirs, abs=0.005)
+
+
+def test_cost_by_controller(day: Database) -> None:
+    """Pods without a controller are __unallocated__ and volumes nobody mounts __unmounted__, in their namespace."""
+    found = by(day.rows(f"OpenCostByController({DAY})"), "Namespace", "Controller")
+    assert found == approximately(recorded.summed(recorded.workloads(), recorded.controller))
+    assert {("shop", "__unallocated__"), ("ml", "__unmounted__")} <= found.keys()
+
+
+def test_cost_by_node(day: Database) -> None:
+    """What runs on no node is __unmounted__, and the nodes and it make the whole."""
+    expected = recorded.summed(recorded.workloads(), lambda row: recorded.node(row) or "__unmounted__")
+    assert by(day.rows(f"OpenCostByNode({DAY})"), "Node") == approximately(expected)
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("team", ("team",)),
+        ("app.kubernetes.io/name", ("app_kubernetes_io_name",)),
+        ("motto", ("motto",)),
+        ("cost_center, team", ("cost_center", "team")),
+        ("nosuchlabel", ("nosuchlabel",)),
+        ('te"am', ("te_am",)),
+    ],
+)
+def test_cost_by_label(label: str, names: tuple[str, ...], day: Database) -> None:
+    """Any label, in either spelling, or the first of several; workloads without are __unallocated__."""
+    literal = label.replace('"', '\\"')
+    found = by(day.rows(f'OpenCostByLabel({DAY}, "{literal}")'), "Value")
+    assert found == approximately(recorded.summed(recorded.workloads(), recorded.label(*names)))
+
+
+def test_cost_by_team(day: Database) -> None:
+    """By default the team label decides, then an owner or a cost centre; another label may be named."""
+    expected = recorded.summed(recorded.workloads(), recorded.label("team", "owner", "cost_center"))
+    assert by(day.rows(f"OpenCostByTeam({DAY})"), "Team") == approximately(expected)
+    expected = recorded.summed(recorded.workloads(), recorded.label("cost_center"))
+    assert by(day.rows(f'OpenCostByTeam({DAY}, "", "cost_center")'), "Team") == approximately(expected)
+
+
+def test_daily_and_hourly_cost(day: Database) -> None:
+    """The day's and the hours' costs are those of the windows that begin in them."""
+    found = by(day.rows(f"OpenCostDailyCost({DAY})"), "Namespace")
+    assert found == approximately(recorded.summed(recorded.workloads(), recorded.namespace))
+    rows = day.rows(f"OpenCostHourlyCost({DAY})")
+    found = {(row["Timestamp"].strftime("%Y-%m-%dT%H:%M:%SZ"), row["Namespace"]): row["TotalCost"] for row in rows}
+    expected = recorded.summed(recorded.workloads(), lambda row: (row["window"]["start"], recorded.namespace(row)))
+    assert found == approximately(expected)
+
+
+def test_efficiency_and_the_money_wasted(day: Database) -> None:
+    """Waste is what was charged for CPU and memory beyond use, and volumes that nobody mounts."""
+
+    def wasted(row: recorded.Record) -> float:
+        if row["properties"]["container"] == "__unmounted__":
+            return float(row["totalCost"])
+        hours, waste = row["minutes"] / 60, 0.0
+        for cost, used, charged in (
+            ("cpuCost", "cpuCoreUsageAverage", "cpuCoreHours"),
+            ("ramCost", "ramByteUsageAverage", "ramByteHours"),
+        ):
+            if row[charged]:
+                waste += row[cost] * max(0.0, 1 - row[used] * hours / row[charged])
+        return float(waste)
+
+    def key(row: recorded.Record) -> tuple[str, str, str]:
+        return (*recorded.controller(row), row["properties"]["container"])
+
+    rows = day.rows(f"OpenCostEfficiency({DAY})")
+    keys = ("Namespace", "Controller", "Container")
+    assert by(rows, *keys, value="WastedCost") == approximately(recorded.summed(recorded.workloads(), key, wasted))
+    used = recorded.summed(recorded.workloads(), key, lambda row: row["cpuCoreUsageAverage"] * row["minutes"] / 60)
+    asked = recorded.summed(recorded.workloads(), key, lambda row: row["cpuCoreRequestAverage"] * row["minutes"] / 60)
+    expected = {name: used[name] / asked[name] if asked[name] else None for name in used}
+    assert by(rows, *keys, value="CpuEfficiency") == pytest.approx(expected)
+    assert None in expected.values()
+
+
+@pytest.mark.parametrize(
+    ("call", "now", "before"),
+    [
+        ("OpenCostTopMovers(datetime(2026-11-23 18:00), datetime(2026-11-24))", (18, 24), (12, 18)),
+        (
+            'OpenCostTopMovers(datetime(2026-11-23 18:00), datetime(2026-11-24), "",'
+            " datetime(2026-11-23), datetime(2026-11-23 06:00))",
+            (18, 24),
+            (0, 6),
+        ),
+    ],
+)
+def test_top_movers(call: str, now: tuple[int, int], before: tuple[int, int], day: Database) -> None:
+    """Costs of two periods by controller, the earlier one just before unless told, the largest change first."""
+    hours = recorded.allocation_hours()
+    cost, previous = (
+        recorded.summed((row for hour in hours[slice(*period)] for row in hour), recorded.controller)
+        for period in (now, before)
+    )
+    rows = day.rows(call)
+    assert by(rows, "Namespace", "Controller", value="Cost") == approximately(cost)
+    assert by(rows, "Namespace", "Controller", value="PreviousCost") == approximately(previous)
+    changes = [abs(row["Change"]) for row in rows]
+    assert changes == sorted(changes, reverse=True)
+    assert rows[0]["ChangePercent"] == pytest.approx(100 * rows[0]["Change"] / rows[0]["PreviousCost"])
+
+
+def test_top_movers_know_what_came_and_what_went(empty: Database) -> None:
+    """A controller that is there in one period only has cost 0 in the other, and no percentage from nothing."""
+    body = recording("1.112", "allocation_day_step1h.json")
+    empty.allocation(body.replace(b'"controller":"trainer"', b'"controller":"tutor"', 12))
+    rows = {
+        row["Controller"]: row
+        for row in empty.rows("OpenCostTopMovers(datetime(2026-11-23 12:00), datetime(2026-11-24))")
+    }
+    assert rows["tutor"]["Cost"] == 0
+    assert rows["trainer"]["PreviousCost"] == 0
+    assert rows["trainer"]["ChangePercent"] is None
+
+
+def test_cost_of_a_run_is_of_its_rows_and_of_what_it_found_there(empty: Database) -> None:
+    """A run's cost is that of the batches it wrote and of those its ledger calls already there; of no other."""
+    load_day(empty)
+    test = Asked(run="test-123", collected=COLLECTED + HOUR)
+    empty.allocation(
+        recording("1.112", "allocation_window_1min.json"),
+        Asked(run="test-123", options=Options(aggregate="namespace")),
+    )
+    batch = empty.one("OpenCostAllocation | where WindowStart == datetime(2026-11-23 03:00) | distinct BatchId")[
+        "BatchId"
+    ]
+    empty.runs([{"batch_id": batch, "outcome": "already there"}], test)
+    own = json.loads(recording("1.112", "allocation_window_1min.json"))["data"][0].values()
+    expected = recorded.total(own) + recorded.total(recorded.allocation_hours()[3])
+    rows = empty.rows('OpenCostOfRun("test-123")')
+    assert sum(row["TotalCost"] for row in rows) == pytest.approx(expected)
+    assert min(row["WindowStart"] for row in rows).hour == 3
+    assert empty.rows('OpenCostOfRun("nobody")') == []
+    nightly = empty.one('OpenCostOfRun("nightly") | summarize Cost = sum(TotalCost)')["Cost"]
+    assert nightly == pytest.approx(recorded.total(recorded.workloads()))

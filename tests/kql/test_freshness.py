@@ -1,0 +1,116 @@
+"""Freshness, gaps and outcomes: what landed, what did not, and why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.kql.conftest import load_day
+from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, SCRAPED, Asked, Database
+from tests.recordings import recording
+
+
+def outcome(dataset: str, hour: int, kind: str, **facts: Any) -> dict[str, Any]:
+    """A record of the run ledger."""
+    start = DAY + hour * HOUR
+    window = {"window_start": start.isoformat(), "window_end": (start + HOUR).isoformat(), "window_minutes": 60.0}
+    return {"batch_id": f"{dataset}/{hour}", "dataset": dataset, "outcome": kind, **window, **facts}
+
+
+@pytest.fixture
+def gaps(empty: Database) -> Database:
+    """The first three hours and 05Z of allocation, the first of assets, and a ledger that knows why not more."""
+    for hour in (0, 1, 2, 5):
+        body = recording("1.112", "allocation_hour.json")
+        empty.allocation(body.replace(b"T10:00", b"T%02d:00" % hour).replace(b"T11:00", b"T%02d:00" % (hour + 1)))
+    empty.assets(recording("1.112", "assets_hours/00.json"))
+    landed = [outcome("allocation", hour, "landed", rows=61, cost=1.0) for hour in (0, 1, 2)]
+    assets = [
+        outcome("assets", 0, "landed", rows=19, cost=1.3),
+        outcome("assets", 1, "failed", reason="OpenCost timed out"),
+    ]
+    empty.runs([*landed, outcome("allocation", 3, "failed", reason="Prometheus is down"), *assets])
+    again = [outcome("allocation", 3, "empty", rows=0), outcome("metrics", 3, "timed out")]
+    empty.runs(again, Asked(run="again", collected=COLLECTED + HOUR))
+    empty.runs([outcome("allocation", 0, "queued", rows=9)], Asked("quiet", run="other"))
+    return empty
+
+
+def test_freshness_tells_what_landed_and_how_the_last_run_ended(gaps: Database) -> None:
+    """By cluster and dataset: the end of the last window in the table, and the last outcome in the ledger."""
+    rows = {(row["Cluster"], row["Dataset"]): row for row in gaps.rows("OpenCostFreshness()")}
+    assert rows.keys() == {(CLUSTER, "allocation"), (CLUSTER, "assets"), (CLUSTER, "metrics"), ("quiet", "allocation")}
+    allocation, never = rows[CLUSTER, "allocation"], rows["quiet", "allocation"]
+    naive = DAY.replace(tzinfo=None)
+    assert allocation["LandedUntil"] == naive + timedelta(hours=6)
+    assert (allocation["LastRunId"], allocation["LastOutcome"], allocation["LastReason"]) == ("again", "empty", None)
+    assert rows[CLUSTER, "assets"]["LandedUntil"] == naive + timedelta(hours=1)
+    assert never["LandedUntil"] is None
+    assert never["HoursOld"] is None
+    assert never["LastOutcome"] == "queued"
+    assert len(gaps.rows('OpenCostFreshness("quiet")')) == 1
+
+
+def test_freshness_counts_hours_up_to_now(day: Database) -> None:
+    """The age of a dataset is the time from the end of its last window, or its last scrape, to the query."""
+    rows = {row["Dataset"]: row for row in day.rows("OpenCostFreshness() | extend Now = now()")}
+    assert rows["metrics"]["LandedUntil"] == SCRAPED.replace(tzinfo=None)
+    for row in rows.values():
+        age: timedelta = row["Now"] - row["LandedUntil"]
+        assert row["HoursOld"] == pytest.approx(age / HOUR, abs=0.01)
+
+
+def test_missing_hours_are_those_that_no_window_covers_with_the_reason(gaps: Database) -> None:
+    """A failure and an empty answer are told apart, the last one counts, and an hour nobody asked for has neither."""
+    rows = gaps.rows(f'OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-23 06:00), "{CLUSTER}")')
+    found = [(row["Dataset"], row["Hour"].hour, row["LastOutcome"], row["LastReason"]) for row in rows]
+    assert found == [
+        ("allocation", 3, "empty", None),
+        ("allocation", 4, None, None),
+        ("assets", 1, "failed", "OpenCost timed out"),
+        *(("assets", hour, None, None) for hour in (2, 3, 4, 5)),
+    ]
+    assert {row["MissingMinutes"] for row in rows} == {60.0}
+
+
+def test_a_day_as_one_set_covers_its_hours_and_half_an_hour_does_not(empty: Database) -> None:
+    """Coverage is by the minute, whatever the length of the windows; a cluster that never landed lacks everything."""
+    empty.allocation(recording("1.112", "allocation_day.json"))
+    empty.assets(recording("1.112", "assets_hour.json").replace(b"T11:00", b"T10:30"))
+    empty.runs([outcome("assets", 0, "landed")], Asked("quiet"))
+    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 10:00), datetime(2026-11-23 12:00))")
+    found = [(row["Cluster"], row["Dataset"], row["Hour"].hour, row["MissingMinutes"]) for row in rows]
+    quiet = [("quiet", dataset, hour, 60.0) for dataset in ("allocation", "assets") for hour in (10, 11)]
+    assert found == [(CLUSTER, "assets", 10, 30.0), (CLUSTER, "assets", 11, 60.0), *quiet]
+
+
+def test_the_recorded_day_lacks_nothing(day: Database) -> None:
+    """Of a day whose hours all landed no hour is missing; of the hour before it, all is."""
+    assert day.rows("OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-24))") == []
+    assert len(day.rows("OpenCostMissingHours(datetime(2026-11-22 23:00), datetime(2026-11-24))")) == 2
+
+
+def test_batches_by_outcome(gaps: Database) -> None:
+    """How many batches of which dataset ended how, with their rows and cost; each ledger row once."""
+    gaps.runs([outcome("allocation", 0, "landed", rows=61, cost=1.0)])
+    rows = gaps.rows(f'OpenCostBatches(datetime(2026-11-24), datetime(2026-11-25), "{CLUSTER}")')
+    found = {(row["Dataset"], row["Outcome"]): (row["Batches"], row["Rows"], row["Cost"]) for row in rows}
+    assert found["allocation", "landed"] == (3, 183, 3.0)
+    assert found.keys() == {
+        ("allocation", "empty"),
+        ("allocation", "failed"),
+        ("allocation", "landed"),
+        ("assets", "failed"),
+        ("assets", "landed"),
+        ("metrics", "timed out"),
+    }
+    assert gaps.rows("OpenCostBatches(datetime(2026-11-23), datetime(2026-11-24))") == []
+
+
+def test_a_day_that_is_loaded_has_no_reason_to_worry(empty: Database) -> None:
+    """Loading the day twice leaves freshness and gaps as they are."""
+    load_day(load_day(empty))
+    assert len(empty.rows("OpenCostFreshness()")) == 3
+    assert empty.rows("OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-24))") == []

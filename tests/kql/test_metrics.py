@@ -1,0 +1,137 @@
+"""The functions over scrapes of /metrics, against plain Python over the recorded exposition."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import timedelta
+
+import pytest
+
+from tests.kql import recorded
+from tests.kql.database import SCRAPED, Database
+from tests.recordings import recording
+
+GIB = 2**30
+
+
+def prices(name: str, label: str = "node") -> dict[str, float]:
+    """A price by node or by volume."""
+    return {labels[label]: value for labels, value in recorded.metric(name)}
+
+
+def expected_costs() -> dict[tuple[str, str, str, str], float]:
+    """Hourly cost by type, namespace, pod and container."""
+    costs: dict[tuple[str, str, str, str], float] = defaultdict(float)
+    for kind, allocation, price, unit in (
+        ("compute", "container_cpu_allocation", "node_cpu_hourly_cost", 1),
+        ("memory", "container_memory_allocation_bytes", "node_ram_hourly_cost", GIB),
+        ("gpu", "container_gpu_allocation", "node_gpu_hourly_cost", 1),
+    ):
+        for labels, value in recorded.metric(allocation):
+            key = (kind, labels["namespace"], labels["pod"], labels["container"])
+            costs[key] += value / unit * prices(price)[labels["node"]]
+    volumes, mounted = prices("pv_hourly_cost", "persistentvolume"), set()
+    for labels, value in recorded.metric("pod_pvc_allocation"):
+        mounted.add(labels["persistentvolume"])
+        costs["storage", labels["namespace"], labels["pod"], ""] += value / GIB * volumes[labels["persistentvolume"]]
+    claims = {
+        labels["volumename"]: labels["namespace"] for labels, _ in recorded.metric("kube_persistentvolumeclaim_info")
+    }
+    for labels, value in recorded.metric("kube_persistentvolume_capacity_bytes"):
+        if (volume := labels["persistentvolume"]) not in mounted:
+            costs["storage", claims.get(volume, "__unmounted__"), "", ""] += value / GIB * volumes[volume]
+    for labels, value in recorded.metric("kubecost_load_balancer_cost"):
+        costs["loadbalancer", labels["namespace"], "", ""] += value
+    return dict(costs)
+
+
+def test_analysis_is_allocation_times_the_price_of_the_node(day: Database) -> None:
+    """Every cost fact of the scrape is its allocation times its price, memory and volumes by the GiB."""
+    rows = day.rows(
+        "OpenCostAnalysis | where CostType !in ('network', 'management')"
+        " | summarize Cost = sum(CostValue) by CostType, Namespace, Pod, Container"
+    )
+    keys = ("CostType", "Namespace", "Pod", "Container")
+    found = {tuple(row[key] or "" for key in keys): row["Cost"] for row in rows}
+    assert found == pytest.approx(expected_costs())
+    # What is on a node is charged at most the node's price, which is the sum of its parts.
+    assert sum(cost for key, cost in found.items() if key[0] in ("compute", "memory", "gpu")) < sum(
+        prices("node_total_hourly_cost").values()
+    )
+
+
+def test_analysis_has_every_type_of_cost_and_says_where_it_is_from(day: Database) -> None:
+    """Seven types, each fact with its metric, price and unit; traffic has a price and no cost."""
+    rows = day.rows(
+        "OpenCostAnalysis | summarize Facts = count(), Costs = countif(isnotnull(CostValue))"
+        " by CostType, MetricName, Unit, Currency"
+    )
+    found = {(row["CostType"], row["MetricName"], row["Unit"]): (row["Facts"], row["Costs"]) for row in rows}
+    assert found == {
+        ("compute", "container_cpu_allocation", "core"): (59, 59),
+        ("memory", "container_memory_allocation_bytes", "GiB"): (59, 59),
+        ("gpu", "container_gpu_allocation", "gpu"): (59, 59),
+        ("storage", "pod_pvc_allocation", "GiB"): (8 + 1, 8 + 1),
+        ("storage", "kube_persistentvolume_capacity_bytes", "GiB"): (1, 1),
+        ("loadbalancer", "kubecost_load_balancer_cost", "hour"): (2, 2),
+        ("management", "kubecost_cluster_management_cost", "hour"): (1, 1),
+        ("network", "kubecost_network_zone_egress_cost", "GiB"): (1, 0),
+        ("network", "kubecost_network_region_egress_cost", "GiB"): (1, 0),
+        ("network", "kubecost_network_internet_egress_cost", "GiB"): (1, 0),
+    }
+    assert {row["Currency"] for row in rows} == {"USD"}
+
+
+def test_analysis_keeps_a_container_whose_node_has_no_price(empty: Database) -> None:
+    """OpenCost leaves out prices of 0; the cost is then unknown, and the fact stays."""
+    body = b"\n".join(
+        line for line in recording("1.112", "metrics.txt").split(b"\n") if b"node_cpu_hourly_cost{" not in line
+    )
+    empty.metrics(body)
+    found = empty.one(
+        "OpenCostAnalysis | where CostType == 'compute'"
+        " | summarize Facts = count(), Costs = countif(isnotnull(CostValue))"
+    )
+    assert found == {"Facts": 59, "Costs": 0}
+
+
+def test_wide_has_the_metrics_of_a_row_as_columns(day: Database) -> None:
+    """Each sample that fits the shape is in exactly one row and column, and what a row has not is null."""
+    rows = day.rows("OpenCostMetricsWide")
+    one = (
+        "container_cpu_allocation",
+        "container_memory_allocation_bytes",
+        "container_gpu_allocation",
+        "node_cpu_hourly_cost",
+    )
+    more = (
+        "node_ram_hourly_cost",
+        "node_total_hourly_cost",
+        "node_gpu_count",
+        "kube_node_status_capacity_cpu_cores",
+        "kube_pod_container_status_running",
+    )
+    for name in (*one, *more):
+        found = sorted(row[name] for row in rows if row[name] is not None)
+        assert found == sorted(value for _, value in recorded.metric(name)), name
+    for name in ("pod_pvc_allocation", "kubecost_load_balancer_cost"):
+        found = sorted(row[name] for row in rows if row[name] is not None)
+        assert sum(found) == sum(value for _, value in recorded.metric(name))
+    assert all(row["container_memory_allocation"] == row["container_memory_allocation_bytes"] for row in rows)
+    keys = [(row["Node"], row["Namespace"], row["Pod"], row["Container"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+
+
+def test_price_changes(empty: Database) -> None:
+    """Of three scrapes, in which one node's CPU price rises and falls and rises, that price alone is told."""
+    body = recording("1.112", "metrics.txt")
+    for number, price in enumerate((b"0.0398", b"0.05", b"0.04378")):
+        line = re.compile(rb'(node_cpu_hourly_cost\{[^}]*node="aks-apps[^}]*\}) \S+')
+        empty.metrics(line.sub(rb"\1 " + price, body), scraped=SCRAPED + timedelta(hours=number))
+    row = empty.one("OpenCostPriceChanges(datetime(2026-11-24), datetime(2026-11-25))")
+    assert (row["MetricName"], row["Subject"]) == ("node_cpu_hourly_cost", "aks-apps-27182818-vmss000000")
+    assert (row["FirstPrice"], row["LastPrice"], row["HighestPrice"]) == (0.0398, 0.04378, 0.05)
+    assert row["ChangePercent"] == pytest.approx(10)
+    assert row["LastSeen"] - row["FirstSeen"] == timedelta(hours=2)
+    assert empty.rows("OpenCostPriceChanges(datetime(2026-11-24), datetime(2026-11-24 06:00))") == []

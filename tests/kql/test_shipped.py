@@ -1,0 +1,107 @@
+"""Every function and query that ships: Microsoft's analyser passes it, the recorded day answers it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from opencost_kusto import kql, questions
+from opencost_kusto.errors import UsageError
+from opencost_kusto.kql import Command
+from opencost_kusto.questions import Function
+from opencost_kusto.tables import TABLES
+from tests.kql.database import Database
+from tests.kql_analyser import Analyser, Schema
+
+FUNCTIONS = questions.functions()
+QUERIES = sorted((kql.root() / "queries").glob("*.kql"))
+VALUES = {
+    "startTime": "2026-11-23",
+    "endTime": "2026-11-24",
+    "label": "team",
+    "runId": "nightly",
+    "dataset": "allocation",
+}
+
+
+def called(function: Function) -> str:
+    """A call with a value for each parameter that needs one."""
+    return questions.call(
+        function.name, {each.name: VALUES[each.name] for each in function.parameters if each.default is None}
+    )
+
+
+def of_that_day(text: str) -> str:
+    """A query whose `ago` counts from the morning after the recorded day."""
+    return re.sub(r"ago\((\w+)\)", r"datetime(2026-11-24 06:00) - \1", text)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_function_passes_microsofts_analyser(function: Function, analyser: Analyser, schema: Schema) -> None:
+    """A function's body speaks only of columns, tables and functions that ship."""
+    assert analyser.check(function.path.read_text(), schema=schema) == []
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_function_answers_with_the_columns_the_analyser_foresees(
+    function: Function, analyser: Analyser, schema: Schema, day: Database
+) -> None:
+    """The stand-in and Microsoft's analyser agree on the columns of a function and on their types."""
+    answer = day.engine.query(called(function))
+    columns = [(column.name, column.kql) for column in answer.columns]
+    assert columns == analyser.result_columns(called(function), schema=schema)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_function_is_a_file_of_its_name_without_blank_lines(function: Function) -> None:
+    """A file holds one function of its name, which no tool that cuts scripts at blank lines can break."""
+    assert function.path.stem == function.name
+    command = function.path.read_text().partition("\n.")[2] or function.path.read_text()
+    assert "\n\n" not in command
+    assert "\n//" not in command
+    assert len(list(kql.parse(function.path.read_text(), function.path))) == 1
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_query_passes_the_analyser_and_the_recorded_day_answers_it(
+    path: object, analyser: Analyser, schema: Schema, day: Database
+) -> None:
+    """A query that ships is right by Microsoft's analyser and finds something in the recorded day."""
+    text = path.read_text()  # type: ignore[attr-defined]
+    assert text.startswith("// ")
+    assert analyser.check(text, schema=schema) == []
+    assert day.rows(of_that_day(text))
+
+
+def test_functions_come_after_the_functions_they_call() -> None:
+    """Kusto resolves the names in a body when it is created, so what is called comes first."""
+    made: set[str] = set()
+    names = {function.name for function in FUNCTIONS}
+    for command in kql.commands("functions"):
+        body = command.text.partition(") {")[2]
+        assert {word for word in re.findall(r"\w+", body) if word in names} <= made
+        made.add(command.path.stem)
+    assert made == names
+
+
+def test_functions_that_call_each_other_in_a_circle_are_refused() -> None:
+    """A circle has no order, and is said to be one."""
+    path = kql.root() / "functions"
+    circle = [Command("A() { B }", path / "A.kql", 1), Command("B() { A }", path / "B.kql", 1)]
+    with pytest.raises(UsageError, match="circle: A, B"):
+        list(kql.callees_first(circle))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_guards_group_by_the_keys_of_the_ledger(table: object) -> None:
+    """Whatever keeps one row per key of a table uses the key that the ledger gives the table."""
+    name, key = table.name, table.key  # type: ignore[attr-defined]
+    guards = []
+    for function in FUNCTIONS:
+        text = function.path.read_text()
+        if re.search(rf"^    {name}\n", text, re.MULTILINE):
+            guards += re.findall(r"summarize arg_max\(\w+, \*\) by (.*)", text)
+    assert guards
+    for guard in guards:
+        assert tuple(guard.replace("LabelsText = tostring(Labels)", "Labels").split(", ")) == key
