@@ -190,13 +190,34 @@ def status_command(
             raise NotLandedError(f"Older than {max_age}: {', '.join(old) or 'everything'}. See why sync stopped.")
 
 
+@app.command("query")
+def query_command(
+    name: Annotated[str, typer.Argument(help="A shipped function; opencost-kusto tables lists them.")],
+    param: Annotated[list[str] | None, option("--param", "k=v for a parameter of the function; repeatable.")] = None,
+    format_: Annotated[str, option("--format", "table, json or csv.")] = "table",
+    kusto_uri: KustoUri = None,
+    database: DatabaseName = None,
+    auth: AuthMethod = "default",
+) -> None:
+    """Run a shipped function and print its rows."""
+    from opencost_kusto.questions import call
+
+    if format_ not in printing.FORMATS:
+        raise UsageError(f"--format {format_} is unknown; choose one of {', '.join(printing.FORMATS)}.")
+    text = call(name, key_values(param or [], "--param"))
+    with _kusto(kusto_uri, database, auth, None) as kusto:
+        print(printing.FORMATS[format_](kusto.query(text)))
+
+
 @app.command("tables")
 def tables_command(as_json: AsJson = False) -> None:
-    """Print the data dictionary."""
+    """Print the data dictionary: every column of every table, and the functions."""
+    from opencost_kusto.questions import functions
+
     if as_json:
-        print(json.dumps(printing.dictionary_document(TABLES), indent=2, ensure_ascii=False))
+        print(json.dumps(printing.dictionary_document(TABLES, functions()), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(printing.dictionary(TABLES)))
+        print("\n".join(printing.dictionary(TABLES, functions())))
 
 
 @app.command("demo")
@@ -220,15 +241,15 @@ def emulator_command(
     emulator(opencost_port, kusto_port)
 
 
-def key_values(pairs: list[str]) -> dict[str, str]:
+def key_values(pairs: list[str], said: str = "--metadata") -> dict[str, str]:
     """`key=value` texts as a dict; raises UsageError for one without a key or `=`, or a key given twice."""
     result: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key.strip():
-            raise UsageError(f"--metadata {pair!r} is not key=value.")
+            raise UsageError(f"{said} {pair!r} is not key=value.")
         if key.strip() in result:
-            raise UsageError(f"--metadata names {key.strip()!r} twice.")
+            raise UsageError(f"{said} names {key.strip()!r} twice.")
         result[key.strip()] = value
     return result
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
 
+from opencost_kusto.questions import Function
 from opencost_kusto.report import Outcome, Report
 from opencost_kusto.schema import Json, Table
 from opencost_kusto.window import stamp
@@ -23,20 +27,20 @@ def report_line(report: Report) -> str:
     return f"{len(report.outcomes)} batches of {report.source} in run {report.run_id}: {counts}; {report.rows} rows"
 
 
-def dictionary(tables: Iterable[Table]) -> list[str]:
-    """The data dictionary, a line per column."""
+def dictionary(tables: Iterable[Table], functions: Iterable[Function]) -> list[str]:
+    """The data dictionary, a line per column and per function."""
     lines = []
     for table in tables:
         lines.append(f"{table.name}: {table.doc}")
         lines.extend(f"  {c.name:<32} {c.type:<9} {c.doc}  [{c.origin}]" for c in table.columns)
         lines.extend(f"  ({path} is not kept: {reason})" for path, reason in table.ignored.items())
         lines.append("")
-    return lines
+    return [*lines, "Functions:", *(f"  {function.signature}\n      {function.doc}" for function in functions)]
 
 
-def dictionary_document(tables: Iterable[Table]) -> list[dict[str, Json]]:
+def dictionary_document(tables: Iterable[Table], functions: Iterable[Function]) -> dict[str, list[dict[str, Json]]]:
     """The data dictionary as JSON."""
-    return [
+    described = [
         {
             "name": table.name,
             "dataset": table.dataset,
@@ -48,6 +52,42 @@ def dictionary_document(tables: Iterable[Table]) -> list[dict[str, Json]]:
         }
         for table in tables
     ]
+    named = [{"name": f.name, "signature": f.signature, "doc": f.doc} for f in functions]
+    return {"tables": described, "functions": named}
+
+
+def as_table(rows: list[dict[str, Json]]) -> str:
+    """Rows as aligned columns under their names."""
+    if not rows:
+        return "(no rows)"
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+    return "\n".join(lines)
+
+
+def as_json(rows: list[dict[str, Json]]) -> str:
+    """Rows as a JSON list of objects."""
+    return json.dumps(rows, default=str, indent=2, ensure_ascii=False)
+
+
+def as_csv(rows: list[dict[str, Json]]) -> str:
+    """Rows as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if rows:
+        writer.writerow(rows[0])
+        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return text.getvalue().rstrip("\n")
+
+
+FORMATS: dict[str, Callable[[list[dict[str, Json]]], str]] = {"table": as_table, "json": as_json, "csv": as_csv}
+
+
+def _cell(value: Json) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value, default=str) if isinstance(value, (dict, list)) else str(value)
 
 
 def bars(values: dict[str, float], width: int = 40) -> list[str]:

@@ -19,6 +19,7 @@ from opencost_kusto import kql
 from opencost_kusto.cli import app
 from opencost_kusto.emulator import Emulator
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.questions import functions
 from opencost_kusto.tables import TABLES
 from opencost_kusto.version import __version__
 
@@ -351,7 +352,8 @@ def test_the_dictionary_lists_every_column(run: Command) -> None:
     done = run("tables")
     assert done.returncode == 0, done.stderr
     sections = dict(re.findall(r"^(\w+): .*\n((?:  .*\n)*)", done.stdout, re.MULTILINE))
-    assert list(sections) == [table.name for table in TABLES]
+    assert [name for name in sections if name != "Functions"] == [table.name for table in TABLES]
+    assert all(function.signature in done.stdout for function in functions())
     for table in TABLES:
         lines = sections[table.name].splitlines()
         for column in table.columns:
@@ -362,7 +364,7 @@ def test_the_dictionary_as_json(run: Command) -> None:
     """`tables --json` is one JSON document with each column's name, type, source and sentence."""
     done = run("tables", "--json")
     assert done.returncode == 0, done.stderr
-    document = {table["name"]: table for table in json.loads(done.stdout)}
+    document = {table["name"]: table for table in json.loads(done.stdout)["tables"]}
     assert list(document) == [table.name for table in TABLES]
     for table in TABLES:
         columns = document[table.name]["columns"]
@@ -397,3 +399,22 @@ def test_bootstrap_checks_and_converges(run: Command) -> None:
         assert (again.returncode, again.stdout) == (0, "OpenCost is up to date; nothing changed.\n"), again.stderr
         after = run(*words, "--check")
         assert (after.returncode, after.stdout) == (0, "OpenCost holds everything the bundled KQL declares.\n")
+
+
+def test_a_shipped_function_is_asked_by_name(servers: Emulator, run: Command) -> None:
+    """`query` runs a shipped function with what the user wrote, in each format, and refuses what it does not know."""
+    target = ("--kusto-uri", servers.kusto_url, "--database", servers.database, "--auth", "none")
+    assert run("bootstrap", *target).returncode == 0
+    hour = ("--window", "2026-11-23T10:00Z,2026-11-23T11:00Z", "--dataset", "allocation")
+    assert run("sync", "--endpoint", servers.opencost_url, *hour, *target).returncode == 0
+    day = ("--param", "startTime=2026-11-23", "--param", "endTime=2026-11-24")
+    namespaces = {"shop", "payments", "data", "ml", "monitoring", "kube-system", "ingress-nginx"}
+    asked = ("query", "OpenCostByNamespace", *day, *target)
+    rows = json.loads(run(*asked, "--format", "json").stdout)
+    assert namespaces <= {row["Namespace"] for row in rows}
+    for written in ("table", "csv"):
+        lines = run(*asked, "--format", written).stdout.splitlines()
+        assert len(lines) == len(rows) + 1
+        assert re.split(r"[, ]+", lines[0]) == list(rows[0])
+    assert run("query", "OpenCostByNamespaces", *day, *target).returncode == 2
+    assert run("query", "OpenCostByNamespace", "--format", "xml", *day, *target).returncode == 2
