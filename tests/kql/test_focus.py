@@ -91,7 +91,9 @@ def test_the_money_is_opencosts_and_nothing_is_billed(charges: list[dict[str, An
     """Each meter is the sum of OpenCost's cost for it, idle is the nodes', and a union leaves invoices as they are."""
     work = [row for row in charges if row["x_Namespace"] != "__idle__"]
     found = recorded.summed(work, lambda row: row["SkuMeter"], "EffectiveCost")
-    assert found == pytest.approx({meter: recorded.total(recorded.workloads(), field) for meter, field in METERS.items()})
+    assert found == pytest.approx(
+        {meter: recorded.total(recorded.workloads(), field) for meter, field in METERS.items()}
+    )
     idle = recorded.summed(
         (row for row in charges if row["x_Namespace"] == "__idle__"), lambda row: row["x_Node"], "EffectiveCost"
     )
