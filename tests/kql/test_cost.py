@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from opencost_kusto import kql
 from opencost_kusto.batch import Options
+from opencost_kusto.emulator import commands
 from tests.kql import recorded
 from tests.kql.conftest import load_day
 from tests.kql.database import COLLECTED, HOUR, Asked, Database
+from tests.kql_analyser import Analyser, Schema
 from tests.recordings import recording
 
 DAY = "datetime(2026-11-23), datetime(2026-11-24)"
@@ -126,6 +129,21 @@ def test_efficiency_and_the_money_wasted(day: Database) -> None:
     expected = {name: used[name] / asked[name] if asked[name] else None for name in used}
     assert by(rows, *keys, value="CpuEfficiency") == pytest.approx(expected)
     assert None in expected.values()
+
+
+def test_the_command_that_keeps_a_day_keeps_it_once(empty: Database, analyser: Analyser, schema: Schema) -> None:
+    """The command told in the daily function's file is right, and run twice it keeps the day once."""
+    text = (kql.root() / "functions" / "OpenCostDailyCost.kql").read_text(encoding="utf-8")
+    command = "\n".join(line[2:].strip() for line in text.splitlines() if line.startswith("//   "))
+    assert analyser.check(command, schema=schema) == []
+    load_day(empty)
+    try:
+        for _ in range(2):
+            commands.run(empty.engine, command)
+        kept = by(empty.rows("OpenCostDaily"), "Namespace")
+    finally:
+        commands.run(empty.engine, ".drop table OpenCostDaily ifexists")
+    assert kept == approximately(recorded.summed(recorded.workloads(), recorded.namespace))
 
 
 @pytest.mark.parametrize(

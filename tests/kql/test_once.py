@@ -141,6 +141,16 @@ def test_idle_rows_are_never_workloads(empty: Database) -> None:
     assert workloads(empty)[1] == pytest.approx(recorded.total(rows.values()) - rows["__idle__"]["totalCost"])
 
 
+def test_hours_with_idle_shared_out_take_no_minutes_from_others(empty: Database) -> None:
+    """A batch whose rows carry shared idle does not count, so the day it lies in counts whole."""
+    shared = Options(include_idle=True, share_idle=True)
+    empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Asked(options=shared))
+    assert workloads(empty)[0] == 0
+    empty.allocation(recording("1.112", "allocation_day.json"))
+    day = json.loads(recording("1.112", "allocation_day.json"))["data"][0].values()
+    assert workloads(empty) == [87, pytest.approx(recorded.total(day))]
+
+
 def test_clusters_do_not_take_each_others_minutes(empty: Database) -> None:
     """Two clusters over the same time count both, and a cluster's name selects its own."""
     for name in (CLUSTER, "other"):
