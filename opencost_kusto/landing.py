@@ -11,6 +11,7 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.errors import KustoError, OpenCostKustoError
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.report import FAILED, LANDED, QUEUED, TIMED_OUT, Outcome, outcome
+from opencost_kusto.schema import Json
 from opencost_kusto.spool import Sealed, remove
 
 # Seconds between looks at the tables: short for a stand-in, long for a service that batches for half a minute.
@@ -118,13 +119,9 @@ class Landing:
         self, pending: _Pending, kind: str, error: OpenCostKustoError | None = None, reason: str | None = None
     ) -> Outcome:
         self._pending.pop(pending.sealed.batch_id, None)
-        if kind in (LANDED,) or not self._keep:
-            remove(pending.sealed.folder)
-        facts = sealed_facts(pending.sealed, pending.notes, self._clock() - pending.begun)
-        return outcome(pending.batch, kind, error=error, **({"reason": reason} if reason else {}), **facts)
-
-
-def sealed_facts(sealed: Sealed, notes: list[str], seconds: float) -> dict[str, object]:
-    """What a sealed batch tells its outcome."""
-    size = {"rows": sealed.rows, "cost": sealed.cost, "bytes": sealed.bytes, "parts": len(sealed.parts)}
-    return {**size, "notes": notes, "seconds": round(seconds, 3)}
+        sealed = pending.sealed
+        if kind == LANDED or not self._keep:
+            remove(sealed.folder)
+        size: dict[str, Json] = {"rows": sealed.rows, "cost": sealed.cost, "bytes": sealed.bytes}
+        size |= {"parts": len(sealed.parts), "seconds": round(self._clock() - pending.begun, 3)}
+        return outcome(pending.batch, kind, error=error, reason=reason, notes=pending.notes, **size)

@@ -23,6 +23,11 @@ class Landed:
     rows: int
     micros: int | None
 
+    @property
+    def cost(self) -> float | None:
+        """The summed cost, in the currency OpenCost is set to."""
+        return None if self.micros is None else self.micros / 1e6
+
     def is_all_of(self, sealed: Sealed) -> bool:
         """Whether this is exactly what was sent: equal, never at least."""
         return (self.rows, self.micros) == (sealed.rows, sealed.micros)
@@ -80,7 +85,7 @@ def check(sealed: Sealed, landed: Landed | None) -> bool:
     if not landed.is_all_of(sealed):
         raise KustoError(
             f"{sealed.table} holds all {sealed.rows} rows of {sealed.batch_id}, but they cost "
-            f"{(landed.micros or 0) / 1e6:.6f} and {sealed.cost or 0:.6f} was sent: another answer has landed there."
+            f"{landed.cost or 0:.6f} and {sealed.cost or 0:.6f} was sent: another answer has landed there."
         )
     return True
 

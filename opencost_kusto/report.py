@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +11,7 @@ import msgspec
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import NotLandedError, OpenCostKustoError, PartialError
+from opencost_kusto.redact import redacted
 from opencost_kusto.schema import Json
 from opencost_kusto.tables import SYNC_RUNS
 
@@ -44,9 +46,9 @@ class Outcome(msgspec.Struct, omit_defaults=False):
 
 
 def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None, **facts: Json) -> Outcome:
-    """The outcome of a batch; `error` gives the reason and the exit code."""
+    """The outcome of a batch; `error` gives the reason, without secrets, and the exit code."""
     if error is not None:
-        facts |= {"reason": str(error), "exit_code": error.exit_code}
+        facts |= {"reason": redacted(error), "exit_code": error.exit_code}
     window = batch.window
     names = (batch.id, batch.table.name, batch.table.dataset)
     return Outcome(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
@@ -54,12 +56,18 @@ def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None,
 
 @dataclass(slots=True)
 class Report:
-    """The outcomes of one run, in the order in which batches ended."""
+    """The outcomes of one run, in the order in which batches ended; `tell` is called with each."""
 
     run_id: str
     source: str
     outcomes: list[Outcome] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    tell: Callable[[Outcome], None] = lambda _: None
+
+    def end(self, outcomes: Iterable[Outcome]) -> None:
+        """Take outcomes as they come, and tell each."""
+        for one in outcomes:
+            self.outcomes.append(one)
+            self.tell(one)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -90,6 +98,5 @@ class Report:
             "exit_code": self.exit_code,
             "counts": self.counts,
             "rows": self.rows,
-            "notes": self.notes,
             "batches": msgspec.to_builtins(self.outcomes),
         }

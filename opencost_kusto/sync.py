@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
@@ -61,25 +61,17 @@ def sync(
     """
     run = run or new_run()
     source = opencost.source()
-    report = Report(run.id, source.name)
-
-    def ended(one: Outcome) -> None:
-        report.outcomes.append(one)
-        tell(one)
-
+    report = Report(run.id, source.name, tell=tell)
     with nullcontext(str(spool)) if spool else tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder:
         parts = Spool(Path(folder), durable=spool is not None, level=gzip_level)
         landing = Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None)
         batches = question.batches(source, run.collection_time)
         work = (_extracted(opencost, kusto, Origin(run, source, batch), parts) for batch in batches)
         for extracted in ahead(work):
-            for one in chain(_load(extracted, landing), landing.poll()):
-                ended(one)
-        for one in landing.finish():
-            ended(one)
+            report.end(chain(_load(extracted, landing), landing.poll()))
+        report.end(landing.finish())
         ledger = Batch(SYNC_RUNS, source.name, question.window, run=f"{run.id}/{run.collection_time.isoformat()}")
-        for one in _record(report, Origin(run, source, ledger), parts, landing):
-            ended(one)
+        report.end(_record(report, Origin(run, source, ledger), parts, landing))
     return report
 
 
@@ -98,28 +90,22 @@ def replay(
     """
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")
-    report = Report("replay", str(folder))
+    report = Report("replay", str(folder), tell=tell)
     landing = Landing(kusto, wait=wait, timeout=timeout, keep=True)
-
-    def ended(outcomes: Iterable[Outcome]) -> None:
-        for one in outcomes:
-            report.outcomes.append(one)
-            tell(one)
-
     for sealed in Spool(folder, durable=True).sealed():
         begun = time.monotonic()
         batch = sealed.batch(TABLES)
         try:
             before = present(kusto, batch.table, [batch.id]).get(batch.id)
         except KustoError as error:
-            ended([outcome(batch, FAILED, error=error)])
+            report.end([outcome(batch, FAILED, error=error)])
             continue
         if before is not None and before.rows >= sealed.rows:
-            ended([_compared(batch, sealed, before, {"seconds": round(time.monotonic() - begun, 3)})])
+            report.end([_compared(batch, sealed, before, {"seconds": round(time.monotonic() - begun, 3)})])
             remove(sealed.folder)
         else:
-            ended(chain(landing.add(batch, sealed, begun, []), landing.poll()))
-    ended(landing.finish())
+            report.end(chain(landing.add(batch, sealed, begun, []), landing.poll()))
+    report.end(landing.finish())
     return report
 
 
@@ -137,7 +123,7 @@ def export(
     """
     run = run or new_run()
     source = opencost.source()
-    report = Report(run.id, source.name)
+    report = Report(run.id, source.name, tell=tell)
     for batch in question.batches(source, run.collection_time):
         begun = time.monotonic()
         notes: list[str] = []
@@ -148,12 +134,10 @@ def export(
         except OpenCostKustoError as error:
             one = outcome(batch, FAILED, error=error, seconds=time.monotonic() - begun)
         else:
-            cost = encoder.micros / 1e6 if batch.table.cost else None
-            size: dict[str, Json] = {"rows": encoder.rows, "cost": cost, "bytes": encoder.bytes}
+            size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}
             kind = WRITTEN if encoder.rows else EMPTY
             one = outcome(batch, kind, notes=notes, seconds=round(time.monotonic() - begun, 3), **size)
-        report.outcomes.append(one)
-        tell(one)
+        report.end([one])
     return report
 
 
@@ -240,8 +224,7 @@ def _compared(batch: Batch, sealed: Sealed, before: Landed, took: dict[str, Json
 
 
 def _there(batch: Batch, before: Landed, reason: str | None, took: dict[str, Json]) -> Outcome:
-    cost = None if before.micros is None else before.micros / 1e6
-    return outcome(batch, ALREADY_THERE, reason=reason, rows=before.rows, cost=cost, **took)
+    return outcome(batch, ALREADY_THERE, reason=reason, rows=before.rows, cost=before.cost, **took)
 
 
 def _record(report: Report, origin: Origin, parts: Spool, landing: Landing) -> Iterator[Outcome]:

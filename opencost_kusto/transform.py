@@ -50,6 +50,11 @@ class Encoder:
         self._asked = tuple(read(origin) for read in self._shape.asked)
         self._json = msgspec.json.Encoder()
 
+    @property
+    def cost(self) -> float | None:
+        """The summed cost; None where the table has none."""
+        return None if self._shape.cost is None else self.micros / 1e6
+
     def encode(self, record: bytes) -> bytes:
         """One record as one line; raises ContentError, naming the record and the key, when it does not decode."""
         shape = self._shape
