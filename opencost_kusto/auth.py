@@ -19,6 +19,8 @@ def connection(uri: str, auth: Auth) -> Any:
     """
     from azure.kusto.data import KustoConnectionStringBuilder as Builder
 
+    if auth not in METHODS:
+        raise UsageError(f"--auth {auth} is unknown; choose one of {', '.join(METHODS)}.")
     plain = uri.startswith("http://")
     if auth == "none":
         if not plain:

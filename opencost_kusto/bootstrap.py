@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from opencost_kusto.errors import KustoError
-from opencost_kusto.kql import Command, commands, mapped, paths
+from opencost_kusto.kql import Command, Definition, commands, defined, mapped, paths
 from opencost_kusto.kusto import Kusto, Row
 from opencost_kusto.schema import Json
 
@@ -21,14 +21,6 @@ _TABLE = re.compile(
 )
 _DOCS = re.compile(r"\.alter-merge table (\w+) column-docstrings")
 _POLICY = re.compile(r"\.alter(?:-merge)? table (\w+) policy (\w+)\s*```(.*)```", re.DOTALL)
-_FUNCTION = re.compile(
-    r"\.create-or-alter function with \(docstring = "
-    + _TEXT
-    + r", folder = "
-    + _TEXT
-    + r"\)\s*(\w+)\s*\((.*?)\)\s*(\{.*\})",
-    re.DOTALL,
-)
 
 
 @dataclass(slots=True)
@@ -123,8 +115,8 @@ def _difference(command: Command, database: Database) -> Iterator[tuple[str, boo
     elif match := _POLICY.match(text):
         if not _covers(database.policy(match[1], match[2]), json.loads(match[3])):
             yield f"policy {match[2]} of {match[1]} differs", False
-    elif match := _FUNCTION.match(text):
-        yield from _function(match, database)
+    elif definition := defined(text):
+        yield from _function(definition, database)
     else:
         raise KustoError(f"{command.place} is not a command bootstrap can compare: {text[:60]!r}.")
 
@@ -145,14 +137,12 @@ def _table(match: re.Match[str], database: Database) -> Iterator[tuple[str, bool
             yield f"{name}.{column} is {found[column]['CslType']} in the database and {kind} here", True
 
 
-def _function(match: re.Match[str], database: Database) -> Iterator[tuple[str, bool]]:
-    found = database.functions.get(match[3])
+def _function(wanted: Definition, database: Database) -> Iterator[tuple[str, bool]]:
+    found = database.functions.get(wanted.name)
     if found is None:
-        yield f"function {match[3]} is missing", False
-    elif _squeezed(found["Body"]) != _squeezed(match[5]) or (found.get("DocString") or "") != json.loads(
-        f'"{match[1]}"'
-    ):
-        yield f"function {match[3]} differs", False
+        yield f"function {wanted.name} is missing", False
+    elif _squeezed(found["Body"]) != _squeezed(wanted.body) or (found.get("DocString") or "") != wanted.doc:
+        yield f"function {wanted.name} differs", False
 
 
 def _covers(found: Json, wanted: Json) -> bool:

@@ -45,6 +45,8 @@ KustoUri = Annotated[str | None, option("--kusto-uri", "Address of the cluster o
 IngestUri = Annotated[str | None, option("--ingest-uri", "Its ingestion address, where it is not ingest-<cluster>.")]
 DatabaseName = Annotated[str | None, option("--database", "Kusto database.")]
 AuthMethod = Annotated[str, option("--auth", f"How to sign in: {', '.join(METHODS)} (none is for plain http).")]
+Wait = Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")]
+Timeout = Annotated[float, option("--timeout", "Seconds to wait for rows to land.")]
 AsJson = Annotated[bool, option("--json", "Print one JSON document on stdout; lines go to stderr.")]
 
 
@@ -77,8 +79,8 @@ def sync_command(
     ingest_uri: IngestUri = None,
     database: DatabaseName = None,
     auth: AuthMethod = "default",
-    wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
-    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0,
+    wait: Wait = True,
+    timeout: Timeout = 900.0,
     request_timeout: Annotated[float, option("--request-timeout", "Seconds OpenCost may take for one answer.")] = 600.0,
     output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None,
@@ -96,7 +98,8 @@ def sync_command(
         options,
     )
     run = new_run(run_id, scenario_name, key_values(metadata or []))
-    tell = narrator(question, quiet_stdout=as_json or output == "-")
+    quiet_stdout = as_json or output == "-"
+    tell = narrator(question, quiet_stdout=quiet_stdout)
     with OpenCost(endpoint, cluster=cluster, timeout=request_timeout) as opencost:
         if output is not None:
             with LineWriter(output) as write:
@@ -114,7 +117,7 @@ def sync_command(
                     gzip_level=gzip_level,
                     tell=tell,
                 )
-    _finish(report, as_json, quiet_stdout=as_json or output == "-")
+    _finish(report, as_json, quiet_stdout=quiet_stdout)
 
 
 @app.command("replay")
@@ -124,17 +127,13 @@ def replay_command(
     ingest_uri: IngestUri = None,
     database: DatabaseName = None,
     auth: AuthMethod = "default",
-    wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
-    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0,
+    wait: Wait = True,
+    timeout: Timeout = 900.0,
     as_json: AsJson = False,
 ) -> None:
     """Send what a spool still holds, exactly once."""
-
-    def tell(one: Outcome) -> None:
-        print(printing.outcome_line(one), file=sys.stderr if as_json else sys.stdout, flush=True)
-
     with _kusto(kusto_uri, database, auth, ingest_uri) as kusto:
-        report = replay(folder, kusto, wait=wait, timeout=timeout, tell=tell)
+        report = replay(folder, kusto, wait=wait, timeout=timeout, tell=_teller(quiet_stdout=as_json))
     _finish(report, as_json, quiet_stdout=as_json)
 
 
@@ -256,9 +255,9 @@ def key_values(pairs: list[str], said: str = "--metadata") -> dict[str, str]:
 
 def narrator(question: Question, *, quiet_stdout: bool) -> Callable[[Outcome], None]:
     """Prints each outcome as it comes; on a terminal, a progress bar on stderr runs below the lines."""
-    stream = sys.stderr if quiet_stdout else sys.stdout
+    plainly = _teller(quiet_stdout=quiet_stdout)
     if not sys.stderr.isatty():
-        return lambda one: print(printing.outcome_line(one), file=stream, flush=True)
+        return plainly
     from rich.console import Console
     from rich.progress import Progress
 
@@ -272,16 +271,19 @@ def narrator(question: Question, *, quiet_stdout: bool) -> Callable[[Outcome], N
         progress.advance(task)
         if progress.finished:
             progress.stop()
-        print(printing.outcome_line(one), file=stream, flush=True)
+        plainly(one)
 
     return tell
+
+
+def _teller(*, quiet_stdout: bool) -> Callable[[Outcome], None]:
+    stream = sys.stderr if quiet_stdout else sys.stdout
+    return lambda one: print(printing.outcome_line(one), file=stream, flush=True)
 
 
 def _kusto(uri: str | None, database: str | None, auth: str, ingest_uri: str | None) -> Kusto:
     if not uri or not database:
         raise UsageError("Name the Kusto database with --kusto-uri and --database, or use --output for a dry run.")
-    if auth not in METHODS:
-        raise UsageError(f"--auth {auth} is unknown; choose one of {', '.join(METHODS)}.")
     kusto = Kusto(uri, database, auth=auth, ingest_uri=ingest_uri)  # type: ignore[arg-type]
     print(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}", file=sys.stderr)
     return kusto

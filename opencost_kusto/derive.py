@@ -39,26 +39,22 @@ def seconds_to_moment(_: Origin, seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
+_names = msgspec.json.Decoder(list[str] | None).decode
+
+
 def ordered(_: Origin, names: msgspec.Raw) -> list[str] | None:
     """A list of names in alphabetical order."""
-    values: list[str] | None = msgspec.json.decode(names, type=list[str] | None)
+    values = _names(names)
     return None if values is None else sorted(values)
 
 
-class _Services(msgspec.Struct):
-    services: list[str] | None = None
-
-
-_services = msgspec.json.Decoder(_Services | None)
-
-
-def properties_in_order(_: Origin, properties: msgspec.Raw) -> Json:
+def properties_in_order(origin: Origin, properties: msgspec.Raw, services: msgspec.Raw) -> Json:
     """The properties as sent, but for the order of the services, which changes from answer to answer."""
-    found = _services.decode(properties)
-    if found is None or not found.services or found.services == sorted(found.services):
+    names = ordered(origin, services)
+    if names is None or names == _names(services):
         return properties
     whole: dict[str, Json] = msgspec.json.decode(properties)
-    whole["services"] = sorted(found.services)
+    whole["services"] = names
     return whole
 
 

@@ -5,7 +5,6 @@ Yields records as JSON text, whatever the dataset, and knows nothing of rows or 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -55,7 +54,7 @@ class OpenCost:
         self._base = endpoint.strip().rstrip("/")
         self._cluster = cluster
         self.timeout = timeout
-        self._timeouts = (connect_timeout, timeout)
+        self._connect_timeout = connect_timeout
         self._attempts = attempts
         self._session = requests.Session()
         # Proxies and certificates from the environment, but never credentials from a .netrc.
@@ -115,9 +114,7 @@ class OpenCost:
             note(f"{not_numbers} samples are NaN or infinite, and null in {batch.table.name}")
 
     def _document(self, path: str) -> dict[str, Json]:
-        body = b"".join(
-            retrying(lambda: list(self._body(path, {})), seconds=self._timeouts[1], attempts=self._attempts)
-        )
+        body = b"".join(retrying(lambda: list(self._body(path, {})), seconds=self.timeout, attempts=self._attempts))
         try:
             return msgspec.json.decode(body, type=dict[str, Any])
         except ValueError as error:
@@ -132,19 +129,19 @@ class OpenCost:
     def _body(self, path: str, query: dict[str, str]) -> Iterator[bytes]:
         """The chunks of a 200 answer's body; the total deadline counts from the request to the last byte."""
         where = f"{self.endpoint}{path}"
-        deadline = time.monotonic() + self._timeouts[1]
+        deadline = time.monotonic() + self.timeout
 
         def late() -> OpenCostError:
-            return OpenCostError(
-                f"OpenCost did not answer {where} within {self._timeouts[1]:g} s; try a smaller --step."
-            )
+            return OpenCostError(f"OpenCost did not answer {where} within {self.timeout:g} s; try a smaller --step.")
 
         def get() -> requests.Response:
             # Read errors mid-body surface while chunks are taken, and are translated there.
-            return self._session.get(self._base + path, params=query, stream=True, timeout=self._timeouts)
+            return self._session.get(
+                self._base + path, params=query, stream=True, timeout=(self._connect_timeout, self.timeout)
+            )
 
         try:
-            with closing(within(self._timeouts[1] + self._timeouts[0], get, late)) as response:
+            with closing(within(self._connect_timeout + self.timeout, get, late)) as response:
                 if response.status_code != HTTPStatus.OK:
                     raise refusal(response, where)
                 for chunk in response.iter_content(_CHUNK):
@@ -186,8 +183,8 @@ def refusal(response: requests.Response, where: str) -> OpenCostError:
         message = str(msgspec.json.decode(text, type=dict[str, Any]).get("message") or text)
     except ValueError:
         # A bad window is answered by a line of text with a JSON document glued to it.
-        message = text.strip().split("\n", 1)[0]
-    said = first_sentence(re.sub(r"^Error: ", "", message)) or "nothing more"
+        message = text
+    said = redacted(answer.first_sentence(message)) or "nothing more"
     status = response.status_code
     if status == HTTPStatus.NOT_FOUND:
         return OpenCostError(f"{where} is not there (404): is this an OpenCost, with its API enabled? It said: {said}")

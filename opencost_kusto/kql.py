@@ -18,6 +18,11 @@ from opencost_kusto.tables import TABLES
 _FENCE = "```"
 _FOLDER = "OpenCost"
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
+_FUNCTION = re.compile(
+    rf"\.create-or-alter function with \(docstring = ({_LITERAL.pattern}), folder = {_LITERAL.pattern}\)"
+    r"\s*(\w+)\s*\((.*?)\)\s*(\{.*\})",
+    re.DOTALL,
+)
 # Low latency: the service waits this long, at most, for more blobs before it ingests (its default is 5 minutes).
 BATCHING = {"MaximumBatchingTimeSpan": "00:00:30", "MaximumNumberOfItems": 500, "MaximumRawDataSizeMB": 1024}
 # How long a tag guards against a second landing, and so how many tags a table carries at most.
@@ -151,6 +156,22 @@ def mapped(command: str) -> tuple[str, dict[str, str]] | None:
     if match is None:
         return None
     return match[1], paths(json.loads(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a function command says; `parameters` is the text between the parentheses."""
+
+    name: str
+    parameters: str
+    doc: str
+    body: str
+
+
+def defined(command: str) -> Definition | None:
+    """The function a command defines; None for any other command."""
+    match = _FUNCTION.match(command)
+    return None if match is None else Definition(match[2], match[3], json.loads(match[1]), match[4])
 
 
 def paths(mapping: list[dict[str, object]]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +13,6 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.window import duration
 
 PREFIX = "OpenCost"
-_DEFINITION = re.compile(
-    r'\.create-or-alter function with \(docstring = ("(?:[^"\\]|\\.)*"), folder = "OpenCost"\)\n(\w+)\((.*?)\) \{\n'
-)
 _PARAMETER = re.compile(r"(\w+): (\w+)(?: = (.+))?")
 # Commas in a default's string do not part parameters.
 _COMMA = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
@@ -121,13 +117,11 @@ def _forms(parameter: Parameter) -> str:
 
 
 def _read(command: kql.Command) -> Function:
-    found = _DEFINITION.match(command.text)
+    found = kql.defined(command.text)
     if found is None:
         raise UsageError(f"{command.place} is not a function as this program writes them.")
-    doc, name, parameters = found.groups()
-    return Function(
-        name, tuple(map(_parameter, _COMMA.split(parameters))) if parameters else (), json.loads(doc), command.path
-    )
+    parameters = tuple(map(_parameter, _COMMA.split(found.parameters))) if found.parameters else ()
+    return Function(found.name, parameters, found.doc, command.path)
 
 
 def _parameter(text: str) -> Parameter:

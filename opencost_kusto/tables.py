@@ -89,7 +89,7 @@ ALLOCATION = Table(
         Column(
             "Properties",
             "dynamic",
-            Derived(properties_in_order, (Key("properties", "dynamic"),)),
+            Derived(properties_in_order, (Key("properties", "dynamic"), Key("properties.services", "dynamic"))),
             "OpenCost's properties of the row, whole, services in alphabetical order.",
         ),
         *_RUN,
