@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +31,7 @@ from opencost_kusto.version import __version__
 from opencost_kusto.window import duration, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 app = typer.Typer(name="opencost-kusto", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -99,24 +100,17 @@ def sync_command(
     )
     run = new_run(run_id, scenario_name, key_values(metadata or []))
     quiet_stdout = as_json or output == "-"
-    tell = narrator(question, quiet_stdout=quiet_stdout)
-    with OpenCost(endpoint, cluster=cluster, timeout=request_timeout) as opencost:
+    with (
+        OpenCost(endpoint, cluster=cluster, timeout=request_timeout) as opencost,
+        narrator(question, quiet_stdout=quiet_stdout) as tell,
+    ):
         if output is not None:
             with LineWriter(output) as write:
                 report = export(opencost, question, write, run=run, tell=tell)
         else:
+            loading: dict[str, Any] = {"wait": wait, "timeout": timeout, "spool": spool, "gzip_level": gzip_level}
             with _kusto(kusto_uri, database, auth, ingest_uri) as kusto:
-                report = sync(
-                    opencost,
-                    kusto,
-                    question,
-                    run=run,
-                    wait=wait,
-                    timeout=timeout,
-                    spool=spool,
-                    gzip_level=gzip_level,
-                    tell=tell,
-                )
+                report = sync(opencost, kusto, question, run=run, tell=tell, **loading)
     _finish(report, as_json, quiet_stdout=quiet_stdout)
 
 
@@ -253,27 +247,27 @@ def key_values(pairs: list[str], said: str = "--metadata") -> dict[str, str]:
     return result
 
 
-def narrator(question: Question, *, quiet_stdout: bool) -> Callable[[Outcome], None]:
-    """Prints each outcome as it comes; on a terminal, a progress bar on stderr runs below the lines."""
+@contextmanager
+def narrator(question: Question, *, quiet_stdout: bool) -> Iterator[Callable[[Outcome], None]]:
+    """A function that prints each outcome as it comes; on a terminal, a progress bar on stderr runs below the lines."""
     plainly = _teller(quiet_stdout=quiet_stdout)
     if not sys.stderr.isatty():
-        return plainly
+        yield plainly
+        return
     from rich.console import Console
     from rich.progress import Progress
 
     steps = sum(1 for _ in question.window.steps(question.step))
-    total = sum(steps if DATASETS[name].grain == "step" else 1 for name in question.datasets) + 1
-    progress = Progress(console=Console(stderr=True), transient=True)
-    task = progress.add_task("batches", total=total)
-    progress.start()
+    total = sum(steps if DATASETS[name].grain == "step" else 1 for name in question.datasets)
+    # Gives the cursor back however the run ends.
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("batches", total=total)
 
-    def tell(one: Outcome) -> None:
-        progress.advance(task)
-        if progress.finished:
-            progress.stop()
-        plainly(one)
+        def tell(one: Outcome) -> None:
+            progress.advance(task)
+            plainly(one)
 
-    return tell
+        yield tell
 
 
 def _teller(*, quiet_stdout: bool) -> Callable[[Outcome], None]:
