@@ -28,6 +28,12 @@ class Question:
             if name not in DATASETS:
                 raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
 
+    @property
+    def count(self) -> int:
+        """How many batches one source has."""
+        steps = sum(1 for _ in self.window.steps(self.step))
+        return sum(steps if DATASETS[name].grain == "step" else 1 for name in self.datasets)
+
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
         """One batch for each dataset and step, oldest first; a scrape is of now, and comes once."""
         tables = [DATASETS[name] for name in self.datasets]

@@ -1,0 +1,80 @@
+"""The command line: reads options, calls the library, prints. The one place where our errors are caught."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
+from opencost_kusto.cli.local import demo_command, emulator_command
+from opencost_kusto.cli.options import grouped
+from opencost_kusto.cli.sync import replay_command, sync_command
+from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.redact import redacted
+from opencost_kusto.version import __version__
+
+app = typer.Typer(name="opencost-kusto", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Takes OpenCost's costs into Azure Data Explorer: each window exactly once, complete, proven by the exit code."""
+    if show:
+        print(__version__)
+        raise typer.Exit
+
+
+for _name, _command in {
+    "sync": sync_command,
+    "replay": replay_command,
+    "bootstrap": bootstrap_command,
+    "status": status_command,
+    "query": query_command,
+    "tables": tables_command,
+    "demo": demo_command,
+    "emulator": emulator_command,
+}.items():
+    app.command(_name)(grouped(_command))
+
+
+def main() -> None:
+    """Run the command line, and end the process with the exit code of what went wrong."""
+    # A process that is told to end gives back what it holds, like one that is interrupted.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(standalone_mode=False)
+    except OpenCostKustoError as error:
+        print(f"opencost-kusto: {redacted(error)}", file=sys.stderr)
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = _interrupted(signal.SIGINT)
+    except _Terminated:
+        code = _interrupted(signal.SIGTERM)
+    except BrokenPipeError:
+        # The reader of our stdout went away; nothing can be told to it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        # Typer's own refusal of an option.
+        error.show()
+        code = error.exit_code
+    sys.exit(code or 0)
+
+
+class _Terminated(BaseException):
+    """The process was told to end."""
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise _Terminated
+
+
+def _interrupted(number: signal.Signals) -> int:
+    print("opencost-kusto: interrupted; what was not reported landed may land still. Run again.", file=sys.stderr)
+    return 128 + number

@@ -1,0 +1,88 @@
+"""`bootstrap`, `status`, `query` and `tables`: what is, or should be, in the database."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from opencost_kusto import printing
+from opencost_kusto.cli.options import AsJson, KustoOptions, key_values, option
+from opencost_kusto.errors import KustoError, NotLandedError, UsageError
+from opencost_kusto.tables import TABLES
+from opencost_kusto.window import duration
+
+
+def bootstrap_command(
+    kusto_options: KustoOptions,
+    show: Annotated[bool, typer.Option("--print", help="Print the KQL on stdout and change nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare, change nothing, and fail on a difference.")] = False,
+) -> None:
+    """Create or converge every table, mapping, policy and function."""
+    from opencost_kusto.bootstrap import bootstrap, differences
+    from opencost_kusto.kql import commands
+
+    if show:
+        for command in commands():
+            print(f"// {command.place}\n{command.text}\n")
+        return
+    with kusto_options.kusto() as kusto:
+        database = kusto.database
+        if check:
+            found = [f"{one.what} ({one.command.place})" for one in differences(kusto)]
+            if found:
+                raise KustoError(f"{database} differs: {'; '.join(found)}. Run bootstrap without --check to mend it.")
+            print(f"{database} holds everything the bundled KQL declares.")
+            return
+        changed = bootstrap(kusto, lambda one: print(f"{one.command.place}: {one.what}: done"))
+    print(f"{changed} commands run." if changed else f"{database} is up to date; nothing changed.")
+
+
+def status_command(
+    kusto_options: KustoOptions,
+    max_age: Annotated[str | None, option("--max-age", "Fail when the last landed window ended longer ago.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print how fresh Kusto is, by source and dataset."""
+    from opencost_kusto.status import status
+
+    limit = duration(max_age) if max_age else None
+    now = datetime.now(UTC)
+    with kusto_options.kusto() as kusto:
+        found = status(kusto)
+    if as_json:
+        print(json.dumps([one.document(now) for one in found], indent=2))
+    else:
+        print("\n".join(one.line(now) for one in found) or "Nothing was ever synced.")
+    if limit is not None:
+        old = [f"{one.dataset} of {one.source}" for one in found if (age := one.age(now)) is None or age > limit]
+        if old or not found:
+            raise NotLandedError(f"Older than {max_age}: {', '.join(old) or 'everything'}. See why sync stopped.")
+
+
+def query_command(
+    name: Annotated[str, typer.Argument(help="A shipped function; opencost-kusto tables lists them.")],
+    kusto_options: KustoOptions,
+    param: Annotated[list[str] | None, option("--param", "k=v for a parameter of the function; repeatable.")] = None,
+    format_: Annotated[str, option("--format", "table, json or csv.")] = "table",
+) -> None:
+    """Run a shipped function and print its rows."""
+    from opencost_kusto.questions import call
+
+    if format_ not in printing.FORMATS:
+        raise UsageError(f"--format {format_} is unknown; choose one of {', '.join(printing.FORMATS)}.")
+    text = call(name, key_values(param or [], "--param"))
+    with kusto_options.kusto() as kusto:
+        print(printing.FORMATS[format_](kusto.query(text)))
+
+
+def tables_command(as_json: AsJson = False) -> None:
+    """Print the data dictionary: every column of every table, and the functions."""
+    from opencost_kusto.questions import functions
+
+    if as_json:
+        print(json.dumps(printing.dictionary_document(TABLES, functions()), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(printing.dictionary(TABLES, functions())))

@@ -1,0 +1,28 @@
+"""`demo` and `emulator`: all of it on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from opencost_kusto.cli.options import option
+
+
+def demo_command(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up until Ctrl-C.")] = False,
+) -> None:
+    """Run the whole path on this machine, against a local stand-in for OpenCost and for Kusto."""
+    from opencost_kusto.demo import demo
+
+    demo(keep=keep)
+
+
+def emulator_command(
+    opencost_port: Annotated[int, option("--opencost-port", "Port of the stand-in for OpenCost; 0 chooses.")] = 0,
+    kusto_port: Annotated[int, option("--kusto-port", "Port of the stand-in for Kusto; 0 chooses.")] = 0,
+) -> None:
+    """Start the local stand-ins alone, until Ctrl-C, to test a pipeline against."""
+    from opencost_kusto.demo import emulator
+
+    emulator(opencost_port, kusto_port)

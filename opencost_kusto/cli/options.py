@@ -1,0 +1,164 @@
+"""Options that several commands take, as groups: a command names a group, and gets what was given as one object."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from opencost_kusto.aggregate import aggregate as known_aggregate
+from opencost_kusto.aggregate import asset_types
+from opencost_kusto.auth import METHODS
+from opencost_kusto.batch import Options, Run
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.kusto import Kusto
+from opencost_kusto.question import new_run
+from opencost_kusto.spool import GZIP_LEVEL
+from opencost_kusto.tables import DATASETS
+
+
+def option(name: str, text: str, **more: Any) -> Any:
+    """An option that can also be given as OPENCOST_KUSTO_<NAME>."""
+    word = name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(name, help=text, envvar=f"OPENCOST_KUSTO_{word}", **more)
+
+
+AsJson = Annotated[bool, option("--json", "Print one JSON document on stdout; lines go to stderr.")]
+
+
+@dataclass(frozen=True, slots=True)
+class KustoOptions:
+    """Which Kusto database, and how to sign in."""
+
+    kusto_uri: Annotated[str | None, option("--kusto-uri", "Address of the cluster or Eventhouse.")] = None
+    ingest_uri: Annotated[
+        str | None, option("--ingest-uri", "Its ingestion address, where it is not ingest-<cluster>.")
+    ] = None
+    database: Annotated[str | None, option("--database", "Kusto database.")] = None
+    auth: Annotated[str, option("--auth", f"How to sign in: {', '.join(METHODS)} (none is for plain http).")] = (
+        "default"
+    )
+
+    def kusto(self) -> Kusto:
+        """The database, whose two addresses are told on stderr; raises UsageError when it is not named."""
+        if not self.kusto_uri or not self.database:
+            raise UsageError("Name the Kusto database with --kusto-uri and --database, or use --output for a dry run.")
+        kusto = Kusto(self.kusto_uri, self.database, auth=self.auth, ingest_uri=self.ingest_uri)  # type: ignore[arg-type]
+        print(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}", file=sys.stderr)
+        return kusto
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Which OpenCost is asked."""
+
+    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = "http://localhost:9003"
+    cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
+    request_timeout: Annotated[float, option("--request-timeout", "Seconds OpenCost may take for one answer.")] = 600.0
+
+    def opencost(self) -> OpenCost:
+        """The server; raises UsageError for an address that cannot be one."""
+        return OpenCost(self.endpoint, cluster=self.cluster, timeout=self.request_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """What is asked of OpenCost beside the window."""
+
+    aggregate: Annotated[
+        str, option("--aggregate", "container (one row per container of a pod), pod, namespace, label:NAME, …")
+    ] = "container"
+    include_idle: Annotated[bool, option("--include-idle", "Ask for idle cost as a row.")] = False
+    share_idle: Annotated[bool, option("--share-idle", "Share idle cost out; needs --include-idle.")] = False
+    filter_types: Annotated[str, option("--filter-types", 'Asset types to keep: "Disk,LoadBalancer".')] = ""
+    dataset: Annotated[list[str] | None, option("--dataset", f"One of {', '.join(DATASETS)}; repeatable.")] = None
+    all_metrics: Annotated[bool, option("--all-metrics", "Keep go_, process_ and promhttp_ metrics too.")] = False
+
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets in the order given, each once; all of them when none was named."""
+        return tuple(dict.fromkeys(self.dataset or DATASETS))
+
+    def options(self) -> Options:
+        """The options, checked; raises UsageError for a word OpenCost would drop in silence."""
+        if self.share_idle and not self.include_idle:
+            raise UsageError("--share-idle shares nothing unless idle is asked for: add --include-idle.")
+        types = asset_types(self.filter_types)
+        return Options(known_aggregate(self.aggregate), self.include_idle, self.share_idle, types, self.all_metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkOptions:
+    """What every row is marked with."""
+
+    run_id: Annotated[str | None, option("--run-id", "The run every row is marked with.")] = None
+    scenario_name: Annotated[str | None, option("--scenario-name", "The scenario every row is marked with.")] = None
+    metadata: Annotated[list[str] | None, option("--metadata", "key=value for every row; repeatable.")] = None
+
+    def run(self) -> Run:
+        """A run that begins now; raises UsageError for metadata that is not key=value."""
+        return new_run(self.run_id, self.scenario_name, key_values(self.metadata or []))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How rows are loaded, and whether they are waited for."""
+
+    wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True
+    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0
+    spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
+    gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL
+
+    def loading(self) -> dict[str, Any]:
+        """The same, by the names `sync` has for them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Spread each parameter that is a group into the group's own options, as Typer knows only these."""
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
+    spread: list[inspect.Parameter] = []
+    for one in parameters:
+        spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
+
+    def run(**given: Any) -> None:
+        taken = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        command(**taken, **given)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in spread}
+    return run
+
+
+def _fields(group: Any) -> list[inspect.Parameter]:
+    """The options of a group as parameters."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(group)
+    ]
+
+
+def key_values(pairs: list[str], said: str = "--metadata") -> dict[str, str]:
+    """`key=value` texts as a dict; raises UsageError for one without a key or `=`, or a key given twice."""
+    result: dict[str, str] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"{said} {pair!r} is not key=value.")
+        if key.strip() in result:
+            raise UsageError(f"{said} names {key.strip()!r} twice.")
+        result[key.strip()] = value
+    return result

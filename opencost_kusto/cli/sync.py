@@ -1,0 +1,63 @@
+"""`sync` and `replay`: cost into Kusto."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opencost_kusto.cli.options import (
+    AsJson,
+    AskOptions,
+    KustoOptions,
+    LoadOptions,
+    MarkOptions,
+    SourceOptions,
+    option,
+)
+from opencost_kusto.cli.telling import finish, narrator, teller
+from opencost_kusto.output import LineWriter
+from opencost_kusto.question import Question
+from opencost_kusto.sync import export, replay, sync
+from opencost_kusto.window import duration, parse
+
+
+def sync_command(
+    source: SourceOptions,
+    ask: AskOptions,
+    mark: MarkOptions,
+    kusto_options: KustoOptions,
+    load: LoadOptions,
+    window: Annotated[str, option("--window", "30m, 1h, 24h, 7d, today, yesterday, START,END, …")] = "1h",
+    step: Annotated[str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.")] = None,
+    output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
+    interval = parse(window, now=datetime.now(UTC))
+    question = Question(interval, duration(step) if step else None, ask.datasets(), ask.options())
+    run = mark.run()
+    quiet_stdout = as_json or output == "-"
+    with source.opencost() as opencost, narrator(question.count, quiet_stdout=quiet_stdout) as tell:
+        if output is not None:
+            with LineWriter(output) as write:
+                report = export(opencost, question, write, run=run, tell=tell)
+        else:
+            with kusto_options.kusto() as kusto:
+                report = sync(opencost, kusto, question, run=run, tell=tell, **load.loading())
+    finish(report, as_json, quiet_stdout=quiet_stdout)
+
+
+def replay_command(
+    folder: Annotated[Path, typer.Argument(help="The folder that sync was given as --spool.")],
+    kusto_options: KustoOptions,
+    wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
+    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0,
+    as_json: AsJson = False,
+) -> None:
+    """Send what a spool still holds, exactly once."""
+    with kusto_options.kusto() as kusto:
+        report = replay(folder, kusto, wait=wait, timeout=timeout, tell=teller(quiet_stdout=as_json))
+    finish(report, as_json, quiet_stdout=as_json)
