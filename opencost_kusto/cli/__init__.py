@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -28,7 +29,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-for _name, _command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "sync": sync_command,
     "replay": replay_command,
     "bootstrap": bootstrap_command,
@@ -37,7 +38,8 @@ for _name, _command in {
     "tables": tables_command,
     "demo": demo_command,
     "emulator": emulator_command,
-}.items():
+}
+for _name, _command in _COMMANDS.items():
     app.command(_name)(grouped(_command))
 
 
