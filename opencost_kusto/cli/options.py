@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -15,6 +16,7 @@ from opencost_kusto.aggregate import aggregate as known_aggregate
 from opencost_kusto.aggregate import asset_types
 from opencost_kusto.auth import METHODS
 from opencost_kusto.batch import Options, Run
+from opencost_kusto.ci import pipeline
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
@@ -100,9 +102,10 @@ class MarkOptions:
     scenario_name: Annotated[str | None, option("--scenario-name", "The scenario every row is marked with.")] = None
     metadata: Annotated[list[str] | None, option("--metadata", "key=value for every row; repeatable.")] = None
 
-    def run(self) -> Run:
-        """A run that begins now; raises UsageError for metadata that is not key=value."""
-        return new_run(self.run_id, self.scenario_name, key_values(self.metadata or []))
+    def run(self, environment: Mapping[str, str] = os.environ) -> Run:
+        """A run that begins now, marked with its pipeline too; raises UsageError for metadata that is not key=value."""
+        metadata = pipeline(environment) | key_values(self.metadata or [])
+        return new_run(self.run_id, self.scenario_name, metadata)
 
 
 @dataclass(frozen=True, slots=True)
