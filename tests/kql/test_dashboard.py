@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from itertools import combinations
-from typing import Any
 
 import pytest
 
-from opencost_kusto import kql
-from tests.kql.database import Asked, Database
+from opencost_kusto import dashboard
+from opencost_kusto.dashboard import Query, Tile
+from opencost_kusto.demo import DAY
+from opencost_kusto.window import Window
+from tests.kql.conftest import load_day
+from tests.kql.database import CLUSTER, Asked, Database
 from tests.kql_analyser import Analyser, Schema
 
-DASHBOARD = json.loads((kql.root() / "dashboard.json").read_text(encoding="utf-8"))
-QUERIES = {query["id"]: query for query in DASHBOARD["queries"]}
-TITLES = {tile["queryRef"]["queryId"]: tile["title"] for tile in DASHBOARD["tiles"]}
-VARIABLES = {"_startTime": "datetime(2026-11-23)", "_endTime": "datetime(2026-11-24)", "_cluster": '""'}
-# The recorded day lacks no hour and has no run ledger; with one, the second has a row.
-EMPTY_ON_A_GOOD_DAY = {"Missing hours, and why", "Batches by outcome, of the runs in the time range"}
+DASHBOARD = dashboard.document()
+TILES = {tile.title: tile for tile in dashboard.tiles()}
+QUERIES = dashboard.queries()
+VARIABLES = dashboard.values(DAY)
 
 
-def posed(query: dict[str, Any]) -> str:
-    """A query as the dashboard poses it: what its parameters are set to stands before it."""
-    lets = (f"let {name} = {value};" for name, value in VARIABLES.items() if name in query["usedVariables"])
-    return "\n".join((*lets, query["text"]))
+@pytest.fixture(scope="module")
+def synced() -> Iterator[Database]:
+    """The recorded day, with a run ledger."""
+    with Database() as database:
+        load_day(database.install())
+        hours = [str(hour.start) for hour in DAY.steps(timedelta(hours=1))]
+        ends = [str(hour.end) for hour in DAY.steps(timedelta(hours=1))]
+        for dataset in ("allocation", "assets"):
+            facts = {"dataset": dataset, "outcome": "landed"}
+            bounds = zip(hours, ends, strict=True)
+            database.runs(facts | {"batch_id": a, "window_start": a, "window_end": b} for a, b in bounds)
+        yield database
 
 
-@pytest.mark.parametrize("query", QUERIES.values(), ids=lambda query: TITLES.get(query["id"], "clusters"))
-def test_query_passes_the_analyser_and_the_recorded_day_answers_it(
-    query: dict[str, Any], analyser: Analyser, schema: Schema, day: Database
-) -> None:
-    """A tile's query is right by Microsoft's analyser, and has rows to draw."""
-    assert analyser.check(posed(query), schema=schema) == []
-    rows = day.rows(posed(query))
-    assert rows or TITLES[query["id"]] in EMPTY_ON_A_GOOD_DAY
+@pytest.mark.parametrize("query", QUERIES.values(), ids=lambda query: query.text.partition("\n")[0])
+def test_query_passes_the_analyser(query: Query, analyser: Analyser, schema: Schema) -> None:
+    """A query is right by Microsoft's analyser, with every parameter set."""
+    assert analyser.check(query.posed(DAY, CLUSTER), schema=schema) == []
+
+
+@pytest.mark.parametrize("tile", TILES.values(), ids=lambda tile: tile.slug)
+def test_tile_has_rows_on_the_recorded_day(tile: Tile, synced: Database) -> None:
+    """There is something to draw, of all clusters and of the one; of one that is not there, nothing costs."""
+    everything = synced.rows(tile.query.posed(DAY))
+    assert everything
+    assert len(synced.rows(tile.query.posed(DAY, CLUSTER))) == len(everything)
+    nothing = synced.rows(tile.query.posed(DAY, "nowhere"))
+    assert nothing == [] or not any(nothing[0].values())
+
+
+def test_clusters_are_listed(synced: Database) -> None:
+    """The cluster parameter offers the clusters that have costs."""
+    (used,) = (each["dataSource"]["queryRef"]["queryId"] for each in DASHBOARD["parameters"] if "dataSource" in each)
+    assert synced.rows(QUERIES[used].posed(DAY)) == [{"Cluster": CLUSTER}]
+
+
+def test_titles_name_files() -> None:
+    """No two tiles would be drawn into one file, and a file's name is plain."""
+    slugs = [tile.slug for tile in TILES.values()]
+    assert len(set(slugs)) == len(slugs) == len(DASHBOARD["tiles"])
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) for slug in slugs)
 
 
 def test_every_query_is_used_once_and_names_the_variables_it_uses() -> None:
@@ -44,7 +74,7 @@ def test_every_query_is_used_once_and_names_the_variables_it_uses() -> None:
     used += [each["dataSource"]["queryRef"]["queryId"] for each in DASHBOARD["parameters"] if "dataSource" in each]
     assert sorted(used) == sorted(QUERIES)
     for query in QUERIES.values():
-        assert set(re.findall(r"\b_\w+", query["text"])) == set(query["usedVariables"]) <= VARIABLES.keys()
+        assert set(re.findall(r"\b_\w+", query.text)) == set(query.variables) <= VARIABLES.keys()
 
 
 def test_parameters_are_the_variables() -> None:
@@ -69,7 +99,7 @@ def test_ids_are_uuids_and_point_to_what_is_there() -> None:
     ids = [thing["id"] for thing in things]
     assert len({uuid.UUID(each) for each in ids}) == len(ids)
     assert {tile["pageId"] for tile in DASHBOARD["tiles"]} == {page["id"] for page in DASHBOARD["pages"]}
-    assert {query["dataSource"]["dataSourceId"] for query in QUERIES.values()} == {source["id"]}
+    assert {query["dataSource"]["dataSourceId"] for query in DASHBOARD["queries"]} == {source["id"]}
 
 
 def test_tiles_lie_beside_each_other_on_a_grid_of_24_columns() -> None:
@@ -87,10 +117,18 @@ def test_tiles_lie_beside_each_other_on_a_grid_of_24_columns() -> None:
         assert apart or one["pageId"] != other["pageId"]
 
 
-def test_a_good_days_empty_tiles_are_not_empty_on_a_bad_day(empty: Database) -> None:
-    """The tiles about runs and gaps have rows when there were runs and there are gaps."""
-    failed = {"batch_id": "b", "dataset": "assets", "outcome": "failed", "window_start": "2026-11-23T00:00:00Z"}
-    empty.runs([failed | {"window_end": "2026-11-23T01:00:00Z", "reason": "down"}], Asked())
-    for query in QUERIES.values():
-        if TITLES.get(query["id"]) in EMPTY_ON_A_GOOD_DAY:
-            assert empty.rows(posed(query).replace("datetime(2026-11-24)", "datetime(2026-11-25)"))
+def test_a_bad_day_is_told(empty: Database) -> None:
+    """Hours that are missing are counted by reason, from first to last, and the run that failed for them is told."""
+    end = DAY.start + timedelta(hours=3)
+    hour = Window(DAY.start, DAY.start + timedelta(hours=1))
+    facts = {"batch_id": "b", "dataset": "assets", "outcome": "failed", "reason": "down"}
+    empty.runs([facts | {"window_start": str(hour.start), "window_end": str(hour.end)}], Asked())
+    window = replace(DAY, end=end)
+    rows = empty.rows(TILES["Missing hours, and why"].query.posed(window))
+    found = {
+        (row["Dataset"], row["LastReason"]): (row["MissingHours"], row["First"].hour, row["Last"].hour) for row in rows
+    }
+    never = {("allocation", None): (3.0, 0, 2), ("assets", None): (2.0, 1, 2)}
+    assert found == never | {("assets", "down"): (1.0, 0, 0)}
+    (batches,) = empty.rows(TILES["Batches by outcome"].query.posed(window))
+    assert (batches["Outcome"], batches["Batches"], batches["LastReason"]) == ("failed", 1, "down")

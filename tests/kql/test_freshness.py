@@ -93,9 +93,9 @@ def test_the_recorded_day_lacks_nothing(day: Database) -> None:
 
 
 def test_batches_by_outcome(gaps: Database) -> None:
-    """How many batches of which dataset ended how, with their rows and cost; each ledger row once."""
+    """How many batches over a time's windows ended how, with their rows and cost; each ledger row once."""
     gaps.runs([outcome("allocation", 0, "landed", rows=61, cost=1.0)])
-    rows = gaps.rows(f'OpenCostBatches(datetime(2026-11-24), datetime(2026-11-25), "{CLUSTER}")')
+    rows = gaps.rows(f'OpenCostBatches(datetime(2026-11-23), datetime(2026-11-24), "{CLUSTER}")')
     found = {(row["Dataset"], row["Outcome"]): (row["Batches"], row["Rows"], row["Cost"]) for row in rows}
     assert found["allocation", "landed"] == (3, 183, 3.0)
     assert found.keys() == {
@@ -106,7 +106,8 @@ def test_batches_by_outcome(gaps: Database) -> None:
         ("assets", "landed"),
         ("metrics", "timed out"),
     }
-    assert gaps.rows("OpenCostBatches(datetime(2026-11-23), datetime(2026-11-24))") == []
+    assert gaps.rows("OpenCostBatches(datetime(2026-11-24), datetime(2026-11-25))") == []
+    assert len(gaps.rows("OpenCostBatches(datetime(2026-11-23 03:30), datetime(2026-11-23 03:31))")) == 3
 
 
 def test_a_day_that_is_loaded_has_no_reason_to_worry(empty: Database) -> None:
