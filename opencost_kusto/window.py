@@ -89,6 +89,30 @@ def parse(text: str, *, now: datetime) -> Window:
     return Window(start, min(end, minute))
 
 
+def since(text: str, *, now: datetime) -> Window:
+    """The whole minutes from a time a user wrote up to `now` (an aware time).
+
+    Takes what `START` of a window takes. The last minute may not be over yet: OpenCost is asked when it is. Raises
+    UsageError for what is no time, and for one that has not come yet.
+    """
+    try:
+        began = _read(text.strip())
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is not a time to begin at; write RFC 3339 with Z or an offset such as +01:00, a date, or Unix "
+            "seconds, as date -u +%s prints them."
+        ) from None
+    if began > now:
+        raise UsageError(f"{text!r} lies in the future: it is {stamp(began)}, and now is {stamp(now)}.")
+    return covering(began, now)
+
+
+def covering(began: datetime, ended: datetime) -> Window:
+    """The whole minutes in which both moments lie, and all between them; at least one."""
+    first, last = (moment.astimezone(UTC).replace(second=0, microsecond=0) for moment in (began, ended))
+    return Window(first, max(last if last == ended else last + _MINUTE, first + _MINUTE))
+
+
 def _back(minute: datetime, length: timedelta, text: str) -> datetime:
     try:
         return minute - length
@@ -130,14 +154,19 @@ def _pair(text: str) -> tuple[datetime, datetime]:
 def _moment(part: str, text: str) -> datetime:
     part = part.strip()
     try:
-        if re.fullmatch(r"\d{9,11}", part):
-            return datetime.fromtimestamp(int(part), UTC)
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", part):
-            return datetime.fromisoformat(part).replace(tzinfo=UTC)
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", part):
-            raise ValueError(part)
-        return datetime.fromisoformat(part.upper()).astimezone(UTC)
+        return _read(part)
     except (ValueError, OverflowError):
         raise UsageError(
             f"{part!r} in the window {text!r} is not a time; write {_FORMS}. Times need Z or an offset such as +01:00."
         ) from None
+
+
+def _read(text: str) -> datetime:
+    """A time as people write one; raises ValueError or OverflowError for anything else."""
+    if re.fullmatch(r"\d{9,11}", text):
+        return datetime.fromtimestamp(int(text), UTC)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)

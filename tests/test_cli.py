@@ -242,6 +242,8 @@ def test_every_option_has_its_variable() -> None:
 REFUSED = {
     "window": (["--window", "soon"], "'soon' is not a window"),
     "window in the future": (["--window", "2999-01-01"], "lies in the future"),
+    "window and since": (["--since", "2026-11-23T10:00Z"], "--window and --since each say when"),
+    "settle": (["--settle", "soon"], "--settle 'soon' is not a duration"),
     "step": (["--step", "0h"], "is not a duration"),
     "aggregate": (["--aggregate", "pods"], "'pods'"),
     "filter types": (["--filter-types", "Dysk"], "'dysk'"),
@@ -275,6 +277,16 @@ def test_bad_input_is_refused_in_one_sentence(servers: Emulator, run: Command, c
     assert said in lines[0]
     assert "secret@" not in done.stderr
     assert len(servers.opencost.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"), [("an hour ago", "is not a time to begin at"), ("2999-01-01", "lies in the future")]
+)
+def test_since_no_moment_is_refused(servers: Emulator, run: Command, moment: str, said: str) -> None:
+    """A --since that is no time, or has not come yet, ends with exit code 2 and one line, and nothing is waited for."""
+    done = run("sync", "--endpoint", servers.opencost_url, *_kusto(servers), "--since", moment)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("command", ["sync", "bootstrap"])

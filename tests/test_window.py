@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.window import Window, duration, parse, stamp
+from opencost_kusto.window import Window, covering, duration, parse, since, stamp
 
 # A Tuesday.
 NOW = datetime(2026, 11, 24, 7, 41, 30, 5, tzinfo=UTC)
@@ -248,3 +248,48 @@ def test_any_text_is_a_window_or_a_usage_error(text: str) -> None:
     """No text ends in anything but a window that is over, or a usage error."""
     with suppress(UsageError):
         assert parse(text, now=NOW).end <= NOW
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        # As `date -u +%s` prints it: 07:12:45.
+        ("1795504365", "11-24 07:12"),
+        ("2026-11-24T07:12:45Z", "11-24 07:12"),
+        (" 2026-11-24T08:12:45.9+01:00 ", "11-24 07:12"),
+        ("2026-11-24", "11-24 00:00"),
+        ("2026-11-24T07:41:30Z", "11-24 07:41"),
+    ],
+)
+def test_since_a_moment(text: str, start: str) -> None:
+    """From the minute a time lies in to the end of the minute that is now, however short that is."""
+    assert since(text, now=NOW) == Window(at(start), at("11-24 07:42"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1h", "yesterday", "07:12", "2026-11-24T07:12:45", "1795504365123", "12345678", "٣"]
+)
+def test_since_what_is_no_moment(text: str) -> None:
+    """Anything but a time is refused, with the forms a time may have."""
+    with pytest.raises(UsageError, match=r"is not a time to begin at.*date -u \+%s"):
+        since(text, now=NOW)
+
+
+def test_since_the_future() -> None:
+    """A time that has not come yet is refused, and both times are named."""
+    with pytest.raises(UsageError, match="lies in the future: it is 2026-11-24T07:41:31Z, and now is"):
+        since("2026-11-24T07:41:31Z", now=NOW)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(
+    st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 1971 < moment.year < 2100),
+    st.timedeltas(timedelta(), timedelta(days=9)),
+)
+def test_what_lies_between_two_moments_is_covered(began: datetime, length: timedelta) -> None:
+    """The window holds both moments, and is less than two minutes longer than what lies between them."""
+    assume(began.year < 9999)
+    window = covering(began, began + length)
+    assert window.start <= began
+    assert began + length <= window.end
+    assert window.end - window.start <= length + timedelta(minutes=2)

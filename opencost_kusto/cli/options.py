@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -21,8 +22,10 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.question import new_run
+from opencost_kusto.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.spool import GZIP_LEVEL
 from opencost_kusto.tables import DATASETS
+from opencost_kusto.window import Window, parse, since
 
 
 def option(name: str, text: str, **more: Any) -> Any:
@@ -32,6 +35,12 @@ def option(name: str, text: str, **more: Any) -> Any:
 
 
 AsJson = Annotated[bool, option("--json", "Print one JSON document on stdout; lines go to stderr.")]
+Settle = Annotated[str, option("--settle", "How long after its end a window is asked about: 2m, or 0.")]
+
+
+def narrate(line: str) -> None:
+    """A line for people who watch, beside what goes to stdout."""
+    print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,32 @@ class AskOptions:
             raise UsageError("--share-idle shares nothing unless idle is asked for: add --include-idle.")
         types = asset_types(self.filter_types)
         return Options(known_aggregate(self.aggregate), self.include_idle, self.share_idle, types, self.all_metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class WhenOptions:
+    """Which window: in a word or two times, or from a moment until now."""
+
+    window: Annotated[str | None, option("--window", "30m, 1h (the default), 7d, today, yesterday, START,END, …")] = (
+        None
+    )
+    since: Annotated[
+        str | None, option("--since", "Instead of --window: from this time to now. RFC 3339 or Unix seconds.")
+    ] = None
+    settle: Settle = SETTLE
+
+    def interval(self, now: Callable[[], datetime] = clock) -> Window:
+        """The window; raises UsageError for two, and for words that say none."""
+        settle_time(self.settle)
+        if self.since is None:
+            return parse(self.window or "1h", now=now())
+        if self.window is not None:
+            raise UsageError("--window and --since each say when; give one of them.")
+        return since(self.since, now=now())
+
+    def ready(self, run: Run, window: Window) -> Run:
+        """The run, once OpenCost can be asked; waits where the window was still running."""
+        return run if self.since is None else settled(run, window, settle_time(self.settle), tell=narrate)
 
 
 @dataclass(frozen=True, slots=True)

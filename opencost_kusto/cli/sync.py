@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +14,14 @@ from opencost_kusto.cli.options import (
     LoadOptions,
     MarkOptions,
     SourceOptions,
+    WhenOptions,
     option,
 )
 from opencost_kusto.cli.telling import finish, narrator, teller
 from opencost_kusto.output import LineWriter
 from opencost_kusto.question import Question
 from opencost_kusto.sync import export, replay, sync
-from opencost_kusto.window import duration, parse
+from opencost_kusto.window import duration
 
 
 def sync_command(
@@ -30,23 +30,23 @@ def sync_command(
     mark: MarkOptions,
     kusto_options: KustoOptions,
     load: LoadOptions,
-    window: Annotated[str, option("--window", "30m, 1h, 24h, 7d, today, yesterday, START,END, …")] = "1h",
+    when: WhenOptions,
     step: Annotated[str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.")] = None,
     output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
-    interval = parse(window, now=datetime.now(UTC))
+    interval = when.interval()
     question = Question(interval, duration(step) if step else None, ask.datasets(), ask.options())
     run = mark.run()
     quiet_stdout = as_json or output == "-"
     with source.opencost() as opencost, narrator(question.count, quiet_stdout=quiet_stdout) as tell:
         if output is not None:
             with LineWriter(output) as write:
-                report = export(opencost, question, write, run=run, tell=tell)
+                report = export(opencost, question, write, run=when.ready(run, interval), tell=tell)
         else:
             with kusto_options.kusto() as kusto:
-                report = sync(opencost, kusto, question, run=run, tell=tell, **load.loading())
+                report = sync(opencost, kusto, question, run=when.ready(run, interval), tell=tell, **load.loading())
     finish(report, as_json, quiet_stdout=quiet_stdout)
 
 
