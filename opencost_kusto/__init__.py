@@ -17,11 +17,14 @@ from opencost_kusto.errors import (
     PartialError,
     UsageError,
 )
+from opencost_kusto.export import export
 from opencost_kusto.extract import OpenCost
+from opencost_kusto.fleet import sync_all
 from opencost_kusto.kusto import Deadlines, Kusto
 from opencost_kusto.question import Question, new_run
+from opencost_kusto.replay import replay
 from opencost_kusto.report import Outcome, Report
-from opencost_kusto.sync import export, replay, sync
+from opencost_kusto.sync import sync
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
 from opencost_kusto.window import parse as parse_window
@@ -52,4 +55,5 @@ __all__ = [
     "parse_window",
     "replay",
     "sync",
+    "sync_all",
 ]

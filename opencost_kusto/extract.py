@@ -52,7 +52,7 @@ class OpenCost:
             raise UsageError(f"{redacted(endpoint)!r} is not the address of an OpenCost; write http://host:9003.")
         self.endpoint = redacted(endpoint.strip().rstrip("/"))
         self._base = endpoint.strip().rstrip("/")
-        self._cluster = cluster
+        self.cluster = cluster
         self.timeout = timeout
         self._connect_timeout = connect_timeout
         self._attempts = attempts
@@ -75,15 +75,15 @@ class OpenCost:
         try:
             info = self._document("/clusterInfo").get("data") or {}
         except OpenCostError:
-            if self._cluster is None:
+            if self.cluster is None:
                 raise
             info = {}
-        name = self._cluster or info.get("id") or info.get("name")
+        name = self.cluster or info.get("id") or info.get("name")
         if not name:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        return Source(str(name), self._cluster, info.get("region") or None, self._version())
+        return Source(str(name), self.cluster, info.get("region") or None, self._version())
 
     def records(self, batch: Batch, note: Callable[[str], None]) -> Iterator[bytes]:
         """The records of one batch, as they stream in. When the iterator ends, the answer was whole.

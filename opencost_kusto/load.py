@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
+from opencost_kusto.batch import Batch
 from opencost_kusto.errors import DuplicateError, KustoError
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.schema import Table
 from opencost_kusto.spool import Sealed
 
+T = TypeVar("T")
 # Ids in one question: keeps the text far below the service's limit.
 _AT_ONCE = 100
+# Batches the tables are asked about before the first of them is asked of OpenCost: a day of hours.
+_LOOKED_UP = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,66 +33,121 @@ class Landed:
         """The summed cost, in the currency OpenCost is set to."""
         return None if self.micros is None else self.micros / 1e6
 
+    @classmethod
+    def of(cls, sealed: Sealed) -> Landed:
+        """What a table holds when all of it has landed, and nothing else."""
+        return cls(sealed.rows, sealed.micros)
+
     def is_all_of(self, sealed: Sealed) -> bool:
         """Whether this is exactly what was sent: equal, never at least."""
-        return (self.rows, self.micros) == (sealed.rows, sealed.micros)
+        return self == Landed.of(sealed)
+
+    def changed_to(self, sealed: Sealed) -> str | None:
+        """In a sentence, by how much OpenCost's answer has changed since this landed; None when it has not."""
+        if self.is_all_of(sealed):
+            return None
+        cost = ((sealed.micros or 0) - (self.micros or 0)) / 1e6
+        more = f" and {cost:+.6f} in cost" if sealed.micros is not None else ""
+        return (
+            f"OpenCost's answer has changed since: {sealed.rows - self.rows:+d} rows{more}. "
+            "sync --replace puts the new answer in its place."
+        )
 
 
-def count_query(table: Table, batch_ids: Iterable[str]) -> str:
-    """Rows and cost by batch. Costs are summed as whole millionths, so the sum does not depend on the order."""
+def count_query(table: Table, batch_ids: Iterable[str], within: str | None = None) -> str:
+    """Rows and cost by batch. Costs are summed as whole millionths, so the sum does not depend on the order.
+
+    `within` names another table of the same columns.
+    """
     ids = ", ".join(map(literal, batch_ids))
     micros = f", Micros = sum(tolong(round({table.cost} * 1000000.0)))" if table.cost else ""
     by = table.batch_column
-    return f"{table.name} | where {by} in ({ids}) | summarize Rows = count(){micros} by {by}"
+    return f"{within or table.name} | where {by} in ({ids}) | summarize Rows = count(){micros} by {by}"
 
 
 def failures_command(source_ids: Iterable[str]) -> str:
     """What the engine says of blobs it could not ingest; a blob that never arrived shows nowhere."""
     ids = ", ".join(map(literal, source_ids))
     # The SDK puts the source id into the name of the blob; Kusto shows no column of its own for it.
-    source = 'extract("__([0-9a-f-]{36})__", 1, IngestionSourcePath)'
-    return f".show ingestion failures | where {source} in ({ids}) | project Details, ErrorCode"
+    source = 'SourceId = extract("__([0-9a-f-]{36})__", 1, IngestionSourcePath)'
+    return (
+        f".show ingestion failures | extend {source} | where SourceId in ({ids})"
+        " | project SourceId, Details, ErrorCode, FailureKind"
+    )
 
 
-def present(kusto: Kusto, table: Table, batch_ids: Iterable[str]) -> dict[str, Landed]:
+def present(kusto: Kusto, table: Table, batch_ids: Iterable[str], within: str | None = None) -> dict[str, Landed]:
     """What the table holds of each batch; batches it does not hold are left out. Raises KustoError."""
     found: dict[str, Landed] = {}
-    remaining = iter(batch_ids)
-    while some := list(islice(remaining, _AT_ONCE)):
-        for row in kusto.query(count_query(table, some)):
+    for some in _cut(batch_ids, _AT_ONCE):
+        for row in kusto.query(count_query(table, some, within)):
             micros = int(row["Micros"] or 0) if table.cost else None
             found[row[table.batch_column]] = Landed(int(row["Rows"]), micros)
     return found
 
 
-def send(kusto: Kusto, sealed: Sealed) -> Iterator[str]:
-    """Upload and announce each part, giving the source id of each as it is queued. Raises KustoError."""
+def lookups(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, Landed] | None]]:
+    """Each batch, with what the tables hold of it: asked for many batches at once, and None where that failed."""
+    for some in _cut(batches, _LOOKED_UP):
+        found: dict[str, Landed] = {}
+        asked = True
+        try:
+            for table in {batch.table.name: batch.table for batch in some}.values():
+                found |= present(kusto, table, [batch.id for batch in some if batch.table is table])
+        except KustoError:
+            asked = False
+        for batch in some:
+            yield batch, found if asked else None
+
+
+def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(items)
+    while some := list(islice(remaining, size)):
+        yield some
+
+
+def send(kusto: Kusto, sealed: Sealed, table: str) -> Iterator[str]:
+    """Upload and announce each part for a table, giving the source id of each as it is queued. Raises KustoError."""
     for number, part in enumerate(sealed.parts):
         if not part.rows:
             raise KustoError(
                 f"Part {number} of {sealed.batch_id} is empty; an empty blob would vanish, so it was not sent."
             )
         name = f"{sealed.tag(number).replace('/', '_')}.multijson.gz"
-        uploaded = kusto.upload(sealed.path(part), name=name, table=sealed.table, raw_bytes=part.bytes)
-        kusto.enqueue(uploaded, table=sealed.table, mapping=sealed.mapping, tag=sealed.tag(number))
+        uploaded = kusto.upload(sealed.path(part), name=name, table=table, raw_bytes=part.bytes)
+        kusto.enqueue(uploaded, table=table, mapping=sealed.mapping, tag=sealed.tag(number))
         yield uploaded.source_id
 
 
-def check(sealed: Sealed, landed: Landed | None) -> bool:
+def check(sealed: Sealed, landed: Landed | None, table: str) -> bool:
     """Whether the batch landed whole. Raises DuplicateError for more rows than sent, KustoError for other cost."""
     if landed is None or landed.rows < sealed.rows:
         return False
     if landed.rows > sealed.rows:
         raise DuplicateError(
-            f"{sealed.table} holds {landed.rows} rows of {sealed.batch_id}, but {sealed.rows} were sent: "
-            "some are there twice. Delete the rows of that BatchId and run again."
+            f"{table} holds {landed.rows} rows of {sealed.batch_id}, but {sealed.rows} were sent: "
+            "some are there twice. sync --replace puts the answer there once."
         )
     if not landed.is_all_of(sealed):
         raise KustoError(
-            f"{sealed.table} holds all {sealed.rows} rows of {sealed.batch_id}, but they cost "
-            f"{landed.cost or 0:.6f} and {sealed.cost or 0:.6f} was sent: another answer has landed there."
+            f"{table} holds all {sealed.rows} rows of {sealed.batch_id}, but they cost {landed.cost or 0:.6f} and "
+            f"{sealed.cost or 0:.6f} was sent: another answer has landed there. sync --replace puts this one in its "
+            "place."
         )
     return True
+
+
+def refused(kusto: Kusto, source_ids: Iterable[str]) -> dict[str, str]:
+    """Of these blobs, those the engine has refused for good, and why. Never raises: what is unknown may still land."""
+    found: dict[str, str] = {}
+    try:
+        for some in _cut(source_ids, _AT_ONCE):
+            for row in kusto.command(failures_command(some)):
+                if row["FailureKind"] == "Permanent":
+                    found[str(row["SourceId"])] = str(row["Details"]).rstrip(". ")
+    except KustoError:
+        pass
+    return found
 
 
 def why(kusto: Kusto, sealed: Sealed, landed: Landed | None, source_ids: list[str]) -> str:

@@ -24,7 +24,8 @@ def outcome_line(one: Outcome) -> str:
 def report_line(report: Report) -> str:
     """The sum: how many batches ended how, and what is in Kusto by dataset."""
     counts = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "nothing to do"
-    return f"{len(report.outcomes)} batches of {report.source} in run {report.run_id}: {counts}; {report.rows} rows"
+    sources = ", ".join(report.sources) or "no source"
+    return f"{len(report.outcomes)} batches of {sources} in run {report.run_id}: {counts}; {report.rows} rows"
 
 
 def dictionary(tables: Iterable[Table], functions: Iterable[Function]) -> list[str]:

@@ -6,12 +6,24 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from opencost_kusto.batch import Batch, Options, Run, Source
 from opencost_kusto.errors import UsageError
 from opencost_kusto.tables import DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
+
+
+class Asking(Protocol):
+    """What `sync` is asked for: batches of a source, and the window they lie in."""
+
+    @property
+    def window(self) -> Window:
+        """The window, which the run ledger is filed under."""
+
+    def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
+        """The batches of a source, in the order in which they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

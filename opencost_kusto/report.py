@@ -15,9 +15,9 @@ from opencost_kusto.redact import redacted
 from opencost_kusto.schema import Json
 from opencost_kusto.tables import SYNC_RUNS
 
-LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN = OUTCOMES = (
+LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN, LOST = OUTCOMES = (
     *("landed", "already there", "queued", "empty", "failed", "timed out"),
-    "written",
+    *("written", "lost"),
 )
 
 
@@ -29,6 +29,7 @@ class Outcome(msgspec.Struct, omit_defaults=False):
 
     batch_id: str
     table: str
+    source: str
     dataset: str
     window_start: datetime
     window_end: datetime
@@ -50,7 +51,7 @@ def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None,
     if error is not None:
         facts |= {"reason": redacted(error), "exit_code": error.exit_code}
     window = batch.window
-    names = (batch.id, batch.table.name, batch.table.dataset)
+    names = (batch.id, batch.table.name, batch.source, batch.table.dataset)
     return Outcome(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
 
 
@@ -59,7 +60,6 @@ class Report:
     """The outcomes of one run, in the order in which batches ended; `tell` is called with each."""
 
     run_id: str
-    source: str
     outcomes: list[Outcome] = field(default_factory=list)
     tell: Callable[[Outcome], None] = lambda _: None
 
@@ -68,6 +68,11 @@ class Report:
         for one in outcomes:
             self.outcomes.append(one)
             self.tell(one)
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources that outcomes are of."""
+        return list(dict.fromkeys(one.source for one in self.outcomes))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -82,9 +87,9 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 when every batch is where it was asked to be; else the worst kind, or 7 when only some failed."""
-        failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome == FAILED]
+        failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome in (FAILED, LOST)]
         # The run's own ledger says what became of the others; that it landed is no success of theirs.
-        nothing_else = all(o.outcome == FAILED for o in self.outcomes if o.table != SYNC_RUNS.name)
+        nothing_else = all(o.outcome in (FAILED, LOST) for o in self.outcomes if o.table != SYNC_RUNS.name)
         late = any(outcome.outcome == TIMED_OUT for outcome in self.outcomes)
         if failed:
             return max(failed) if nothing_else else PartialError.exit_code
@@ -94,7 +99,7 @@ class Report:
         """The report as one JSON document."""
         return {
             "run_id": self.run_id,
-            "source": self.source,
+            "sources": self.sources,
             "exit_code": self.exit_code,
             "counts": self.counts,
             "rows": self.rows,

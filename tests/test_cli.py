@@ -104,9 +104,9 @@ def test_json_is_one_document(servers: Emulator, run: Command) -> None:
     done = run(*_sync(servers, "--json", "--cluster", "as-json", "--dataset", "assets", "--run-id", "j"))
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert {name: document[name] for name in ("run_id", "source", "exit_code", "counts", "rows")} == {
+    assert {name: document[name] for name in ("run_id", "sources", "exit_code", "counts", "rows")} == {
         "run_id": "j",
-        "source": "as-json",
+        "sources": ["as-json"],
         "exit_code": 0,
         "counts": {"landed": 2},
         "rows": 20,
@@ -219,7 +219,7 @@ def test_options_come_from_the_environment(servers: Emulator, run: Command) -> N
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert (document["run_id"], document["source"]) == ("from-variables", "variables")
+    assert (document["run_id"], document["sources"]) == ("from-variables", ["variables"])
     assert document["counts"] == {"queued": 5}
     assert [batch["dataset"] for batch in document["batches"][:4]] == ["allocation", "assets"] * 2
 

@@ -17,12 +17,13 @@ from opencost_kusto import kql
 from opencost_kusto.batch import Batch, Options, Run, Source
 from opencost_kusto.emulator import Emulator, Reply, json_reply, text_reply
 from opencost_kusto.errors import UsageError
+from opencost_kusto.export import export
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.report import Outcome, Report
 from opencost_kusto.schema import Table
-from opencost_kusto.sync import export, sync
+from opencost_kusto.sync import sync
 from opencost_kusto.tables import ALLOCATION, ASSETS, DATASETS, METRICS, TABLES
 from opencost_kusto.window import Window
 
@@ -268,7 +269,7 @@ def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost
         sync(opencost, kusto, Question(TEN))
     assert {request.path for request in emulator.opencost.requests} == {"/clusterInfo"}
     with OpenCost(emulator.opencost_url, cluster="mine") as named:
-        assert sync(named, kusto, Question(TEN, None, ("assets",))).source == "mine"
+        assert sync(named, kusto, Question(TEN, None, ("assets",))).sources == ["mine"]
 
 
 def test_export_writes_what_sync_would_land(day: Synced) -> None:

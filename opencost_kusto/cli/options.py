@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from opencost_kusto.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.spool import GZIP_LEVEL
 from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window, parse, since
+
+_ENDPOINT = "http://localhost:9003"
 
 
 def option(name: str, text: str, **more: Any) -> Any:
@@ -69,13 +72,24 @@ class KustoOptions:
 class SourceOptions:
     """Which OpenCost is asked."""
 
-    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = "http://localhost:9003"
+    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = _ENDPOINT
     cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
+    source: Annotated[
+        list[str] | None, option("--source", "name=URL, instead of --endpoint and --cluster; repeatable.")
+    ] = None
     request_timeout: Annotated[float, option("--request-timeout", "Seconds OpenCost may take for one answer.")] = 600.0
 
-    def opencost(self) -> OpenCost:
-        """The server; raises UsageError for an address that cannot be one."""
-        return OpenCost(self.endpoint, cluster=self.cluster, timeout=self.request_timeout)
+    @contextmanager
+    def opencosts(self) -> Iterator[list[OpenCost]]:
+        """The servers, closed at the end; raises UsageError for an address that cannot be one."""
+        named: dict[str | None, str] = dict(key_values(self.source or [], "--source").items())
+        if named and (self.cluster is not None or self.endpoint != _ENDPOINT):
+            raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout))
+                for name, url in (named or {self.cluster: self.endpoint}).items()
+            ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +163,9 @@ class LoadOptions:
 
     wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True
     timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0
+    replace: Annotated[
+        bool, option("--replace", "Let an answer that has changed take the place of the rows that landed.")
+    ] = False
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
     gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL
 

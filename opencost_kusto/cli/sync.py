@@ -18,9 +18,12 @@ from opencost_kusto.cli.options import (
     option,
 )
 from opencost_kusto.cli.telling import finish, narrator, teller
+from opencost_kusto.errors import UsageError
+from opencost_kusto.export import export
+from opencost_kusto.fleet import sync_all
 from opencost_kusto.output import LineWriter
 from opencost_kusto.question import Question
-from opencost_kusto.sync import export, replay, sync
+from opencost_kusto.replay import replay
 from opencost_kusto.window import duration
 
 
@@ -40,13 +43,18 @@ def sync_command(
     question = Question(interval, duration(step) if step else None, ask.datasets(), ask.options())
     run = mark.run()
     quiet_stdout = as_json or output == "-"
-    with source.opencost() as opencost, narrator(question.count, quiet_stdout=quiet_stdout) as tell:
+    with (
+        source.opencosts() as opencosts,
+        narrator(question.count * len(opencosts), quiet_stdout=quiet_stdout) as tell,
+    ):
         if output is not None:
+            if len(opencosts) > 1:
+                raise UsageError("--output takes the rows of one source; run it once for each.")
             with LineWriter(output) as write:
-                report = export(opencost, question, write, run=when.ready(run, interval), tell=tell)
+                report = export(opencosts[0], question, write, run=when.ready(run, interval), tell=tell)
         else:
             with kusto_options.kusto() as kusto:
-                report = sync(opencost, kusto, question, run=when.ready(run, interval), tell=tell, **load.loading())
+                report = sync_all(opencosts, kusto, question, run=when.ready(run, interval), tell=tell, **load.loading())
     finish(report, as_json, quiet_stdout=quiet_stdout)
 
 

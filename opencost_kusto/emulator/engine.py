@@ -130,14 +130,23 @@ class Engine:
     def append(self, name: str, query: str, tags: Sequence[str]) -> Extent:
         """`.set-or-append`: the rows of a query as one extent; columns go by position, as in Kusto."""
         with self.lock, self._duckdb_errors():
-            sql = duckdb_kql.to_sql(query, schema(self._duckdb), None, self.database, functions=self._registry)
+            sql = self._selecting(query)
             shape = {row[0]: kusto_type(row[1]) for row in self._duckdb.execute(f"DESCRIBE {sql}").fetchall()}
+            select = str(sql)
+            if shape.pop(_EXTENT_ID, None):
+                select = f"SELECT * EXCLUDE ({_EXTENT_ID}) FROM ({select})"
             if name not in self.tables:
                 self.create(Table(name, shape))
             table = self.tables[name]
             if list(shape.values()) != list(table.columns.values()):
                 raise KustoRefusal(f"Query schema does not match table schema: {_text(shape)}; {_text(table.columns)}")
-            return self.insert(table, str(sql), sql.parameters, tags, columns=list(table.columns))
+            return self.insert(table, select, sql.parameters, tags, columns=list(table.columns))
+
+    def _selecting(self, query: str) -> Any:
+        """A KQL query as SQL with its parameters; where it asks for extents, their hidden column is among its own."""
+        hidden = _EXTENT_ID_CALL.search(masked(query)) is not None
+        text, database = (_with_extent_id(query), _ROWS) if hidden else (query, self.database)
+        return duckdb_kql.to_sql(text, schema(self._duckdb), None, database, functions=self._registry)
 
     def replace(self, table: Table, dropped: Sequence[str], moved: Mapping[str, Table]) -> dict[str, Extent]:
         """Drop extents of a table and move others into it, all or nothing; the moved ones by their old ids."""

@@ -16,6 +16,7 @@ from opencost_kusto.emulator.syntax import Cursor
 POLICIES: Final = {
     "ingestionbatching": "IngestionBatchingPolicy",
     "extent_tags_retention": "ExtentTagsRetentionPolicy",
+    "auto_delete": "AutoDeletePolicy",
     "retention": "RetentionPolicy",
     "caching": "CachingPolicy",
     "merge": "ExtentsMergePolicy",

@@ -1,0 +1,67 @@
+"""Several OpenCosts side by side: each is asked one question at a time, fails alone, and is reported alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opencost_kusto.batch import Run, Source
+from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.kusto import Kusto
+from opencost_kusto.question import Asking, new_run
+from opencost_kusto.report import FAILED, Outcome, Report, outcome
+from opencost_kusto.sync import sync
+
+
+def sync_all(
+    opencosts: Sequence[OpenCost],
+    kusto: Kusto,
+    question: Asking,
+    *,
+    run: Run | None = None,
+    tell: Callable[[Outcome], None] = lambda _: None,
+    **loading: Any,
+) -> Report:
+    """`sync` of every source at once, in one report; `loading` is what `sync` takes beside.
+
+    Of several sources, each must have been named: what a source cannot do is an outcome of each of its batches. One
+    source alone raises what `sync` raises. `tell` is called from several threads.
+    """
+    run = run or new_run()
+    if len(opencosts) == 1:
+        return sync(opencosts[0], kusto, question, run=run, tell=tell, **loading)
+    reports = {one.cluster: Report(run.id, tell=tell) for one in opencosts}
+
+    def bring(opencost: OpenCost) -> None:
+        try:
+            reports[opencost.cluster] = sync(opencost, kusto, question, run=run, tell=tell, **loading)
+        except OpenCostKustoError as error:
+            batches = question.batches(Source(opencost.cluster or "", opencost.cluster), run.collection_time)
+            reports[opencost.cluster].end(outcome(batch, FAILED, error=error) for batch in batches)
+
+    side_by_side([lambda one=one: bring(one) for one in opencosts])  # type: ignore[misc]
+    return Report(run.id, [one for report in reports.values() for one in report.outcomes])
+
+
+def side_by_side(works: Sequence[Callable[[], None]]) -> None:
+    """Do all of it at once, and return when all is done; raises the first error any of them raises.
+
+    On daemon threads: a process that is told to end does not wait for them.
+    """
+    errors: list[BaseException] = []
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
