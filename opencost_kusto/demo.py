@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from opencost_kusto import printing
+from opencost_kusto import pictures, printing
 from opencost_kusto.bootstrap import bootstrap
 from opencost_kusto.emulator import Emulator
 from opencost_kusto.errors import KustoError
@@ -30,11 +31,14 @@ _SAID = (
 )
 
 
-def demo(*, keep: bool = False) -> None:
+def demo(*, keep: bool = False, folder: Path | None = None) -> None:
     """Start the stand-ins, bootstrap, sync the recorded day by the hour, and ask questions in KQL.
 
-    Raises KustoError when not everything landed. With `keep`, prints the lines that reach the servers and waits.
+    Raises KustoError when not everything landed. With `folder`, draws each tile of the dashboard into it; raises
+    UsageError when that cannot be done. With `keep`, prints the lines that reach the servers and waits.
     """
+    if folder is not None:
+        pictures.require()
     begun = time.monotonic()
     print(_SAID, flush=True)
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
@@ -45,6 +49,8 @@ def demo(*, keep: bool = False) -> None:
         if report.exit_code:
             raise KustoError(f"The demo did not land: {report.counts}.")
         _answers(kusto)
+        if folder is not None:
+            print(f"\n{len(pictures.draw_dashboard(kusto, folder, DAY))} pictures of the dashboard are in {folder}.")
         print(f"\nDone in {time.monotonic() - begun:.1f} s.")
         if keep:
             _keep(emulated)

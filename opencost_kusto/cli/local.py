@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,11 +12,14 @@ from opencost_kusto.cli.options import option
 
 def demo_command(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up until Ctrl-C.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="Draw each tile of the dashboard into this folder.")
+    ] = None,
 ) -> None:
     """Run the whole path on this machine, against a local stand-in for OpenCost and for Kusto."""
     from opencost_kusto.demo import demo
 
-    demo(keep=keep)
+    demo(keep=keep, folder=pictures)
 
 
 def emulator_command(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from opencost_kusto import kql, questions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.questions import Parameter
+from opencost_kusto.questions import Function, Parameter
 from tests.kql.database import Database
 
 DAY = {"startTime": "2026-11-23", "endTime": "2026-11-24"}
@@ -108,3 +111,19 @@ def test_a_call_with_every_parameter_runs(name: str, empty: Database) -> None:
     values = {"string": "x", "datetime": "2026-11-23"}
     parameters = {each.name: values[each.type] for each in function.parameters}
     assert empty.rows(questions.call(name, parameters | {"endTime": "2026-11-24"})) == []
+
+
+def test_the_readme_has_a_row_for_each_function() -> None:
+    """The table in the README is what the functions say of themselves, optional parameters in brackets."""
+
+    def row(function: Function) -> str:
+        needed = ", ".join(each.name for each in function.parameters if each.default is None)
+        optional = ", ".join(each.name for each in function.parameters if each.default is not None)
+        may = f"[{', ' if needed else ''}{optional}]" if optional else ""
+        # Two underscores would be bold.
+        sentence = re.sub(r"__[a-z]+__", r"`\g<0>`", function.doc)
+        return f"| `{function.name}({needed}{may})` | {sentence} |"
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    expected = "\n".join(("| function | what it answers |", "|---|---|", *map(row, questions.functions())))
+    assert f"\n\n{expected}\n\n" in readme, f"The table should be:\n{expected}"
