@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencost_kusto import demo, kql, load, replace, runs
+from opencost_kusto import demo, known, kql, load, replace, runs
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kql import Command, commands, literal, mapped, parse, paths, render
@@ -147,6 +147,8 @@ SENT = {
     **{f"count {table.name}": load.count_query(table, BATCH_IDS) for table in TABLES},
     "failures": load.failures_command(["0f8fad5b-d9cb-469f-a165-70867728950e", BATCH_IDS[1]]),
     "status": STATUS_QUERY,
+    "words": known.words_query(BATCH.source, BATCH.window),
+    **{f"held {table.name}": known.held_query(table, BATCH.source, BATCH.window) for table in (ALLOCATION, ASSETS)},
     "whole": runs.whole_query(BATCH, 8),
     "leftovers": replace.leftovers_command(),
     "extents": replace.extents_query(ALLOCATION, BATCH.id, ALLOCATION.name),
@@ -154,7 +156,7 @@ SENT = {
     "tags of extents": replace.tags_command(ALLOCATION, EXTENTS),
     "copy": replace.copy_command(ALLOCATION, BATCH.id, STAGING, EXTENTS, TAGGED),
     # The analyser is wrong about `.replace extents` itself, so it sees what stands inside.
-    "extents by name": replace.named(EXTENTS),
+    "extents by name": replace.named(EXTENTS, STAGING),
     "demo by namespace": demo.BY_NAMESPACE,
     **{f"demo {name}": query for name, query in demo.BY_TABLE.items()},
     # The analyser's database has this name.
@@ -213,13 +215,15 @@ KNOWN = {
     "f'.show table {table} ingestion json mappings'",
     "f'.show table {table} policy {name}'",
     "STATUS_QUERY",
+    "held_query(one.table, source, span)",
+    "words_query(source, span)",
     "whole_query(batch, rows)",
     "leftovers_command()",
     "extents_query(self._batch.table, self._batch.id, name)",
     "f'{neighbours_query(table, batch_id, extents)} | count'",
     "tags_command(table, extents)",
     "copy_command(table, batch_id, self.staging, list(extents), tagged)",
-    "swap_command(self._batch.table, dropping, [*staged, *self._copied(dropping)])",
+    "swap_command(self._batch.table, dropping, moving, self.staging)",
     "drop_command(self.staging)",
     "drop_command(name)",
     # The commands of a staging table, checked below.
@@ -232,6 +236,7 @@ KNOWN = {
 WORKING = (
     "bootstrap.py",
     "fetch.py",
+    "known.py",
     "landing.py",
     "load.py",
     "replace.py",
