@@ -71,14 +71,17 @@ def copy_command(table: Table, batch_id: str, staging: str, extents: list[str], 
     return f".set-or-append {staging} with ({options}) <| {neighbours_query(table, batch_id, extents)}"
 
 
-def swap_command(table: Table, dropping: Iterable[str], moving: Iterable[str]) -> str:
+def swap_command(table: Table, dropping: Iterable[str], moving: Iterable[str], staging: str) -> str:
     """Drop and bring extents in one transaction. They are named one by one: one that is gone makes it fail."""
-    return f".replace extents in table {table.name} <| {{ {named(dropping)} }}, {{ {named(moving)} }}"
+    return (
+        f".replace extents in table {table.name} <| {{ {named(dropping, table.name)} }}, {{ {named(moving, staging)} }}"
+    )
 
 
-def named(extents: Iterable[str]) -> str:
-    """Extents by their ids, as a query."""
-    return f"datatable(ExtentId:guid)[{', '.join(f'guid({extent})' for extent in extents)}]"
+def named(extents: Iterable[str], within: str) -> str:
+    """Extents of a table by their ids, as a query with the columns the command wants."""
+    rows = ", ".join(f"guid({extent}), {literal(within)}" for extent in extents)
+    return f"datatable(ExtentId:guid, TableName:string)[{rows}]"
 
 
 class Replacement:
@@ -124,7 +127,8 @@ class Replacement:
             if sum(staged.values()) != self._rows:
                 raise KustoError(f"{self.staging} no longer holds {self._batch.id}, so it did not replace anything.")
             try:
-                self._kusto.command(swap_command(self._batch.table, dropping, [*staged, *self._copied(dropping)]))
+                moving = [*staged, *self._copied(dropping)]
+                self._kusto.command(swap_command(self._batch.table, dropping, moving, self.staging))
                 return
             except KustoError:
                 # Where the extents are still the same, they were not what it failed for.

@@ -128,7 +128,7 @@ def merged(lane: Lane) -> None:
         kusto.command(f".create table Merged based-on {ALLOCATION.name}")
         kusto.command(f".set-or-append Merged with (tags='{tags}') <| {ALLOCATION.name}")
         old = f"{ALLOCATION.name} | summarize count() by ExtentId = tostring(extent_id())"
-        new = "Merged | summarize count() by ExtentId = tostring(extent_id())"
+        new = 'Merged | summarize count() by ExtentId = tostring(extent_id()), TableName = "Merged"'
         kusto.command(f".replace extents in table {ALLOCATION.name} <| {{ {old} }}, {{ {new} }}")
         kusto.command(".drop table Merged")
     assert len(lane.kusto.engine.tables[ALLOCATION.name].extents) == 1
@@ -297,9 +297,10 @@ def test_replacing_is_refused_where_it_cannot_be_proven(lane: Lane, uri: str, mo
 
 def test_extents_are_named_one_by_one() -> None:
     """The swap names what it drops and what it brings, so that one that is gone makes it fail."""
-    assert swap_command(ALLOCATION, ["a"], ["b", "c"]) == (
-        ".replace extents in table OpenCostAllocation <| { datatable(ExtentId:guid)[guid(a)] },"
-        " { datatable(ExtentId:guid)[guid(b), guid(c)] }"
+    assert swap_command(ALLOCATION, ["a"], ["b", "c"], "S") == (
+        ".replace extents in table OpenCostAllocation <|"
+        ' { datatable(ExtentId:guid, TableName:string)[guid(a), "OpenCostAllocation"] },'
+        ' { datatable(ExtentId:guid, TableName:string)[guid(b), "S", guid(c), "S"] }'
     )
 
 

@@ -36,7 +36,7 @@ def drop(engine: Engine, cursor: Cursor) -> Result:
 
 
 def replace(engine: Engine, cursor: Cursor) -> Result:
-    """`.replace extents in table T <| {extents to drop}, {extents to move}`."""
+    """`.replace extents in table T <| {extents to drop}, {extents to move, with their TableName}`."""
     target = engine.table(cursor.name())
     cursor.options()
     cursor.expect("<|")
@@ -45,7 +45,7 @@ def replace(engine: Engine, cursor: Cursor) -> Result:
     moving = cursor.block()
     cursor.end()
     dropped = _named(engine, dropping, target)
-    moved = {id: table for id, table in _named(engine, moving, None).items() if table is not target}
+    moved = {id: table for id, table in _named(engine, moving, None, of="TableName").items() if table is not target}
     for id, table in dropped.items():
         if table is not target:
             raise KustoRefusal(f"Extent {id} to drop is of table '{table.name}', not of '{target.name}'")
@@ -61,15 +61,19 @@ def replace(engine: Engine, cursor: Cursor) -> Result:
     )
 
 
-def _named(engine: Engine, text: str, owner: Table | None) -> dict[str, Table]:
-    """The live extents that a query or `.show` command names, with their tables; one that is gone is an error."""
+def _named(engine: Engine, text: str, owner: Table | None, of: str | None = None) -> dict[str, Table]:
+    """The live extents that a query or `.show` command names, with their tables; one that is gone is an error.
+
+    `of` is a further column that the query must have.
+    """
     # `commands` knows this module, and what names extents may be any command.
     from opencost_kusto.emulator.commands import extents
 
     answer = extents(engine, text)
     names = [column.name for column in answer.columns]
-    if "ExtentId" not in names:
-        raise KustoRefusal("The query that names extents must have a column ExtentId")
+    for needed in ("ExtentId", of):
+        if needed is not None and needed not in names:
+            raise KustoRefusal(f"The query that names extents must have a column {needed}")
     at = names.index("ExtentId")
     tables = [owner] if owner is not None else list(engine.tables.values())
     found: dict[str, Table] = {}
