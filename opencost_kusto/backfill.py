@@ -25,6 +25,7 @@ class Survey:
     """What Kusto lacks of a range, by source; `closed` is when windows had to end to be in it."""
 
     wanted: Wanted
+    span: Window
     closed: datetime
     found: list[tuple[OpenCost, Missing]]
 
@@ -60,7 +61,7 @@ def survey(
         raise UsageError(f"No whole window lies in {span} and ends before {stamp(closed)}; choose a longer range.")
     whole = Window(windows[0].start, windows[-1].end)
     found = [(one, missing(kusto, one.source(), wanted, whole, now)) for one in opencosts]
-    return Survey(wanted, closed, found)
+    return Survey(wanted, whole, closed, found)
 
 
 def backfill(

@@ -18,7 +18,7 @@ from opencost_kusto.known import Word
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing
 from opencost_kusto.missing import Missing, Wanted, missing
-from opencost_kusto.report import LOST, Outcome, Report, outcome
+from opencost_kusto.report import FAILED, LOST, Outcome, Report, outcome
 from opencost_kusto.runs import record
 from opencost_kusto.spool import Spool
 from opencost_kusto.sync import sync
@@ -31,6 +31,7 @@ AT_MOST = 48
 # Answers in a row that never came: the rest would not come either, and each takes long to fail.
 _ENOUGH = 3
 _NOBODY = re.compile("cannot be reached|did not accept a connection")
+_WAITS = "OpenCost has forgotten the window; it comes with the coarser one that holds it, once that has ended."
 GONE = "OpenCost has forgotten the window, and every coarser one that holds it: it is lost, and not tried again."
 
 
@@ -83,7 +84,6 @@ class Filling:
         self._run = run
         self._closed = closed
         self._loading = loading
-        self._refusals: dict[str, Outcome] = {}
         self._in_vain = 0
         self.report = Report(run.id, tell=tell)
 
@@ -97,7 +97,6 @@ class Filling:
         for step in coarser(self._wanted.step):
             forgotten = self._fall_back(forgotten, step, at_most)
         self._lose(forgotten)
-        self.report.end(self._refusals.values())
         return self.report
 
     def _fall_back(self, forgotten: list[Batch], step: timedelta, at_most: int | None) -> list[Batch]:
@@ -106,25 +105,21 @@ class Filling:
         inside: dict[str, list[Batch]] = {}
         for batch in forgotten:
             larger = replace(batch, window=containing(batch.window, step))
-            if larger.window.end <= self._closed:
-                coarse[larger.id] = larger
-                inside.setdefault(larger.id, []).append(batch)
+            if larger.window.end > self._closed:
+                self.report.end([outcome(batch, FAILED, error=OpenCostError(_WAITS))])
+                continue
+            coarse[larger.id] = larger
+            inside.setdefault(larger.id, []).append(batch)
         words = self._found.words
         gone = {id_ for id_ in coarse if id_ in words and words[id_].forgotten}
-        due = _first([batch for id_, batch in coarse.items() if id_ not in gone], at_most)
-        for id_, word in self._bring(due).items():
-            if word.forgotten:
-                gone.add(id_)
-                self._refusals.pop(id_, None)
-            elif word.is_answer:
-                self._settle(inside.get(id_, []))
+        brought = self._bring(_first([batch for id_, batch in coarse.items() if id_ not in gone], at_most))
+        gone |= {id_ for id_, word in brought.items() if word.forgotten}
         return [batch for id_ in coarse if id_ in gone for batch in inside[id_]]
 
     def _lose(self, batches: list[Batch]) -> None:
         """Write into the ledger, and report, what OpenCost has in no grain any more."""
         if not batches:
             return
-        self._settle(batches)
         run, source = self._next_run(), self._found.source
         lost = Report(run.id, tell=self.report.tell)
         lost.end(outcome(batch, LOST, error=OpenCostError(GONE)) for batch in batches)
@@ -159,19 +154,13 @@ class Filling:
             word = Word(window, one.outcome, one.reason, one.rows, run.collection_time)
             words[one.batch_id] = word
             self._in_vain = self._in_vain + 1 if _NOBODY.search(one.reason or "") else 0
-            if word.forgotten:
-                self._refusals[one.batch_id] = one
-            else:
+            # What comes coarser instead, or is lost, is reported as that.
+            if not word.forgotten:
                 self.report.end([one])
 
         chosen = Chosen(tuple(batches), lambda: self._in_vain < _ENOUGH)
         sync(self._opencost, self._kusto, chosen, run=run, tell=told, **self._loading)
         return words
-
-    def _settle(self, batches: Iterable[Batch]) -> None:
-        """What a coarser window holds, or the ledger calls lost, is refused no longer."""
-        for batch in batches:
-            self._refusals.pop(batch.id, None)
 
     def _next_run(self) -> Run:
         """The same run, a microsecond later, so that the ledger's last word on a batch is the later one."""

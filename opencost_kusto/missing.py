@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Batch, Options, Source
-from opencost_kusto.grain import aged, aligned
+from opencost_kusto.errors import UsageError
+from opencost_kusto.grain import aged, aligned, checked
 from opencost_kusto.known import Word, known
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.question import Question
@@ -18,11 +19,20 @@ from opencost_kusto.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What should be in Kusto of a source: datasets, in windows of one step, asked with options."""
+    """What should be in Kusto of a source: datasets, in windows of one step, asked with options.
+
+    Raises UsageError for a dataset that is not known and a step that does not tile a day.
+    """
 
     step: timedelta
     datasets: tuple[str, ...]
     options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        checked(self.step)
+        for name in self.datasets:
+            if name not in DATASETS:
+                raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
 
     @property
     def tables(self) -> list[Table]:
