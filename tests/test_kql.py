@@ -18,6 +18,7 @@ from opencost_kusto.kql import Command, commands, literal, mapped, parse, paths,
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.schema import Table
 from opencost_kusto.status import STATUS_QUERY
+from opencost_kusto.summary import costs_query
 from opencost_kusto.tables import ALLOCATION, ASSETS, TABLES
 from opencost_kusto.window import Window
 from tests.kql_analyser import Analyser, Schema
@@ -157,6 +158,7 @@ SENT = {
     "copy": replace.copy_command(ALLOCATION, BATCH.id, STAGING, EXTENTS, TAGGED),
     # The analyser is wrong about `.replace extents` itself, so it sees what stands inside.
     "extents by name": replace.named(EXTENTS, STAGING),
+    "summary by namespace": costs_query(BATCH_IDS),
     "demo by namespace": demo.BY_NAMESPACE,
     **{f"demo {name}": query for name, query in demo.BY_TABLE.items()},
     # The analyser's database has this name.
@@ -217,6 +219,7 @@ KNOWN = {
     "STATUS_QUERY",
     "held_query(one.table, source, span)",
     "words_query(source, span)",
+    "costs_query(batch_ids)",
     "whole_query(batch, rows)",
     "leftovers_command()",
     "extents_query(self._batch.table, self._batch.id, name)",
@@ -243,6 +246,7 @@ WORKING = (
     "replay.py",
     "runs.py",
     "status.py",
+    "summary.py",
     "sync.py",
 )
 

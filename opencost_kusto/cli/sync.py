@@ -14,6 +14,7 @@ from opencost_kusto.cli.options import (
     LoadOptions,
     MarkOptions,
     SourceOptions,
+    Summary,
     WhenOptions,
     option,
 )
@@ -24,6 +25,7 @@ from opencost_kusto.fleet import sync_all
 from opencost_kusto.output import LineWriter
 from opencost_kusto.question import Question
 from opencost_kusto.replay import replay
+from opencost_kusto.summary import page
 from opencost_kusto.window import duration
 
 
@@ -36,6 +38,7 @@ def sync_command(
     when: WhenOptions,
     step: Annotated[str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.")] = None,
     output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
+    summary: Summary = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
@@ -44,6 +47,7 @@ def sync_command(
     run = mark.run()
     quiet_stdout = as_json or output == "-"
     with (
+        page(summary) as told,
         source.opencosts() as opencosts,
         narrator(question.count * len(opencosts), quiet_stdout=quiet_stdout) as tell,
     ):
@@ -52,9 +56,13 @@ def sync_command(
                 raise UsageError("--output takes the rows of one source; run it once for each.")
             with LineWriter(output) as write:
                 report = export(opencosts[0], question, write, run=when.ready(run, interval), tell=tell)
+            told.tell(report)
         else:
             with kusto_options.kusto() as kusto:
-                report = sync_all(opencosts, kusto, question, run=when.ready(run, interval), tell=tell, **load.loading())
+                report = sync_all(
+                    opencosts, kusto, question, run=when.ready(run, interval), tell=tell, **load.loading()
+                )
+                told.tell(report, kusto if summary else None)
     finish(report, as_json, quiet_stdout=quiet_stdout)
 
 
