@@ -8,9 +8,12 @@ import pytest
 
 from tests.kql import recorded
 from tests.kql.conftest import load_day
-from tests.kql.database import Database
+from tests.kql.database import Asked, Database
 from tests.kql.test_cost import DAY, approximately, by
+from tests.kql.test_once import BY_NAMESPACE, hour_of
 from tests.recordings import recording
+
+NAMESPACE_HOURS = json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
 
 
 def idle_by_node() -> dict[str, float]:
@@ -40,6 +43,51 @@ def test_idle_is_what_opencost_calls_idle(day: Database) -> None:
     bounds = "datetime(2026-11-23 10:00), datetime(2026-11-23 11:00)"
     found = day.one(f"OpenCostIdleByNode({bounds}) | summarize Idle = sum(IdleCost)")["Idle"]
     assert found == pytest.approx(idle, abs=0.0005)
+
+
+@pytest.mark.parametrize("by_container", [0, 12])
+def test_costs_without_a_node_leave_idle_what_it_is(by_container: int, empty: Database) -> None:
+    """Of hours by namespace, or half of them, the cluster is as idle as it was, and nobody is charged twice."""
+    for hour in range(24):
+        empty.assets(recording("1.112", f"assets_hours/{hour:02}.json"))
+        if hour < by_container:
+            empty.allocation(hour_of("allocation_day_step1h.json", hour))
+        else:
+            empty.allocation(hour_of("allocation_day_step1h_namespace.json", hour), Asked(options=BY_NAMESPACE))
+    rows = [row for hour in recorded.allocation_hours()[:by_container] for row in hour]
+    rows += [row for hour in NAMESPACE_HOURS[by_container:] for row in hour.values()]
+    nodes = recorded.total(asset for asset in recorded.assets() if asset["type"] == "Node")
+    idle = nodes - sum(map(recorded.compute, rows))
+    found = empty.rows(f"OpenCostIdleByNode({DAY})")
+    assert sum(row["IdleCost"] for row in found) == pytest.approx(idle)
+    assert all(0 < row["IdleCost"] < row["NodeCost"] for row in found)
+    for row in found:
+        assert row["IdleCost"] == pytest.approx(row["CpuIdleCost"] + row["RamIdleCost"] + row["GpuIdleCost"], abs=1e-4)
+    charged = {row["Namespace"]: row for row in empty.rows(f'OpenCostChargeback({DAY}, "", "")')}
+    assert sum(row["TotalCost"] for row in charged.values()) == pytest.approx(recorded.total(rows) + idle)
+    use = recorded.summed(rows, recorded.namespace, recorded.compute)
+    for name, row in charged.items():
+        assert row["IdleCost"] == pytest.approx(idle * use[name] / sum(use.values()))
+    focus = empty.one(
+        f'OpenCostFocus({DAY}) | where ServiceCategory == "Compute" | summarize Cost = sum(EffectiveCost)'
+    )
+    assert focus["Cost"] == pytest.approx(nodes, abs=0.001)
+
+
+def test_a_cluster_that_is_used_up_takes_costs_without_a_node(empty: Database) -> None:
+    """Where workloads were charged for more than the nodes have, costs without a node are not lost."""
+    dear = json.loads(hour_of("allocation_day_step1h.json", 9))
+    for row in dear["data"][0].values():
+        for field in ("cpuCost", "ramCost", "gpuCost"):
+            row[field] += 5
+    empty.allocation(json.dumps(dear).encode())
+    empty.allocation(hour_of("allocation_day_step1h_namespace.json", 10), Asked(options=BY_NAMESPACE))
+    for hour in (9, 10):
+        empty.assets(recording("1.112", f"assets_hours/{hour:02}.json"))
+    rows = [*dear["data"][0].values(), *NAMESPACE_HOURS[10].values()]
+    nodes = recorded.total(row for hour in recorded.asset_hours()[9:11] for row in hour if row["type"] == "Node")
+    found = empty.one(f"OpenCostIdleByNode({DAY}) | summarize Idle = sum(IdleCost)")
+    assert found["Idle"] == pytest.approx(nodes - sum(map(recorded.compute, rows)))
 
 
 def chargeback(shared: set[str]) -> dict[str, tuple[float, float, float]]:
