@@ -120,7 +120,6 @@ class Failure:
     """One ingestion that the engine refused, as `.show ingestion failures` tells it."""
 
     table: str
-    source_id: str
     source_path: str
     details: str
     error_code: str

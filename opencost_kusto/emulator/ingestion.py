@@ -176,6 +176,6 @@ class Ingestion:
             if name != "authorizationContext"
         }
         path = message["BlobPath"].split("?")[0]
-        failure = Failure(message["TableName"], message["Id"], path, details, code, json.dumps(properties))
+        failure = Failure(message["TableName"], path, details, code, json.dumps(properties))
         with self._engine.lock:
             self._engine.failures.append(failure)

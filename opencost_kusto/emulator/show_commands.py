@@ -21,7 +21,7 @@ _EXTENT_COLUMNS = {
 }
 _FAILURE_COLUMNS = {
     **{"OperationId": "guid", "Database": "string", "Table": "string", "FailedOn": "datetime"},
-    **{"IngestionSourceId": "guid", "IngestionSourcePath": "string", "Details": "string", "FailureKind": "string"},
+    **{"IngestionSourcePath": "string", "Details": "string", "FailureKind": "string"},
     **{"RootActivityId": "guid", "OperationKind": "string", "OriginatesFromUpdatePolicy": "bool"},
     **{"ErrorCode": "string", "Principal": "string", "ShouldRetry": "bool", "User": "string"},
     **{"IngestionProperties": "string"},
@@ -84,7 +84,7 @@ def failures(engine: Engine, cursor: Cursor) -> Result:
     cursor.end()
     rows = [
         [
-            *(one.operation_id, engine.database, one.table, one.failed, one.source_id, one.source_path),
+            *(one.operation_id, engine.database, one.table, one.failed, one.source_path),
             *(one.details, one.kind, one.operation_id, "DataIngestPull", False, one.error_code),
             *("aadapp=emulator", False, "", one.properties),
         ]

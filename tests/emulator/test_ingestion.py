@@ -123,10 +123,10 @@ def test_racing_senders_of_one_tag_land_once(costs: Client) -> None:
     "poison", [b'{"Name": "cut', b"[1, 2]", b'{"Cost": NaN}', b'"text"', b'{"Name": "a"} trailing', b"\xff\xfe"]
 )
 def test_a_bad_record_fails_the_whole_file(costs: Client, poison: bytes) -> None:
-    """One malformed record among good ones, and no row lands; the failure names the source."""
+    """One malformed record among good ones, and no row lands; the failure names the blob, which has the source's id."""
     source = costs.send(lines([ROW, ROW]) + b"\n" + poison)
     costs.emulator.wait_idle()
-    [failure] = costs.command(f'.show ingestion failures | where IngestionSourceId == "{source}"')
+    [failure] = costs.command(f'.show ingestion failures | where IngestionSourcePath contains "{source}"')
     assert failure["ErrorCode"] == "BadRequest_NoRecordsOrWrongFormat"
     assert (failure["Table"], failure["FailureKind"], failure["ShouldRetry"]) == ("Costs", "Permanent", False)
     assert costs.count() == 0
