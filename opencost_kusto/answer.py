@@ -167,7 +167,8 @@ class _Cutter:
             comma, open_, close = further, open_[:-1], close[1:]
         if comma < 0:
             return None
-        fragment = bytes(self._buffer[:comma]) + close
+        with memoryview(self._buffer) as buffer:
+            fragment = b"".join((buffer[:comma], close))
         try:
             data = _decode(_DATA, fragment)
         except msgspec.DecodeError as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
-import msgspec
-
 from opencost_kusto.batch import Origin
 from opencost_kusto.schema import Json
 
@@ -37,25 +35,6 @@ def _moment(text: str | None) -> datetime | None:
 def seconds_to_moment(_: Origin, seconds: float | None) -> datetime | None:
     """Unix seconds as a time in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-_names = msgspec.json.Decoder(list[str] | None).decode
-
-
-def ordered(_: Origin, names: msgspec.Raw) -> list[str] | None:
-    """A list of names in alphabetical order."""
-    values = _names(names)
-    return None if values is None else sorted(values)
-
-
-def properties_in_order(origin: Origin, properties: msgspec.Raw, services: msgspec.Raw) -> Json:
-    """The properties as sent, but for the order of the services, which changes from answer to answer."""
-    names = ordered(origin, services)
-    if names is None or names == _names(services):
-        return properties
-    whole: dict[str, Json] = msgspec.json.decode(properties)
-    whole["services"] = names
-    return whole
 
 
 def first_of(_: Origin, older: float | None, newer: float | None) -> float | None:

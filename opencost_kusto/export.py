@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from opencost_kusto.batch import Origin, Run
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.report import EMPTY, FAILED, WRITTEN, Outcome, Report, outcome
 from opencost_kusto.schema import Json, Table
-from opencost_kusto.transform import Encoder
+from opencost_kusto.transform import Encoder, held
 
 
 def export(
@@ -22,7 +24,7 @@ def export(
     run: Run | None = None,
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
-    """The same rows, handed line by line to `write` instead of Kusto.
+    """The same rows, handed line by line to `write` instead of Kusto, each column under its name, as tables hold it.
 
     A line may come before the answer it is from turns out broken; the report then says the batch failed.
     """
@@ -35,7 +37,8 @@ def export(
         encoder = Encoder(batch.table, Origin(run, source, batch))
         try:
             for record in opencost.records(batch, notes.append):
-                write(batch.table, encoder.encode(record))
+                row = held(batch.table, encoder.encode(record))
+                write(batch.table, msgspec.json.encode(row) + b"\n")
         except OpenCostKustoError as error:
             one = outcome(batch, FAILED, error=error, seconds=time.monotonic() - begun)
         else:

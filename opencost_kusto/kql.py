@@ -121,12 +121,15 @@ def column_docstrings(table: Table) -> str:
 
 
 def create_mapping(table: Table, of: str | None = None) -> str:
-    """The command that maps each key of a row to its column; `of` names another table of the same shape.
+    """The command that makes columns of a row; `of` names another table of the same shape.
+
+    A path leads into the row's objects: https://learn.microsoft.com/kusto/management/json-mapping
 
     `datatype` is left out on purpose: with it, queued ingestion adds columns by itself.
     """
     entries = ",\n".join(
-        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{column.name}"}}}}' for column in table.columns
+        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{table.path(column)}"}}}}'
+        for column in table.columns
     )
     head = f'.create-or-alter table {of or table.name} ingestion json mapping "{table.mapping}"'
     return f"{head}\n{_FENCE}\n[\n{entries}\n]\n{_FENCE}"

@@ -12,6 +12,9 @@ Json: TypeAlias = Any
 Type = Literal["datetime", "real", "long", "bool", "string", "dynamic"]
 Grain = Literal["step", "scrape", "run"]
 
+# The key of a row under which the record stands as OpenCost sent it.
+RECORD = "Record"
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -89,7 +92,8 @@ class Table:
 
     `grain` says when a new batch is due: each step of the window, each scrape, or each run.
     `cost` names the column whose sum proves, with the row count, that a batch landed complete.
-    `ignored` maps the keys OpenCost sends that have no column to the reason.
+    `ignored` maps the keys OpenCost sends that have no column to the reason. `unordered` names the lists of names whose
+    order changes from answer to answer; in a row they are in alphabetical order.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Table:
     cost: str | None = None
     batch_column: str = "BatchId"
     ignored: dict[str, str] = field(default_factory=dict)
+    unordered: tuple[str, ...] = ()
 
     @property
     def mapping(self) -> str:
@@ -118,6 +123,10 @@ class Table:
                     yield key
         for path in self.ignored:
             yield Key(path, "dynamic")
+
+    def path(self, column: Column) -> str:
+        """Where a row has the column's value: in OpenCost's record when it is copied, else under the column's name."""
+        return f"{RECORD}.{column.source}" if isinstance(column.source, str) else column.name
 
     def __getitem__(self, name: str) -> Column:
         """The column of that name; KeyError when there is none."""

@@ -11,7 +11,9 @@ import re
 import shutil
 import uuid
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -28,6 +30,9 @@ from opencost_kusto.window import Window
 ROWS_PER_PART = 50_000
 # The highest levels cost several times the time of the lowest for somewhat smaller blobs; tests/bench prints both.
 GZIP_LEVEL = 1
+# Bytes compressed at a time, and blocks that may wait for it. For each 32 KB that come out, zlib waits for a turn of
+# Python's while rows are made; this is about what becomes 32 KB.
+_BLOCK, _BLOCKS_WAITING = 1 << 18, 2
 _SEAL = "batch.json"
 
 
@@ -113,13 +118,24 @@ class Spool:
         return folder, parts
 
     def _part(self, path: Path, rows: Iterator[bytes]) -> Part:
+        """Write a part; it is compressed on a thread of its own, which needs no turn of Python's, as rows are made."""
         compressor = _compressor(self._level)
         count = size = 0
-        with path.open("wb") as file:
-            for line in rows:
-                count += 1
-                size += len(line)
-                file.write(compressor.compress(line))
+        waiting: deque[Future[None]] = deque()
+        with path.open("wb") as file, ThreadPoolExecutor(1) as thread:
+
+            def write(block: bytes) -> None:
+                file.write(compressor.compress(block))
+
+            for lines in _blocks(rows):
+                block = b"".join(lines)
+                count += len(lines)
+                size += len(block)
+                waiting.append(thread.submit(write, block))
+                if len(waiting) > _BLOCKS_WAITING:
+                    waiting.popleft().result()
+            for written in waiting:
+                written.result()
             file.write(compressor.flush())
             self._sync(file)
         return Part(path.name, count, size)
@@ -166,6 +182,20 @@ def remove(folder: Path | str) -> None:
     """Remove a batch's folder, the seal first, so that half a folder is never sent."""
     (Path(folder) / _SEAL).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _blocks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Collect lines until they are enough to compress at a time."""
+    block: list[bytes] = []
+    size = 0
+    for line in lines:
+        block.append(line)
+        size += len(line)
+        if size >= _BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _cut(lines: Iterator[bytes]) -> Iterator[Iterator[bytes]]:

@@ -1,6 +1,6 @@
 """The ledger: every column of every table, one line each.
 
-From a line come the typed record that decodes it, the row that encodes it, the Kusto table, the JSON
+From a line come the type that its value must have, its place in the row, the Kusto table, the JSON
 mapping, the docstring in Azure Data Explorer and the data dictionary. Adding a column is one line here and
 `python -m opencost_kusto.kql`, which renders `kql/tables/`.
 
@@ -17,8 +17,6 @@ from opencost_kusto.derive import (
     first_of,
     flag,
     moment,
-    ordered,
-    properties_in_order,
     region_or_cluster_region,
     seconds_to_moment,
 )
@@ -58,6 +56,7 @@ ALLOCATION = Table(
     cost="TotalCost",
     key=("Source", "WindowStart", "WindowEnd", "Aggregate", "IncludeIdle", "ShareIdle", "AllocationName"),
     ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
+    unordered=("properties.services",),
     columns=(
         *_COLLECTED,
         Column("AllocationName", "string", "name", "OpenCost's name of the row; its parts follow Aggregate."),
@@ -86,12 +85,7 @@ ALLOCATION = Table(
         Column("TotalEfficiency", "real", "totalEfficiency", "CPU and memory efficiency weighted by their costs."),
         Column("ExternalCost", "real", "externalCost", "Cost from outside the cluster; 0 in OpenCost."),
         Column("SharedCost", "real", "sharedCost", "Cost shared out to the row; 0 in OpenCost."),
-        Column(
-            "Properties",
-            "dynamic",
-            Derived(properties_in_order, (Key("properties", "dynamic"), Key("properties.services", "dynamic"))),
-            "OpenCost's properties of the row, whole, services in alphabetical order.",
-        ),
+        Column("Properties", "dynamic", "properties", "OpenCost's properties, whole, services in alphabetical order."),
         *_RUN,
         _CLUSTER,
         Column(
@@ -111,12 +105,7 @@ ALLOCATION = Table(
         ),
         Column("Minutes", "real", "minutes", "Minutes from Start to End."),
         Column("ProviderID", "string", "properties.providerID", "Cloud id of the node."),
-        Column(
-            "Services",
-            "dynamic",
-            Derived(ordered, (Key("properties.services", "dynamic"),)),
-            "Services that select the pod, in alphabetical order, since OpenCost's order changes.",
-        ),
+        Column("Services", "dynamic", "properties.services", "Services that select the pod, in alphabetical order."),
         Column("Labels", "dynamic", "properties.labels", "Labels of pod, namespace and node, with Prometheus' names."),
         Column("Annotations", "dynamic", "properties.annotations", "Annotations of pod and namespace."),
         Column("NamespaceLabels", "dynamic", "properties.namespaceLabels", "Labels of the namespace."),

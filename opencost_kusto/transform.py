@@ -1,7 +1,8 @@
-"""Records to rows: decodes each record with the types the ledger gives its keys, and encodes the row.
+"""Records to rows: reads each record with the types the ledger gives its keys, and adds what it does not say itself.
 
-Knows the ledger, and neither OpenCost's HTTP nor Kusto. A record is the JSON text of one allocation, asset,
-sample or outcome; a row is one line of newline-delimited JSON with every column of the table, in order.
+Knows the ledger, and neither OpenCost's HTTP nor Kusto. A record is the JSON text of one allocation, asset, sample or
+outcome; a row is one line of newline-delimited JSON: what all rows of the batch share, the record as it came, and what
+is derived from it. The mapping makes columns of it (`Table.path`), so that nothing is written twice or anew.
 """
 
 from __future__ import annotations
@@ -9,26 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct, defstruct
-from msgspec.structs import astuple
 
 from opencost_kusto.batch import Origin
 from opencost_kusto.errors import ContentError
-from opencost_kusto.schema import Asked, Derived, Json, Key, Rest, Table
+from opencost_kusto.schema import RECORD, Asked, Derived, Json, Rest, Table
 
-_NULL = Raw(b"null")
-_DECODED: dict[str, tuple[Any, Any]] = {
-    "real": (float | None, None),
-    "long": (int | None, None),
-    "bool": (bool | None, None),
-    "string": (str | None, None),
-    "datetime": (Annotated[datetime, Meta(tz=True)] | None, None),
-    "dynamic": (Raw, _NULL),
+_DECODED: dict[str, Any] = {
+    "real": float | None,
+    "long": int | None,
+    "bool": bool | None,
+    "string": str | None,
+    "datetime": Annotated[datetime, Meta(tz=True)] | None,
+    "dynamic": Raw,
 }
+_Read = Callable[[Struct], Json]
 
 
 class Encoder:
@@ -46,8 +46,12 @@ class Encoder:
         self.micros = 0
         self.unmapped: set[str] = set()
         self._shape = _shape(table)
-        self._origin = origin
-        self._asked = tuple(read(origin) for read in self._shape.asked)
+        self._begin = self._shape.begin(origin)
+        self._derived = [
+            (column.name, _derivation(column.source, origin))
+            for column in table.columns
+            if isinstance(column.source, Derived)
+        ]
         self._json = msgspec.json.Encoder()
 
     @property
@@ -58,124 +62,121 @@ class Encoder:
     def encode(self, record: bytes) -> bytes:
         """One record as one line; raises ContentError, naming the record and the key, when it does not decode."""
         shape = self._shape
+        unknown: dict[str, Json] = {}
         try:
-            row = self._row(shape.decode(record))
-        except msgspec.ValidationError:
-            row = self._tolerant(record)
-        except ValueError as error:
+            try:
+                found = shape.decode(record)
+            except msgspec.ValidationError:
+                found, unknown = shape.decode_known(record)
+            made = {name: value for name, derive in self._derived if (value := derive(found)) is not None}
+            micros = round((shape.cost(found) or 0.0) * 1e6) if shape.cost else 0
+        except (ValueError, OverflowError) as error:
             raise _bad(shape.table, record, error) from error
-        line = self._json.encode(row) + b"\n"
+        if unknown:
+            self.unmapped |= unknown.keys()
+            made[shape.rest] = unknown
+        for path, names_of in shape.unordered:
+            names = names_of(found)
+            if names and names != sorted(names):
+                record = _with(record, path, sorted(names))
+        end = b",%b\n" % self._json.encode(made)[1:] if made else b"}\n"
+        line = b"".join((self._begin, record, end))
         self.rows += 1
         self.bytes += len(line)
-        if shape.cost is not None:
-            self.micros += round((shape.cost(row) or 0.0) * 1e6)
+        self.micros += micros
         return line
-
-    def _row(self, decoded: tuple[Json, ...]) -> Struct:
-        """Assemble the row: what was decoded, asked and derived, brought into the order of the table."""
-        shape = self._shape
-        origin = self._origin
-        derived = [derive(origin, *keys(decoded)) for derive, keys in shape.derived]
-        return shape.row(*shape.in_order((*decoded, *self._asked, *derived, None)))
-
-    def _tolerant(self, record: bytes) -> Struct:
-        """The slower way for a record with keys nobody knows: keep them in Unmapped, or find what is wrong."""
-        shape = self._shape
-        try:
-            whole = msgspec.json.decode(record, type=dict[str, Json])
-            unknown = shape.take_unknown(whole)
-            row = self._row(shape.decode(msgspec.json.encode(whole)))
-        except ValueError as error:
-            raise _bad(shape.table, record, error) from error
-        self.unmapped |= unknown.keys()
-        if shape.rest is not None:
-            setattr(row, shape.rest, unknown)
-        return row
 
 
 class _Shape:
-    """What the ledger says of one table, compiled once: decoders for records, and the struct of a row."""
+    """What the ledger says of one table, compiled once: a decoder for records, and what is read from them."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._keys = list(table.keys())
-        self._nested = sorted({path.split(".")[0] for path in (key.path for key in self._keys) if "." in path})
-        whole = {key.path for key in self._keys if "." not in key.path}
-        top = [key for key in self._keys if "." not in key.path and key.path not in self._nested]
-        raw = [Key(name, "dynamic") for name in self._nested]
-        self._top = msgspec.json.Decoder(_struct(table.name, (*top, *raw), strict=True))
-        self._inner = {
-            name: msgspec.json.Decoder(
-                # What is kept whole loses nothing, so only the others must know every key.
-                _struct(name, [_tail(key) for key in self._keys if key.path.startswith(name + ".")], name not in whole)
-                | None
-            )
-            for name in self._nested
-        }
-        # A record is decoded into one tuple; joining tuples is several times faster than reading attributes by name.
-        fields = [key.path for key in (*top, *raw)]
-        self._steps = []
-        for name, decoder in self._inner.items():
-            empty = msgspec.json.decode(b"{}", type=decoder.type)
-            self._steps.append((fields.index(name), decoder, astuple(empty)))
-            fields += [f"{name}.{field}" for field in empty.__struct_fields__]
-        asked = [column for column in table.columns if isinstance(column.source, Asked)]
-        self.asked = [attrgetter(column.source.path) for column in asked if isinstance(column.source, Asked)]
-        derived = [column for column in table.columns if isinstance(column.source, Derived)]
-        self.derived = [
-            (column.source.derive, _getter([fields.index(key.path) for key in column.source.keys]))
-            for column in derived
-            if isinstance(column.source, Derived)
-        ]
-        places = {column.name: len(fields) + place for place, column in enumerate((*asked, *derived))}
-        places |= {
-            column.name: fields.index(column.source) for column in table.columns if isinstance(column.source, str)
-        }
-        # The last place holds null, for what no record has.
-        order = [places.get(column.name, -1) for column in table.columns]
-        self.in_order: Callable[[tuple[Json, ...]], tuple[Json, ...]] = itemgetter(*order)
-        self.row = defstruct(table.name + "Row", [(column.name, Any, None) for column in table.columns])
-        self.rest = next((column.name for column in table.columns if isinstance(column.source, Rest)), None)
-        self.cost: Callable[[Struct], float | None] | None = attrgetter(table.cost) if table.cost else None
+        keys = list(table.keys())
+        self._known = {key.path for key in keys}
+        self._nested = {key.path.split(".")[0] for key in keys if "." in key.path}
+        types = {key.path: list[str] | None if key.path in table.unordered else _DECODED[key.type] for key in keys}
+        fields = {path: kind for path, kind in types.items() if "." not in path}
+        for name in self._nested:
+            inner = {path.removeprefix(f"{name}."): kind for path, kind in types.items() if path.startswith(f"{name}.")}
+            # What is kept whole loses nothing, so only the others must know every key.
+            fields[name] = _struct(name, inner, strict=name not in self._known) | None
+        self.decode = msgspec.json.Decoder(_struct(table.name, fields, strict=True)).decode
+        self.unordered = [(path, _value(path)) for path in table.unordered]
+        self.rest = next((column.name for column in table.columns if isinstance(column.source, Rest)), "")
+        self.cost: _Read | None = _value(str(table[table.cost].source)) if table.cost else None
 
-    def decode(self, record: bytes) -> tuple[Json, ...]:
-        """The record's values, those of nested objects behind; a nested null reads like an empty object."""
-        top = astuple(self._top.decode(record))
-        values = top
-        for place, decoder, empty in self._steps:
-            inner = decoder.decode(top[place])
-            values += empty if inner is None else astuple(inner)
-        return values
+    def begin(self, origin: Origin) -> bytes:
+        """What comes ahead of the record in every row of a batch: the asked columns that are not null."""
+        asked = {
+            column.name: value
+            for column in self.table.columns
+            if isinstance(column.source, Asked) and (value := attrgetter(column.source.path)(origin)) is not None
+        }
+        return msgspec.json.encode({**asked, RECORD: None}).removesuffix(b"null}")
 
-    def take_unknown(self, whole: dict[str, Json]) -> dict[str, Json]:
+    def decode_known(self, record: bytes) -> tuple[Struct, dict[str, Json]]:
+        """The slower way for a record with keys nobody knows: set these apart, or raise for what is wrong."""
+        whole = msgspec.json.decode(record, type=dict[str, Json])
+        unknown = self._take_unknown(whole)
+        return self.decode(msgspec.json.encode(whole)), unknown
+
+    def _take_unknown(self, whole: dict[str, Json]) -> dict[str, Json]:
         """Remove from a record, and return by dotted path, the keys that no column reads."""
         unknown: dict[str, Json] = {}
-        known = {key.path for key in self._keys}
         for name in list(whole):
             inner = whole[name]
-            if name in known:
+            if name in self._known:
                 continue
             if name in self._nested and isinstance(inner, dict):
-                unknown |= {f"{name}.{key}": inner.pop(key) for key in list(inner) if f"{name}.{key}" not in known}
+                apart = [key for key in inner if f"{name}.{key}" not in self._known]
+                unknown |= {f"{name}.{key}": inner.pop(key) for key in apart}
             elif name not in self._nested:
                 unknown[name] = whole.pop(name)
         return unknown
 
 
-def _struct(name: str, keys: Any, strict: bool) -> Any:
-    fields = [(key.path, *_DECODED[key.type]) for key in keys]
-    return defstruct(name, fields, forbid_unknown_fields=strict)
+def held(table: Table, line: bytes) -> dict[str, Json]:
+    """A row as its table holds it: every column by its name, null where the row has nothing for it."""
+    row = msgspec.json.decode(line)
+    return {column.name: _at(row, table.path(column)) for column in table.columns}
 
 
-def _tail(key: Key) -> Key:
-    return Key(key.path.split(".", 1)[1], key.type)
+def _at(row: Json, path: str) -> Json:
+    for key in path.split("."):
+        row = row.get(key) if isinstance(row, dict) else None
+    return row
 
 
-def _getter(places: list[int]) -> Callable[[tuple[Json, ...]], tuple[Json, ...]]:
-    if len(places) == 1:
-        one = places[0]
-        return lambda decoded: (decoded[one],)
-    return itemgetter(*places)
+def _with(record: bytes, path: str, value: Json) -> bytes:
+    """A record with another value at a path; everything else stays as it was sent."""
+    name, _, rest = path.partition(".")
+    members = msgspec.json.decode(record, type=dict[str, Raw])
+    members[name] = Raw(_with(bytes(members[name]), rest, value) if rest else msgspec.json.encode(value))
+    return msgspec.json.encode(members)
+
+
+def _struct(name: str, fields: dict[str, Any], *, strict: bool) -> Any:
+    """A type of record; `gc` is off, since the values of JSON cannot refer to themselves."""
+    members = [(path, kind, None) for path, kind in fields.items()]
+    return defstruct(name, members, forbid_unknown_fields=strict, gc=False)
+
+
+def _value(path: str) -> _Read:
+    """A function that reads one key of a record; a nested null reads like an empty object."""
+    outer, _, inner = path.partition(".")
+    if not inner:
+        return attrgetter(outer)
+    return lambda found: getattr(getattr(found, outer), inner, None)
+
+
+def _derivation(source: Derived, origin: Origin) -> _Read:
+    """A function that derives a column's value from a record."""
+    derive, reads = source.derive, [_value(key.path) for key in source.keys]
+    if len(reads) == 1:
+        [only] = reads
+        return lambda found: derive(origin, only(found))
+    return lambda found: derive(origin, *[read(found) for read in reads])
 
 
 @cache

@@ -116,7 +116,7 @@ MENDABLE: dict[str, tuple[Callable[[str], str], str]] = {
         "mapping OpenCostAssets_mapping is missing or differs",
     ),
     "a changed mapping": (
-        lambda text: text.replace('$.ClaimName"', '$.Name"') if text.startswith(ASSETS_MAPPING) else text,
+        lambda text: text.replace('$.Record.claimName"', '$.Name"') if text.startswith(ASSETS_MAPPING) else text,
         "mapping OpenCostAssets_mapping is missing or differs",
     ),
     "a changed docstring of a column": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import resource
 import shutil
 from collections.abc import Iterator
@@ -217,6 +218,23 @@ def test_a_full_disk_is_a_usage_error_and_leaves_nothing(spool: Spool) -> None:
     with pytest.raises(UsageError, match=r"The spool folder .* cannot be written: File too large"):
         spool.write(BATCH, lines(200_000))
     assert list(spool.root.iterdir()) == []
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_rows_do_not_pile_up_ahead_of_the_disk(spool: Spool) -> None:
+    """Rows are taken only a few blocks ahead of what is compressed: once the disk is full the answer is not read on."""
+    taken = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal taken
+        # Bytes that do not shrink, so that the first block does not fit.
+        for number in range(5_000):
+            taken += 1
+            yield random.Random(number).randbytes(1 << 13).hex().encode() + b"\n"
+
+    with pytest.raises(UsageError, match="File too large"):
+        spool.write(BATCH, counted())
+    assert taken < 500
 
 
 def test_remove_takes_the_whole_folder(spool: Spool) -> None:

@@ -15,12 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencost_kusto import answer, exposition
+from opencost_kusto import answer, exposition, kql
 from opencost_kusto.batch import Batch, Options, Origin, Run, Source
+from opencost_kusto.emulator import commands
+from opencost_kusto.emulator.engine import Engine
+from opencost_kusto.emulator.mapping import select
 from opencost_kusto.errors import ContentError
-from opencost_kusto.schema import Asked, Derived, Json, Table
-from opencost_kusto.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS
-from opencost_kusto.transform import Encoder
+from opencost_kusto.schema import RECORD, Asked, Derived, Json, Table
+from opencost_kusto.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
+from opencost_kusto.transform import Encoder, held
 from opencost_kusto.window import Window
 from tests.recordings import VERSIONS, names, recording
 
@@ -61,18 +64,18 @@ def encoded(table: Table, version: str, name: str | None = None) -> tuple[Encode
 
 
 def rows(table: Table, version: str, key: str, name: str | None = None) -> dict[str, Row]:
-    """The rows of a recorded answer by the value of one column."""
-    found = [msgspec.json.decode(line) for line in encoded(table, version, name)[1]]
+    """The rows of a recorded answer, as the table holds them, by the value of one column."""
+    found = [held(table, line) for line in encoded(table, version, name)[1]]
     assert len({row[key] for row in found}) == len(found)
     return {row[key]: row for row in found}
 
 
 def row(table: Table, record: Row, *, source: Source = SOURCE, options: Options | None = None) -> Row:
-    """The row of one record."""
+    """The row of one record, as the table holds it."""
     line = Encoder(table, origin(table, source=source, options=options)).encode(msgspec.json.encode(record))
     assert line.endswith(b"}\n")
-    decoded: Row = msgspec.json.decode(line)
-    return decoded
+    assert b"\n" not in line[:-1]
+    return held(table, line)
 
 
 def golden(table: Table) -> bytes:
@@ -106,7 +109,7 @@ def test_rows_and_sums_are_those_of_the_index(table: Table, version: str, count:
     assert (encoder.rows, round(encoder.micros / 1e6, 5)) == (count, cost)
     assert encoder.bytes == sum(map(len, lines))
     assert len(lines) == count
-    assert encoder.micros == round(sum(msgspec.json.decode(line)["TotalCost"] for line in lines) * 1e6)
+    assert encoder.micros == round(sum(held(table, line)["TotalCost"] for line in lines) * 1e6)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -120,8 +123,7 @@ def test_the_recorded_day_costs_what_the_index_says(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("table", [ALLOCATION, ASSETS, METRICS], ids=lambda table: table.dataset)
 def test_every_recorded_answer_decodes_without_loss(table: Table, version: str) -> None:
-    """No recorded answer of either version leaves a key in Unmapped, and each row has every column in order."""
-    columns = [column.name for column in table.columns]
+    """No recorded answer of either version leaves a key in Unmapped."""
     prefixes = {"allocation": ("allocation_hour", "allocation_day", "two_clusters_"), "assets": ("assets_", "two_")}
     count = 0
     for name in [NAMES["metrics"]] if table is METRICS else names(version):
@@ -131,10 +133,7 @@ def test_every_recorded_answer_decodes_without_loss(table: Table, version: str) 
         encoder, lines = encoded(table, version, name)
         assert not encoder.unmapped, name
         count += len(lines)
-        if lines:
-            first = msgspec.json.decode(lines[0])
-            assert list(first) == columns
-            assert first["Unmapped"] is None
+        assert all(held(table, line)["Unmapped"] is None for line in lines)
     assert count > 100
 
 
@@ -270,6 +269,77 @@ def test_window_and_times_that_are_the_string_null() -> None:
     assert row(ASSETS, {"window": "null", "start": "2026-11-23T12:30:00+02:00"})["Start"] == "2026-11-23T10:30:00Z"
 
 
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """The stand-in's tables and mappings, as the committed KQL makes them."""
+    made = Engine("OpenCost")
+    for command in kql.commands("tables"):
+        commands.run(made, command.text)
+    yield made
+    made.close()
+
+
+def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[Row]:
+    """What the stand-in's table holds once the lines went through its mapping, as `held` writes values."""
+    commands.run(engine, f".clear table {table.name} data")
+    there = engine.table(table.name)
+    chosen = select(there, there.mappings[table.mapping], [line.decode() for line in lines])
+    engine.insert(there, chosen.sql, chosen.parameters, [], columns=chosen.columns)
+    answered = engine.query(table.name)
+    names = [column.name for column in answered.columns]
+    found = []
+    for values in answered.rows:
+        row = dict(zip(names, values, strict=True))
+        for column in table.columns:
+            value = row[column.name]
+            if value is not None and column.type == "dynamic":
+                row[column.name] = msgspec.json.decode(value)
+            elif value is not None and column.type == "datetime":
+                row[column.name] = msgspec.json.decode(msgspec.json.encode(value.replace(tzinfo=UTC)))
+        found.append(row)
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS, METRICS], ids=lambda table: table.dataset)
+def test_the_mapping_makes_the_columns(engine: Engine, table: Table, version: str) -> None:
+    """The stand-in's mapping finds in the rows of the recorded hour what `held` finds, value by value."""
+    _, lines = encoded(table, version)
+    assert landed(engine, table, lines) == [held(table, line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"name": "a", "properties": None, "rawAllocationOnly": None, "gpuAllocation": None, "pvs": None},
+        {"name": "a", "properties": {}, "rawAllocationOnly": {}, "start": "null", "totalCost": None},
+        {"name": "a", "properties": {"labels": None, "services": ["b", "a"], "annotations": {}}, "news": [1, {"b": 2}]},
+    ],
+)
+def test_the_mapping_finds_null_where_there_is_nothing(engine: Engine, record: Row) -> None:
+    """An object that is missing, null or empty makes null columns of everything that would be inside it."""
+    line = Encoder(ALLOCATION, origin(ALLOCATION)).encode(msgspec.json.encode(record))
+    [found] = landed(engine, ALLOCATION, [line])
+    assert found == held(ALLOCATION, line)
+    assert found["BatchId"] == origin(ALLOCATION).batch.id
+    assert (found["Labels"], found["GpuShared"], found["CpuCoreUsageMax"]) == (None, None, None)
+
+
+def test_a_record_stands_in_its_row_as_it_was_sent() -> None:
+    """Nothing of a record is written anew, whatever its spacing and the spelling of its numbers."""
+    record = b'{"name": "a","totalCost":1.50e-1,  "properties":{"labels":{"b":"\\u00fc"}}}'
+    line = Encoder(ALLOCATION, origin(ALLOCATION)).encode(record)
+    assert b'"%b":%b,"Cluster"' % (RECORD.encode(), record) in line
+    assert not any(RECORD in (column.name for column in table.columns) for table in TABLES)
+
+
+def test_a_cost_beyond_all_numbers_is_told() -> None:
+    """A cost whose millionths are infinite cannot be summed, so its answer is not trusted."""
+    with pytest.raises(ContentError, match=r"in 'a': .*infinity"):
+        Encoder(ALLOCATION, origin(ALLOCATION)).encode(b'{"name":"a","totalCost":1e305}')
+
+
 def numbers(table: Table) -> list[str]:
     """The top-level keys of a table's records that are numbers copied as they are."""
     return [column.source for column in table.columns if column.type == "real" and isinstance(column.source, str)]
@@ -317,7 +387,7 @@ def test_two_answers_to_one_question_give_the_same_costs() -> None:
 def test_bags_are_objects_not_strings() -> None:
     """Labels, Metadata and Properties are JSON objects in the row, for `dynamic` columns to open."""
     for table in (ALLOCATION, ASSETS, METRICS):
-        found = [msgspec.json.decode(line) for line in encoded(table, "1.119")[1]]
+        found = [held(table, line) for line in encoded(table, "1.119")[1]]
         assert all(each["Metadata"] == RUN.metadata for each in found)
         assert {type(each["Labels"]) for each in found} <= {dict, type(None)}
         assert any(each["Labels"] for each in found)
@@ -382,13 +452,13 @@ def test_an_unknown_key_is_kept_and_told() -> None:
         # Properties are kept whole, so nothing in them is lost; the raw part is not, so it must be known.
         **{"properties": {"pod": "p", "floor": 3}, "rawAllocationOnly": {"cpuCoreUsageMax": 0.5, "moon": None}},
     }
-    found = msgspec.json.decode(encoder.encode(msgspec.json.encode(record)))
+    found = held(ALLOCATION, encoder.encode(msgspec.json.encode(record)))
     assert found["Unmapped"] == {"carbon": {"kg": 2}, "rawAllocationOnly.moon": None}
     assert encoder.unmapped == {"carbon", "rawAllocationOnly.moon"}
     assert (found["AllocationName"], found["Pod"], found["CpuCoreUsageMax"]) == ("a", "p", 0.5)
     assert found["Properties"]["floor"] == 3
     assert (encoder.rows, encoder.micros) == (1, 1_500_000)
-    assert msgspec.json.decode(encoder.encode(b'{"name":"b"}'))["Unmapped"] is None
+    assert held(ALLOCATION, encoder.encode(b'{"name":"b"}'))["Unmapped"] is None
 
 
 @pytest.mark.parametrize(
@@ -421,7 +491,8 @@ def test_what_is_no_record_is_told(record: bytes) -> None:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-reals = st.floats(allow_nan=False, allow_infinity=False)
+# Costs are summed in millionths, so the last few powers of ten are out.
+reals = st.floats(min_value=-1e300, max_value=1e300)
 jsons = st.recursive(
     st.none() | st.booleans() | reals | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -464,7 +535,7 @@ def without(record: Row, *keys: str) -> Row:
 @given(any_record(ALLOCATION))
 def test_allocations_read_back_equal(record: Row) -> None:
     """Whatever numbers, texts and objects an allocation has, its row has them too."""
-    read_back(ALLOCATION, without(record, "gpuAllocation"))
+    read_back(ALLOCATION, without(record, "gpuAllocation", "properties"))
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)

@@ -1,8 +1,9 @@
 """Measures the pipelines side by side and prints a table; with --gates, fails when one is slower or larger than agreed.
 
 `python -m tests.bench.bench [--rows 1000,10000,100000] [--rounds 5] [--json FILE] [--gates]`. Every pipeline runs in a
-process of its own and all take turns in each round; what counts is the ratio of processor seconds within a round, since
-a shared machine disturbs the clock more than the work.
+process of its own and all take turns in each round. What counts is the median of the ratios by the clock within a
+round: we encode and compress side by side, so the clock is what a user sees, and both have the machine to themselves
+or share it alike. Ratios of processor seconds stand beside it; they leave out what is gained by working side by side.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class Results(msgspec.Struct):
     cpu: dict[int, dict[str, Spread]] = {}
     megabytes: dict[int, dict[str, float]] = {}
     over_plain: dict[int, dict[str, Spread]] = {}
+    over_plain_cpu: dict[int, dict[str, Spread]] = {}
     over_floor: dict[int, dict[str, Spread]] = {}
     peak: dict[int, float] = {}
     peak_plain: dict[int, float] = {}
@@ -159,8 +161,9 @@ def measure_rows(results: Results, server: str, rows: int, rounds: int, pipeline
     results.seconds[rows] = {name: Spread.of(values) for name, values in seconds.items()}
     results.cpu[rows] = {name: Spread.of(values) for name, values in cpu.items()}
     results.megabytes[rows] = {name: median(values) for name, values in sizes.items()}
-    results.over_plain[rows] = {name: ratios(cpu["plain"], cpu[name]) for name in pipelines}
-    results.over_floor[rows] = {name: ratios(cpu[name], cpu["floor"]) for name in pipelines}
+    results.over_plain[rows] = {name: ratios(seconds["plain"], seconds[name]) for name in pipelines}
+    results.over_plain_cpu[rows] = {name: ratios(cpu["plain"], cpu[name]) for name in pipelines}
+    results.over_floor[rows] = {name: ratios(seconds[name], seconds["floor"]) for name in pipelines}
 
 
 def peak(server: str, rows: int, name: str = "ours") -> float:
@@ -275,24 +278,23 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> 
 
 
 def _again(server: str, rows: int, rounds: int, above: str, below: str) -> Spread:
-    _, cpu, _ = take_turns(server, rows, rounds, [above, below], False)
-    return ratios(cpu[above], cpu[below])
+    seconds, _, _ = take_turns(server, rows, rounds, [above, below], False)
+    return ratios(seconds[above], seconds[below])
 
 
 def table(results: Results) -> str:
     """The results as Markdown."""
     lines = [
-        "| rows | pipeline | seconds | processor seconds | plain / it | it / floor | MB of gzip |",
-        "|---:|---|---|---|---|---|---:|",
+        "| rows | pipeline | seconds | processor seconds | plain / it | plain / it, cpu | it / floor | MB of gzip |",
+        "|---:|---|---|---|---|---|---|---:|",
     ]
     for rows, seconds in results.seconds.items():
         for name, spread in seconds.items():
             ratio, floor = results.over_plain[rows].get(name, ""), results.over_floor[rows].get(name, "")
-            worked = results.cpu[rows].get(name, "")
+            worked, of_cpu = results.cpu[rows].get(name, ""), results.over_plain_cpu[rows].get(name, "")
             size = results.megabytes[rows].get(name)
-            lines.append(
-                f"| {rows:,} | {name} | {spread} | {worked} | {ratio} | {floor} | {f'{size:.2f}' if size else ''} |"
-            )
+            cells = (f"{rows:,}", name, spread, worked, ratio, of_cpu, floor, f"{size:.2f}" if size else "")
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += ["", "| peak memory, MB, fresh process | " + " | ".join(f"{rows:,} rows" for rows in results.peak) + " |"]
     lines.append("|---|" + "---:|" * len(results.peak))
     lines.append("| ours, Kusto SDK loaded | " + " | ".join(f"{value:.0f}" for value in results.peak.values()) + " |")
