@@ -173,6 +173,18 @@ def test_top_movers(call: str, now: tuple[int, int], before: tuple[int, int], da
     assert rows[0]["ChangePercent"] == pytest.approx(100 * rows[0]["Change"] / rows[0]["PreviousCost"])
 
 
+def test_nothing_moved_that_was_never_looked_at(day: Database) -> None:
+    """Before the recorded day nothing was loaded, so what it cost is unknown and not 0; the dearest comes first."""
+    rows = day.rows(f"OpenCostTopMovers({DAY})")
+    assert {(row["PreviousCost"], row["Change"], row["ChangePercent"]) for row in rows} == {(None, None, None)}
+    costs = by(rows, "Namespace", "Controller", value="Cost")
+    assert costs == approximately(recorded.summed(recorded.workloads(), recorded.controller))
+    assert list(costs.values()) == sorted(costs.values(), reverse=True)
+    later = day.rows("OpenCostTopMovers(datetime(2026-11-24), datetime(2026-11-25))")
+    assert {(row["Cost"], row["Change"]) for row in later} == {(None, None)}
+    assert len(later) == len(rows)
+
+
 def test_top_movers_know_what_came_and_what_went(empty: Database) -> None:
     """A controller that is there in one period only has cost 0 in the other, and no percentage from nothing."""
     body = recording("1.112", "allocation_day_step1h.json")

@@ -86,6 +86,24 @@ def test_a_day_as_one_set_covers_its_hours_and_half_an_hour_does_not(empty: Data
     assert found == [(CLUSTER, "assets", 10, 30.0), (CLUSTER, "assets", 11, 60.0), *quiet]
 
 
+def test_minutes_that_two_windows_cover_are_covered_once(empty: Database) -> None:
+    """Two halves make an hour; twice the same half, of windows that overlap, does not."""
+    for start, end in ((b"T09:00", b"T10:30"), (b"T10:00", b"T10:30"), (b"T11:00", b"T11:30"), (b"T11:30", b"T12:00")):
+        body = recording("1.112", "allocation_hour.json").replace(b"T11:00", b"END").replace(b"T10:00", start)
+        empty.allocation(body.replace(b"END", end))
+    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:00), datetime(2026-11-23 12:00))")
+    found = [(row["Hour"].hour, row["MissingMinutes"]) for row in rows if row["Dataset"] == "allocation"]
+    assert found == [(10, 30.0)]
+
+
+def test_hours_that_are_not_over_are_not_missing(empty: Database) -> None:
+    """Of times that cut hours, only the hours that lie whole between them are looked at."""
+    empty.runs([outcome("assets", 0, "landed")])
+    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:00:01), datetime(2026-11-23 11:59))")
+    assert [(row["Dataset"], row["Hour"].hour) for row in rows] == [("allocation", 10), ("assets", 10)]
+    assert empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:10), datetime(2026-11-23 10:50))") == []
+
+
 def test_the_recorded_day_lacks_nothing(day: Database) -> None:
     """Of a day whose hours all landed no hour is missing; of the hour before it, all is."""
     assert day.rows("OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-24))") == []
