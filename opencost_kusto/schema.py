@@ -38,7 +38,10 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A value computed from keys of the record and the origin; the column's sentence says how."""
+    """A value computed from keys of the record and the origin; the column's sentence says how.
+
+    The same values make the same, so it is computed once for them; no key is `dynamic`.
+    """
 
     derive: Callable[..., Json]
     keys: tuple[Key, ...]

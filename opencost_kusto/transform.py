@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
+from itertools import accumulate
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -28,7 +29,6 @@ _DECODED: dict[str, Any] = {
     "datetime": Annotated[datetime, Meta(tz=True)] | None,
     "dynamic": Raw,
 }
-_Read = Callable[[Struct], Json]
 
 
 class Encoder:
@@ -46,13 +46,10 @@ class Encoder:
         self.micros = 0
         self.unmapped: set[str] = set()
         self._shape = _shape(table)
+        self._origin = origin
         self._begin = self._shape.begin(origin)
-        self._derived = [
-            (column.name, _derivation(column.source, origin))
-            for column in table.columns
-            if isinstance(column.source, Derived)
-        ]
-        self._json = msgspec.json.Encoder()
+        # Many rows of a batch are derived from the same: one cluster, one start, one end.
+        self._end = lru_cache(maxsize=1024)(self._derive)
 
     @property
     def cost(self) -> float | None:
@@ -68,23 +65,28 @@ class Encoder:
                 found = shape.decode(record)
             except msgspec.ValidationError:
                 found, unknown = shape.decode_known(record)
-            made = {name: value for name, derive in self._derived if (value := derive(found)) is not None}
+            end = self._end(shape.read(found))
             micros = round((shape.cost(found) or 0.0) * 1e6) if shape.cost else 0
         except (ValueError, OverflowError) as error:
             raise _bad(shape.table, record, error) from error
         if unknown:
             self.unmapped |= unknown.keys()
-            made[shape.rest] = unknown
+            end = b',"%b":%b%b' % (shape.rest, msgspec.json.encode(unknown), end)
         for path, names_of in shape.unordered:
             names = names_of(found)
             if names and names != sorted(names):
                 record = _with(record, path, sorted(names))
-        end = b",%b\n" % self._json.encode(made)[1:] if made else b"}\n"
         line = b"".join((self._begin, record, end))
         self.rows += 1
         self.bytes += len(line)
         self.micros += micros
         return line
+
+    def _derive(self, values: tuple[Json, ...]) -> bytes:
+        """What comes behind the record in a row: the derived columns that are not null."""
+        made = {name: derive(self._origin, *values[place]) for name, derive, place in self._shape.derived}
+        made = {name: value for name, value in made.items() if value is not None}
+        return b",%b\n" % msgspec.json.encode(made)[1:] if made else b"}\n"
 
 
 class _Shape:
@@ -96,15 +98,29 @@ class _Shape:
         self._known = {key.path for key in keys}
         self._nested = {key.path.split(".")[0] for key in keys if "." in key.path}
         types = {key.path: list[str] | None if key.path in table.unordered else _DECODED[key.type] for key in keys}
-        fields = {path: kind for path, kind in types.items() if "." not in path}
+        top = {path: kind for path, kind in types.items() if "." not in path}
+        self._empty: dict[str, Struct] = {}
         for name in self._nested:
-            inner = {path.removeprefix(f"{name}."): kind for path, kind in types.items() if path.startswith(f"{name}.")}
+            inner = [(path.split(".")[1], kind, None) for path, kind in types.items() if path.startswith(f"{name}.")]
             # What is kept whole loses nothing, so only the others must know every key.
-            fields[name] = _struct(name, inner, strict=name not in self._known) | None
-        self.decode = msgspec.json.Decoder(_struct(table.name, fields, strict=True)).decode
-        self.unordered = [(path, _value(path)) for path in table.unordered]
-        self.rest = next((column.name for column in table.columns if isinstance(column.source, Rest)), "")
-        self.cost: _Read | None = _value(str(table[table.cost].source)) if table.cost else None
+            strict = name not in self._known
+            struct: Any = defstruct(name, inner, forbid_unknown_fields=strict, frozen=True, gc=False)
+            top[name] = struct | None
+            self._empty[name] = struct()
+        # Without the garbage collector's part, since values out of JSON cannot refer to themselves.
+        fields = [(name, kind, self._empty.get(name)) for name, kind in top.items()]
+        self.decode = msgspec.json.Decoder(defstruct(table.name, fields, forbid_unknown_fields=True, gc=False)).decode
+        derived = [column for column in table.columns if isinstance(column.source, Derived)]
+        self._read = _reader([key.path for column in derived for key in column.keys()])
+        ends = list(accumulate(len(column.keys()) for column in derived))
+        self.derived = [
+            (column.name, column.source.derive, slice(end - len(column.keys()), end))
+            for column, end in zip(derived, ends, strict=True)
+            if isinstance(column.source, Derived)
+        ]
+        self.unordered = [(path, attrgetter(path)) for path in table.unordered]
+        self.rest = next((column.name for column in table.columns if isinstance(column.source, Rest)), "").encode()
+        self.cost = attrgetter(str(table[table.cost].source)) if table.cost else None
 
     def begin(self, origin: Origin) -> bytes:
         """What comes ahead of the record in every row of a batch: the asked columns that are not null."""
@@ -114,6 +130,16 @@ class _Shape:
             if isinstance(column.source, Asked) and (value := attrgetter(column.source.path)(origin)) is not None
         }
         return msgspec.json.encode({**asked, RECORD: None}).removesuffix(b"null}")
+
+    def read(self, found: Struct) -> tuple[Json, ...]:
+        """The values of all keys that columns are derived from; a nested null reads like an empty object."""
+        try:
+            return self._read(found)
+        except AttributeError:
+            for name, empty in self._empty.items():
+                if getattr(found, name) is None:
+                    setattr(found, name, empty)
+            return self._read(found)
 
     def decode_known(self, record: bytes) -> tuple[Struct, dict[str, Json]]:
         """The slower way for a record with keys nobody knows: set these apart, or raise for what is wrong."""
@@ -139,13 +165,18 @@ class _Shape:
 def held(table: Table, line: bytes) -> dict[str, Json]:
     """A row as its table holds it: every column by its name, null where the row has nothing for it."""
     row = msgspec.json.decode(line)
-    return {column.name: _at(row, table.path(column)) for column in table.columns}
+    return {name: _at(row, keys) for name, keys in _paths(table)}
 
 
-def _at(row: Json, path: str) -> Json:
-    for key in path.split("."):
-        row = row.get(key) if isinstance(row, dict) else None
-    return row
+def _at(value: Json, keys: list[str]) -> Json:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+@cache
+def _paths(table: Table) -> list[tuple[str, list[str]]]:
+    return [(column.name, table.path(column).split(".")) for column in table.columns]
 
 
 def _with(record: bytes, path: str, value: Json) -> bytes:
@@ -156,27 +187,12 @@ def _with(record: bytes, path: str, value: Json) -> bytes:
     return msgspec.json.encode(members)
 
 
-def _struct(name: str, fields: dict[str, Any], *, strict: bool) -> Any:
-    """A type of record; `gc` is off, since the values of JSON cannot refer to themselves."""
-    members = [(path, kind, None) for path, kind in fields.items()]
-    return defstruct(name, members, forbid_unknown_fields=strict, gc=False)
-
-
-def _value(path: str) -> _Read:
-    """A function that reads one key of a record; a nested null reads like an empty object."""
-    outer, _, inner = path.partition(".")
-    if not inner:
-        return attrgetter(outer)
-    return lambda found: getattr(getattr(found, outer), inner, None)
-
-
-def _derivation(source: Derived, origin: Origin) -> _Read:
-    """A function that derives a column's value from a record."""
-    derive, reads = source.derive, [_value(key.path) for key in source.keys]
-    if len(reads) == 1:
-        [only] = reads
-        return lambda found: derive(origin, only(found))
-    return lambda found: derive(origin, *[read(found) for read in reads])
+def _reader(paths: list[str]) -> Callable[[Struct], tuple[Json, ...]]:
+    """A function that reads some keys of a record."""
+    if len(paths) > 1:
+        return attrgetter(*paths)
+    reads = [attrgetter(path) for path in paths]
+    return lambda found: tuple(read(found) for read in reads)
 
 
 @cache

@@ -340,6 +340,21 @@ def test_a_cost_beyond_all_numbers_is_told() -> None:
         Encoder(ALLOCATION, origin(ALLOCATION)).encode(b'{"name":"a","totalCost":1e305}')
 
 
+def test_what_columns_are_derived_from_is_comparable() -> None:
+    """A column is derived once from the same values, so none of them is an object or list."""
+    derived = [column for table in TABLES for column in table.columns if isinstance(column.source, Derived)]
+    assert derived
+    assert all(key.type != "dynamic" for column in derived for key in column.keys())
+
+
+def test_rows_derived_from_other_values_differ() -> None:
+    """One encoder derives each row's own values, also after many rows of other values and the same again."""
+    encoder = Encoder(ALLOCATION, origin(ALLOCATION))
+    starts = [f"2026-11-23T10:{second // 60 % 60:02}:{second % 60:02}Z" for second in (*range(3000), *range(3000))]
+    lines = [encoder.encode(msgspec.json.encode({"name": "a", "start": start})) for start in starts]
+    assert [held(ALLOCATION, line)["Start"] for line in lines] == starts
+
+
 def numbers(table: Table) -> list[str]:
     """The top-level keys of a table's records that are numbers copied as they are."""
     return [column.source for column in table.columns if column.type == "real" and isinstance(column.source, str)]
