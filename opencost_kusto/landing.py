@@ -13,7 +13,7 @@ from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.replace import Replacement
 from opencost_kusto.report import ALREADY_THERE, FAILED, LANDED, QUEUED, TIMED_OUT, Outcome, outcome
-from opencost_kusto.schema import Json
+from opencost_kusto.schema import Json, Table
 from opencost_kusto.spool import Sealed, remove
 
 # Seconds between looks at the tables: short for a stand-in, long for a service that batches for half a minute.
@@ -62,6 +62,7 @@ class Landing:
         self._clock = clock
         self._sleep = sleep
         self._pending: dict[str, _Pending] = {}
+        self._mapped: set[str] = set()
         self._pause = _FIRST_LOOK
         self._next_look = 0.0
         self._in_vain = 0
@@ -90,6 +91,7 @@ class Landing:
         # From here on what was made for it is cleaned up, however the run ends.
         self._pending[sealed.batch_id] = pending
         try:
+            self._check_mapping(pending.batch.table)
             if pending.replacement:
                 if not self._wait:
                     raise UsageError(f"{sealed.batch_id} must be waited for to be replaced: run without --no-wait.")
@@ -103,6 +105,12 @@ class Landing:
             return
         self._pause = _FIRST_LOOK
         self._in_vain = 0
+
+    def _check_mapping(self, table: Table) -> None:
+        """Ask once for each table whether its mapping reads all that we send."""
+        if table.name not in self._mapped:
+            load.check_mapping(self._kusto, table)
+            self._mapped.add(table.name)
 
     def poll(self) -> Iterator[Outcome]:
         """The batches that have landed since the last look; looks no more often than the pause allows."""

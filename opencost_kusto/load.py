@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +10,7 @@ from typing import TypeVar
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import DuplicateError, KustoError
-from opencost_kusto.kql import literal
+from opencost_kusto.kql import literal, paths
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.schema import Table
 from opencost_kusto.spool import Sealed
@@ -104,6 +105,32 @@ def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
     while some := list(islice(remaining, size)):
         yield some
+
+
+def mappings_command(table: Table) -> str:
+    """The mappings a table has."""
+    return f".show table {table.name} ingestion json mappings"
+
+
+def check_mapping(kusto: Kusto, table: Table) -> None:
+    """Raise KustoError when the table's mapping is of another version: what it does not read would be lost in silence.
+
+    A mapping that is missing is left to the engine, which refuses the blob; so is one that may not be looked at.
+    """
+    try:
+        found = {row["Name"]: paths(json.loads(row["Mapping"])) for row in kusto.command(mappings_command(table))}
+    except KustoError:
+        return
+    mapping = found.get(table.mapping)
+    if mapping is None:
+        return
+    lost = [column.name for column in table.columns if mapping.get(column.name) != f"$.{table.path(column)}"]
+    if lost:
+        more = f" and {len(lost) - 3} more columns" if len(lost) > 3 else ""
+        raise KustoError(
+            f"{table.mapping} in Kusto is of another version of opencost-kusto, and would lose {', '.join(lost[:3])}"
+            f"{more}, so nothing was sent. Run opencost-kusto bootstrap, and then this again."
+        )
 
 
 def send(kusto: Kusto, sealed: Sealed, table: str) -> Iterator[str]:

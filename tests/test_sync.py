@@ -202,6 +202,20 @@ def test_a_second_run_adds_nothing(empty: tuple[Emulator, OpenCost, Kusto]) -> N
         assert kusto.query(f"{table.name} | count") == [{"Count": rows}]
 
 
+def test_a_mapping_of_another_version_is_refused(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
+    """Where bootstrap was forgotten after an upgrade, nothing is sent that the mapping would drop in silence."""
+    emulator, opencost, kusto = empty
+    older = kql.create_mapping(METRICS).replace('"$.Record.help"', '"$.MetricHelp"')
+    kusto.command(older)
+    report = sync(opencost, kusto, Question(TEN, None, ("metrics",)))
+    assert (report.counts, report.exit_code) == ({"failed": 1, "landed": 1}, 5)
+    assert "another version of opencost-kusto, and would lose MetricHelp, so" in (report.outcomes[0].reason or "")
+    assert kusto.query("OpenCostMetrics | count") == [{"Count": 0}]
+    assert len([request for request in emulator.kusto.requests if request.method == "PUT"]) == 1, "the ledger's"
+    _tables(kusto)
+    assert sync(opencost, kusto, Question(TEN, None, ("metrics",))).exit_code == 0
+
+
 def test_without_waiting_batches_end_as_queued(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """With `wait=False` nothing is waited for: batches are queued while ingestion stands still, and land later."""
     emulator, opencost, kusto = empty
