@@ -43,15 +43,25 @@ def _key(_type: type, text: str) -> _Key:
 
 
 def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
-    """Decode text, and check what the decoder takes on trust: that every string in it is UTF-8."""
+    """Decode text; what it leaves raw is still to be checked."""
     try:
-        if not text.isascii():
-            text.decode()
         return decoder.decode(text)
     except UnicodeDecodeError as error:
-        raise ContentError("OpenCost's answer is not valid UTF-8, so its names cannot be trusted.") from error
+        raise _not_utf8() from error
     except RecursionError as error:
         raise ContentError("OpenCost's answer is nested deeper than any OpenCost sends.") from error
+
+
+def _check(raw: bytes) -> None:
+    """Check what the decoder takes on trust in what it leaves raw: that every string is UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise _not_utf8() from error
+
+
+def _not_utf8() -> ContentError:
+    return ContentError("OpenCost's answer is not valid UTF-8, so its names cannot be trusted.")
 
 
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, dec_hook=_key)
@@ -185,6 +195,7 @@ class _Cutter:
         if not body.strip():
             raise ContentError("OpenCost answered with an empty body: it could not write the costs of this window.")
         try:
+            _check(body)
             envelope = _decode(_ENVELOPE, body)
             fields = {str(key): bytes(value) for key, value in envelope.items()}
             code = fields.get("code", b"")
@@ -209,6 +220,8 @@ class _Cutter:
             for key, raw in (members or {}).items():
                 self._set.add(key)
                 record = bytes(raw)
+                if not record.isascii():
+                    _check(record)
                 if record[:1] != b"{":
                     raise ContentError(f"OpenCost's answer has a record that is not an object: {key[:200]!r}.")
                 yield msgspec.json.format(record, indent=-1) if lines else record

@@ -107,9 +107,8 @@ class _Shape:
             struct: Any = defstruct(name, inner, forbid_unknown_fields=strict, frozen=True, gc=False)
             top[name] = struct | None
             self._empty[name] = struct()
-        # Without the garbage collector's part, since values out of JSON cannot refer to themselves.
-        fields = [(name, kind, self._empty.get(name)) for name, kind in top.items()]
-        self.decode = msgspec.json.Decoder(defstruct(table.name, fields, forbid_unknown_fields=True, gc=False)).decode
+        self._fields = [(name, kind, self._empty.get(name)) for name, kind in top.items()]
+        self.decode: Callable[[bytes], Struct] = self._decode_first
         derived = [column for column in table.columns if isinstance(column.source, Derived)]
         self._read = _reader([key.path for column in derived for key in column.keys()])
         ends = list(accumulate(len(column.keys()) for column in derived))
@@ -130,6 +129,15 @@ class _Shape:
             if isinstance(column.source, Asked) and (value := attrgetter(column.source.path)(origin)) is not None
         }
         return msgspec.json.encode({**asked, RECORD: None}).removesuffix(b"null}")
+
+    def _decode_first(self, record: bytes) -> Struct:
+        """Compile the decoder with its fields in the order of a record: a key is looked for behind the one before."""
+        order = list(msgspec.json.decode(record, type=dict[str, Raw]))
+        fields = sorted(self._fields, key=lambda field: order.index(field[0]) if field[0] in order else len(order))
+        # `gc` is off here and above, since values out of JSON cannot refer to themselves.
+        kind = defstruct(self.table.name, fields, forbid_unknown_fields=True, gc=False)
+        self.decode = msgspec.json.Decoder(kind).decode
+        return self.decode(record)
 
     def read(self, found: Struct) -> tuple[Json, ...]:
         """The values of all keys that columns are derived from; a nested null reads like an empty object."""
