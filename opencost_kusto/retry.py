@@ -12,6 +12,7 @@ import tenacity
 from opencost_kusto.errors import OpenCostKustoError
 
 T = TypeVar("T")
+_tally, _tallying = [0], threading.Lock()
 _BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=20) + tenacity.wait_random(0, 0.5)
 
 
@@ -38,9 +39,20 @@ def retrying(
         wait=wait,
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(seconds),
         sleep=sleep,
+        before_sleep=_counted,
         reraise=True,
     )
     return retry(call)
+
+
+def retries() -> int:
+    """How often this process has asked again so far."""
+    return _tally[0]
+
+
+def _counted(_: tenacity.RetryCallState) -> None:
+    with _tallying:
+        _tally[0] += 1
 
 
 def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseException]) -> T:

@@ -130,7 +130,7 @@ def test_the_time_left_is_estimated(capsys: pytest.CaptureFixture[str]) -> None:
     """After 25 of 100 batches in 50 seconds, 150 seconds are left; the ledger's own batch is not counted."""
     now = [0.0]
     told: list[Outcome] = []
-    tell = estimated(told.append, 100, clock=lambda: now[0])
+    tell = estimated(told.append, 100, now=lambda: now[0])
     for _ in range(25):
         now[0] += 2
         tell(_landed("runs"))

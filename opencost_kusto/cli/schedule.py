@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
+import typer
+
+from opencost_kusto import printing
+from opencost_kusto.catchup import AT_MOST
 from opencost_kusto.cli.options import (
     AsJson,
     AskOptions,
@@ -17,16 +25,96 @@ from opencost_kusto.cli.options import (
     SourceOptions,
     option,
 )
-from opencost_kusto.cli.telling import finish, narrator
+from opencost_kusto.cli.telling import finish, narrator, teller
+from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.missing import Wanted
+from opencost_kusto.redact import redacted
 from opencost_kusto.report import Outcome
+from opencost_kusto.schedule import Schedule, Ticked, Times, signals, ticking
+from opencost_kusto.settle import clock
 from opencost_kusto.tables import DATASETS, SYNC_RUNS
-from opencost_kusto.tick import Horizon
+from opencost_kusto.tick import Horizon, tick
 from opencost_kusto.window import duration, parse, stamp
 
 Lag = Annotated[str, option("--lag", "How long after its end a window is closed: measurements settle.")]
 # Batches between two estimates, where no progress bar shows one.
 _ESTIMATED = 25
+
+
+@dataclass(frozen=True, slots=True)
+class TimesOptions:
+    """When to tick, and how far back a tick looks."""
+
+    every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h"
+    cron: Annotated[
+        str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every; windows stay as long.")
+    ] = None
+    lag: Lag = "10m"
+    catch_up: Annotated[
+        str | None, option("--catch-up", "How far back to look for what is missing: 48h, or 14d where --every is 1d.")
+    ] = None
+    at_most: Annotated[int, option("--at-most", "Windows a tick brings at most.", min=1)] = AT_MOST
+
+    def horizon(self) -> Horizon:
+        """How far back a tick looks; raises UsageError when no window would lie in it."""
+        step = duration(self.every)
+        back = duration(self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
+        horizon = Horizon(back, duration(self.lag), self.at_most)
+        horizon.span(clock(), step)
+        return horizon
+
+
+def schedule_command(
+    source: SourceOptions,
+    ask: AskOptions,
+    mark: MarkOptions,
+    kusto_options: KustoOptions,
+    load: LoadOptions,
+    when: TimesOptions,
+    once: Annotated[bool, option("--once", "Tick once and end with its exit code.")] = False,
+    grace: Annotated[float, option("--grace", "Seconds a tick may still take when told to end.")] = 25.0,
+    listen: Annotated[
+        str | None, option("--listen", "Answer /healthz, /readyz and /metrics on host:port, or :port.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring what is missing of the last days, again and again, until told to end."""
+    from opencost_kusto.health import Health, served
+
+    every = duration(when.every)
+    want, horizon = Wanted(every, ask.datasets(), ask.options()), when.horizon()
+    times = Times(every, horizon.lag, when.cron)
+    # What is wrong with it is said before the first tick.
+    mark.run()
+    health = Health(2 * times.longest_pause(clock()), clock=clock, alive=lambda: once or ticking())
+    with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
+        schedule = Schedule(
+            lambda tell: tick(opencosts, kusto, want, horizon, run=mark.run(), tell=tell, **load.loading()),
+            tells=(teller(quiet_stdout=as_json), health.told),
+            ends=(lambda one: _ended(one, as_json), health.ticked),
+            grace=grace,
+        )
+        with signals(schedule.events), served(health, listen) if listen else nullcontext() as url:
+            if url:
+                print(f"Health: {url}/healthz, /readyz and /metrics", file=sys.stderr, flush=True)
+            code = schedule.once() if once else schedule.run(times)
+    if schedule.abandoned:
+        said = "told to end in the middle of a tick; the next one finds what is missing."
+        print(f"opencost-kusto: {said}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _ended(one: Ticked, as_json: bool) -> None:
+    """Print how a tick ended: its sum, or what went wrong; with JSON a document on one line."""
+    if one.error is not None:
+        ours = isinstance(one.error, OpenCostKustoError)
+        why = str(one.error) if ours else "".join(traceback.format_exception(one.error))
+        print(f"opencost-kusto: the tick failed: {redacted(why)}", file=sys.stderr, flush=True)
+    if one.report is None:
+        return
+    if as_json:
+        print(json.dumps(one.report.document(), default=str, ensure_ascii=False), flush=True)
+    print(printing.report_line(one.report), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def backfill_command(
@@ -44,7 +132,7 @@ def backfill_command(
     """Bring what Kusto lacks of a range, and nothing else; run it again to go on where it was."""
     from opencost_kusto.backfill import backfill, survey
 
-    now = datetime.now(UTC)
+    now = clock()
     span = parse(f"{from_},{to or stamp(now)}", now=now)
     past = tuple(name for name, table in DATASETS.items() if table.grain == "step")
     want = Wanted(duration(step), ask.datasets() if ask.dataset else past, ask.options())
@@ -62,16 +150,16 @@ def backfill_command(
 
 
 def estimated(
-    tell: Callable[[Outcome], None], total: int, clock: Callable[[], float] = time.monotonic
+    tell: Callable[[Outcome], None], total: int, now: Callable[[], float] = time.monotonic
 ) -> Callable[[Outcome], None]:
     """`tell`, and now and then on stderr how many batches are done and how long the others will take at that pace."""
-    began, done = clock(), [0]
+    began, done = now(), [0]
 
     def told(one: Outcome) -> None:
         tell(one)
         done[0] += one.dataset != SYNC_RUNS.dataset
         if one.dataset != SYNC_RUNS.dataset and done[0] % _ESTIMATED == 0 and done[0] < total:
-            left = (clock() - began) / done[0] * (total - done[0])
+            left = (now() - began) / done[0] * (total - done[0])
             print(f"{done[0]} of {total} batches, about {_spoken(left)} left", file=sys.stderr, flush=True)
 
     return told
