@@ -13,6 +13,7 @@ import typer
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.options import grouped
+from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.sync import replay_command, sync_command
 from opencost_kusto.errors import OpenCostKustoError
@@ -32,6 +33,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "sync": sync_command,
+    "run": run_command,
     "replay": replay_command,
     "backfill": backfill_command,
     "schedule": schedule_command,

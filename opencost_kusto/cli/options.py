@@ -38,6 +38,7 @@ def option(name: str, text: str, **more: Any) -> Any:
 
 
 AsJson = Annotated[bool, option("--json", "Print one JSON document on stdout; lines go to stderr.")]
+Step = Annotated[str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.")]
 Summary = Annotated[Path | None, option("--summary", "Append the run as Markdown to this file, for a pipeline's page.")]
 Settle = Annotated[str, option("--settle", "How long after its end a window is asked about: 2m, or 0.")]
 

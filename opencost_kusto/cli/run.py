@@ -1,0 +1,113 @@
+"""`run`: a command, and what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opencost_kusto import printing
+from opencost_kusto.batch import Run
+from opencost_kusto.cli.options import (
+    AskOptions,
+    KustoOptions,
+    LoadOptions,
+    MarkOptions,
+    Settle,
+    SourceOptions,
+    Step,
+    Summary,
+    narrate,
+)
+from opencost_kusto.cli.telling import narrator
+from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.fleet import sync_all
+from opencost_kusto.kusto import Kusto
+from opencost_kusto.question import Question
+from opencost_kusto.redact import redacted
+from opencost_kusto.report import Report
+from opencost_kusto.settle import SETTLE, clock, settle_time, settled
+from opencost_kusto.summary import Page, page
+from opencost_kusto.window import Window, covering, duration, stamp
+from opencost_kusto.wrapped import Ran, executed, ran
+
+
+def run_command(
+    command: Annotated[list[str], typer.Argument(help="The command and its own options, after --.")],
+    source: SourceOptions,
+    ask: AskOptions,
+    mark: MarkOptions,
+    kusto_options: KustoOptions,
+    load: LoadOptions,
+    step: Step = None,
+    settle: Settle = SETTLE,
+    summary: Summary = None,
+) -> None:
+    """Run a command, then sync the window in which it ran and print what that cost; its exit code comes first."""
+    # Whatever is wrong is said now, not when the command has run: the window alone comes later.
+    asked = Question(covering(clock(), clock()), duration(step) if step else None, ask.datasets(), ask.options())
+    account = Account(source, kusto_options, load, asked, mark.run(), settle_time(settle), summary)
+    if code := account.of(command):
+        raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is asked about a command, and of whom. Time, waiting and running are what tests replace."""
+
+    source: SourceOptions
+    kusto_options: KustoOptions
+    load: LoadOptions
+    asked: Question
+    run: Run
+    settle: timedelta
+    summary: Path | None = None
+    now: Callable[[], datetime] = clock
+    sleep: Callable[[float], None] = time.sleep
+    execute: Callable[[Sequence[str]], int] = executed
+
+    def of(self, command: Sequence[str]) -> int:
+        """Run the command and tell what it cost; its exit code, or when that is 0 the sync's.
+
+        Everything told goes to stderr, since stdout is the command's. Raises what `sync` raises, unless the command
+        has failed: then its exit code comes first.
+        """
+        done: Ran | None = None
+        try:
+            with page(self.summary) as told, self.source.opencosts() as opencosts, self.kusto_options.kusto() as kusto:
+                done = ran(command, now=self.now, execute=self.execute)
+                report = self._synced(done.window, opencosts, kusto)
+                told.tell(report, kusto)
+        except OpenCostKustoError as error:
+            if done is None or not done.exit_code:
+                raise
+            narrate(f"opencost-kusto: {redacted(error)}")
+            return done.exit_code
+        narrate(printing.report_line(report))
+        narrate("\n".join(_told(told, done.window)))
+        return done.exit_code or report.exit_code
+
+    def _synced(self, window: Window, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
+        question = replace(self.asked, window=window)
+        run = settled(self.run, window, self.settle, now=self.now, sleep=self.sleep, tell=narrate)
+        with narrator(question.count * len(opencosts), quiet_stdout=True) as tell:
+            return sync_all(opencosts, kusto, question, run=run, tell=tell, **self.load.loading())
+
+
+def _told(told: Page, window: Window) -> Iterator[str]:
+    """What everything cost in the window, and each namespace, as Kusto has just answered."""
+    if not told.costs:
+        yield told.unknown if told.costs is None else "No allocation was counted in Kusto."
+        return
+    total = sum(one.micros for one in told.costs) / 1e6
+    yield f"From {stamp(window.start)} to {stamp(window.end)} everything cost {total:.5f}:"
+    several = len({one.cluster for one in told.costs}) > 1
+    yield from printing.bars(
+        {f"{one.cluster}/{one.namespace}" if several else one.namespace: one.micros / 1e6 for one in told.costs}
+    )

@@ -1,0 +1,177 @@
+"""`run` runs a command, brings exactly the window in which it ran, and tells what that cost."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from opencost_kusto import Kusto, Question, Run, bootstrap
+from opencost_kusto.cli.options import KustoOptions, LoadOptions, SourceOptions
+from opencost_kusto.cli.run import Account
+from opencost_kusto.emulator import Emulator, json_reply
+from opencost_kusto.errors import KustoError, OpenCostError, UsageError
+from opencost_kusto.window import covering
+
+ROOT = Path(__file__).parent.parent
+BEGAN = datetime(2026, 11, 23, 10, 0, 5, tzinfo=UTC)
+ENDED = BEGAN + timedelta(minutes=59, seconds=30)
+
+
+@dataclass(slots=True)
+class Hour:
+    """A clock that only moves by sleeping, and by running a command, which takes an hour."""
+
+    exit_code: int = 0
+    time: datetime = BEGAN
+    commands: list[Sequence[str]] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """The time."""
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.time += timedelta(seconds=seconds)
+
+    def execute(self, command: Sequence[str]) -> int:
+        """Run, which ends in the last minute of the hour."""
+        self.commands.append(command)
+        self.time = ENDED
+        return self.exit_code
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Emulator]:
+    """Both stand-ins, with the tables of `bootstrap`."""
+    with Emulator(latency=0.05) as emulator:
+        with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
+            bootstrap(kusto)
+        yield emulator
+
+
+def account(servers: Emulator, hour: Hour, cluster: str, summary: Path | None = None, endpoint: str = "") -> Account:
+    """What is asked of the stand-ins about a command, by the clock of the test."""
+    return Account(
+        SourceOptions(endpoint or servers.opencost_url, cluster or None, request_timeout=1.0),
+        KustoOptions(servers.kusto_url, database=servers.database, auth="none"),
+        LoadOptions(timeout=10.0),
+        Question(covering(BEGAN, BEGAN), datasets=("allocation", "assets")),
+        Run(f"run-{cluster}", BEGAN, "1"),
+        timedelta(minutes=2),
+        summary,
+        hour.now,
+        hour.sleep,
+        hour.execute,
+    )
+
+
+def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hour it ran in lands under its run id when it has settled, and each namespace's cost is told on stderr."""
+    hour = Hour()
+    assert account(servers, hour, "cheap", tmp_path / "page.md").of(["load", "--test"]) == 0
+    assert hour.commands == [["load", "--test"]]
+    assert hour.time == datetime(2026, 11, 23, 11, 2, tzinfo=UTC)
+    written, told = capsys.readouterr()
+    assert written == ""
+    assert "Waiting until 11:02:00Z, when what happened up to 11:00Z will be known." in told
+    assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208:" in told
+    assert re.search(r"^kube-system +0\.\d{4}  █", told, re.MULTILINE)
+    assert "### Cost by namespace" in (tmp_path / "page.md").read_text("utf-8")
+    with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
+        [row] = kusto.query(
+            'OpenCostAllocation | where RunId == "run-cheap" | summarize Rows = count(), From = min(WindowStart), '
+            "To = max(WindowEnd), Asked = min(CollectionTime)"
+        )
+    assert row["Rows"] == 61
+    assert (row["From"], row["To"]) == (BEGAN.replace(second=0), BEGAN.replace(hour=11, second=0))
+    assert row["Asked"] == hour.time
+
+
+def test_the_commands_exit_code_comes_first(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that failed is what the exit code tells, and its cost is brought all the same."""
+    assert account(servers, Hour(exit_code=77), "failing").of(["false"]) == 77
+    assert "3 landed" in capsys.readouterr().err
+
+
+def test_the_commands_exit_code_comes_before_any_error(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """When OpenCost is gone too, the command's failure is still what the exit code tells, and the error is said."""
+    gone = "http://127.0.0.1:9"
+    assert account(servers, Hour(exit_code=77), "", endpoint=gone).of(["false"]) == 77
+    assert f"opencost-kusto: OpenCost at {gone}/clusterInfo cannot be reached" in capsys.readouterr().err
+    with pytest.raises(OpenCostError, match="cannot be reached"):
+        account(servers, Hour(), "", endpoint=gone).of(["true"])
+
+
+def test_else_the_exit_code_is_the_syncs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that succeeded, and whose window did not land, ends with the code of why not."""
+
+    def answers(path: str, _: object) -> object:
+        return json_reply(b'{"code":500,"message":"no"}', status=500) if path == "/assets" else None
+
+    with Emulator(latency=0.05, answers=answers) as broken:  # type: ignore[arg-type]
+        with Kusto(broken.kusto_url, broken.database, auth="none") as kusto:
+            bootstrap(kusto)
+        assert account(broken, Hour(), "half").of(["true"]) == 7
+        assert account(broken, Hour(exit_code=1), "half").of(["true"]) == 1
+    assert "everything cost 1.07208" in capsys.readouterr().err
+
+
+def test_what_is_wrong_is_said_before_the_command_runs(servers: Emulator, tmp_path: Path) -> None:
+    """A summary, address or database that cannot be used is refused while nothing has run yet."""
+    hour = Hour()
+    with pytest.raises(UsageError, match="cannot be written"):
+        account(servers, hour, "no", tmp_path).of(["true"])
+    with pytest.raises(UsageError, match="is not the address of an OpenCost"):
+        account(servers, hour, "no", endpoint="localhost:9003").of(["true"])
+    assert hour.commands == []
+
+
+def test_a_kusto_without_tables_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where bootstrap was forgotten, what the command cost cannot be known, and the exit code says so."""
+    with Emulator(latency=0.05) as servers:
+        assert account(servers, Hour(), "bare").of(["true"]) == KustoError.exit_code
+    assert "No allocation was counted in Kusto." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--settle", "soon"], "--settle 'soon' is not a duration"),
+        (["--dataset", "costs"], "There is no dataset 'costs'"),
+        (["--metadata", "team"], "is not key=value"),
+        (["--step", "0h"], "is not a duration"),
+        (["--kusto-uri", ""], "Name the Kusto database"),
+        (["--share-idle"], "add --include-idle"),
+    ],
+)
+def test_options_are_refused_before_the_command_runs(tmp_path: Path, words: list[str], said: str) -> None:
+    """What cannot be done as it was asked ends with exit code 2 and one line, and the command never starts."""
+    done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", *words, "--", "touch", "ran")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_commands_options_are_its_own(tmp_path: Path) -> None:
+    """After -- every word is the command's, one that cannot be run is named, and none at all is refused."""
+    done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", "--", "no-such-command", "--settle", "1")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "opencost-kusto: The command 'no-such-command' cannot be run: No such file or directory.",
+    )
+    assert _command(tmp_path, "run").returncode == 2
+
+
+def _command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "opencost_kusto", *words]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    environment |= {"OPENCOST_KUSTO_DATABASE": "OpenCost", "OPENCOST_KUSTO_AUTH": "none"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
