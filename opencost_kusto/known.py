@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -29,6 +29,8 @@ class Word:
     reason: str | None
     rows: int | None
     asked: datetime
+    cost: float | None = None
+    aggregate: str | None = None
 
     @property
     def forgotten(self) -> bool:
@@ -47,45 +49,37 @@ class Word:
         return self.outcome in _SENT or self.known_empty
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a table holds of a batch."""
-
-    window: Window
-    rows: int
-
-
 @dataclass(slots=True)
 class Known:
-    """What Kusto knows of one dataset of one source, by batch id."""
+    """What Kusto knows of one dataset of one source, by batch id; `held` is how many rows its table holds."""
 
     table: Table
     source: str
     words: dict[str, Word] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
 
     def whole(self, batch_id: str) -> bool:
         """Whether the table holds the batch, and as many rows of it as the ledger says were sent."""
         word, held = self.words.get(batch_id), self.held.get(batch_id)
-        return word is not None and held is not None and word.outcome in _SENT and word.rows == held.rows
+        return word is not None and held is not None and word.outcome in _SENT and word.rows == held
 
-    def settled(self, options: Options) -> Minutes:
-        """The minutes that are there or empty, asked with the same options in whatever grain.
+    def settled(self, options: Options | None = None) -> Minutes:
+        """The minutes that are there or empty, in whatever grain, asked with these options or with any.
 
         Rows of which the ledger knows nothing may be half a batch, so they do not settle anything.
         """
         there = (id_ for id_, word in self.words.items() if word.known_empty or self.whole(id_))
         return Minutes(self._asked_with(options, there))
 
-    def lost(self, options: Options) -> Minutes:
-        """The minutes that OpenCost had in no grain any more."""
+    def lost(self, options: Options | None = None) -> Minutes:
+        """The minutes that OpenCost had in no grain any more when it was asked."""
         return Minutes(self._asked_with(options, (id_ for id_, word in self.words.items() if word.outcome == LOST)))
 
-    def _asked_with(self, options: Options, ids: Iterable[str]) -> Iterator[Window]:
+    def _asked_with(self, options: Options | None, ids: Iterable[str]) -> Iterator[Window]:
         """The windows of those batches that were asked with these options, as their ids tell."""
         for id_ in ids:
             window = self.words[id_].window
-            if Batch(self.table, self.source, window, options).id == id_:
+            if options is None or Batch(self.table, self.source, window, options).id == id_:
                 yield window
 
 
@@ -107,39 +101,62 @@ class Minutes:
         at = bisect_right(self._starts, window.start) - 1
         return at >= 0 and window.end <= self._ends[at]
 
+    def __iter__(self) -> Iterator[Window]:
+        """The stretches of minutes without a hole, oldest first."""
+        return map(Window, self._starts, self._ends)
 
-def words_query(source: str, span: Window) -> str:
-    """The last word of the run ledger on each batch of a source whose window touches the span."""
-    last = "CollectionTime, TableName, WindowStart, WindowEnd, Outcome, Reason, Rows"
+    def holes(self, window: Window) -> Iterator[Window]:
+        """The stretches of a window whose minutes are not in the set, oldest first."""
+        start = window.start
+        for at in range(max(bisect_right(self._starts, start) - 1, 0), len(self._starts)):
+            if self._starts[at] >= window.end:
+                break
+            if self._starts[at] > start:
+                yield Window(start, self._starts[at])
+            start = max(start, self._ends[at])
+        if start < window.end:
+            yield Window(start, window.end)
+
+
+def words_query(source: str | None, span: Window) -> str:
+    """The last word of the run ledger on each batch whose window touches the span; None asks of every source."""
+    last = "CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, Rows, Cost"
     return f"{SYNC_RUNS.name} | {_touching(source, span)} | summarize arg_max({last}) by BatchId"
 
 
-def held_query(table: Table, source: str, span: Window) -> str:
-    """The rows a table holds of each batch of a source whose window touches the span."""
-    return f"{table.name} | {_touching(source, span)} | summarize Rows = count() by BatchId, WindowStart, WindowEnd"
+def held_query(table: Table, source: str | None, span: Window) -> str:
+    """The rows a table holds of each batch whose window touches the span; None asks of every source."""
+    return f"{table.name} | {_touching(source, span)} | summarize Rows = count() by Source, BatchId"
 
 
-def known(kusto: Kusto, source: str, tables: Iterable[Table], span: Window) -> list[Known]:
-    """What Kusto knows of some datasets of a source: one query, and one for each table. Raises KustoError."""
-    found = [Known(table, source) for table in tables]
-    by_table = {one.table.name: one for one in found}
-    for one in found:
-        for row in kusto.query(held_query(one.table, source, span)):
-            one.held[row["BatchId"]] = Held(_window(row), int(row["Rows"]))
+def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Window) -> list[Known]:
+    """What Kusto knows of some datasets, of one source or of all: one query, and one for each table.
+
+    One for each table and source; for a source of which it knows nothing too. Raises KustoError.
+    """
+    found = {(table.name, source): Known(table, source) for table in tables if source is not None}
+    by_name = {table.name: table for table in tables}
+
+    def of(name: str, whose: str) -> Known:
+        return found.setdefault((name, whose), Known(by_name[name], whose))
+
+    for table in tables:
+        for row in kusto.query(held_query(table, source, span)):
+            of(table.name, row["Source"]).held[row["BatchId"]] = int(row["Rows"])
     for row in kusto.query(words_query(source, span)):
-        if row["TableName"] in by_table:
-            rows = None if row["Rows"] is None else int(row["Rows"])
-            word = Word(
-                _window(row), row["Outcome"], row["Reason"] or None, rows, row["CollectionTime"].astimezone(UTC)
-            )
-            by_table[row["TableName"]].words[row["BatchId"]] = word
-    return found
+        if row["TableName"] in by_name:
+            of(row["TableName"], row["Source"]).words[row["BatchId"]] = _word(row)
+    return list(found.values())
 
 
-def _touching(source: str, span: Window) -> str:
+def _touching(source: str | None, span: Window) -> str:
     start, end = (f"datetime({stamp(bound)})" for bound in (span.start, span.end))
-    return f"where Source == {literal(source)} and WindowStart < {end} and WindowEnd > {start}"
+    whose = f"Source == {literal(source)} and " if source is not None else ""
+    return f"where {whose}WindowStart < {end} and WindowEnd > {start}"
 
 
-def _window(row: Row) -> Window:
-    return Window(row["WindowStart"].astimezone(UTC), row["WindowEnd"].astimezone(UTC))
+def _word(row: Row) -> Word:
+    start, end, asked = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
+    rows = None if row["Rows"] is None else int(row["Rows"])
+    said = row["Outcome"], row["Reason"] or None
+    return Word(Window(start, end), *said, rows, asked, row["Cost"], row["Aggregate"] or None)

@@ -1,69 +1,175 @@
-"""How fresh Kusto is: by source and dataset the end of the last landed window, its age, and what failed since."""
+"""How fresh and how whole Kusto is: by source and dataset what landed last, and what is missing, lost or failed."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from opencost_kusto.aggregate import CONTAINER_ROWS
+from opencost_kusto.known import Known, Minutes, Word, known
+from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, LANDED, TIMED_OUT
 from opencost_kusto.schema import Json
-from opencost_kusto.window import stamp
+from opencost_kusto.tables import DATASETS, SYNC_RUNS
+from opencost_kusto.window import Window, stamp
 
-# The last word on each batch, then what it says by source and dataset. An empty window is a known one.
-STATUS_QUERY = (
-    "OpenCostSyncRuns"
-    " | summarize arg_max(CollectionTime, Source, Dataset, WindowEnd, Outcome, Rows) by BatchId"
-    f' | extend Landed = Outcome in ("{LANDED}", "{ALREADY_THERE}", "{EMPTY}")'
-    f', Lost = Outcome in ("{FAILED}", "{TIMED_OUT}")'
-    " | extend Until = iff(Landed, WindowEnd, datetime(null))"
-    " | summarize Until = max(Until), Batches = countif(Landed), Rows = sumif(Rows, Landed), Failed = countif(Lost)"
-    " by Source, Dataset"
-    " | order by Source asc, Dataset asc"
-)
+_DAY = timedelta(days=1)
+# Failures with reasons of their own that are told; the others are counted.
+_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A window that did not land, and why; `windows` counts those of which the same is said."""
+
+    window: Window
+    outcome: str
+    reason: str
+    windows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """One dataset of one source; `until` is the end of its last landed window, None when nothing ever landed."""
+    """One dataset of one source.
+
+    `until` is the end of its last landed or empty window, None when nothing ever landed; `batches` and `rows` are of
+    all time. Of the time looked at, `missing` and `lost` are the stretches that are not in Kusto, where the lost ones
+    are gone for good, and `failures` say why; of the last day, `day_rows` and `day_cost` count each minute once.
+    """
 
     source: str
     dataset: str
     until: datetime | None
     batches: int
     rows: int
-    failed: int
+    day_rows: int = 0
+    day_cost: float | None = None
+    missing: list[Window] = field(default_factory=list)
+    lost: list[Window] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
     def age(self, now: datetime) -> timedelta | None:
         """How long ago the last landed window ended; a scrape's minute may not have ended yet."""
         return None if self.until is None else max(now - self.until, timedelta())
 
-    def line(self, now: datetime) -> str:
-        """One line for people."""
+    def lines(self, now: datetime) -> list[str]:
+        """Lines for people: one, and below it what is not in Kusto."""
         age = self.age(now)
         until = f"until {stamp(self.until)}, {_spoken(age)} ago" if self.until and age is not None else "nothing landed"
-        failed = f", {self.failed} not in Kusto" if self.failed else ""
-        return f"{self.source:<24} {self.dataset:<10} {until}: {self.batches} batches, {self.rows} rows{failed}"
+        cost = f" costing {self.day_cost:.5f}" if self.day_cost is not None else ""
+        day = f"last day {self.day_rows} rows{cost}"
+        whole = f"{self.source:<24} {self.dataset:<10} {until}: {self.batches} batches, {self.rows} rows; {day}"
+        gaps = [f"    missing {_stretch(one)}; backfill brings what OpenCost still has" for one in self.missing]
+        lost = [f"    lost    {_stretch(one)}" for one in self.lost]
+        more = [f"    {one.outcome:<7} {_stretch(one.window)}{_others(one)}: {one.reason}" for one in self.failures]
+        return [whole, *gaps, *lost, *more]
 
     def document(self, now: datetime) -> dict[str, Json]:
-        """The same as JSON; the age in seconds."""
+        """The same as JSON; the age in seconds, stretches as start and end."""
         age = self.age(now)
-        return {**asdict(self), "until": self.until and stamp(self.until), "age_seconds": age and age.total_seconds()}
+        return {
+            "source": self.source,
+            "dataset": self.dataset,
+            "until": self.until and stamp(self.until),
+            "age_seconds": age and age.total_seconds(),
+            "batches": self.batches,
+            "rows": self.rows,
+            "day_rows": self.day_rows,
+            "day_cost": self.day_cost,
+            "missing": [_bounds(one) for one in self.missing],
+            "lost": [_bounds(one) for one in self.lost],
+            "failures": [
+                {**_bounds(one.window), "outcome": one.outcome, "reason": one.reason, "windows": one.windows}
+                for one in self.failures
+            ],
+        }
 
 
-def status(kusto: Kusto) -> list[Freshness]:
-    """What the run ledger says, by source and dataset; raises KustoError."""
-    return [
-        Freshness(
-            row["Source"],
-            row["Dataset"],
-            row["Until"] and row["Until"].astimezone(UTC),
-            int(row["Batches"]),
-            int(row["Rows"] or 0),
-            int(row["Failed"]),
-        )
-        for row in kusto.query(STATUS_QUERY)
-    ]
+def status_query(now: datetime) -> str:
+    """The last word on each batch, then what it says by source and dataset. An empty window is a known one."""
+    kinds = ", ".join(map(literal, (LANDED, ALREADY_THERE, EMPTY)))
+    return (
+        f"{SYNC_RUNS.name}"
+        " | summarize arg_max(CollectionTime, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows) by BatchId"
+        f" | extend Landed = Outcome in ({kinds}), Recent = WindowEnd > datetime({stamp(now - _DAY)})"
+        " | extend Until = iff(Landed, WindowEnd, datetime(null))"
+        " | summarize First = min(WindowStart), Until = max(Until), Batches = countif(Landed),"
+        " Rows = sumif(Rows, Landed), DayRows = sumif(Rows, Landed and Recent) by Source, Dataset"
+        " | order by Source asc, Dataset asc"
+    )
+
+
+def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[Freshness]:
+    """What Kusto knows, by source and dataset, and what is not in it of the time since `back`; raises KustoError.
+
+    Missing are stretches between the first and the last window that the ledger knows. Four queries are asked, whatever
+    the number of sources and windows.
+    """
+    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    looked_at = Window(minute - max(back, _DAY), minute)
+    tables = [table for table in DATASETS.values() if table.grain == "step"]
+    recent = {(one.source, one.table.dataset): one for one in known(kusto, None, tables, looked_at)}
+    found = []
+    for row in kusto.query(status_query(minute)):
+        name = row["Source"], row["Dataset"]
+        until = row["Until"] and row["Until"].astimezone(UTC)
+        batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
+        span = Window(minute - back, minute)
+        earlier = row["First"].astimezone(UTC) < span.start
+        facts = _of(recent[name], span, earlier) if name in recent else {}
+        found.append(Freshness(*name, until, batches, rows, day_rows, **facts))
+    return found
+
+
+def _of(one: Known, span: Window, earlier: bool) -> dict[str, Json]:
+    """What is missing, lost and failed of a span, and what its last day cost; `earlier` when more was known before."""
+    there, lost = one.settled(), one.lost()
+    # What OpenCost had forgotten says nothing: it came coarser, or is lost, or is missing.
+    words = [word for word in one.words.values() if word.window.end > span.start and not word.forgotten]
+    begin = span.start if earlier else max(min((word.window.start for word in words), default=span.end), span.start)
+    end = max((word.window.end for word in words), default=begin)
+    gone = [hole for stretch in lost for hole in there.holes(stretch)]
+    return {
+        "missing": list(Minutes([*there, *gone]).holes(Window(begin, end))) if begin < end else [],
+        "lost": gone,
+        "failures": _failures(word for word in words if word.window not in there),
+        "day_cost": _cost([word for id_, word in one.words.items() if one.whole(id_)], span.end - _DAY),
+    }
+
+
+def _failures(words: Iterable[Word]) -> list[Failure]:
+    """What failed and is not there all the same, the newest windows first, each reason once."""
+    by_reason: dict[tuple[str, str], list[Window]] = {}
+    for word in words:
+        if word.outcome in (FAILED, TIMED_OUT):
+            by_reason.setdefault((word.outcome, word.reason or ""), []).append(word.window)
+    newest = sorted(by_reason.items(), key=lambda item: max(item[1]), reverse=True)[:_TOLD]
+    return [Failure(max(windows), *said, len(windows)) for said, windows in newest]
+
+
+def _cost(words: list[Word], since: datetime) -> float | None:
+    """Cost with each minute counted once: by container if there is such, of the shortest window there is."""
+    cost, counted = None, Minutes([])
+    inside = [word for word in words if word.window.start >= since and word.cost is not None]
+    for word in sorted(inside, key=lambda one: (one.aggregate != CONTAINER_ROWS, one.window.minutes, one.cost)):
+        free = sum(hole.minutes for hole in counted.holes(word.window))
+        cost = (cost or 0.0) + (word.cost or 0.0) * free / word.window.minutes
+        counted = Minutes([*counted, word.window])
+    return cost
+
+
+def _others(one: Failure) -> str:
+    return f" and {one.windows - 1} more" if one.windows > 1 else ""
+
+
+def _bounds(window: Window) -> dict[str, str]:
+    return {"start": stamp(window.start), "end": stamp(window.end)}
+
+
+def _stretch(window: Window) -> str:
+    return f"{stamp(window.start)} to {stamp(window.end)} ({_spoken(window.end - window.start)})"
 
 
 def _spoken(age: timedelta) -> str:

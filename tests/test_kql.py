@@ -17,7 +17,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.kql import Command, commands, literal, mapped, parse, paths, render
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.schema import Table
-from opencost_kusto.status import STATUS_QUERY
+from opencost_kusto.status import status_query
 from opencost_kusto.summary import costs_query
 from opencost_kusto.tables import ALLOCATION, ASSETS, TABLES
 from opencost_kusto.window import Window
@@ -147,8 +147,9 @@ TAGGED = [{"Tags": "ingest-by:a/p0of1 drop-by:b", "MinCreatedOn": MADE}]
 SENT = {
     **{f"count {table.name}": load.count_query(table, BATCH_IDS) for table in TABLES},
     "failures": load.failures_command(["0f8fad5b-d9cb-469f-a165-70867728950e", BATCH_IDS[1]]),
-    "status": STATUS_QUERY,
+    "status": status_query(MADE),
     "words": known.words_query(BATCH.source, BATCH.window),
+    "words of all": known.words_query(None, BATCH.window),
     **{f"held {table.name}": known.held_query(table, BATCH.source, BATCH.window) for table in (ALLOCATION, ASSETS)},
     "mapping of a table": load.mappings_command(ALLOCATION),
     "whole": runs.whole_query(BATCH, 8),
@@ -217,8 +218,8 @@ KNOWN = {
     "f\".show database ['{self.kusto.database}'] schema as json\"",
     "f'.show table {table} ingestion json mappings'",
     "f'.show table {table} policy {name}'",
-    "STATUS_QUERY",
-    "held_query(one.table, source, span)",
+    "status_query(minute)",
+    "held_query(table, source, span)",
     "words_query(source, span)",
     "costs_query(batch_ids)",
     "mappings_command(table)",

@@ -43,19 +43,20 @@ def bootstrap_command(
 def status_command(
     kusto_options: KustoOptions,
     max_age: Annotated[str | None, option("--max-age", "Fail when the last landed window ended longer ago.")] = None,
+    catch_up: Annotated[str, option("--catch-up", "How far back to look for what is missing, lost or failed.")] = "48h",
     as_json: AsJson = False,
 ) -> None:
-    """Print how fresh Kusto is, by source and dataset."""
+    """Print how fresh and how whole Kusto is, by source and dataset."""
     from opencost_kusto.status import status
 
     limit = duration(max_age) if max_age else None
     now = datetime.now(UTC)
     with kusto_options.kusto() as kusto:
-        found = status(kusto)
+        found = status(kusto, now=now, back=duration(catch_up))
     if as_json:
         print(json.dumps([one.document(now) for one in found], indent=2))
     else:
-        print("\n".join(one.line(now) for one in found) or "Nothing was ever synced.")
+        print("\n".join(line for one in found for line in one.lines(now)) or "Nothing was ever synced.")
     if limit is not None:
         old = [f"{one.dataset} of {one.source}" for one in found if (age := one.age(now)) is None or age > limit]
         if old or not found:

@@ -1,0 +1,172 @@
+"""`status`: what landed last, and what is missing, lost or failed, as the ledger and the tables say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencost_kusto.batch import Run
+from opencost_kusto.catchup import catch_up
+from opencost_kusto.known import Minutes
+from opencost_kusto.question import Question
+from opencost_kusto.status import Freshness, status
+from opencost_kusto.sync import sync
+from opencost_kusto.tick import Horizon
+from opencost_kusto.window import Window
+from tests.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+
+ROOT = Path(__file__).parent.parent
+NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def here() -> Iterator[World]:
+    """A world at NOW."""
+    with world(NOW) as one:
+        yield one
+
+
+def bring(here: World, back: timedelta, *datasets: str, step: timedelta = HOUR, **more: Any) -> None:
+    """One catch-up at the world's moment."""
+    now, horizon = here.forgetful.now, Horizon(back)
+    want = wanted(step, *datasets)
+    run = Run(f"{now:%d%H%M}", now, "1.0")
+    catch_up(here.opencost, here.kusto, want, horizon.span(now, step), run=run, closed=horizon.closed(now), **more)
+
+
+def of(here: World, back: timedelta = 48 * HOUR, dataset: str = "allocation") -> Freshness:
+    """The status of one dataset at the world's moment."""
+    (one,) = (one for one in status(here.kusto, now=here.forgetful.now, back=back) if one.dataset == dataset)
+    return one
+
+
+def hour(number: int, count: int = 1) -> Window:
+    """So many hours of the day of NOW."""
+    start = NOW.replace(hour=number, minute=0)
+    return Window(start, start + count * HOUR)
+
+
+def test_a_set_of_minutes_knows_its_holes() -> None:
+    """Stretches grow together where they touch, and what is between them is a hole."""
+    minutes = Minutes([hour(4), hour(1), hour(2), hour(7, 2)])
+    assert list(minutes) == [hour(1, 2), hour(4), hour(7, 2)]
+    assert list(minutes.holes(hour(0, 10))) == [hour(0), hour(3), hour(5, 2), hour(9)]
+    assert list(minutes.holes(hour(1, 2))) == []
+    assert list(minutes.holes(hour(2, 2))) == [hour(3)]
+    assert list(minutes.holes(hour(5))) == [hour(5)]
+    assert (hour(1, 2) in minutes, hour(2, 2) in minutes, hour(8) in minutes) == (True, False, True)
+    assert list(Minutes([]).holes(hour(5))) == [hour(5)]
+
+
+def test_a_whole_day_has_nothing_missing(here: World) -> None:
+    """Every hour is there: the age is that of the last, the last day is counted whole."""
+    bring(here, 26 * HOUR, "allocation", "assets", "metrics", scrape=True)
+    one = of(here)
+    assert (one.source, one.until, one.age(NOW)) == (CLUSTER, hour(8).end, 15 * MINUTE)
+    assert (one.missing, one.lost, one.failures) == ([], [], [])
+    # Windows that ended within the last day, and windows that lie in it.
+    assert (one.rows, one.day_rows) == (25 * 8, 24 * 8)
+    assert one.day_cost == pytest.approx(23 * hourly(here), abs=1e-6)
+    assert of(here, dataset="metrics").day_rows > 1000
+    assert of(here, dataset="metrics").missing == []
+
+
+def hourly(here: World, table: str = "OpenCostAllocation") -> float:
+    """The cost of one derived hour, as the table has it."""
+    return float(
+        here.ask(f"{table} | where WindowMinutes == 60 | summarize C = sum(TotalCost) by WindowStart | take 1")[0]["C"]
+    )
+
+
+def test_what_lies_between_is_missing(here: World) -> None:
+    """Two stretches that nobody brought are told with their bounds, and the way to bring them."""
+    for window in (hour(0, 2), hour(4), hour(7, 2)):
+        sync(here.opencost, here.kusto, Question(window, HOUR, ("allocation",), NAMESPACES))
+    one = of(here)
+    assert one.missing == [hour(2, 2), hour(5, 2)]
+    assert one.lines(NOW)[1] == (
+        "    missing 2026-12-10T02:00:00Z to 2026-12-10T04:00:00Z (2h 0m); backfill brings what OpenCost still has"
+    )
+    # What was known before the time that is looked at counts: the stretch begins with it.
+    assert of(here, 3 * HOUR).missing == [Window(NOW - 3 * HOUR, hour(7).start)]
+
+
+def test_failures_are_told_with_their_reason_until_the_window_is_there(here: World) -> None:
+    """A reason that several windows share is told once; what came later, or coarser, is no failure."""
+    here.forgetful.down = True
+    bring(here, 3 * HOUR)
+    (failure,) = of(here).failures
+    assert (failure.window, failure.outcome, failure.windows) == (hour(8), "failed", 2)
+    assert "500" in failure.reason
+    assert of(here).until is None
+    assert "nothing landed" in of(here).lines(NOW)[0]
+    assert (
+        "failed  2026-12-10T08:00:00Z to 2026-12-10T09:00:00Z (1h 0m) and 1 more: OpenCost" in of(here).lines(NOW)[-1]
+    )
+    here.forgetful.down = False
+    here.forgetful.now += MINUTE
+    bring(here, 3 * HOUR)
+    assert of(here).failures == []
+
+
+def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> None:
+    """The refusals of what is forgotten are in the ledger, and told by nobody; costs count each minute once."""
+    here.forgetful.now = NOW + 3 * HOUR
+    for _ in range(2):
+        bring(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
+    one = of(here)
+    assert (one.missing, one.lost, one.failures) == ([], [], [])
+    # Each of the 34 tens costs as much as an hour, being derived; of seven hours, six count whole and one in part.
+    assert one.day_cost == pytest.approx((34 + 6 + 20 / 60) * hourly(here), rel=1e-4)
+
+
+def test_what_is_lost_is_told_as_lost(here: World) -> None:
+    """Days that no grain has are lost and not missing; what is brought later all the same is not lost."""
+    here.forgetful.keeps = {HOUR: 49, DAY: 3}
+    bring(here, 5 * DAY, at_most=None)
+    one = of(here, 6 * DAY)
+    # Hours are kept from nine o'clock of the 8th on, days from the 8th on.
+    assert one.lost == [Window(datetime(2026, 12, 5, 10, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))]
+    assert (one.missing, one.failures) == ([], [])
+    assert "    lost    2026-12-05T10:00:00Z to 2026-12-08T00:00:00Z (2d 14h)" in one.lines(NOW)
+    here.forgetful.keeps[DAY] = 15
+    window = Window(datetime(2026, 12, 6, tzinfo=UTC), datetime(2026, 12, 7, tzinfo=UTC))
+    later = Run("later", NOW + MINUTE, "1.0")
+    sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES), run=later)
+    assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
+
+
+def test_rows_that_went_are_missing(here: World) -> None:
+    """The ledger alone proves nothing."""
+    bring(here, 5 * HOUR)
+    here.kusto.command(".clear table OpenCostAllocation data")
+    assert of(here).missing == [hour(5, 4)]
+
+
+def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
+    """Lines for people, a document for programs, and exit code 6 for what is too old."""
+    with world(datetime.now(UTC)) as here:
+        bring(here, 5 * HOUR)
+        place = ["--kusto-uri", here.emulator.kusto_url, "--database", here.emulator.database, "--auth", "none"]
+
+        def run(*more: str) -> subprocess.CompletedProcess[str]:
+            words = [sys.executable, "-m", "opencost_kusto", "status", *place, *more]
+            environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+            return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+        lines = run("--max-age", "3h")
+        assert lines.returncode == 0, lines.stderr
+        assert lines.stdout.startswith(f"{CLUSTER:<24} allocation until ")
+        (document,) = json.loads(run("--json", "--catch-up", "4h").stdout)
+        assert (document["dataset"], document["missing"], document["lost"]) == ("allocation", [], [])
+        assert 0 < document["age_seconds"] < 2 * 3600
+        assert document["day_cost"] > 1
+        assert run("--max-age", "1m").returncode == 6
