@@ -18,13 +18,17 @@ from opencost_kusto.transform import Encoder
 
 @dataclass(slots=True)
 class Fetched:
-    """A batch whose answer was read, and what the table held of it before; `sealed` is None when it had no rows."""
+    """A batch whose answer was read, and what the table held of it before; `sealed` is None when it had no rows.
+
+    `unknown` says that Kusto could not be asked what it holds.
+    """
 
     batch: Batch
     begun: float
     sealed: Sealed | None = None
     error: OpenCostKustoError | None = None
     before: Landed | None = None
+    unknown: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -42,6 +46,7 @@ def fetch(opencost: OpenCost, kusto: Kusto, origin: Origin, found: dict[str, Lan
             # With a spool the answer is kept for later; without one, asking for it would be in vain.
             if not parts.durable:
                 raise
+            result.unknown = True
         result.sealed = retrying(
             lambda: _read(opencost, origin, parts, result.notes), seconds=opencost.timeout, attempts=4
         )
@@ -63,15 +68,15 @@ def _read(opencost: OpenCost, origin: Origin, parts: Spool, notes: list[str]) ->
     if not written:
         remove(folder)
         return None
-    return seal(batch, encoder, folder, written, parts)
+    return seal(origin, encoder, folder, written, parts)
 
 
-def seal(batch: Batch, encoder: Encoder, folder: Path, written: list[Part], parts: Spool) -> Sealed:
+def seal(origin: Origin, encoder: Encoder, folder: Path, written: list[Part], parts: Spool) -> Sealed:
     """Seal parts that are whole, with the question they answer."""
-    table = batch.table
+    batch, table = origin.batch, origin.batch.table
     asked = (batch.id, batch.source, batch.window, batch.options, batch.scraped, batch.run)
     micros = encoder.micros if table.cost else None
     sizes = (tuple(written), encoder.rows, encoder.bytes, micros)
-    sealed = Sealed(*asked, table.name, table.mapping, str(folder), *sizes)
+    sealed = Sealed(*asked, table.name, table.mapping, str(folder), *sizes, origin.run.collection_time)
     parts.seal(sealed)
     return sealed

@@ -14,7 +14,7 @@ from opencost_kusto.kusto import Kusto
 from opencost_kusto.replace import Replacement
 from opencost_kusto.report import ALREADY_THERE, FAILED, LANDED, QUEUED, TIMED_OUT, Outcome, outcome
 from opencost_kusto.schema import Json, Table
-from opencost_kusto.spool import Sealed, remove
+from opencost_kusto.spool import Sealed, remove, taken
 
 # Seconds between looks at the tables: short for a stand-in, long for a service that batches for half a minute.
 _FIRST_LOOK, _LONGEST_PAUSE = 0.2, 10.0
@@ -72,7 +72,9 @@ class Landing:
 
     def __exit__(self, *_: object) -> None:
         for pending in self._pending.values():
-            self._cleaned(pending)
+            if list(self._cleaned(pending)):
+                # A Kusto that does not answer ends the others by itself; nobody should wait for each of them here.
+                return
 
     def add(self, batch: Batch, sealed: Sealed, begun: float, notes: list[str]) -> Iterator[Outcome]:
         """Queue a batch; gives its outcome at once when queueing fails or nobody waits."""
@@ -98,8 +100,10 @@ class Landing:
                 pending.replacement.prepare()
             pending.source_ids.extend(load.send(self._kusto, sealed, pending.target))
         except OpenCostKustoError as error:
-            yield self._end(pending, FAILED, error)
-            return
+            if not (self._wait and taken(sealed)):
+                yield self._end(pending, FAILED, error)
+                return
+            pending.notes.append("another process has taken it from the spool, which it does when it has seen it land")
         if not self._wait:
             yield self._end(pending, QUEUED)
             return

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from opencost_kusto.batch import Batch
-from opencost_kusto.errors import DuplicateError, KustoError
+from opencost_kusto.errors import ContentError, DuplicateError, KustoError
 from opencost_kusto.kql import literal, paths
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.schema import Table
@@ -43,14 +43,18 @@ class Landed:
         """Whether this is exactly what was sent: equal, never at least."""
         return self == Landed.of(sealed)
 
+    def difference(self, sealed: Sealed) -> str:
+        """By how much an answer differs from this, in rows and cost."""
+        cost = ((sealed.micros or 0) - (self.micros or 0)) / 1e6
+        more = f" and {cost:+.6f} in cost" if sealed.micros is not None else ""
+        return f"{sealed.rows - self.rows:+d} rows{more}"
+
     def changed_to(self, sealed: Sealed) -> str | None:
         """In a sentence, by how much OpenCost's answer has changed since this landed; None when it has not."""
         if self.is_all_of(sealed):
             return None
-        cost = ((sealed.micros or 0) - (self.micros or 0)) / 1e6
-        more = f" and {cost:+.6f} in cost" if sealed.micros is not None else ""
         return (
-            f"OpenCost's answer has changed since: {sealed.rows - self.rows:+d} rows{more}. "
+            f"OpenCost's answer has changed since: {self.difference(sealed)}. "
             "sync --replace puts the new answer in its place."
         )
 
@@ -134,14 +138,22 @@ def check_mapping(kusto: Kusto, table: Table) -> None:
 
 
 def send(kusto: Kusto, sealed: Sealed, table: str) -> Iterator[str]:
-    """Upload and announce each part for a table, giving the source id of each as it is queued. Raises KustoError."""
+    """Upload and announce each part for a table, giving the source id of each as it is queued.
+
+    Raises KustoError, and ContentError for a part that is not there any more.
+    """
     for number, part in enumerate(sealed.parts):
         if not part.rows:
             raise KustoError(
                 f"Part {number} of {sealed.batch_id} is empty; an empty blob would vanish, so it was not sent."
             )
         name = f"{sealed.tag(number).replace('/', '_')}.multijson.gz"
-        uploaded = kusto.upload(sealed.path(part), name=name, table=table, raw_bytes=part.bytes)
+        try:
+            uploaded = kusto.upload(sealed.path(part), name=name, table=table, raw_bytes=part.bytes)
+        except FileNotFoundError as error:
+            raise ContentError(
+                f"{sealed.folder} is not whole: {part.file} is missing. Move the folder away and sync the window again."
+            ) from error
         kusto.enqueue(uploaded, table=table, mapping=sealed.mapping, tag=sealed.tag(number))
         yield uploaded.source_id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing, already_there
 from opencost_kusto.load import present
 from opencost_kusto.report import FAILED, Outcome, Report, outcome
-from opencost_kusto.spool import Spool, remove
+from opencost_kusto.runs import is_same_answer, may_be_half
+from opencost_kusto.spool import Sealed, Spool, remove
 from opencost_kusto.tables import TABLES
 
 
@@ -26,26 +27,44 @@ def replay(
 ) -> Report:
     """Load the batches a spool still holds, each exactly once, and remove those that are in Kusto.
 
-    Parts of a batch that are in the table already are not sent again: the same parts have the same tags. Raises
-    UsageError when the folder is not there, and ContentError for a batch that cannot be read.
+    Where parts of the same answer are in the table already, the others complete them: the same parts have the same
+    tags. Where parts of another answer are, this one takes their place; where another answer has landed whole, that one
+    stays. Raises UsageError when the folder is not there, and ContentError for a batch that cannot be read.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")
     report = Report("replay", tell=tell)
+    spool = Spool(folder, durable=True)
+    spool.sweep()
     with Landing(kusto, wait=wait, timeout=timeout, keep=True) as landing:
-        for sealed in Spool(folder, durable=True).sealed():
-            begun = time.monotonic()
-            batch = sealed.batch(TABLES)
-            try:
-                before = present(kusto, batch.table, [batch.id]).get(batch.id)
-            except KustoError as error:
-                report.end([outcome(batch, FAILED, error=error)])
-                continue
-            if before is not None and before.rows >= sealed.rows:
-                took = {"seconds": round(time.monotonic() - begun, 3)}
-                report.end([already_there(batch, before, before.changed_to(sealed), **took)])
-                remove(sealed.folder)
-            else:
-                report.end(chain(landing.add(batch, sealed, begun, []), landing.poll()))
+        for sealed in spool.sealed():
+            report.end(chain(_load(sealed, kusto, landing), landing.poll()))
         report.end(landing.finish())
     return report
+
+
+def _load(sealed: Sealed, kusto: Kusto, landing: Landing) -> Iterator[Outcome]:
+    """Load a sealed batch, unless it is there already; gives outcomes that are known at once."""
+    begun = time.monotonic()
+    batch = sealed.batch(TABLES)
+    try:
+        before = present(kusto, batch.table, [batch.id]).get(batch.id)
+        whole = before is not None and (before.is_all_of(sealed) or not may_be_half(kusto, batch, before, sealed))
+        mixes = before is not None and not whole and not is_same_answer(kusto, sealed, batch.table)
+    except KustoError as error:
+        yield outcome(batch, FAILED, error=error)
+        return
+    if before is None:
+        yield from landing.add(batch, sealed, begun, [])
+    elif whole:
+        other = (
+            "another answer to the same question is there; the spool's, which differs by "
+            f"{before.difference(sealed)}, was not sent"
+        )
+        reason = None if before.is_all_of(sealed) else other
+        yield already_there(batch, before, reason, seconds=round(time.monotonic() - begun, 3))
+        remove(sealed.folder)
+    elif mixes:
+        yield from landing.replace(batch, sealed, begun, [], before)
+    else:
+        yield from landing.add(batch, sealed, begun, [])

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import msgspec
 
 from opencost_kusto.batch import Batch, Origin
-from opencost_kusto.errors import KustoError
+from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.fetch import seal
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing
-from opencost_kusto.report import ALREADY_THERE, LANDED, Outcome, Report
-from opencost_kusto.schema import Json
-from opencost_kusto.spool import Spool
+from opencost_kusto.load import Landed
+from opencost_kusto.report import ALREADY_THERE, FAILED, LANDED, Outcome, Report, outcome
+from opencost_kusto.schema import Json, Table
+from opencost_kusto.spool import ROWS_PER_PART, Sealed, Spool
 from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.transform import Encoder
 
@@ -28,8 +29,13 @@ def record(report: Report, origin: Origin, parts: Spool, landing: Landing) -> It
     if not lines:
         return
     begun = time.monotonic()
-    folder, written = parts.write(origin.batch, lines)
-    sealed = seal(origin.batch, encoder, folder, written, parts)
+    try:
+        folder, written = parts.write(origin.batch, lines)
+        sealed = seal(origin, encoder, folder, written, parts)
+    except OpenCostKustoError as error:
+        # What became of the others is known all the same.
+        yield outcome(origin.batch, FAILED, error=error)
+        return
     yield from landing.add(origin.batch, sealed, begun, [])
     yield from landing.finish()
 
@@ -45,9 +51,24 @@ def whole_query(batch: Batch, rows: int) -> str:
     return f"{SYNC_RUNS.name} | where BatchId == {literal(batch.id)} and Rows == {rows} and {seen} | count"
 
 
-def was_whole(kusto: Kusto, batch: Batch, rows: int) -> bool:
-    """Whether a run has seen the batch land whole with so many rows; not known is no."""
-    try:
-        return bool(kusto.query(whole_query(batch, rows))[0]["Count"])
-    except KustoError:
-        return False
+def may_be_half(kusto: Kusto, batch: Batch, before: Landed, sealed: Sealed | None) -> bool:
+    """Whether what the table holds may be some parts of an answer: no run has seen so many rows land whole.
+
+    `sealed` is the answer that is at hand. A batch of fewer rows than a part holds was sent in one piece, which lands
+    as a whole or not at all. Raises KustoError when the ledger cannot be asked.
+    """
+    parts = len(sealed.parts) if sealed else 1
+    in_pieces = before.rows >= ROWS_PER_PART or (parts > 1 and sealed is not None and before.rows < sealed.rows)
+    return in_pieces and not kusto.query(whole_query(batch, before.rows))[0]["Count"]
+
+
+def collected_query(table: Table, batch_id: str) -> str:
+    """When the runs began whose rows of a batch the table holds, the first and the last."""
+    of = f"{table.name} | where {table.batch_column} == {literal(batch_id)}"
+    return f"{of} | summarize First = min(CollectionTime), Last = max(CollectionTime)"
+
+
+def is_same_answer(kusto: Kusto, sealed: Sealed, table: Table) -> bool:
+    """Whether all rows the table holds of a batch are of this very answer. Raises KustoError."""
+    (found,) = kusto.query(collected_query(table, sealed.batch_id))
+    return sealed.collected is not None and found["First"] == found["Last"] == sealed.collected

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 import uuid
 import zlib
 from collections import deque
@@ -34,6 +35,10 @@ GZIP_LEVEL = 1
 # Python's while rows are made; this is about what becomes 32 KB.
 _BLOCK, _BLOCKS_WAITING = 1 << 18, 2
 _SEAL = "batch.json"
+# What a batch's folder is called, so that nothing else is ever swept away.
+_FOLDER = re.compile(r"OpenCost[A-Za-z]+-[A-Za-z0-9._-]+-[0-9a-f]{8}")
+# Seconds after which a folder without a seal is no batch in the making: longer than any answer takes.
+_LEFT_AFTER = 24 * 3600.0
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -63,6 +68,8 @@ class Sealed(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
     micros: int | None
+    # When the run that asked began, which is on every row; unknown of what an earlier version sealed.
+    collected: datetime | None = None
 
     def batch(self, tables: Iterable[Table]) -> Batch:
         """The batch again; raises ContentError when no table of ours is the one it was sealed for."""
@@ -157,10 +164,20 @@ class Spool:
         for seal in sorted(self.root.glob(f"*/{_SEAL}")):
             try:
                 batch = msgspec.json.decode(seal.read_bytes(), type=Sealed)
+            except FileNotFoundError:
+                # Another process that uses this spool has seen it land in the meantime.
+                continue
             except (OSError, ValueError) as error:
                 raise ContentError(f"{seal} cannot be read: {error}. Move its folder away and replay again.") from error
             # The spool may have been moved since it was written.
             yield msgspec.structs.replace(batch, folder=str(seal.parent))
+
+    def sweep(self) -> None:
+        """Remove what a killed run has not sealed, once nobody can be writing it any more."""
+        for folder in self.root.glob("*/"):
+            files = [folder, *folder.iterdir()] if _FOLDER.fullmatch(folder.name) else []
+            if files and folder / _SEAL not in files and max(map(_touched, files)) < time.time() - _LEFT_AFTER:
+                remove(folder)
 
     def _sync(self, file: IO[bytes]) -> None:
         if self.durable:
@@ -178,10 +195,23 @@ def _compressor(level: int) -> Any:
     return isal_zlib.compressobj(min(level, 3), isal_zlib.DEFLATED, 31)
 
 
+def taken(sealed: Sealed) -> bool:
+    """Whether another process has removed a batch, as one does that has seen it land."""
+    return not (Path(sealed.folder) / _SEAL).exists()
+
+
 def remove(folder: Path | str) -> None:
     """Remove a batch's folder, the seal first, so that half a folder is never sent."""
     (Path(folder) / _SEAL).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _touched(path: Path) -> float:
+    """When a file was last written; now, for one that somebody else removes at this moment."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:

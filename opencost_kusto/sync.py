@@ -11,16 +11,16 @@ from pathlib import Path
 
 from opencost_kusto.ahead import ahead
 from opencost_kusto.batch import Batch, Origin, Run
-from opencost_kusto.errors import UsageError
+from opencost_kusto.errors import ContentError, KustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fetch import Fetched, fetch
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing, already_there
-from opencost_kusto.load import lookups
+from opencost_kusto.load import Landed, lookups, present
 from opencost_kusto.question import Asking, new_run
 from opencost_kusto.replace import refuse_where_impossible
 from opencost_kusto.report import EMPTY, FAILED, Outcome, Report, outcome
-from opencost_kusto.runs import record, was_whole
+from opencost_kusto.runs import may_be_half, record
 from opencost_kusto.schema import Json
 from opencost_kusto.spool import GZIP_LEVEL, Spool, remove
 from opencost_kusto.tables import SYNC_RUNS
@@ -59,6 +59,7 @@ def sync(
         Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None) as landing,
     ):
         parts = Spool(Path(folder), durable=spool is not None, level=gzip_level)
+        parts.sweep()
         batches = question.batches(source, run.collection_time)
         answers = (
             fetch(opencost, kusto, Origin(run, source, batch), found, parts) for batch, found in lookups(kusto, batches)
@@ -75,27 +76,43 @@ def _load(fetched: Fetched, kusto: Kusto, landing: Landing, replace: bool) -> It
     """Load what was fetched, unless it is there already; gives outcomes that are known at once."""
     batch, sealed, before = fetched.batch, fetched.sealed, fetched.before
     took: dict[str, Json] = {"seconds": round(time.monotonic() - fetched.begun, 3), "notes": fetched.notes}
-    if fetched.error is not None:
-        if before is None or replace:
+    try:
+        if fetched.unknown and sealed is not None:
+            # Nothing is sent before it is known what is there: tags guard for a week, the question for ever.
+            before = present(kusto, batch.table, [batch.id]).get(batch.id)
+        whole = before is not None and sealed is not None and before.is_all_of(sealed)
+        half = before is not None and not whole and may_be_half(kusto, batch, before, sealed)
+    except KustoError as error:
+        yield outcome(batch, FAILED, error=error, **took)
+        return
+    if before is None:
+        if sealed is not None:
+            yield from landing.add(batch, sealed, fetched.begun, fetched.notes)
+        elif fetched.error is not None:
             yield outcome(batch, FAILED, error=fetched.error, **took)
         else:
-            reason = f"OpenCost could not be asked whether its answer has changed: {fetched.error}"
-            yield already_there(batch, before, reason, **took)
+            yield outcome(batch, EMPTY, rows=0, **took)
     elif sealed is None:
-        gone = "OpenCost has no data for the window any more; the rows that landed stay"
-        yield already_there(batch, before, gone, **took) if before else outcome(batch, EMPTY, rows=0, **took)
-    elif before is None:
-        yield from landing.add(batch, sealed, fetched.begun, fetched.notes)
-    elif not before.is_all_of(sealed) and (replace or _landed_in_part(kusto, fetched)):
+        yield _left(fetched, before, half, replace, took)
+    elif not whole and (replace or half):
         yield from landing.replace(batch, sealed, fetched.begun, fetched.notes, before)
     else:
         yield already_there(batch, before, before.changed_to(sealed), **took)
         remove(sealed.folder)
 
 
-def _landed_in_part(kusto: Kusto, fetched: Fetched) -> bool:
-    """Whether a batch of several parts may be there in part: no run has seen it whole with these rows."""
-    sealed, before = fetched.sealed, fetched.before
-    if sealed is None or before is None or len(sealed.parts) == 1 or before.rows >= sealed.rows:
-        return False
-    return not was_whole(kusto, fetched.batch, before.rows)
+def _left(fetched: Fetched, before: Landed, half: bool, replace: bool, took: dict[str, Json]) -> Outcome:
+    """The outcome of rows that stay, because OpenCost has nothing to put beside them or in their place."""
+    error = fetched.error
+    if error is not None and (half or replace):
+        return outcome(fetched.batch, FAILED, error=error, **took)
+    gone = "OpenCost has no data for the window any more"
+    if half:
+        error = ContentError(
+            f"{gone}, and the {before.rows} rows that are there may be a part of it: no run has seen them land whole. "
+            "If a spool holds the batch, replay it."
+        )
+        return outcome(fetched.batch, FAILED, error=error, **took)
+    if error is not None:
+        gone = f"OpenCost could not be asked whether its answer has changed: {error}"
+    return already_there(fetched.batch, before, gone if error else f"{gone}; the rows that landed stay", **took)

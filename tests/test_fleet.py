@@ -17,7 +17,7 @@ from opencost_kusto.kusto import Deadlines
 from opencost_kusto.question import Question
 from opencost_kusto.report import Outcome
 from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
-from tests.test_faults import HOUR, NAMESPACES, ROWS, Lane, honest
+from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, honest
 
 QUESTION = Question(HOUR, None, ("allocation",), NAMESPACES)
 

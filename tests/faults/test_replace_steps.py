@@ -1,0 +1,151 @@
+"""`--replace` is refused, broken or killed at each of its steps: the old rows or the new, never both, never neither."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from opencost_kusto.batch import Batch
+from opencost_kusto.emulator import Reply, Request
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.kusto import Kusto
+from opencost_kusto.question import Question
+from opencost_kusto.replace import Replacement
+from opencost_kusto.sync import sync
+from opencost_kusto.tables import ALLOCATION
+from tests.faults.ending import Ending, fault
+from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, of
+from tests.faults.wire import REFUSED
+
+STAGING = "OpenCostReplacement"
+# Each command of a replacement, by how it begins; what each must leave untouched is the table.
+STEPS = {
+    "sweeping": ".show tables",
+    "making the staging table": ".create table",
+    "its end": f".alter table {STAGING}",
+    "its mapping": f".create-or-alter table {STAGING}",
+    "verifying it": f"{STAGING}",
+    "finding the extents": f"{ALLOCATION.name} | where BatchId == ",
+    "swapping": ".replace extents",
+}
+step_refused = fault(
+    "Kusto refuses a step of `--replace`",
+    "failed",
+    exit_code=5,
+    says="Kusto at … refused while the …: Principal is not authorized.",
+)
+verifying_refused = fault(
+    "Kusto refuses to count what `--replace` has made ready",
+    "timed out",
+    exit_code=6,
+    says="not seen to land within … s: Kusto at … refused while the query OpenCostReplacement…",
+)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(step, marks=verifying_refused if step == "verifying it" else step_refused) for step in STEPS],
+)
+def test_a_step_fails(changed: Lane, step: str, ending: Ending) -> None:
+    """When any step is refused, nothing has changed in the table, the batch has failed, and a later run replaces."""
+    changed.kusto.fault = lambda request: REFUSED if request.csl.startswith(STEPS[step]) else None
+    ending.failed(changed, changed.sync(replace=True, timeout=2), ROWS)
+    changed.kusto.fault = None
+    assert not changed.staging
+    assert of(changed.sync(replace=True)).outcome == "landed"
+    assert (changed.count(), changed.staging) == (ROWS - 1, [])
+
+
+@fault("The reply to the swap is lost", "landed", says="takes the place of 8 rows")
+def test_the_reply_to_the_swap_is_lost(changed: Lane, ending: Ending) -> None:
+    """What counts is what the table holds: a swap that was done is landed, whatever came back."""
+
+    def lose(request: Request) -> Reply | None:
+        if request.csl.startswith(".replace extents"):
+            changed.kusto.fault = None
+            changed.kusto.respond(request)
+            return REFUSED
+        return None
+
+    changed.kusto.fault = lose
+    ending.of(changed.sync(replace=True))
+    changed.settle(ROWS - 1)
+
+
+@fault("A staging table cannot be dropped", "landed", says="could not be dropped and may be deleted by hand: …")
+def test_a_staging_table_that_cannot_be_dropped_is_named(changed: Lane, ending: Ending) -> None:
+    """The batch has landed, and a note says what was left; Kusto ends it by itself."""
+    changed.kusto.fault = lambda request: REFUSED if request.csl.startswith(".drop table") else None
+    one = ending.of(changed.sync(replace=True))
+    (left,) = changed.staging
+    assert f"{left} could not be dropped" in one.notes[-1]
+    policy = changed.kusto.engine.tables[left].policies["auto_delete"]
+    assert policy["DeleteIfNotEmpty"]
+    assert datetime.fromisoformat(policy["ExpiryDate"]) > datetime.now(UTC) + timedelta(days=1)
+
+
+class Stopped(BaseException):
+    """The process ends here, as at a signal."""
+
+
+class Killed(Kusto):
+    """Our client of a run that ends when it is about to send a text that begins so.
+
+    What it asks after that is unheard where the process was killed, and heard where it was told to end.
+    """
+
+    def __init__(self, lane: Lane, opens: str, *, heard: bool) -> None:
+        super().__init__(lane.kusto.url, "OpenCost", auth="none")
+        self._opens = opens
+        self._heard = heard
+        self.dead = False
+
+    def _ask(self, kind: str, text: str) -> list[dict[str, Any]]:
+        if (self.dead and not self._heard) or (not self.dead and text.startswith(self._opens)):
+            self.dead = True
+            raise Stopped
+        return super()._ask(kind, text)
+
+
+@pytest.mark.parametrize("step", [*STEPS, "after the swap"])
+@fault("A run with `--replace` is killed at any of its steps, and run again", "landed", "already there")
+def test_a_run_is_killed_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
+    """A run that ends at any step leaves the old rows or the new, never both and never neither."""
+    killed = Killed(changed, STEPS.get(step, ".drop table"), heard=False)
+    question = Question(HOUR, None, ("allocation",), NAMESPACES)
+    with OpenCost(changed.opencost.url) as opencost, killed, pytest.raises(Stopped):
+        sync(opencost, killed, question, replace=True)
+    rows = changed.count()
+    assert rows == (ROWS - 1 if step == "after the swap" else ROWS)
+    assert len(changed.runs()) == 1
+    one = ending.of(changed.sync(replace=True))
+    assert one.outcome == ("already there" if rows < ROWS else "landed")
+    assert changed.count() == ROWS - 1
+
+
+@pytest.mark.parametrize("step", STEPS)
+@fault("A run with `--replace` is interrupted or told to end at any of its steps, and run again", "landed")
+def test_a_run_is_interrupted_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
+    """A run that can still speak to Kusto drops its staging table on its way out."""
+    interrupted = Killed(changed, STEPS[step], heard=True)
+    question = Question(HOUR, None, ("allocation",), NAMESPACES)
+    with OpenCost(changed.opencost.url) as opencost, interrupted, pytest.raises(Stopped):
+        sync(opencost, interrupted, question, replace=True)
+    assert interrupted.dead
+    assert not changed.staging
+    assert changed.count() == ROWS
+    ending.of(changed.sync(replace=True))
+    changed.settle(ROWS - 1)
+
+
+def test_what_a_killed_run_left_is_swept_a_day_later(changed: Lane) -> None:
+    """A staging table of yesterday is dropped by the next replacement; one of this moment may be in use, and stays."""
+    now = datetime.now(UTC)
+    batch = Batch(ALLOCATION, "aks", HOUR, NAMESPACES)
+    with changed.client() as kusto:
+        old, new = Replacement(kusto, batch, 7, now - timedelta(days=2)), Replacement(kusto, batch, 7, now)
+        changed.command(*old.commands(), *new.commands())
+    assert of(changed.sync(replace=True)).outcome == "landed"
+    assert changed.staging == [new.staging]

@@ -1,0 +1,218 @@
+"""Storage takes an upload late, in part, or not at all, or loses it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from opencost_kusto.emulator import Reply, Request
+from opencost_kusto.emulator.azurite import AzuriteStorage
+from opencost_kusto.kusto import Deadlines
+from opencost_kusto.tables import SYNC_RUNS
+from tests.azurite import Azurite
+from tests.faults.ending import Ending, fault
+from tests.faults.lane import ROWS, Lane, of
+from tests.faults.proxy import Breaks, Proxied, Proxy, first_only
+from tests.faults.wire import always, is_message, is_upload, storage_refusal
+
+HALF_CUT = "Every container's connection is cut in the middle of the upload"
+
+
+@fault("Nothing", "landed")
+def test_nothing_is_wrong(lane: Lane, ending: Ending) -> None:
+    """Without a fault the rows land, the ledger gets its line, and the exit code is 0."""
+    report = lane.sync()
+    ending.landed(lane, report)
+    assert of(report, SYNC_RUNS.name).outcome == "landed"
+    assert lane.count(SYNC_RUNS.name) == 1
+
+
+@fault("The first container refuses the upload", "landed")
+def test_first_container_refuses(lane: Lane, ending: Ending) -> None:
+    """The second container gets the whole blob: the SDK would have sent it none."""
+    first: list[str] = []
+
+    def refuse(request: Request) -> Reply | None:
+        if is_upload(request):
+            container = request.path.split("/")[1]
+            first.append(container)
+            if container == first[0]:
+                return storage_refusal()
+        return None
+
+    lane.kusto.fault = refuse
+    ending.landed(lane, lane.sync())
+    assert len(set(first)) == 2
+
+
+@fault(
+    "Every container refuses the upload",
+    "failed",
+    exit_code=5,
+    says="Kusto's storage refused the upload while uploading …: This request is refused",
+)
+def test_both_containers_refuse(lane: Lane, ending: Ending) -> None:
+    """A blob that no storage takes is a failed batch, and nothing is queued."""
+    lane.kusto.fault = always(is_upload, storage_refusal())
+    ending.failed(lane, lane.sync())
+    assert not [request for request in lane.kusto.requests if is_message(request)]
+    lane.settle(0)
+
+
+@fault(
+    "Storage is slower than our deadline",
+    "failed",
+    exit_code=5,
+    says="Kusto did not finish uploading … within … s.",
+)
+def test_upload_is_slower_than_its_deadline(lane: Lane, ending: Ending) -> None:
+    """A storage that takes for ever costs our deadline for each container, and no more."""
+    lane.kusto.fault = always(is_upload, storage_refusal()._replace(delay=30))
+    began = time.monotonic()
+    ending.failed(lane, lane.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
+    assert time.monotonic() - began < 12
+    lane.settle(0)
+
+
+@fault(
+    "Kusto lists no containers", "failed", exit_code=5, says="lists no containers to upload to, so nothing was sent."
+)
+def test_no_containers_listed(lane: Lane, ending: Ending) -> None:
+    """Nothing can be sent when there is nowhere to send it."""
+    lane.storage.container_names.clear()
+    ending.failed(lane, lane.sync())
+
+
+Wire = Callable[[Callable[[Proxy, str], Breaks | None]], tuple[Lane, Proxy]]
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """Both stand-ins, with a wire to their storage that breaks as it is told."""
+    with ExitStack() as stack:
+
+        def build(breaks: Callable[[Proxy, str], Breaks | None]) -> tuple[Lane, Proxy]:
+            proxies: list[Proxy] = []
+
+            def storage(url: str) -> Proxied:
+                proxies.append(stack.enter_context(Proxy(url, breaks)))
+                return Proxied(url, proxies[0].url)
+
+            lane = stack.enter_context(Lane(storage))
+            lane.create()
+            return lane, proxies[0]
+
+        yield build
+
+
+@fault("The first container's connection is cut in the middle of the upload", "landed")
+def test_an_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
+    """Half a blob is no blob: the other container gets it whole, and only that is announced."""
+    lane, proxy = wire(first_only)
+    ending.landed(lane, lane.sync(deadlines=Deadlines(upload=2)))
+    assert proxy.broken
+    (blob, _ledger) = lane.storage.blobs
+    assert f"/{blob.split('/')[0]}" not in proxy.broken
+
+
+@fault(HALF_CUT, "failed", exit_code=5, says="Kusto did not finish uploading … within … s.")
+def test_every_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
+    """Where the wire is cut on the way to each container, nothing is announced and nothing lands."""
+    lane, proxy = wire(lambda *_: "cut")
+    ending.failed(lane, lane.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
+    assert len(set(proxy.broken)) == 2
+    assert not lane.storage.blobs
+    assert not [request for request in lane.kusto.requests if is_message(request)]
+    lane.settle(0)
+
+
+@fault(
+    "Storage swallows the upload and never answers",
+    "failed",
+    exit_code=5,
+    says="Kusto did not finish uploading … within … s.",
+)
+def test_an_upload_is_swallowed(wire: Wire, ending: Ending) -> None:
+    """A wire that answers nothing costs our deadline for each container."""
+    lane, proxy = wire(lambda *_: "swallow")
+    ending.failed(lane, lane.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
+    assert len(set(proxy.broken)) == 2
+    lane.settle(0)
+
+
+@pytest.mark.azurite
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        pytest.param(
+            first_only,
+            marks=fault("The first container's connection is cut in the middle of the upload", "landed"),
+            id="first",
+        ),
+        pytest.param(
+            lambda *_: "cut",
+            marks=fault(HALF_CUT, "failed", exit_code=5, says="Kusto did not finish uploading … within … s."),
+            id="every",
+        ),
+    ],
+)
+def test_an_upload_to_azurite_is_cut_half_way(
+    azurite: Azurite, breaks: Callable[[Proxy, str], Breaks | None], ending: Ending
+) -> None:
+    """Microsoft's own storage emulator takes no half blob either."""
+    with (
+        Proxy(azurite.blob_url, breaks) as proxy,
+        AzuriteStorage(proxy.url, azurite.queue_url) as storage,
+        Lane(storage) as lane,
+    ):
+        lane.create()
+        report = lane.sync(deadlines=Deadlines(upload=2))
+        if "landed" in ending.declared.outcomes:
+            ending.landed(lane, report)
+        else:
+            ending.failed(lane, report)
+        assert proxy.broken
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(
+            b"rubbish",
+            marks=fault(
+                "A blob is damaged before the engine reads it",
+                "failed",
+                exit_code=5,
+                says="Kusto refused a blob of … for good: …archive cannot be read… Mend that and run again.",
+            ),
+            id="corrupt",
+        ),
+        pytest.param(
+            None,
+            marks=fault(
+                "A blob is gone before the engine reads it",
+                "failed",
+                exit_code=5,
+                says="Kusto refused a blob of … for good: …blob was not found… Mend that and run again.",
+            ),
+            id="gone",
+        ),
+    ],
+)
+def test_a_blob_is_damaged_before_it_is_read(lane: Lane, content: bytes | None, ending: Ending) -> None:
+    """A blob the engine cannot read fails as a whole, the reason says why, and a later run lands it."""
+
+    def damage(request: Request) -> None:
+        if is_message(request):
+            blobs = dict.fromkeys(lane.storage.blobs, content)
+            lane.storage.blobs = {name: body for name, body in blobs.items() if body is not None}
+            lane.kusto.fault = None
+
+    lane.kusto.fault = damage
+    ending.failed(lane, lane.sync(timeout=60))
+    lane.settle(0)
+    assert of(lane.sync()).outcome == "landed"
+    lane.settle(ROWS)
