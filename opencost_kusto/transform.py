@@ -65,15 +65,15 @@ class Encoder:
                 found = shape.decode(record)
             except msgspec.ValidationError:
                 found, unknown = shape.decode_known(record)
-            end = self._end(shape.read(found))
+            values, lists = shape.read(found)
+            end = self._end(values)
             micros = round((shape.cost(found) or 0.0) * 1e6) if shape.cost else 0
         except (ValueError, OverflowError) as error:
             raise _bad(shape.table, record, error) from error
         if unknown:
             self.unmapped |= unknown.keys()
-            end = b',"%b":%b%b' % (shape.rest, msgspec.json.encode(unknown), end)
-        for path, names_of in shape.unordered:
-            names = names_of(found)
+            end = b',"%b":%b%b' % (shape.rest, msgspec.json.encode(unknown), end) if shape.rest else end
+        for path, names in zip(shape.table.unordered, lists, strict=True):
             if names and names != sorted(names):
                 record = _with(record, path, sorted(names))
         line = b"".join((self._begin, record, end))
@@ -117,7 +117,7 @@ class _Shape:
             for column, end in zip(derived, ends, strict=True)
             if isinstance(column.source, Derived)
         ]
-        self.unordered = [(path, attrgetter(path)) for path in table.unordered]
+        self._lists = _reader(list(table.unordered))
         self.rest = next((column.name for column in table.columns if isinstance(column.source, Rest)), "").encode()
         self.cost = attrgetter(str(table[table.cost].source)) if table.cost else None
 
@@ -139,15 +139,15 @@ class _Shape:
         self.decode = msgspec.json.Decoder(kind).decode
         return self.decode(record)
 
-    def read(self, found: Struct) -> tuple[Json, ...]:
-        """The values of all keys that columns are derived from; a nested null reads like an empty object."""
+    def read(self, found: Struct) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
+        """What columns are derived from, and the lists to put in order; a nested null reads like an empty object."""
         try:
-            return self._read(found)
+            return self._read(found), self._lists(found)
         except AttributeError:
             for name, empty in self._empty.items():
                 if getattr(found, name) is None:
                     setattr(found, name, empty)
-            return self._read(found)
+            return self._read(found), self._lists(found)
 
     def decode_known(self, record: bytes) -> tuple[Struct, dict[str, Json]]:
         """The slower way for a record with keys nobody knows: set these apart, or raise for what is wrong."""
@@ -199,8 +199,10 @@ def _reader(paths: list[str]) -> Callable[[Struct], tuple[Json, ...]]:
     """A function that reads some keys of a record."""
     if len(paths) > 1:
         return attrgetter(*paths)
-    reads = [attrgetter(path) for path in paths]
-    return lambda found: tuple(read(found) for read in reads)
+    if not paths:
+        return lambda _: ()
+    one = attrgetter(paths[0])
+    return lambda found: (one(found),)
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import sys
-from collections.abc import Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,22 +20,28 @@ _HEAD, _TAIL = b'{"code":200,"status":"success","data":[{', b"}]}"
 _CHUNK = 1 << 15
 
 
-def record_texts(rows: int) -> Iterator[bytes]:
-    """The records of an answer with so many rows: each recorded one again and again, as another pod of another node."""
+def record_texts(rows: int) -> list[bytes]:
+    """The records of an answer with so many rows: each recorded one again and again, as another pod of another node.
+
+    In the order of their names, which is that of the keys in OpenCost's answers: Go writes maps sorted.
+    """
     chance = random.Random(7)
     recorded = list(answer.records([recording(VERSION, "allocation_hour.json")]))
+    texts = []
     for row in range(rows):
         copy, which = divmod(row, len(recorded))
         text = re.sub(rb"vmss0000(\d\d)", rb"vmss%04d\1" % copy, recorded[which])
-        yield msgspec.json.encode(_varied(msgspec.json.decode(text), copy, chance))
+        texts.append(msgspec.json.encode(_varied(msgspec.json.decode(text), copy, chance)))
+    return sorted(texts, key=_name)
 
 
 def body(rows: int) -> bytes:
     """A whole /allocation answer."""
-    members = (
-        b'"' + msgspec.json.decode(text, type=_Named).name.encode() + b'":' + text for text in record_texts(rows)
-    )
-    return _HEAD + b",".join(members) + _TAIL
+    return _HEAD + b",".join(b'"%b":%b' % (_name(text).encode(), text) for text in record_texts(rows)) + _TAIL
+
+
+def _name(text: bytes) -> str:
+    return msgspec.json.decode(text, type=_Named).name
 
 
 class _Named(msgspec.Struct):
