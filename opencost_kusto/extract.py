@@ -6,7 +6,7 @@ Yields records as JSON text, whatever the dataset, and knows nothing of rows or 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -85,7 +85,7 @@ class OpenCost:
             )
         return Source(str(name), self.cluster, info.get("region") or None, self._version())
 
-    def records(self, batch: Batch, note: Callable[[str], None]) -> Iterator[bytes]:
+    def records(self, batch: Batch, note: Callable[[str], None]) -> Generator[bytes, None, None]:
         """The records of one batch, as they stream in. When the iterator ends, the answer was whole.
 
         `note` is told, in a sentence, of anything the answer had that a reader should know. Raises OpenCostError when

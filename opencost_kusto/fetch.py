@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def _read(opencost: OpenCost, origin: Origin, parts: Spool, notes: list[str]) ->
     batch = origin.batch
     encoder = Encoder(batch.table, origin)
     notes.clear()
-    folder, written = parts.write(batch, map(encoder.encode, opencost.records(batch, notes.append)))
+    # Closed when writing fails, or the error would hold the connection.
+    with closing(opencost.records(batch, notes.append)) as records:
+        folder, written = parts.write(batch, map(encoder.encode, records))
     if encoder.unmapped:
         notes.append(
             f"OpenCost sent keys that have no column yet, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}"
