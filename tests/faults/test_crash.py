@@ -1,0 +1,227 @@
+"""The process is ended at any moment: what it reported is there, and a run after it leaves each row once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.kusto import Deadlines
+from opencost_kusto.question import Question
+from opencost_kusto.replay import replay
+from opencost_kusto.sync import sync
+from opencost_kusto.tables import ALLOCATION, ASSETS, SYNC_RUNS
+from opencost_kusto.window import Window
+from tests.faults.ending import Ending, fault
+from tests.faults.lane import HOUR, NAMESPACES, Lane
+from tests.faults.wire import is_message
+
+HOURS = Window(HOUR.start, HOUR.start + timedelta(hours=2))
+QUESTION = Question(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
+SETTLED = {"landed", "already there"}
+# With and without a spool, by SIGTERM and by SIGKILL: 52 in all.
+MOMENTS = 13
+SAID = "opencost-kusto: interrupted; what was not reported landed may land still. Run again."
+# A batch: its dataset and the start of its hour.
+Rows = dict[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, what it wrote, and how many seconds it took."""
+
+    exit_code: int
+    seconds: float
+    stdout: str
+    stderr: str
+
+    @property
+    def reported(self) -> set[tuple[str, str]]:
+        """The batches that were reported landed or already there."""
+        found = re.findall(r"^(allocation|assets) +(\S+) 60m  (landed|already there)", self.stdout, re.MULTILINE)
+        return {(dataset, start) for dataset, start, _ in found}
+
+
+class Launcher:
+    """Starts runs that end at a moment, in a process that has imported everything; files lie in `folder`."""
+
+    def __init__(self, lane: Lane, folder: Path) -> None:
+        self._lane = lane
+        self._folder = folder
+        self.tmp = folder / "tmp"
+        self.tmp.mkdir()
+        command = [sys.executable, "-m", "tests.faults.launcher"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def close(self) -> None:
+        """End the process, which ends when there is nothing more to do."""
+        self._process.communicate(timeout=30)
+
+    def run(self, number: int = 0, after: float = 0.0, *more: str) -> Ended:
+        """One `sync`, which gets a signal after so many seconds unless the signal is 0."""
+        lane, start, end = self._lane, f"{HOURS.start:%Y-%m-%dT%H:%MZ}", f"{HOURS.end:%Y-%m-%dT%H:%MZ}"
+        arguments = ["sync", "--endpoint", lane.opencost.url, "--kusto-uri", lane.kusto.url, "--database", "OpenCost"]
+        arguments += ["--auth", "none", "--window", f"{start},{end}", "--step", "1h", "--aggregate", "namespace"]
+        arguments += ["--dataset", "allocation", "--dataset", "assets", *more]
+        out, err = self._folder / "stdout", self._folder / "stderr"
+        asked = {"arguments": arguments, "signal": number, "after": after, "tmp": str(self.tmp)}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(asked | {"stdout": str(out), "stderr": str(err)}), file=self._process.stdin, flush=True)
+        answer = json.loads(self._process.stdout.readline())
+        return Ended(answer["exit_code"], answer["seconds"], out.read_text(), err.read_text())
+
+
+@contextmanager
+def launcher(lane: Lane, folder: Path) -> Iterator[Launcher]:
+    """A launcher, ended at the end."""
+    launcher = Launcher(lane, folder)
+    try:
+        yield launcher
+    finally:
+        launcher.close()
+
+
+def there(lane: Lane) -> Rows:
+    """The rows of each batch that the tables hold."""
+    found: Rows = {}
+    for table in (ALLOCATION, ASSETS):
+        for row in lane.query(f"{table.name} | summarize Rows = count() by WindowStart"):
+            found[table.dataset, f"{row['WindowStart']:%Y-%m-%dT%H:%M:%SZ}"] = row["Rows"]
+    return found
+
+
+def run_again(lane: Lane, spool: Path | None) -> None:
+    """What the user does after a crash: replay where there is a spool, and sync; both say the truth."""
+    with OpenCost(lane.opencost.url) as opencost, lane.client(Deadlines()) as kusto:
+        if spool is not None:
+            replayed = replay(spool, kusto, timeout=20)
+            assert replayed.exit_code == 0, replayed.outcomes
+        report = sync(opencost, kusto, QUESTION, timeout=20, spool=spool)
+        assert report.exit_code == 0, report.outcomes
+        assert report.counts.keys() <= SETTLED
+
+
+def swept(lane: Lane, spool: Path) -> bool:
+    """Whether nothing is left in a spool a day later."""
+    yesterday = time.time() - 25 * 3600
+    for path in (*spool.glob("*/*"), *spool.glob("*")):
+        os.utime(path, (yesterday, yesterday))
+    with lane.client() as kusto:
+        assert replay(spool, kusto).outcomes == []
+    return not list(spool.iterdir())
+
+
+def clear(lane: Lane) -> None:
+    """Let the tables be empty again."""
+    lane.command(*(f".clear table {name} data" for name in (ALLOCATION.name, ASSETS.name, SYNC_RUNS.name)))
+
+
+def look(lane: Lane, whole: Rows, ended: Ended) -> None:
+    """What was reported landed is there at once, and once all is quiet each batch is there whole or not at all."""
+    assert ended.reported <= there(lane).keys()
+    lane.kusto.wait_idle()
+    found = there(lane)
+    assert found.items() <= whole.items()
+    assert ended.reported <= found.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_spool", [False, True], ids=["", "spool"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(
+            signal.SIGTERM,
+            id="SIGTERM",
+            marks=fault(
+                "The process is told to end (SIGTERM) at any moment, and run again",
+                *("landed", "already there"),
+                exit_code=143,
+                says=SAID,
+            ),
+        ),
+        pytest.param(
+            signal.SIGKILL,
+            id="SIGKILL",
+            marks=fault(
+                "The process is killed (SIGKILL) at any moment, and run again",
+                *("landed", "already there"),
+                exit_code=137,
+            ),
+        ),
+    ],
+)
+def test_a_run_is_ended_at_any_moment(
+    lane: Lane, tmp_path: Path, number: int, with_spool: bool, ending: Ending
+) -> None:
+    """Nothing it reported is missing, no batch is there in part, and another run leaves each row once."""
+    spool = tmp_path / "spool" if with_spool else None
+    options = ["--spool", str(spool)] if spool else []
+    moments = random.Random(f"{number}{with_spool}")
+    ends: list[int] = []
+    with launcher(lane, tmp_path) as start:
+        first = start.run(0, 0.0, *options)
+        assert first.exit_code == 0, first.stderr
+        whole = there(lane)
+        assert len(whole) == 4 == len(first.reported)
+        for _ in range(MOMENTS):
+            clear(lane)
+            ended = start.run(number, moments.uniform(0, first.seconds * 1.1), *options)
+            ends.append(ended.exit_code)
+            look(lane, whole, ended)
+            if number == signal.SIGTERM:
+                assert not list(start.tmp.iterdir())
+            if ended.exit_code in (0, -signal.SIGTERM):
+                # At its end, when all was done; or before the program had said a word.
+                assert len(ended.reported) == 4 or not (ended.exit_code == 0 or ended.stderr)
+            else:
+                # As the shell says it.
+                ending.process(ended.exit_code if ended.exit_code > 0 else 128 - ended.exit_code, ended.stderr)
+            run_again(lane, spool)
+            assert there(lane) == whole
+            assert spool is None or swept(lane, spool)
+    assert len([code for code in ends if code != 0]) > MOMENTS // 2
+
+
+@fault(
+    "The process is told to end (SIGTERM) while a replacement is made ready",
+    "landed",
+    exit_code=143,
+    says=SAID,
+)
+def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
+    """The staging table is dropped on the way out, the old rows stay, and a later run replaces them."""
+    changed.kusto.pause()
+    end = f"{HOUR.end:%Y-%m-%dT%H:%MZ}"
+    command = [sys.executable, "-m", "opencost_kusto", "sync", "--endpoint", changed.opencost.url, "--auth", "none"]
+    command += ["--kusto-uri", changed.kusto.url, "--database", "OpenCost", "--aggregate", "namespace", "--replace"]
+    command += ["--dataset", "allocation", "--window", f"{HOUR.start:%Y-%m-%dT%H:%MZ},{end}"]
+    messages = len([one for one in changed.kusto.requests if is_message(one)])
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        while len([one for one in changed.kusto.requests if is_message(one)]) == messages:
+            assert process.poll() is None
+            time.sleep(0.02)
+        assert changed.staging
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    ending.process(process.returncode, said.decode())
+    assert not changed.staging
+    assert not list(tmp_path.iterdir())
+    changed.settle(8)
+    assert [one.outcome for one in changed.sync(replace=True).outcomes] == ["landed", "landed"]
+    changed.settle(7)
