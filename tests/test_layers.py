@@ -26,6 +26,7 @@ DOORS = {
     "rich": ("cli/telling.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),
+    "yaml": ("manifest.py",),
 }
 
 

@@ -12,6 +12,7 @@ import typer
 
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.local import demo_command, emulator_command
+from opencost_kusto.cli.manifest import manifest_command
 from opencost_kusto.cli.options import grouped
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
@@ -37,6 +38,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "replay": replay_command,
     "backfill": backfill_command,
     "schedule": schedule_command,
+    "manifest": manifest_command,
     "bootstrap": bootstrap_command,
     "status": status_command,
     "query": query_command,

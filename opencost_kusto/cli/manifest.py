@@ -1,0 +1,82 @@
+"""`manifest`: a scheduled sync as Kubernetes YAML."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from opencost_kusto.cli.options import option
+from opencost_kusto.errors import UsageError
+from opencost_kusto.grain import checked as tiling
+from opencost_kusto.version import __version__
+from opencost_kusto.window import duration
+
+
+def manifest_command(
+    more: Annotated[list[str] | None, typer.Argument(help="Further options of schedule, after --.")] = None,
+    image: Annotated[str, option("--image", "The container image; none is published.")] = "",
+    client_id: Annotated[str, option("--client-id", "Client id of the managed identity to sign in as.")] = "",
+    kusto_uri: Annotated[str, option("--kusto-uri", "Address of the cluster or Eventhouse.")] = "",
+    database: Annotated[str, option("--database", "Kusto database.")] = "",
+    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost in the cluster.")] = (
+        "http://opencost.opencost:9003"
+    ),
+    namespace: Annotated[str, option("--namespace", "Kubernetes namespace, which must exist.")] = "opencost",
+    every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h",
+    cron: Annotated[str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every.")] = None,
+    deployment: Annotated[
+        bool, option("--deployment", "A Deployment that runs for ever, instead of a CronJob.")
+    ] = False,
+) -> None:
+    """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
+    from opencost_kusto import manifest
+
+    place = manifest.Place(image, client_id, namespace)
+    line = _cron(every, cron)
+    args = ["schedule", "--endpoint", endpoint, *_target(kusto_uri, database), "--every", every]
+    if deployment:
+        args += [*(("--cron", cron) if cron else ()), "--listen", f":{manifest.PORT}", *(more or [])]
+        objects = manifest.deployment(place, args)
+    else:
+        args += ["--once", *(more or [])]
+        objects = manifest.cron_job(place, line, args)
+    _checked(args, endpoint)
+    print(f"# Written by opencost-kusto {__version__}. The identity needs a federated credential for the subject")
+    print(f"# {place.subject}, and in the database the roles")
+    print("# Database Ingestor and Database Viewer.")
+    print(manifest.rendered(objects), end="")
+
+
+def _target(kusto_uri: str, database: str) -> list[str]:
+    """Where to, as options; raises UsageError for what is no Kusto database that a token can be sent to."""
+    from opencost_kusto.kusto import Kusto
+
+    if not kusto_uri or not database:
+        raise UsageError("Name the Kusto database with --kusto-uri and --database.")
+    with Kusto(kusto_uri, database) as kusto:
+        return ["--kusto-uri", kusto.uri, "--database", kusto.database, "--auth", "workload-identity"]
+
+
+def _cron(every: str, cron: str | None) -> str:
+    """The crontab line of a CronJob; raises UsageError when there is none, or it is none."""
+    from opencost_kusto.manifest import CRONS
+    from opencost_kusto.schedule import Times
+
+    step = tiling(duration(every))
+    line = cron or CRONS.get(every)
+    if line is None:
+        raise UsageError(f"--every {every} has no crontab line of its own: say when with --cron.")
+    Times(step, timedelta(), line)
+    return line
+
+
+def _checked(args: list[str], endpoint: str) -> None:
+    """Refuse now what the container would refuse in the cluster, as its command line itself says it."""
+    from opencost_kusto.cli import app
+    from opencost_kusto.extract import OpenCost
+
+    OpenCost(endpoint).close()
+    name, *words = args
+    typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
