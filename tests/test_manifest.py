@@ -135,6 +135,13 @@ def test_our_command_line_takes_the_words(workload: dict[str, Any], more: tuple[
         assert found["spec"]["schedule"] == "5 3 * * *"
 
 
+def test_several_sources_take_the_place_of_the_one() -> None:
+    """Sources named after -- are asked instead of the cluster's own OpenCost."""
+    _, job = objects("--", "--source", "a=http://a:9003", "--source=b=http://b:9003")
+    assert "--endpoint" not in args(job)
+    assert args(job)[-3:] == ["--source", "a=http://a:9003", "--source=b=http://b:9003"]
+
+
 def test_it_signs_in_as_a_workload(workload: dict[str, Any]) -> None:
     """The account names the identity, the pod bears the label, and no token of Kubernetes' API is mounted."""
     account, _ = objects()
@@ -225,11 +232,16 @@ REFUSED = {
     "a token over http": (("--kusto-uri", "http://kusto"), "--kusto-uri", "must not carry a token"),
     "OpenCost": (("--endpoint", "opencost:9003"), "", "is not the address of an OpenCost"),
     "namespace": (("--namespace", "Open_Cost"), "", "is not the name of a Kubernetes namespace"),
-    "every": (("--every", "7m"), "", "do not tile a day"),
+    "every": (("--every", "7m", "--cron", "* * * * *"), "", "do not tile a day"),
     "every without a line": (("--every", "30m"), "", "say when with --cron"),
     "cron": (("--cron", "hourly"), "", "is no crontab line"),
     "an option schedule has not": (("--", "--no-such-option"), "", "--no-such-option"),
     "a word too many": (("--", "sync"), "", "sync"),
+    "idle shared and not asked for": (("--", "--share-idle"), "", "add --include-idle"),
+    "a dataset that is none": (("--", "--dataset", "costs"), "", "There is no dataset 'costs'"),
+    "metadata": (("--", "--metadata", "team"), "", "is not key=value"),
+    "no time to look back to": (("--", "--catch-up", "5m"), "", "--catch-up"),
+    "two ways to name OpenCost": (("--endpoint", "http://o:9003", "--", "--source", "a=http://a:9003"), "", "--source"),
 }
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from opencost_kusto.cli.options import option
+from opencost_kusto.cli.options import AskOptions, MarkOptions, SourceOptions, option
+from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.grain import checked as tiling
+from opencost_kusto.missing import Wanted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
+
+T = TypeVar("T")
+_ENDPOINT = "http://opencost.opencost:9003"
 
 
 def manifest_command(
@@ -20,9 +25,7 @@ def manifest_command(
     client_id: Annotated[str, option("--client-id", "Client id of the managed identity to sign in as.")] = "",
     kusto_uri: Annotated[str, option("--kusto-uri", "Address of the cluster or Eventhouse.")] = "",
     database: Annotated[str, option("--database", "Kusto database.")] = "",
-    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost in the cluster.")] = (
-        "http://opencost.opencost:9003"
-    ),
+    endpoint: Annotated[str | None, option("--endpoint", f"Address of OpenCost; {_ENDPOINT} when left out.")] = None,
     namespace: Annotated[str, option("--namespace", "Kubernetes namespace, which must exist.")] = "opencost",
     every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h",
     cron: Annotated[str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every.")] = None,
@@ -35,18 +38,24 @@ def manifest_command(
 
     place = manifest.Place(image, client_id, namespace)
     line = _cron(every, cron)
-    args = ["schedule", "--endpoint", endpoint, *_target(kusto_uri, database), "--every", every]
+    args = ["schedule", *_source(endpoint, more or []), *_target(kusto_uri, database), "--every", every]
     if deployment:
         args += [*(("--cron", cron) if cron else ()), "--listen", f":{manifest.PORT}", *(more or [])]
         objects = manifest.deployment(place, args)
     else:
         args += ["--once", *(more or [])]
         objects = manifest.cron_job(place, line, args)
-    _checked(args, endpoint)
+    _checked(args)
     print(f"# Written by opencost-kusto {__version__}. The identity needs a federated credential for the subject")
     print(f"# {place.subject}, and in the database the roles")
     print("# Database Ingestor and Database Viewer.")
     print(manifest.rendered(objects), end="")
+
+
+def _source(endpoint: str | None, more: list[str]) -> list[str]:
+    """Which OpenCost, as options: the one of this cluster unless others are named."""
+    named = any(word.partition("=")[0] == "--source" for word in more)
+    return [] if named and endpoint is None else ["--endpoint", endpoint or _ENDPOINT]
 
 
 def _target(kusto_uri: str, database: str) -> list[str]:
@@ -64,19 +73,27 @@ def _cron(every: str, cron: str | None) -> str:
     from opencost_kusto.manifest import CRONS
     from opencost_kusto.schedule import Times
 
-    step = tiling(duration(every))
     line = cron or CRONS.get(every)
     if line is None:
         raise UsageError(f"--every {every} has no crontab line of its own: say when with --cron.")
-    Times(step, timedelta(), line)
+    Times(duration(every), timedelta(), line)
     return line
 
 
-def _checked(args: list[str], endpoint: str) -> None:
+def _checked(args: list[str]) -> None:
     """Refuse now what the container would refuse in the cluster, as its command line itself says it."""
     from opencost_kusto.cli import app
-    from opencost_kusto.extract import OpenCost
 
-    OpenCost(endpoint).close()
     name, *words = args
-    typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
+    given = typer.main.get_command(app).commands[name].make_context(name, words).params  # type: ignore[attr-defined]
+    ask = _taken(AskOptions, given)
+    Wanted(duration(given["every"]), ask.datasets(), ask.options())
+    _taken(TimesOptions, given).horizon()
+    _taken(MarkOptions, given).run()
+    with _taken(SourceOptions, given).opencosts():
+        return
+
+
+def _taken(group: type[T], given: dict[str, Any]) -> T:
+    """A group of options as it was given."""
+    return group(**{one.name: given[one.name] for one in fields(group)})  # type: ignore[arg-type]
