@@ -12,9 +12,7 @@ from opencost_kusto.cli.options import option
 
 def demo_command(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up until Ctrl-C.")] = False,
-    pictures: Annotated[
-        Path | None, typer.Option("--pictures", help="Draw each tile of the dashboard into this folder.")
-    ] = None,
+    pictures: Annotated[Path | None, option("--pictures", "Draw each tile of the dashboard into this folder.")] = None,
 ) -> None:
     """Run the whole path on this machine, against a local stand-in for OpenCost and for Kusto."""
     from opencost_kusto.demo import demo
