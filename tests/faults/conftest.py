@@ -34,4 +34,4 @@ def ending(request: pytest.FixtureRequest) -> Iterator[Ending]:
     assert marker is not None, "the test shows an ending that it does not declare"
     ending = Ending(*marker.args)
     yield ending
-    assert ending.seen, "the test declares an ending that it does not assert"
+    assert ending.seen == {"outcome", "exit code"}, "the test declares an ending that it does not assert"

@@ -6,6 +6,7 @@ What a test asserts is what it declared, so the table in the README cannot say a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
@@ -36,17 +37,17 @@ def fault(what: str, *outcomes: str, exit_code: int = 0, says: str = "") -> pyte
 
 
 class Ending:
-    """The ending that was declared; `seen` once it was asserted."""
+    """The ending that was declared; `seen` is what of it was asserted."""
 
     def __init__(self, declared: Fault) -> None:
         self.declared = declared
-        self.seen = False
+        self.seen: set[str] = set()
 
     def of(self, report: Report, table: str = ALLOCATION.name) -> Outcome:
         """The outcome of the one batch of a table, which is as declared, like the report's exit code and reason."""
         honest(report)
         one = of(report, table)
-        assert one.outcome in self.declared.outcomes, one.reason
+        self.among({one.outcome})
         self.process(report.exit_code, "; ".join([one.reason or "", *one.notes]))
         return one
 
@@ -66,4 +67,15 @@ class Ending:
         assert exit_code == self.declared.exit_code, said
         pattern = ".*".join(map(re.escape, self.declared.says.split("…")))
         assert re.search(pattern, said, re.DOTALL), said
-        self.seen = True
+        self.seen.add("exit code")
+
+    def among(self, outcomes: Iterable[str]) -> None:
+        """Each outcome is one of those that were declared."""
+        assert set(outcomes) <= set(self.declared.outcomes), outcomes
+        self.seen.add("outcome")
+
+    def again(self, report: Report) -> None:
+        """The run after the one that ended has nothing to complain about, and its outcomes are as declared."""
+        honest(report)
+        assert report.exit_code == 0, report.outcomes
+        self.among(report.counts)

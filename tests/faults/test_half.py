@@ -50,7 +50,11 @@ def test_a_half_is_completed_by_replacement(half: Lane, ending: Ending) -> None:
     assert "changed since: +1 rows and +1.000000 in cost. sync --replace" in (again.reason or "")
 
 
-@fault("A batch has landed in part, and OpenCost's next answer fits into one part", "landed", says="takes the place of")
+@fault(
+    "A batch has landed in part, and OpenCost's next answer fits into one part",
+    "landed",
+    says="takes the place of … rows and … in cost",
+)
 def test_a_half_is_not_taken_for_a_longer_answer(half: Lane, ending: Ending) -> None:
     """Half of the first answer has more rows than all of the second, and is a half all the same."""
     answers(half, json_reply(many(0.25, beyond=-10)))
@@ -86,7 +90,9 @@ def test_a_half_is_not_already_there_when_opencost_has_forgotten(half: Lane, tmp
     assert not list(tmp_path.iterdir())
 
 
-@fault("Half of another answer is there when a spool is replayed", "landed", says="takes the place of")
+@fault(
+    "Half of another answer is there when a spool is replayed", "landed", says="takes the place of … rows and … in cost"
+)
 def test_a_spooled_answer_does_not_mix_with_half_of_another(lane: Lane, tmp_path: Path, ending: Ending) -> None:
     """The spool's answer takes the place of the half."""
     spool = tmp_path / "spool"

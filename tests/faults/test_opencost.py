@@ -14,7 +14,12 @@ from tests.faults.wire import dying, once
 from tests.recordings import recording
 
 
-@fault("OpenCost dies in the middle of each answer to one of two questions", "failed", exit_code=7, says="broke off")
+@fault(
+    "OpenCost dies in the middle of every answer to one of two questions",
+    "failed",
+    exit_code=7,
+    says="OpenCost broke off its answer to …",
+)
 def test_opencost_dies_in_its_answer(lane: Lane, ending: Ending) -> None:
     """Half an answer is never loaded, and the other batch lands all the same."""
     body = recording("1.112", "allocation_hour_agg_namespace.json")
@@ -44,22 +49,37 @@ NOT_FOUND = text_reply("404 page not found\n", status=404)
         pytest.param(
             DOWN,
             id="500",
-            marks=fault("OpenCost answers 500", "failed", exit_code=3, says="with 500: …error computing allocations"),
+            marks=fault(
+                "OpenCost answers 500",
+                "failed",
+                exit_code=3,
+                says="OpenCost answered … with 500: error computing allocations…",
+            ),
         ),
         pytest.param(
             NOT_FOUND,
             id="404",
-            marks=fault("OpenCost answers 404", "failed", exit_code=3, says="is not there (404): is this"),
+            marks=fault(
+                "OpenCost answers 404",
+                "failed",
+                exit_code=3,
+                says="… is not there (404): is this an OpenCost, with its API enabled?",
+            ),
         ),
         pytest.param(
             json_reply(b""),
             id="empty",
-            marks=fault("OpenCost answers nothing", "failed", exit_code=4, says="empty"),
+            marks=fault("OpenCost answers nothing", "failed", exit_code=4, says="OpenCost answered with an empty body"),
         ),
         pytest.param(
             json_reply(b'{"code":200,"data":[{"a":'),
             id="truncated",
-            marks=fault("OpenCost sends half an answer as if it were whole", "failed", exit_code=4, says="broke off"),
+            marks=fault(
+                "OpenCost sends half an answer as if it were whole",
+                "failed",
+                exit_code=4,
+                says="OpenCost's answer broke off after … bytes",
+            ),
         ),
     ],
 )

@@ -79,7 +79,7 @@ def test_no_queues_listed(lane: Lane, ending: Ending) -> None:
     "Kusto refuses the identity token",
     "failed",
     exit_code=5,
-    says="refused while queueing …: Principal is not authorized.",
+    says="Kusto at … refused while queueing …: Principal is not authorized.",
 )
 def test_identity_token_refused(lane: Lane, ending: Ending) -> None:
     """Without a token to put into the message, nothing is queued."""

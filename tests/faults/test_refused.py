@@ -18,7 +18,7 @@ from tests.faults.wire import is_message, is_upload
     "The mapping is missing",
     "failed",
     exit_code=5,
-    says="Kusto refused a blob of … for good: …Mapping reference… Mend that and run again.",
+    says="Kusto refused a blob of … for good: Mapping reference … was not found. Mend that and run again.",
 )
 def test_the_mapping_is_missing(lane: Lane, ending: Ending) -> None:
     """What the engine says of a blob it refused is in the reason."""
@@ -31,7 +31,8 @@ def test_the_mapping_is_missing(lane: Lane, ending: Ending) -> None:
     "The table lacks a column",
     "failed",
     exit_code=5,
-    says="Kusto refused a blob of … for good: …column… Mend that and run again.",
+    says="Kusto refused a blob of … for good: Mapping names column …, which the table has not. Mend that and run "
+    "again.",
 )
 def test_a_column_is_missing(lane: Lane, ending: Ending) -> None:
     """A mapping that names a column the table has not refuses the blob as a whole; bootstrap mends the table."""
@@ -53,7 +54,8 @@ def test_a_column_is_missing(lane: Lane, ending: Ending) -> None:
     "One record of a blob cannot be read (a poisoned record)",
     "failed",
     exit_code=5,
-    says="Kusto refused a blob of … for good: …malformed… Mend that and run again.",
+    says="Kusto refused a blob of … for good: The file was refused: record … is malformed JSON… Mend that and "
+    "run again.",
 )
 def test_a_poisoned_record(lane: Lane, ending: Ending) -> None:
     """One line damaged inside the gzip refuses the whole file: no row of it lands, and a later run lands all."""
@@ -78,7 +80,7 @@ def test_a_poisoned_record(lane: Lane, ending: Ending) -> None:
     "The table is dropped while rows are under way",
     "failed",
     exit_code=5,
-    says="Kusto refused a blob of … for good: …Table 'OpenCostAllocation' was not found",
+    says="Kusto refused a blob of … for good: Table 'OpenCostAllocation' was not found",
 )
 def test_the_table_is_dropped_under_way(lane: Lane, ending: Ending) -> None:
     """A table that goes while its rows are in the queue is a batch that Kusto refused."""

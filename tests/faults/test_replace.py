@@ -71,7 +71,7 @@ def test_an_answer_that_cannot_be_had_replaces_nothing(changed: Lane, ending: En
     ending.failed(changed, changed.sync(replace=True), ROWS)
 
 
-@fault("Rows are there twice, and `--replace` is asked for", "landed", says="takes the place of 16 rows")
+@fault("Rows are there twice, and `--replace` is asked for", "landed", says="takes the place of 16 rows and … in cost")
 def test_rows_that_landed_twice_are_there_once_again(changed: Lane, ending: Ending) -> None:
     """Duplicates that somebody made are replaced by the answer."""
     changed.opencost.answers = None
@@ -105,7 +105,7 @@ def neighbours_stay(lane: Lane) -> None:
     assert "ingest-by:OpenCostAllocation/other/p0of1" in tags
 
 
-@fault("Kusto has merged the rows to be replaced with others", "landed", says="takes the place of 8 rows")
+@fault("Kusto has merged the rows to be replaced with others", "landed", says="takes the place of 8 rows and … in cost")
 def test_rows_of_other_batches_in_the_same_extent_stay(changed: Lane, ending: Ending) -> None:
     """Neighbours of the batch keep their rows and their tags."""
     merge(changed)
@@ -113,7 +113,11 @@ def test_rows_of_other_batches_in_the_same_extent_stay(changed: Lane, ending: En
     neighbours_stay(changed)
 
 
-@fault("Kusto merges the rows to be replaced while they are swapped", "landed", says="takes the place of 8 rows")
+@fault(
+    "Kusto merges the rows to be replaced while they are swapped",
+    "landed",
+    says="takes the place of 8 rows and … in cost",
+)
 def test_extents_that_are_merged_under_way(changed: Lane, ending: Ending) -> None:
     """A swap whose extents Kusto merged in the meantime is begun anew, and lands."""
 
@@ -128,7 +132,7 @@ def test_extents_that_are_merged_under_way(changed: Lane, ending: Ending) -> Non
     neighbours_stay(changed)
 
 
-@fault("Kusto is throttling the swap, once", "landed", says="takes the place of 8 rows")
+@fault("Kusto is throttling the swap, once", "landed", says="takes the place of 8 rows and … in cost")
 def test_a_busy_kusto_is_asked_again(changed: Lane, ending: Ending) -> None:
     """A swap that was throttled once is asked for again."""
     changed.kusto.fault = once(lambda request: request.csl.startswith(".replace"), THROTTLED)
@@ -136,7 +140,11 @@ def test_a_busy_kusto_is_asked_again(changed: Lane, ending: Ending) -> None:
     changed.settle(ROWS - 1)
 
 
-@fault("Two syncs with `--replace` replace one window at the same moment", "landed", says="takes the place of 8 rows")
+@fault(
+    "Two syncs with `--replace` replace one window at the same moment",
+    "landed",
+    says="takes the place of 8 rows and … in cost",
+)
 def test_two_replacements_at_the_same_moment(changed: Lane, ending: Ending) -> None:
     """Both swap one after the other, and the table ends with one answer, once."""
     changed.kusto.latency = 0.3

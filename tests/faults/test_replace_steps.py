@@ -58,7 +58,7 @@ def test_a_step_fails(changed: Lane, step: str, ending: Ending) -> None:
     assert (changed.count(), changed.staging) == (ROWS - 1, [])
 
 
-@fault("The reply to the swap is lost", "landed", says="takes the place of 8 rows")
+@fault("The reply to the swap is lost", "landed", says="takes the place of 8 rows and … in cost")
 def test_the_reply_to_the_swap_is_lost(changed: Lane, ending: Ending) -> None:
     """What counts is what the table holds: a swap that was done is landed, whatever came back."""
 
@@ -110,7 +110,7 @@ class Killed(Kusto):
 
 
 @pytest.mark.parametrize("step", [*STEPS, "after the swap"])
-@fault("A run with `--replace` is killed at any of its steps, and run again", "landed", "already there")
+@fault("A run with `--replace` is killed at any of its steps; then run again", "landed", "already there")
 def test_a_run_is_killed_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
     """A run that ends at any step leaves the old rows or the new, never both and never neither."""
     killed = Killed(changed, STEPS.get(step, ".drop table"), heard=False)
@@ -126,7 +126,7 @@ def test_a_run_is_killed_at_a_step(changed: Lane, step: str, ending: Ending) -> 
 
 
 @pytest.mark.parametrize("step", STEPS)
-@fault("A run with `--replace` is interrupted or told to end at any of its steps, and run again", "landed")
+@fault("A run with `--replace` is interrupted at any of its steps; then run again", "landed")
 def test_a_run_is_interrupted_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
     """A run that can still speak to Kusto drops its staging table on its way out."""
     interrupted = Killed(changed, STEPS[step], heard=True)

@@ -115,7 +115,9 @@ def test_a_batch_is_taken_while_the_spool_is_listed(lane: Lane, spooled: Path, e
 
 
 @fault(
-    "Another process sends a batch and empties the spool before this one has sent it", "landed", says="another process"
+    "Another process sends a batch and empties the spool before this one has sent it",
+    "landed",
+    says="another process has taken it from the spool, which it does when it has seen it land",
 )
 def test_a_batch_is_taken_before_it_is_sent(lane: Lane, spooled: Path, ending: Ending) -> None:
     """What somebody else has sent is watched like our own, and reported landed only when it is seen."""
@@ -137,7 +139,12 @@ def test_a_batch_is_taken_before_it_is_sent(lane: Lane, spooled: Path, ending: E
     lane.settle(ROWS)
 
 
-@fault("A part is missing in the spool", "failed", exit_code=4, says="… is not whole: part-0.ndjson.gz is missing")
+@fault(
+    "A part is missing in the spool",
+    "failed",
+    exit_code=4,
+    says="… is not whole: part-0.ndjson.gz is missing. Move the folder away and sync the window again.",
+)
 def test_a_part_is_missing(lane: Lane, spooled: Path, ending: Ending) -> None:
     """A folder that lost a part is told, and kept."""
     (part,) = spooled.glob("*/part-0.ndjson.gz")

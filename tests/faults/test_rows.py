@@ -1,0 +1,31 @@
+"""The README lists the faults of the suite, and how each ends: no more, no fewer, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from opencost_kusto.report import OUTCOMES
+from tests.faults.rows import declared, table
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_lists_every_fault() -> None:
+    """The table in the README is what the tests declare, and so what they assert."""
+    section = README.split("## What can go wrong")[1].split("\n## ")[0]
+    assert table() in section, "the README differs; python -m tests.faults.rows prints the table it must have"
+
+
+def test_a_fault_ends_in_one_way() -> None:
+    """Where several tests show one fault, they declare the same ending; outcomes are those a run tells."""
+    endings = {one.what: one for one in declared()}
+    assert all(endings[one.what] == one for one in declared())
+    assert {outcome for one in declared() for outcome in one.outcomes} <= set(OUTCOMES)
+
+
+def test_only_what_is_there_whole_ends_with_0() -> None:
+    """Exit code 0 goes with rows that landed, that were there, that nobody waited for, or that do not exist."""
+    fine = {"landed", "already there", "queued", "empty"}
+    for one in declared():
+        if one.exit_code < 128:
+            assert (one.exit_code == 0) == (set(one.outcomes) <= fine), one
