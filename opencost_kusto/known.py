@@ -126,7 +126,9 @@ def words_query(source: str | None, span: Window) -> str:
 
 def held_query(table: Table, source: str | None, span: Window) -> str:
     """The rows a table holds of each batch whose window touches the span; None asks of every source."""
-    return f"{table.name} | {_touching(source, span)} | summarize Rows = count() by Source, BatchId"
+    # A scrape is of a moment, and its rows have no window.
+    bounds = ("WindowStart", "WindowEnd") if table.grain == "step" else ("Timestamp", "Timestamp")
+    return f"{table.name} | {_touching(source, span, *bounds)} | summarize Rows = count() by Source, BatchId"
 
 
 def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Window) -> list[Known]:
@@ -149,10 +151,10 @@ def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Windo
     return list(found.values())
 
 
-def _touching(source: str | None, span: Window) -> str:
+def _touching(source: str | None, span: Window, first: str = "WindowStart", last: str = "WindowEnd") -> str:
     start, end = (f"datetime({stamp(bound)})" for bound in (span.start, span.end))
     whose = f"Source == {literal(source)} and " if source is not None else ""
-    return f"where {whose}WindowStart < {end} and WindowEnd > {start}"
+    return f"where {whose}{first} < {end} and {last} > {start}"
 
 
 def _word(row: Row) -> Word:

@@ -10,7 +10,7 @@ from opencost_kusto.aggregate import CONTAINER_ROWS
 from opencost_kusto.known import Known, Minutes, Word, known
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto
-from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, LANDED, TIMED_OUT
+from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, LANDED, QUEUED, TIMED_OUT
 from opencost_kusto.schema import Json
 from opencost_kusto.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import Window, stamp
@@ -88,13 +88,16 @@ class Freshness:
 
 
 def status_query(now: datetime) -> str:
-    """The last word on each batch, then what it says by source and dataset. An empty window is a known one."""
-    kinds = ", ".join(map(literal, (LANDED, ALREADY_THERE, EMPTY)))
+    """The last word on each batch, then what it says by source and dataset. An empty window is a known one.
+
+    What was only queued counts among batches and rows, but says nothing about until when the dataset is there.
+    """
+    seen = ", ".join(map(literal, (LANDED, ALREADY_THERE, EMPTY)))
     return (
         f"{SYNC_RUNS.name}"
         " | summarize arg_max(CollectionTime, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows) by BatchId"
-        f" | extend Landed = Outcome in ({kinds}), Recent = WindowEnd > datetime({stamp(now - _DAY)})"
-        " | extend Until = iff(Landed, WindowEnd, datetime(null))"
+        f" | extend Seen = Outcome in ({seen}), Recent = WindowEnd > datetime({stamp(now - _DAY)})"
+        f" | extend Landed = Seen or Outcome == {literal(QUEUED)}, Until = iff(Seen, WindowEnd, datetime(null))"
         " | summarize First = min(WindowStart), Until = max(Until), Batches = countif(Landed),"
         " Rows = sumif(Rows, Landed), DayRows = sumif(Rows, Landed and Recent) by Source, Dataset"
         " | order by Source asc, Dataset asc"
@@ -104,17 +107,20 @@ def status_query(now: datetime) -> str:
 def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[Freshness]:
     """What Kusto knows, by source and dataset, and what is not in it of the time since `back`; raises KustoError.
 
-    Missing are stretches between the first and the last window that the ledger knows. Four queries are asked, whatever
+    Missing are stretches between the first and the last window that the ledger knows. Five queries are asked, whatever
     the number of sources and windows.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
-    looked_at = Window(minute - max(back, _DAY), minute)
-    tables = [table for table in DATASETS.values() if table.grain == "step"]
-    recent = {(one.source, one.table.dataset): one for one in known(kusto, None, tables, looked_at)}
+    # A scrape's minute may be the one that is running.
+    looked_at = Window(minute - max(back, _DAY), minute + timedelta(minutes=1))
+    recent = {(one.source, one.table.dataset): one for one in known(kusto, None, [*DATASETS.values()], looked_at)}
     found = []
     for row in kusto.query(status_query(minute)):
         name = row["Source"], row["Dataset"]
         until = row["Until"] and row["Until"].astimezone(UTC)
+        if name in recent:
+            proven = [word.window.end for id_, word in recent[name].words.items() if recent[name].whole(id_)]
+            until = max([*proven, *([until] if until else [])], default=None)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
         span = Window(minute - back, minute)
         earlier = row["First"].astimezone(UTC) < span.start
@@ -130,9 +136,10 @@ def _of(one: Known, span: Window, earlier: bool) -> dict[str, Json]:
     words = [word for word in one.words.values() if word.window.end > span.start and not word.forgotten]
     begin = span.start if earlier else max(min((word.window.start for word in words), default=span.end), span.start)
     end = max((word.window.end for word in words), default=begin)
+    scrapes = one.table.grain == "scrape"
     gone = [hole for stretch in lost for hole in there.holes(stretch)]
     return {
-        "missing": list(Minutes([*there, *gone]).holes(Window(begin, end))) if begin < end else [],
+        "missing": list(Minutes([*there, *gone]).holes(Window(begin, end))) if begin < end and not scrapes else [],
         "lost": gone,
         "failures": _failures(word for word in words if word.window not in there),
         "day_cost": _cost([word for id_, word in one.words.items() if one.whole(id_)], span.end - _DAY),

@@ -79,6 +79,17 @@ def test_a_whole_day_has_nothing_missing(here: World) -> None:
     assert of(here, dataset="metrics").missing == []
 
 
+def test_rows_that_nobody_waited_for_count_once_they_are_there(here: World) -> None:
+    """With --no-wait the ledger says queued; the rows in the tables prove it, and without them nothing has landed."""
+    bring(here, 3 * HOUR, "allocation", "metrics", scrape=True, wait=False)
+    here.emulator.kusto.wait_idle()
+    one, scraped = of(here), of(here, dataset="metrics")
+    assert (one.until, one.rows, one.missing) == (hour(8).end, 16, [])
+    assert scraped.until == NOW + MINUTE
+    here.kusto.command(".clear table OpenCostAllocation data")
+    assert of(here).until is None
+
+
 def hourly(here: World, table: str = "OpenCostAllocation") -> float:
     """The cost of one derived hour, as the table has it."""
     return float(
