@@ -1,9 +1,10 @@
 """Measures the pipelines side by side and prints a table; with --gates, fails when one is slower or larger than agreed.
 
 `python -m tests.bench.bench [--rows 1000,10000,100000] [--rounds 5] [--json FILE] [--gates]`. Every pipeline runs in a
-process of its own and all take turns in each round. What counts is the median of the ratios by the clock within a
-round: we encode and compress side by side, so the clock is what a user sees, and both have the machine to themselves
-or share it alike. Ratios of processor seconds stand beside it; they leave out what is gained by working side by side.
+process of its own and all take turns in each round. Gates judge the clock, since we encode and compress side by side
+and the clock is what a user sees, and of each pipeline the shortest time, since others on the machine only ever add to
+it. The table shows the ratios within each round, and those of processor seconds, which leave out what working side by
+side gains.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ class Spread(msgspec.Struct):
         return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
 
 
+class Ratio(Spread):
+    """The ratio within each round, and that of the shortest times, which is printed as best."""
+
+    shortest: float
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, best {self.shortest:.2f}"
+
+
 class Gate(msgspec.Struct):
     """One thing that was agreed: whether it holds, and the sentence that says so."""
 
@@ -73,12 +83,12 @@ class Results(msgspec.Struct):
     seconds: dict[int, dict[str, Spread]] = {}
     cpu: dict[int, dict[str, Spread]] = {}
     megabytes: dict[int, dict[str, float]] = {}
-    over_plain: dict[int, dict[str, Spread]] = {}
-    over_plain_cpu: dict[int, dict[str, Spread]] = {}
-    over_floor: dict[int, dict[str, Spread]] = {}
+    over_plain: dict[int, dict[str, Ratio]] = {}
+    over_plain_cpu: dict[int, dict[str, Ratio]] = {}
+    over_floor: dict[int, dict[str, Ratio]] = {}
     peak: dict[int, float] = {}
     peak_plain: dict[int, float] = {}
-    exposition: Spread | None = None
+    exposition: Ratio | None = None
     backfill: float | None = None
     gates: list[Gate] = []
 
@@ -150,9 +160,10 @@ def _command(url: str) -> float:
         return time.perf_counter() - begun
 
 
-def ratios(above: list[float], below: list[float]) -> Spread:
-    """The ratio within each round."""
-    return Spread.of([one / other for one, other in zip(above, below, strict=True)])
+def ratios(above: list[float], below: list[float]) -> Ratio:
+    """The ratio within each round, and of the shortest times."""
+    found = [one / other for one, other in zip(above, below, strict=True)]
+    return Ratio(median(found), min(found), max(found), min(above) / min(below))
 
 
 def measure_rows(results: Results, server: str, rows: int, rounds: int, pipelines: list[str], command: bool) -> None:
@@ -172,7 +183,7 @@ def peak(server: str, rows: int, name: str = "ours") -> float:
         return run(f"{server}/{rows}").peak
 
 
-def exposition(rounds: int) -> Spread:
+def exposition(rounds: int) -> Ratio:
     """How many times as fast as prometheus_client alone a scrape is read, round by round."""
     lines = recording("1.119", "metrics.txt").decode().splitlines()
     text = "".join(line + "\n" for line in lines for _ in range(1 if line.startswith("#") else 20))
@@ -234,12 +245,12 @@ def backfill() -> float:
     return seconds
 
 
-def at_least(what: str, least: float, measure: Callable[[int], Spread], rounds: int) -> Gate:
+def at_least(what: str, least: float, measure: Callable[[int], Ratio], rounds: int) -> Gate:
     """A ratio that must reach a limit; measured once more, with more rounds, before it fails on a noisy machine."""
     found = measure(rounds)
-    if found.median < least:
+    if found.shortest < least:
         found = measure(rounds + 2)
-    return Gate(found.median >= least, f"{what}: {found} times; at least {least:g} was agreed.")
+    return Gate(found.shortest >= least, f"{what}: {found} times; at least {least:g} was agreed.")
 
 
 def at_most(what: str, most: float, unit: str, found: float) -> Gate:
@@ -251,14 +262,14 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> 
     """What was agreed in the issue about speed, one by one; uses what was measured already."""
     given = iter([results.over_plain[rows]["ours"]])
 
-    def over_plain(again: int) -> Spread:
+    def over_plain(again: int) -> Ratio:
         return next(given, None) or _again(server, rows, again, "plain", "ours")
 
     of_floor = iter([results.over_floor[rows]["ours"]])
 
-    def over_floor(again: int) -> Spread:
+    def over_floor(again: int) -> Ratio:
         found = next(of_floor, None) or _again(server, rows, again, "ours", "floor")
-        return Spread(1 / found.median, 1 / found.most, 1 / found.least)
+        return Ratio(1 / found.median, 1 / found.most, 1 / found.least, 1 / found.shortest)
 
     yield at_least("plain reference / ours, equal gzip level", LEAST_OVER_PLAIN, over_plain, rounds)
     yield at_least("floor / ours", 1 / MOST_OVER_FLOOR, over_floor, rounds)
@@ -277,7 +288,7 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> 
     yield at_most(f"a backfill of {STEPS} steps of {ANSWER_TAKES:g} s", limit, "s", seconds)
 
 
-def _again(server: str, rows: int, rounds: int, above: str, below: str) -> Spread:
+def _again(server: str, rows: int, rounds: int, above: str, below: str) -> Ratio:
     seconds, _, _ = take_turns(server, rows, rounds, [above, below], False)
     return ratios(seconds[above], seconds[below])
 
