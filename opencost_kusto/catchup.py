@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from opencost_kusto.batch import Batch, Origin, Run, Source
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import OpenCost
@@ -18,7 +20,7 @@ from opencost_kusto.known import Word
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing
 from opencost_kusto.missing import Missing, Wanted, missing
-from opencost_kusto.report import FAILED, LOST, Outcome, Report, outcome
+from opencost_kusto.report import FAILED, FORGOTTEN, LOST, Outcome, Report, outcome
 from opencost_kusto.runs import record
 from opencost_kusto.spool import Spool
 from opencost_kusto.sync import sync
@@ -154,9 +156,9 @@ class Filling:
             word = Word(window, one.outcome, one.reason, one.rows, run.collection_time)
             words[one.batch_id] = word
             self._in_vain = self._in_vain + 1 if _NOBODY.search(one.reason or "") else 0
-            # What comes coarser instead, or is lost, is reported as that.
-            if not word.forgotten:
-                self.report.end([one])
+            # What comes coarser instead, or is lost, is no failure of its own.
+            forgotten = {"outcome": FORGOTTEN, "exit_code": 0} if word.forgotten else {}
+            self.report.end([msgspec.structs.replace(one, **forgotten)])
 
         chosen = Chosen(tuple(batches), lambda: self._in_vain < _ENOUGH)
         sync(self._opencost, self._kusto, chosen, run=run, tell=told, **self._loading)
@@ -178,13 +180,17 @@ def catch_up(
     closed: datetime,
     at_most: int | None = AT_MOST,
     scrape: bool = False,
+    know: Callable[[str, str, datetime], None] = lambda *_: None,
     **more: Any,
 ) -> Report:
     """Bring what Kusto lacks of a span of one source; raises KustoError when it cannot be asked, and what `sync` does.
 
-    The moment is the run's `collection_time`; `more` is `tell` and what `sync` takes beside.
+    The moment is the run's `collection_time`. `know` is given source, dataset and the end of the newest window that is
+    there already. `more` is `tell` and what `sync` takes beside.
     """
     found = missing(kusto, opencost.source(), wanted, span, run.collection_time)
+    for dataset, until in found.until.items():
+        know(found.source.name, dataset, until)
     return Filling(opencost, kusto, wanted, found, run=run, closed=closed, **more).fill(at_most, scrape=scrape)
 
 

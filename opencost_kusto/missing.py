@@ -58,7 +58,8 @@ class Missing:
     """What Kusto lacks of a span of one source.
 
     `due` is to be asked for, in this order; of `forgotten` OpenCost has said that it has it only coarser, if at all;
-    `lost` is known to be gone. `expected` counts all batches of the span, `words` are the ledger's last by batch id.
+    `lost` is known to be gone. `expected` counts all batches of the span, `words` are the ledger's last by batch id,
+    and `until` is the end of the newest window of each dataset that is there, or empty.
     """
 
     source: Source
@@ -67,6 +68,7 @@ class Missing:
     forgotten: list[Batch] = field(default_factory=list)
     lost: list[Batch] = field(default_factory=list)
     expected: int = 0
+    until: dict[str, datetime] = field(default_factory=dict)
 
 
 def missing(kusto: Kusto, source: Source, wanted: Wanted, span: Window, now: datetime) -> Missing:
@@ -82,8 +84,8 @@ def missing(kusto: Kusto, source: Source, wanted: Wanted, span: Window, now: dat
         found.expected += 1
         word = found.words.get(batch.id)
         if batch.window in settled[batch.table.name]:
-            continue
-        if batch.window in lost[batch.table.name]:
+            found.until[batch.table.dataset] = batch.window.end
+        elif batch.window in lost[batch.table.name]:
             found.lost.append(batch)
         elif word is not None and word.forgotten:
             found.forgotten.append(batch)

@@ -15,9 +15,9 @@ from opencost_kusto.redact import redacted
 from opencost_kusto.schema import Json
 from opencost_kusto.tables import SYNC_RUNS
 
-LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN, LOST = OUTCOMES = (
+LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN, LOST, FORGOTTEN = OUTCOMES = (
     *("landed", "already there", "queued", "empty", "failed", "timed out"),
-    *("written", "lost"),
+    *("written", "lost", "forgotten"),
 )
 
 
@@ -89,7 +89,9 @@ class Report:
         """0 when every batch is where it was asked to be; else the worst kind, or 7 when only some failed."""
         failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome in (FAILED, LOST)]
         # The run's own ledger says what became of the others; that it landed is no success of theirs.
-        nothing_else = all(o.outcome in (FAILED, LOST) for o in self.outcomes if o.table != SYNC_RUNS.name)
+        # What is forgotten comes coarser, and that, or that it is lost, is what counts.
+        others = [o for o in self.outcomes if o.table != SYNC_RUNS.name and o.outcome != FORGOTTEN]
+        nothing_else = all(o.outcome in (FAILED, LOST) for o in others)
         late = any(outcome.outcome == TIMED_OUT for outcome in self.outcomes)
         if failed:
             return max(failed) if nothing_else else PartialError.exit_code

@@ -51,13 +51,14 @@ def tick(
     *,
     run: Run,
     tell: Callable[[Outcome], None] = lambda _: None,
+    know: Callable[[str, str, datetime], None] = lambda *_: None,
     **loading: Any,
 ) -> Report:
     """Bring what is due of every source, in one report; the moment is the run's `collection_time`.
 
     A source that has a name and cannot be asked, or of which Kusto cannot be asked, fails with its newest window;
-    one without a name raises what went wrong. `loading` is what `sync` takes beside; `tell` is called from several
-    threads.
+    one without a name raises what went wrong. `loading` is what `sync` takes beside. `tell`, and what `catch_up` calls
+    `know`, are called from several threads.
     """
     now = run.collection_time
     span, closed = horizon.span(now, wanted.step), horizon.closed(now)
@@ -65,9 +66,14 @@ def tick(
 
     def bring(number: int, opencost: OpenCost) -> None:
         report = Report(run.id, told[number], tell)
-        more = {"closed": closed, "at_most": horizon.at_most, "tell": lambda one: report.end([one]), **loading}
+        more: dict[str, Any] = {
+            "closed": closed,
+            "at_most": horizon.at_most,
+            "tell": lambda one: report.end([one]),
+            "know": know,
+        }
         try:
-            catch_up(opencost, kusto, wanted, span, run=run, scrape=True, **more)
+            catch_up(opencost, kusto, wanted, span, run=run, scrape=True, **more, **loading)
         except OpenCostKustoError as error:
             if opencost.cluster is None:
                 raise

@@ -14,6 +14,7 @@ from opencost_kusto.catchup import catch_up
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.grain import aligned, checked, coarser, containing
+from opencost_kusto.known import Known, Word
 from opencost_kusto.missing import Wanted, missing
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.report import Report
@@ -52,8 +53,9 @@ def hours(first: datetime, count: int, step: timedelta = HOUR) -> list[Window]:
 
 
 def kinds(report: Report) -> dict[str, int]:
-    """Outcomes of data, without the ledger's own."""
-    return dict(Counter(one.outcome for one in report.outcomes if one.dataset != "runs"))
+    """Outcomes of data, without the ledger's own, and without what came coarser or is lost."""
+    told = [one.outcome for one in report.outcomes if one.dataset != "runs"]
+    return dict(Counter(outcome for outcome in told if outcome != "forgotten"))
 
 
 def test_windows_are_whole_and_where_every_run_cuts_them() -> None:
@@ -152,6 +154,22 @@ def test_rows_that_went_are_brought_again(here: World) -> None:
     assert kinds(bring(here, wanted(), 2 * HOUR)) == {"landed": 1}
 
 
+def test_half_a_batch_is_not_whole() -> None:
+    """As many rows as were sent, no fewer and no more, and only where they were sent."""
+    window = hours(NOW.replace(minute=0), 1)[0]
+    for outcome, sent, held, whole in [
+        ("landed", 8, 8, True),
+        ("queued", 8, 8, True),
+        ("timed out", 8, 8, True),
+        ("landed", 8, 7, False),
+        ("already there", 8, 9, False),
+        ("failed", None, 8, False),
+    ]:
+        word = Word(window, outcome, None, sent, NOW)
+        assert Known(ALLOCATION, CLUSTER, {"id": word}, {"id": held}).whole("id") == whole, outcome
+    assert not Known(ALLOCATION, CLUSTER, {}, {"id": 8}).whole("id")
+
+
 def test_a_window_without_cost_is_asked_once(here: World) -> None:
     """Empty within what OpenCost keeps is a fact, and not tried again."""
     here.forgetful.idle = set(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1))
@@ -179,6 +197,7 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool)
     # 33 tens that are kept for sure, then the 15 oldest others, which lie in three hours.
     first = bring(here, wanted(TEN), back)
     assert (kinds(first), first.exit_code) == ({"landed": 36}, 0)
+    assert first.counts["forgotten"] == 15
     # One ten was kept after all, and the other 20 lie in four hours, of which it is a part.
     second = bring(here, wanted(TEN), back)
     assert (kinds(second), second.exit_code) == ({"landed": 5}, 0)

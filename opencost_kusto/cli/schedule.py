@@ -87,9 +87,10 @@ def schedule_command(
     # What is wrong with it is said before the first tick.
     mark.run()
     health = Health(2 * times.longest_pause(clock()), clock=clock, alive=lambda: once or ticking())
+    know = health.known_until
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         schedule = Schedule(
-            lambda tell: tick(opencosts, kusto, want, horizon, run=mark.run(), tell=tell, **load.loading()),
+            lambda tell: tick(opencosts, kusto, want, horizon, run=mark.run(), tell=tell, know=know, **load.loading()),
             tells=(teller(quiet_stdout=as_json), health.told),
             ends=(lambda one: _ended(one, as_json), health.ticked),
             grace=grace,
