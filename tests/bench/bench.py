@@ -1,10 +1,10 @@
 """Measures the pipelines side by side and prints a table; with --gates, fails when one is slower or larger than agreed.
 
-`python -m tests.bench.bench [--rows 1000,10000,100000] [--rounds 5] [--json FILE] [--gates]`. Every pipeline runs in a
-process of its own and all take turns in each round. Gates judge the clock, since we encode and compress side by side
-and the clock is what a user sees, and of each pipeline the shortest time, since others on the machine only ever add to
-it. The table shows the ratios within each round, and those of processor seconds, which leave out what working side by
-side gains.
+`python -m tests.bench.bench [--rows 1000,10000,100000] [--rounds 5] [--json FILE] [--gates [--margin PERCENT]]`. Every
+pipeline runs in a process of its own and all take turns in each round. Gates judge the clock, since we encode and
+compress side by side and the clock is what a user sees, and of each pipeline the shortest time, since others on the
+machine only ever add to it. The table shows the ratios within each round, and those of processor seconds, which leave
+out what working side by side gains.
 """
 
 from __future__ import annotations
@@ -245,12 +245,12 @@ def backfill() -> float:
     return seconds
 
 
-def at_least(what: str, least: float, measure: Callable[[int], Ratio], rounds: int) -> Gate:
+def at_least(what: str, least: float, measure: Callable[[int], Ratio], rounds: int, margin: float) -> Gate:
     """A ratio that must reach a limit; measured once more, with more rounds, before it fails on a noisy machine."""
     found = measure(rounds)
     if found.shortest < least:
         found = measure(rounds + 2)
-    return Gate(found.shortest >= least, f"{what}: {found} times; at least {least:g} was agreed.")
+    return Gate(found.shortest >= least * (1 - margin), f"{what}: {found} times; at least {least:g} was agreed.")
 
 
 def at_most(what: str, most: float, unit: str, found: float) -> Gate:
@@ -258,8 +258,11 @@ def at_most(what: str, most: float, unit: str, found: float) -> Gate:
     return Gate(found <= most, f"{what}: {found:.2f} {unit}; at most {most:g} was agreed.")
 
 
-def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> Iterator[Gate]:
-    """What was agreed in the issue about speed, one by one; uses what was measured already."""
+def gates(results: Results, server: str, rows: int, large: int, rounds: int, margin: float) -> Iterator[Gate]:
+    """What was agreed about speed, one by one; uses what was measured already.
+
+    `margin` is the part by which a time may miss what was agreed before a gate fails: noise, on a shared machine.
+    """
     given = iter([results.over_plain[rows]["ours"]])
 
     def over_plain(again: int) -> Ratio:
@@ -271,13 +274,15 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> 
         found = next(of_floor, None) or _again(server, rows, again, "ours", "floor")
         return Ratio(1 / found.median, 1 / found.most, 1 / found.least, 1 / found.shortest)
 
-    yield at_least("plain reference / ours, equal gzip level", LEAST_OVER_PLAIN, over_plain, rounds)
-    yield at_least("floor / ours", 1 / MOST_OVER_FLOOR, over_floor, rounds)
+    yield at_least("plain reference / ours, equal gzip level", LEAST_OVER_PLAIN, over_plain, rounds, margin)
+    yield at_least("floor / ours", 1 / MOST_OVER_FLOOR, over_floor, rounds, margin)
     if results.exposition is not None:
         measured = iter([results.exposition])
-        yield at_least(
-            "prometheus_client / ours", LEAST_OVER_CLIENT, lambda n: next(measured, None) or exposition(n), rounds
-        )
+
+        def over_client(again: int) -> Ratio:
+            return next(measured, None) or exposition(again)
+
+        yield at_least("prometheus_client / ours", LEAST_OVER_CLIENT, over_client, rounds, margin)
     growth = results.peak[large] - results.peak[rows]
     yield at_most(f"growth of peak memory from {rows:,} to {large:,} rows", MOST_GROWTH, "MB", growth)
     yield at_most(f"peak memory at {large:,} rows, Kusto SDK loaded", MOST_PEAK, "MB", results.peak[large])
@@ -285,6 +290,7 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int) -> 
     seconds = results.backfill or 0.0
     if seconds > limit:
         seconds = backfill()
+    limit += (MOST_OVER_OPENCOST - 1) * STEPS * ANSWER_TAKES * margin
     yield at_most(f"a backfill of {STEPS} steps of {ANSWER_TAKES:g} s", limit, "s", seconds)
 
 
@@ -328,6 +334,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured, in turn")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--gates", action="store_true", help="fail when what was agreed does not hold")
+    parser.add_argument("--margin", type=float, default=0, help="percent by which a time may miss, for noise")
     options = parser.parse_args(arguments)
     sizes = [int(size) for size in options.rows.split(",")]
     gated = 10_000 if 10_000 in sizes else sizes[0]
@@ -345,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
         results.backfill = backfill()
         print(table(results), flush=True)
         if options.gates:
-            results.gates = list(gates(results, server, gated, large, options.rounds))
+            results.gates = list(gates(results, server, gated, large, options.rounds, options.margin / 100))
             for gate in results.gates:
                 print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
     if options.json:
