@@ -15,6 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -155,6 +156,7 @@ class Spool:
                 file.write(msgspec.json.encode(sealed))
                 self._sync(file)
             (folder / "batch.tmp").rename(folder / _SEAL)
+            self._sync_names(folder)
         except OSError as error:
             remove(folder)
             raise UsageError(f"The spool folder {self.root} cannot be written: {error.strerror}.") from error
@@ -175,14 +177,26 @@ class Spool:
     def sweep(self) -> None:
         """Remove what a killed run has not sealed, once nobody can be writing it any more."""
         for folder in self.root.glob("*/"):
-            files = [folder, *folder.iterdir()] if _FOLDER.fullmatch(folder.name) else []
-            if files and folder / _SEAL not in files and max(map(_touched, files)) < time.time() - _LEFT_AFTER:
-                remove(folder)
+            # What is gone under way was removed by another process that uses this spool.
+            with suppress(FileNotFoundError):
+                files = [folder, *folder.iterdir()] if _FOLDER.fullmatch(folder.name) else []
+                touched = max((file.stat().st_mtime for file in files), default=time.time())
+                if folder / _SEAL not in files and touched < time.time() - _LEFT_AFTER:
+                    remove(folder)
 
     def _sync(self, file: IO[bytes]) -> None:
         if self.durable:
             file.flush()
             os.fsync(file.fileno())
+
+    def _sync_names(self, folder: Path) -> None:
+        """Names are written by the folder that holds them, not by the file they name."""
+        for where in (folder, self.root) if self.durable and os.name == "posix" else ():
+            number = os.open(where, os.O_RDONLY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
 
 
 def _compressor(level: int) -> Any:
@@ -204,14 +218,6 @@ def remove(folder: Path | str) -> None:
     """Remove a batch's folder, the seal first, so that half a folder is never sent."""
     (Path(folder) / _SEAL).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _touched(path: Path) -> float:
-    """When a file was last written; now, for one that somebody else removes at this moment."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
 
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:

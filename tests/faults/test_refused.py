@@ -8,7 +8,7 @@ from opencost_kusto import kql
 from opencost_kusto.bootstrap import bootstrap
 from opencost_kusto.emulator import Request
 from opencost_kusto.kusto import Deadlines
-from opencost_kusto.tables import ALLOCATION
+from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, of
 from tests.faults.wire import is_message, is_upload
@@ -92,6 +92,16 @@ def test_the_table_is_dropped_under_way(lane: Lane, ending: Ending) -> None:
 
     lane.kusto.fault = drop
     ending.of(lane.sync(timeout=30))
+
+
+@fault("Rows land, and the line about them in OpenCostSyncRuns does not", "landed", exit_code=7)
+def test_the_run_ledger_is_missing(lane: Lane, ending: Ending) -> None:
+    """Rows that are there are landed, and the exit code says that not all is well."""
+    lane.command(f".drop table {SYNC_RUNS.name}")
+    report = lane.sync(timeout=20)
+    ending.of(report)
+    assert of(report, SYNC_RUNS.name).outcome == "failed"
+    lane.settle(ROWS)
 
 
 @fault("The table is missing", "failed", exit_code=5, says="Kusto at … refused while the query OpenCostAllocation …")

@@ -27,5 +27,4 @@ def test_only_what_is_there_whole_ends_with_0() -> None:
     """Exit code 0 goes with rows that landed, that were there, that nobody waited for, or that do not exist."""
     fine = {"landed", "already there", "queued", "empty"}
     for one in declared():
-        if one.exit_code < 128:
-            assert (one.exit_code == 0) == (set(one.outcomes) <= fine), one
+        assert one.exit_code != 0 or set(one.outcomes) <= fine, one
