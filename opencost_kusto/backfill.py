@@ -39,11 +39,6 @@ class Survey:
         """How many batches the range has."""
         return sum(one.expected for _, one in self.found)
 
-    @property
-    def done(self) -> bool:
-        """Whether nothing can be brought any more."""
-        return not any(one.due or one.forgotten for _, one in self.found)
-
 
 def survey(
     opencosts: Sequence[OpenCost], kusto: Kusto, wanted: Wanted, span: Window, *, now: datetime, closed: datetime
