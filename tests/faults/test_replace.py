@@ -15,9 +15,9 @@ from opencost_kusto.replace import swap_command
 from opencost_kusto.sync import sync
 from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, ROWS, Lane, of
+from tests.faults.lane import HOUR, ROWS, Lane, honest, of
 from tests.faults.test_twice import at_once
-from tests.faults.wire import THROTTLED, once
+from tests.faults.wire import THROTTLED, once, shortened
 
 
 def test_an_answer_that_changed_takes_the_place_of_the_first(changed: Lane) -> None:
@@ -151,6 +151,23 @@ def test_two_replacements_at_the_same_moment(changed: Lane, ending: Ending) -> N
     for report in at_once(changed, replace=True):
         ending.of(report)
     changed.settle(ROWS - 1)
+    assert len(changed.runs()) == 1
+    assert not changed.staging
+
+
+def test_two_replacements_of_different_answers(changed: Lane) -> None:
+    """The table ends with all of one answer and nothing of the other; who was overtaken says so, or was first."""
+    answers = [shortened("/allocation", {}), json_reply(b'{"code":200,"data":[{"a":{"name":"a","totalCost":1}}]}')]
+    changed.opencost.answers = lambda path, _: answers.pop() if path == "/allocation" else None
+    changed.kusto.latency = 0.3
+    reports = at_once(changed, replace=True)
+    for report in reports:
+        honest(report)
+        assert (of(report).outcome, report.exit_code) in {("landed", 0), ("failed", 7)}, report
+        if report.exit_code:
+            assert "does not hold what took its place; run with --replace again." in (of(report).reason or "")
+    assert 0 in {report.exit_code for report in reports}
+    assert changed.count() in (1, ROWS - 1)
     assert len(changed.runs()) == 1
     assert not changed.staging
 

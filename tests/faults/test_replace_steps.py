@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +12,18 @@ import pytest
 from opencost_kusto.batch import Batch
 from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Kusto
+from opencost_kusto.kusto import Deadlines, Kusto
+from opencost_kusto.landing import Landing
+from opencost_kusto.load import Landed
 from opencost_kusto.question import Question
 from opencost_kusto.replace import Replacement
+from opencost_kusto.spool import Spool
 from opencost_kusto.sync import sync
-from opencost_kusto.tables import ALLOCATION
+from opencost_kusto.tables import ALLOCATION, TABLES
+from opencost_kusto.window import Window
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, of
-from tests.faults.wire import REFUSED
+from tests.faults.wire import REFUSED, always, is_upload, storage_refusal
 
 STAGING = "OpenCostReplacement"
 # Each command of a replacement, by how it begins; what each must leave untouched is the table.
@@ -138,6 +144,24 @@ def test_a_run_is_interrupted_at_a_step(changed: Lane, step: str, ending: Ending
     assert changed.count() == ROWS
     ending.of(changed.sync(replace=True))
     changed.settle(ROWS - 1)
+
+
+def test_a_run_that_ends_does_not_wait_for_a_kusto_that_hangs(lane: Lane, tmp_path: Path) -> None:
+    """Of several staging tables that cannot be dropped, one is waited for, by our own deadline."""
+    three = Window(HOUR.start, HOUR.start + timedelta(hours=3))
+    hours = Question(three, timedelta(hours=1), ("allocation",), NAMESPACES)
+    lane.kusto.fault = always(is_upload, storage_refusal())
+    with OpenCost(lane.opencost.url) as opencost, lane.client() as kusto:
+        assert sync(opencost, kusto, hours, spool=tmp_path).counts == {"failed": 4}
+    lane.kusto.fault = lambda request: REFUSED._replace(delay=60) if request.csl.startswith(".drop") else None
+    with lane.client(Deadlines(query=1)) as kusto, Landing(kusto, wait=True, timeout=10, keep=True) as landing:
+        for sealed in Spool(tmp_path).sealed():
+            if sealed.table == ALLOCATION.name:
+                assert list(landing.replace(sealed.batch(TABLES), sealed, 0.0, [], Landed.of(sealed))) == []
+        assert len(lane.staging) == 3
+        began = time.monotonic()
+    assert len(lane.staging) == 3
+    assert time.monotonic() - began < 2
 
 
 def test_what_a_killed_run_left_is_swept_a_day_later(changed: Lane) -> None:

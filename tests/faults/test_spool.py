@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,6 +138,44 @@ def test_a_batch_is_taken_before_it_is_sent(lane: Lane, spooled: Path, ending: E
     lane.kusto.fault = overtake
     ending.of(replayed(lane, spooled))
     lane.settle(ROWS)
+
+
+@fault("Two replays of one spool at the same moment", "landed", "already there")
+def test_two_replays_of_one_spool(lane: Lane, spooled: Path, ending: Ending) -> None:
+    """Whichever is first, both say the truth, the rows are there once, and the spool is empty."""
+    lane.kusto.latency = 0.3
+    start = threading.Barrier(2)
+    reports: list[Report] = []
+
+    def run() -> None:
+        start.wait()
+        reports.append(replayed(lane, spooled))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reports) == 2
+    for report in reports:
+        ending.process(report.exit_code, "")
+        ending.among(report.counts)
+    lane.settle(ROWS)
+    assert not list(spooled.iterdir())
+
+
+@fault("A spool is replayed while the sync that fills it is at work", "landed")
+def test_a_spool_is_replayed_while_it_is_filled(lane: Lane, tmp_path: Path, ending: Ending) -> None:
+    """A batch that is sealed and not yet sent is sent by both, lands once, and both see it."""
+
+    def replay_first(request: Request) -> None:
+        if is_upload(request):
+            lane.kusto.fault = None
+            assert replayed(lane, tmp_path).counts == {"landed": 1}
+
+    lane.kusto.fault = replay_first
+    ending.landed(lane, lane.sync(spool=tmp_path, deadlines=Deadlines()))
+    assert not list(tmp_path.iterdir())
 
 
 @fault(

@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
+import opencost_kusto
 from opencost_kusto.question import new_run
 from opencost_kusto.report import Report
 from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
@@ -113,6 +116,15 @@ def untagged(body: bytes) -> bytes:
     message["AdditionalProperties"].pop("ingestIfNotExists")
     text = base64.b64encode(json.dumps(message).encode()).decode()
     return f"<QueueMessage><MessageText>{text}</MessageText></QueueMessage>".encode()
+
+
+@pytest.mark.parametrize(
+    "module", ["ahead", "batch", "fetch", "kusto", "landing", "load", "replay", "retry", "runs", "sync"]
+)
+def test_nothing_is_timed_by_the_clock_on_the_wall(module: str) -> None:
+    """A clock that jumps in the middle of a run ends no wait and names no batch: deadlines are counted, not dated."""
+    source = (Path(opencost_kusto.__file__).parent / f"{module}.py").read_text(encoding="utf-8")
+    assert not re.search(r"time\.time\(|datetime\.now|utcnow|date\.today", source)
 
 
 @fault("The machine's clock is a day ahead, or a day behind", "already there")
