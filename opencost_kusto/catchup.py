@@ -86,6 +86,7 @@ class Filling:
         self._run = run
         self._closed = closed
         self._loading = loading
+        self._forgotten: list[Outcome] = []
         self._in_vain = 0
         self.report = Report(run.id, tell=tell)
 
@@ -98,7 +99,7 @@ class Filling:
         forgotten = [*self._found.forgotten, *(one for one in due if one.id in words and words[one.id].forgotten)]
         for step in coarser(self._wanted.step):
             forgotten = self._fall_back(forgotten, step, at_most)
-        self._lose(forgotten)
+        self._note(forgotten)
         return self.report
 
     def _fall_back(self, forgotten: list[Batch], step: timedelta, at_most: int | None) -> list[Batch]:
@@ -118,22 +119,27 @@ class Filling:
         gone |= {id_ for id_, word in brought.items() if word.forgotten}
         return [batch for id_ in coarse if id_ in gone for batch in inside[id_]]
 
-    def _lose(self, batches: list[Batch]) -> None:
-        """Write into the ledger, and report, what OpenCost has in no grain any more."""
-        if not batches:
+    def _note(self, lost: list[Batch]) -> None:
+        """Tell what OpenCost has in no grain any more, and let the ledger's last word be forgotten, or lost.
+
+        What `sync` wrote there, failed or empty, is less than is known by now.
+        """
+        gone = [outcome(batch, LOST, error=OpenCostError(GONE)) for batch in lost]
+        self.report.end(gone)
+        notes = {one.batch_id: one for one in (*self._forgotten, *gone)}
+        if not notes:
             return
         run, source = self._next_run(), self._found.source
-        lost = Report(run.id, tell=self.report.tell)
-        lost.end(outcome(batch, LOST, error=OpenCostError(GONE)) for batch in batches)
-        span = Window(min(one.window.start for one in batches), max(one.window.end for one in batches))
+        bounds = [(one.window_start, one.window_end) for one in notes.values()]
+        span = Window(min(start for start, _ in bounds), max(end for _, end in bounds))
         ledger = Batch(SYNC_RUNS, source.name, span, run=f"{run.id}/{run.collection_time.isoformat()}")
         wait, timeout = self._loading.get("wait", True), self._loading.get("timeout", 900.0)
         with (
             tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder,
             Landing(self._kusto, wait=wait, timeout=timeout, keep=False) as landing,
         ):
-            lost.end(record(lost, Origin(run, source, ledger), Spool(Path(folder)), landing))
-        self.report.outcomes += lost.outcomes
+            noted = Report(run.id, list(notes.values()))
+            self.report.end(record(noted, Origin(run, source, ledger), Spool(Path(folder)), landing))
 
     def _bring(self, batches: list[Batch], scrapes: Iterable[Batch] = ()) -> dict[str, Word]:
         """Sync batches, some at a time so that the ledger soon knows of them; gives the word on each that was asked."""
@@ -156,9 +162,11 @@ class Filling:
             word = Word(window, one.outcome, one.reason, one.rows, run.collection_time)
             words[one.batch_id] = word
             self._in_vain = self._in_vain + 1 if _NOBODY.search(one.reason or "") else 0
-            # What comes coarser instead, or is lost, is no failure of its own.
-            forgotten = {"outcome": FORGOTTEN, "exit_code": 0} if word.forgotten else {}
-            self.report.end([msgspec.structs.replace(one, **forgotten)])
+            if word.forgotten:
+                # No failure of its own: it comes coarser, or is lost.
+                one = msgspec.structs.replace(one, outcome=FORGOTTEN, exit_code=0)
+                self._forgotten.append(one)
+            self.report.end([one])
 
         chosen = Chosen(tuple(batches), lambda: self._in_vain < _ENOUGH)
         sync(self._opencost, self._kusto, chosen, run=run, tell=told, **self._loading)

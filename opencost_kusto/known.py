@@ -11,7 +11,7 @@ from opencost_kusto.batch import Batch, Options
 from opencost_kusto.grain import aged, refused
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto, Row
-from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, LANDED, LOST, QUEUED, TIMED_OUT
+from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, FORGOTTEN, LANDED, LOST, QUEUED, TIMED_OUT
 from opencost_kusto.schema import Table
 from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.window import Window, stamp
@@ -35,8 +35,9 @@ class Word:
     @property
     def forgotten(self) -> bool:
         """Whether OpenCost had forgotten the window; an empty answer that came too late proves nothing else."""
-        late = self.outcome == EMPTY and aged(self.window, self.asked)
-        return late or (self.outcome == FAILED and refused(self.reason))
+        if self.outcome == EMPTY:
+            return aged(self.window, self.asked)
+        return self.outcome == FORGOTTEN or (self.outcome == FAILED and refused(self.reason))
 
     @property
     def known_empty(self) -> bool:

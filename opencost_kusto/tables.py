@@ -328,7 +328,12 @@ SYNC_RUNS = Table(
         Column("WindowEnd", "datetime", Derived(moment, (Key("window_end", "string"),)), "End of the window (UTC)."),
         Column("WindowMinutes", "real", "window_minutes", "Length of the window, in minutes."),
         Column("Aggregate", "string", "aggregate", "Aggregate of the batch; null but for allocation."),
-        Column("Outcome", "string", "outcome", "landed, already there, queued, empty, failed, timed out or lost."),
+        Column(
+            "Outcome",
+            "string",
+            "outcome",
+            "landed, already there, queued, empty, failed, timed out, forgotten or lost.",
+        ),
         Column("Reason", "string", "reason", "Why, where the outcome needs a reason."),
         Column("Rows", "long", "rows", "Rows of the batch in OpenCost's answer; null when it gave none."),
         Column("Cost", "real", "cost", "Cost of the batch; null for metrics."),
