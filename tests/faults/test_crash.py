@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,8 @@ class Launcher:
         self.tmp = folder / "tmp"
         self.tmp.mkdir()
         command = [sys.executable, "-m", "tests.faults.launcher"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[2], **pipes)
 
     def close(self) -> None:
         """End the process, which ends when there is nothing more to do."""

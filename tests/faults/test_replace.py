@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.emulator import Request, json_reply
+from opencost_kusto.emulator import Reply, Request, json_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Deadlines, Kusto
@@ -15,7 +15,7 @@ from opencost_kusto.replace import swap_command
 from opencost_kusto.sync import sync
 from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, ROWS, Lane, honest, of
+from tests.faults.lane import HOUR, ROWS, Lane, of
 from tests.faults.test_twice import at_once
 from tests.faults.wire import THROTTLED, once, shortened
 
@@ -155,20 +155,28 @@ def test_two_replacements_at_the_same_moment(changed: Lane, ending: Ending) -> N
     assert not changed.staging
 
 
-def test_two_replacements_of_different_answers(changed: Lane) -> None:
-    """The table ends with all of one answer and nothing of the other; who was overtaken says so, or was first."""
-    answers = [shortened("/allocation", {}), json_reply(b'{"code":200,"data":[{"a":{"name":"a","totalCost":1}}]}')]
+@fault(
+    "Another `--replace` overtakes this one with another answer, between its swap and its count",
+    "failed",
+    exit_code=5,
+    says="OpenCostAllocation does not hold what took its place; run with --replace again.",
+)
+def test_a_replacement_is_overtaken(changed: Lane, ending: Ending) -> None:
+    """The table ends with all of one answer and nothing of the other, and who was overtaken says so."""
+    answers = [json_reply(b'{"code":200,"data":[{"a":{"name":"a","totalCost":1}}]}'), shortened("/allocation", {})]
     changed.opencost.answers = lambda path, _: answers.pop() if path == "/allocation" else None
-    changed.kusto.latency = 0.3
-    reports = at_once(changed, replace=True)
-    for report in reports:
-        honest(report)
-        assert (of(report).outcome, report.exit_code) in {("landed", 0), ("failed", 7)}, report
-        if report.exit_code:
-            assert "does not hold what took its place; run with --replace again." in (of(report).reason or "")
-    assert 0 in {report.exit_code for report in reports}
-    assert changed.count() in (1, ROWS - 1)
-    assert len(changed.runs()) == 1
+
+    def overtake(request: Request) -> Reply | None:
+        if not request.csl.startswith(".replace extents"):
+            return None
+        changed.kusto.fault = None
+        swapped = changed.kusto.respond(request)
+        assert of(changed.sync(replace=True)).outcome == "landed"
+        return swapped
+
+    changed.kusto.fault = overtake
+    ending.of(changed.sync(replace=True, deadlines=Deadlines()))
+    changed.settle(1)
     assert not changed.staging
 
 
