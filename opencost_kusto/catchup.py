@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from opencost_kusto.batch import Batch, Origin, Run, Source
+from opencost_kusto.doubt import holds_more
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.grain import coarser, containing
@@ -20,7 +21,7 @@ from opencost_kusto.known import Word
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing
 from opencost_kusto.missing import Missing, Wanted, missing
-from opencost_kusto.report import FAILED, FORGOTTEN, LOST, Outcome, Report, outcome
+from opencost_kusto.report import EMPTY, FAILED, FORGOTTEN, LOST, Outcome, Report, outcome
 from opencost_kusto.runs import record
 from opencost_kusto.spool import Spool
 from opencost_kusto.sync import sync
@@ -34,6 +35,7 @@ AT_MOST = 48
 _ENOUGH = 3
 _NOBODY = re.compile("cannot be reached|did not accept a connection")
 _WAITS = "OpenCost has forgotten the window; it comes with the coarser one that holds it, once that has ended."
+_NO_MORE = "the coarser window that holds it costs no more than what landed of it"
 GONE = "OpenCost has forgotten the window, and every coarser one that holds it: it is lost, and not tried again."
 
 
@@ -86,7 +88,9 @@ class Filling:
         self._run = run
         self._closed = closed
         self._loading = loading
+        self._words = dict(found.words)
         self._forgotten: list[Outcome] = []
+        self._empty: list[Batch] = []
         self._in_vain = 0
         self.report = Report(run.id, tell=tell)
 
@@ -113,18 +117,29 @@ class Filling:
                 continue
             coarse[larger.id] = larger
             inside.setdefault(larger.id, []).append(batch)
-        words = self._found.words
+        for id_ in [id_ for id_ in coarse if self._was_empty(coarse[id_], inside[id_])]:
+            self._empty += inside.pop(id_)
+            del coarse[id_]
+        words = self._words
         gone = {id_ for id_ in coarse if id_ in words and words[id_].forgotten}
         brought = self._bring(_first([batch for id_, batch in coarse.items() if id_ not in gone], at_most))
         gone |= {id_ for id_, word in brought.items() if word.forgotten}
         return [batch for id_ in coarse if id_ in gone for batch in inside[id_]]
 
+    def _was_empty(self, coarse: Batch, inside: list[Batch]) -> bool:
+        """Whether windows of which OpenCost knew nothing, late, had no cost, by what the coarser one costs."""
+        if not all(self._words[batch.id].doubtful for batch in inside):
+            return False
+        there = self._found.there[coarse.table.name]
+        return not holds_more(self._opencost, coarse, self._found.source, self._run, there)
+
     def _note(self, lost: list[Batch]) -> None:
-        """Tell what OpenCost has in no grain any more, and let the ledger's last word be forgotten, or lost.
+        """Tell what OpenCost has in no grain any more, and what was empty, and let the ledger's last word be that.
 
         What `sync` wrote there, failed or empty, is less than is known by now.
         """
         gone = [outcome(batch, LOST, error=OpenCostError(GONE)) for batch in lost]
+        gone += [outcome(batch, EMPTY, rows=0, reason=_NO_MORE) for batch in self._empty]
         self.report.end(gone)
         notes = {one.batch_id: one for one in (*self._forgotten, *gone)}
         if not notes:
@@ -159,8 +174,11 @@ class Filling:
 
         def told(one: Outcome) -> None:
             window = Window(one.window_start, one.window_end)
-            word = Word(window, one.outcome, one.reason, one.rows, run.collection_time)
-            words[one.batch_id] = word
+            said = one.outcome, one.reason, one.rows
+            word = Word(window, *said, run.collection_time, one.cost, one.aggregate)
+            words[one.batch_id] = self._words[one.batch_id] = word
+            if word.sent and one.table in self._found.there:
+                self._found.there[one.table].append(word)
             self._in_vain = self._in_vain + 1 if _NOBODY.search(one.reason or "") else 0
             if word.forgotten:
                 # No failure of its own: it comes coarser, or is lost.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from opencost_kusto.aggregate import CONTAINER_ROWS
 from opencost_kusto.batch import Batch, Options
 from opencost_kusto.grain import aged, refused
 from opencost_kusto.kql import literal
@@ -36,18 +37,24 @@ class Word:
     def forgotten(self) -> bool:
         """Whether OpenCost had forgotten the window; an empty answer that came too late proves nothing else."""
         if self.outcome == EMPTY:
-            return aged(self.window, self.asked)
+            return self.doubtful
         return self.outcome == FORGOTTEN or (self.outcome == FAILED and refused(self.reason))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether all that is known is an empty answer that may have come too late; a reason would settle it."""
+        late = self.outcome in (EMPTY, FORGOTTEN) and aged(self.window, self.asked)
+        return late and self.reason is None
 
     @property
     def known_empty(self) -> bool:
         """Whether OpenCost was asked in time, and had no cost for the window."""
-        return self.outcome == EMPTY and not self.forgotten
+        return self.outcome == EMPTY and not self.doubtful
 
     @property
-    def is_answer(self) -> bool:
-        """Whether OpenCost gave what it had of the window."""
-        return self.outcome in _SENT or self.known_empty
+    def sent(self) -> bool:
+        """Whether OpenCost gave rows of the window, which were sent, or were there already."""
+        return self.outcome in _SENT
 
 
 @dataclass(slots=True)
@@ -62,26 +69,30 @@ class Known:
     def whole(self, batch_id: str) -> bool:
         """Whether the table holds the batch, and as many rows of it as the ledger says were sent."""
         word, held = self.words.get(batch_id), self.held.get(batch_id)
-        return word is not None and held is not None and word.outcome in _SENT and word.rows == held
+        return word is not None and held is not None and word.sent and word.rows == held
+
+    def there(self, options: Options) -> list[Word]:
+        """The words on batches that are whole, asked with these options."""
+        return [self.words[id_] for id_ in self._same(options, filter(self.whole, self.words))]
 
     def settled(self, options: Options | None = None) -> Minutes:
         """The minutes that are there or empty, in whatever grain, asked with these options or with any.
 
         Rows of which the ledger knows nothing may be half a batch, so they do not settle anything.
         """
-        there = (id_ for id_, word in self.words.items() if word.known_empty or self.whole(id_))
-        return Minutes(self._asked_with(options, there))
+        ids = (id_ for id_, word in self.words.items() if word.known_empty or self.whole(id_))
+        return Minutes(self.words[id_].window for id_ in self._same(options, ids))
 
     def lost(self, options: Options | None = None) -> Minutes:
         """The minutes that OpenCost had in no grain any more when it was asked."""
-        return Minutes(self._asked_with(options, (id_ for id_, word in self.words.items() if word.outcome == LOST)))
+        ids = (id_ for id_, word in self.words.items() if word.outcome == LOST)
+        return Minutes(self.words[id_].window for id_ in self._same(options, ids))
 
-    def _asked_with(self, options: Options | None, ids: Iterable[str]) -> Iterator[Window]:
-        """The windows of those batches that were asked with these options, as their ids tell."""
+    def _same(self, options: Options | None, ids: Iterable[str]) -> Iterator[str]:
+        """Those batches that were asked with these options, as their ids tell."""
         for id_ in ids:
-            window = self.words[id_].window
-            if options is None or Batch(self.table, self.source, window, options).id == id_:
-                yield window
+            if options is None or Batch(self.table, self.source, self.words[id_].window, options).id == id_:
+                yield id_
 
 
 class Minutes:
@@ -117,6 +128,20 @@ class Minutes:
             start = max(start, self._ends[at])
         if start < window.end:
             yield Window(start, window.end)
+
+
+def cost_once(words: Iterable[Word]) -> float | None:
+    """The cost of windows that may overlap, each minute counted once; None when none has a cost.
+
+    By container where there is such, and in the shortest window there is.
+    """
+    cost, counted = None, Minutes([])
+    known = [word for word in words if word.cost is not None]
+    for word in sorted(known, key=lambda one: (one.aggregate != CONTAINER_ROWS, one.window.minutes, one.cost)):
+        free = sum(hole.minutes for hole in counted.holes(word.window))
+        cost = (cost or 0.0) + (word.cost or 0.0) * free / word.window.minutes
+        counted = Minutes([*counted, word.window])
+    return cost
 
 
 def words_query(source: str | None, span: Window) -> str:

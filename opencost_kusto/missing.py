@@ -59,7 +59,8 @@ class Missing:
 
     `due` is to be asked for, in this order; of `forgotten` OpenCost has said that it has it only coarser, if at all;
     `lost` is known to be gone. `expected` counts all batches of the span, `words` are the ledger's last by batch id,
-    and `until` is the end of the newest window of each dataset that is there, or empty.
+    `there` are those on batches that are whole, by table, and `until` is the end of the newest window of each dataset
+    that is there, or empty.
     """
 
     source: Source
@@ -68,6 +69,7 @@ class Missing:
     forgotten: list[Batch] = field(default_factory=list)
     lost: list[Batch] = field(default_factory=list)
     expected: int = 0
+    there: dict[str, list[Word]] = field(default_factory=dict)
     until: dict[str, datetime] = field(default_factory=dict)
 
 
@@ -80,6 +82,7 @@ def missing(kusto: Kusto, source: Source, wanted: Wanted, span: Window, now: dat
     settled = {name: one.settled(wanted.options) for name, one in of_table.items()}
     lost = {name: one.lost(wanted.options) for name, one in of_table.items()}
     found = Missing(source, {id_: word for one in of_table.values() for id_, word in one.words.items()})
+    found.there = {name: one.there(wanted.options) for name, one in of_table.items()}
     for batch in wanted.batches(source.name, span):
         found.expected += 1
         word = found.words.get(batch.id)

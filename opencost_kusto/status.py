@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from opencost_kusto.aggregate import CONTAINER_ROWS
-from opencost_kusto.known import Known, Minutes, Word, known
+from opencost_kusto.known import Known, Minutes, Word, cost_once, known
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, LANDED, QUEUED, TIMED_OUT
@@ -136,13 +135,14 @@ def _of(one: Known, span: Window, earlier: bool) -> dict[str, Json]:
     words = [word for word in one.words.values() if word.window.end > span.start and not word.forgotten]
     begin = span.start if earlier else max(min((word.window.start for word in words), default=span.end), span.start)
     end = max((word.window.end for word in words), default=begin)
+    whole = [word for id_, word in one.words.items() if one.whole(id_)]
     scrapes = one.table.grain == "scrape"
     gone = [hole for stretch in lost for hole in there.holes(stretch)]
     return {
         "missing": list(Minutes([*there, *gone]).holes(Window(begin, end))) if begin < end and not scrapes else [],
         "lost": gone,
         "failures": _failures(word for word in words if word.window not in there),
-        "day_cost": _cost([word for id_, word in one.words.items() if one.whole(id_)], span.end - _DAY),
+        "day_cost": cost_once(word for word in whole if word.window.start >= span.end - _DAY),
     }
 
 
@@ -154,17 +154,6 @@ def _failures(words: Iterable[Word]) -> list[Failure]:
             by_reason.setdefault((word.outcome, word.reason or ""), []).append(word.window)
     newest = sorted(by_reason.items(), key=lambda item: max(item[1]), reverse=True)[:_TOLD]
     return [Failure(max(windows), *said, len(windows)) for said, windows in newest]
-
-
-def _cost(words: list[Word], since: datetime) -> float | None:
-    """Cost with each minute counted once: by container if there is such, of the shortest window there is."""
-    cost, counted = None, Minutes([])
-    inside = [word for word in words if word.window.start >= since and word.cost is not None]
-    for word in sorted(inside, key=lambda one: (one.aggregate != CONTAINER_ROWS, one.window.minutes, one.cost)):
-        free = sum(hole.minutes for hole in counted.holes(word.window))
-        cost = (cost or 0.0) + (word.cost or 0.0) * free / word.window.minutes
-        counted = Minutes([*counted, word.window])
-    return cost
 
 
 def _others(one: Failure) -> str:

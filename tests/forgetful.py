@@ -1,15 +1,17 @@
 """An OpenCost that forgets, on a clock that tests move.
 
 Its answers are derived: the recorded hour 2026-11-23T10Z of 1.112, by namespace (8 rows) and its assets (19 rows),
-with the window asked for in the place of its own. Their costs say nothing; their windows and row counts do.
+with the window asked for in the place of its own, and every cost as much larger as that is longer.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from opencost_kusto import kql
@@ -27,10 +29,7 @@ NAMESPACES = Options(aggregate="namespace")
 ROWS = {"allocation": 8, "assets": 19}
 # What the built-in store keeps, by length of the window, the unfinished one included.
 _KEPT = {10 * MINUTE: 36, HOUR: 49, DAY: 15}
-_BODIES = {
-    "/allocation": recording("1.112", "allocation_hour_agg_namespace.json"),
-    "/assets": recording("1.112", "assets_hour.json"),
-}
+_BODIES = {"/allocation": "allocation_hour_agg_namespace.json", "/assets": "assets_hour.json"}
 _EMPTY = {"/allocation": b'{"code":200,"data":[{}]}', "/assets": b'{"code":200,"data":{}}'}
 
 
@@ -38,7 +37,8 @@ _EMPTY = {"/allocation": b'{"code":200,"data":[{}]}', "/assets": b'{"code":200,"
 class Forgetful:
     """Answers of a built-in store at `now`; what it has forgotten it refuses, or with `silent` answers as empty.
 
-    `down` refuses everything; `keeps` replaces how many windows it keeps by length; windows in `idle` have no cost.
+    `down` refuses everything; `keeps` replaces how many windows it keeps by length; windows in `idle` have no cost, and
+    add none to those that hold them.
     `asked` lists what was asked of it.
     """
 
@@ -62,7 +62,8 @@ class Forgetful:
             return json_reply(_EMPTY[path])
         if not self.has(window):
             return json_reply(_EMPTY[path]) if self.silent else _refusal(window)
-        body = _BODIES[path].replace(b"2026-11-23T10:00:00Z", stamp(start).encode())
+        cost = window.minutes - sum(one.minutes for one in self.idle if start <= one.start and one.end <= end)
+        body = _body(path, cost / 60).replace(b"2026-11-23T10:00:00Z", stamp(start).encode())
         return json_reply(body.replace(b"2026-11-23T11:00:00Z", stamp(end).encode()))
 
     def has(self, window: Window) -> bool:
@@ -72,6 +73,20 @@ class Forgetful:
             return False
         unfinished = self.now - (self.now - datetime(1970, 1, 1, tzinfo=UTC)) % grain
         return window.start >= unfinished - (self.keeps[grain] - 1) * grain
+
+
+@cache
+def _body(path: str, hours: float) -> bytes:
+    """The recorded hour's answer with costs of so many hours."""
+
+    def scaled(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: scaled(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [scaled(each) for each in value]
+        return round(value * hours, 5) if key.endswith("Cost") and isinstance(value, float) else value
+
+    return json.dumps(scaled(json.loads(recording("1.112", _BODIES[path]))), separators=(",", ":")).encode()
 
 
 def _refusal(window: Window) -> Reply:

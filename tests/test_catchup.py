@@ -232,6 +232,23 @@ def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: 
         assert ledger == [{"Rows": len(lost)}]
 
 
+def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> None:
+    """A cluster was off for half an hour, and its OpenCost, which remembers for long, says so: no cost comes twice."""
+    with world(NOON, silent=True) as here:
+        here.forgetful.keeps = {TEN: 1000, HOUR: 1000, DAY: 100}
+        here.forgetful.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
+        back = 12 * HOUR + 15 * MINUTE
+        report = bring(here, wanted(TEN), back, at_most=None)
+        assert (kinds(report), report.exit_code) == ({"landed": 69, "empty": 3}, 0)
+        assert {one.reason for one in report.outcomes if one.outcome == "empty"} == {
+            "the coarser window that holds it costs no more than what landed of it"
+        }
+        assert {window.minutes for window in here.windows()} == {10}
+        here.forgetful.asked.clear()
+        assert bring(here, wanted(TEN), back, at_most=None).outcomes == []
+        assert here.forgetful.asked == []
+
+
 def test_an_empty_day_that_came_in_time_settles_its_hours(here: World) -> None:
     """A true "no cost" of the day is the answer for hours that are forgotten, and nothing is lost."""
     day = Window(datetime(2026, 12, 7, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))

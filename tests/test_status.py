@@ -135,8 +135,8 @@ def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> 
         bring(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
     one = of(here)
     assert (one.missing, one.lost, one.failures) == ([], [], [])
-    # Each of the 34 tens costs as much as an hour, being derived; of seven hours, six count whole and one in part.
-    assert one.day_cost == pytest.approx((34 + 6 + 20 / 60) * hourly(here), rel=1e-4)
+    # Of 34 tens and seven hours, of which one holds four of the tens.
+    assert one.day_cost == pytest.approx(12 * hourly(here), rel=1e-4)
 
 
 def test_what_is_lost_is_told_as_lost(here: World) -> None:
