@@ -27,7 +27,6 @@ from opencost_kusto.window import Window
 from tests.forgetful import DAY, HOUR, MINUTE, ROWS, World, wanted, world
 
 START = datetime(2026, 12, 1, tzinfo=UTC)
-HORIZON = Horizon(5 * DAY, at_most=1000)
 _REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","@permanent":true}}'
 _NO = Reply(400, {"Content-Type": "application/json"}, _REFUSAL)
 _STORAGE_NO = Reply(403, {"x-ms-error-code": "AuthorizationFailure"}, b"")
@@ -54,6 +53,7 @@ class Fortnight:
     def __init__(self, here: World, step: timedelta, days: int, every: int, random: Random) -> None:
         self.here, self.days, self.every, self.random = here, days, every, random
         self.want = wanted(step)
+        self.horizon = Horizon(5 * DAY if step == HOUR else DAY, at_most=1000)
         self.opencost, self.kusto, self.scheduler = (outages(random, days) for _ in range(3))
         self.expected: dict[Window, Window | None] = {}
         self.ticks: Counter[str] = Counter()
@@ -91,7 +91,9 @@ class Fortnight:
 
         try:
             # Rows that nobody waits for must be found by the next tick.
-            report = tick([self.here.opencost], self.here.kusto, self.want, HORIZON, run=run, tell=tell, wait=False)
+            report = tick(
+                [self.here.opencost], self.here.kusto, self.want, self.horizon, run=run, tell=tell, wait=False
+            )
         except (Killed, OpenCostKustoError):
             assert kind != "good"
             return None
@@ -121,12 +123,12 @@ class Fortnight:
 
     def expect(self, now: datetime) -> None:
         """Of each closed window that is first seen by a good tick: the finest one that OpenCost has at that moment."""
-        span = HORIZON.span(now, self.want.step)
+        span = self.horizon.span(now, self.want.step)
         for window in aligned(span.start, span.end, self.want.step):
             if window in self.expected:
                 continue
             tried = [window, *(containing(window, step) for step in coarser(self.want.step))]
-            closed = [one for one in tried if one.end <= HORIZON.closed(now)]
+            closed = [one for one in tried if one.end <= self.horizon.closed(now)]
             found = next((one for one in closed if self.here.forgetful.has(one)), None)
             if found is not None or len(closed) == len(tried):
                 self.expected[window] = found
@@ -155,15 +157,14 @@ def test_a_fortnight(seed: int, silent: bool, step: timedelta, days: int, every:
         assert (kinds["lost"] > 10) == (step == HOUR and not silent), kinds
         assert all(fortnight.ticks[kind] for kind in ("none", "away", "good")), fortnight.ticks
 
-        now, closed = here.forgetful.now, HORIZON.closed(here.forgetful.now)
+        now, closed = here.forgetful.now, fortnight.horizon.closed(here.forgetful.now)
         found = survey([here.opencost], here.kusto, fortnight.want, Window(START, closed), now=now, closed=closed)
         filled = backfill(found, here.kusto, run=Run("backfill", now + MINUTE, "1.0"), wait=False)
         assert "failed" not in filled.counts
         end = fortnight.status()
         assert end.missing == []
         held = Minutes(here.windows())
-        first, last = HORIZON.span(START + 70 * MINUTE, step).start, HORIZON.span(now, step).end
-        for window in aligned(max(first, START), last, step):
+        for window in aligned(START, closed, step):
             assert (window in held) != (window in Minutes(end.lost)), window
         assert set(here.windows().values()) == {ROWS["allocation"]}
 
@@ -174,7 +175,7 @@ def check(fortnight: Fortnight, held: dict[Window, int], said: Freshness) -> Cou
     assert set(held.values()) == {ROWS["allocation"]}
     there, lost, missing = Minutes(held), Minutes(said.lost), Minutes(said.missing)
     kinds = Counter[str]()
-    for window in aligned(START + HOUR, HORIZON.closed(fortnight.here.forgetful.now), fortnight.want.step):
+    for window in aligned(START + HOUR, fortnight.horizon.closed(fortnight.here.forgetful.now), fortnight.want.step):
         expected = fortnight.expected.get(window)
         if expected is not None:
             # A tick that was broken in the middle may have brought it finer before.
