@@ -12,7 +12,7 @@ from tests.faults.ending import Fault
 
 ALONG_THE_PATH = (
     *("opencost", "storage", "queue", "engine", "refused", "twice", "half"),
-    *("replace", "replace_steps", "spool", "crash"),
+    *("replace", "replace_steps", "spool", "crash", "terminated"),
 )
 
 

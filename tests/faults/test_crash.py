@@ -28,7 +28,6 @@ from opencost_kusto.tables import ALLOCATION, ASSETS, SYNC_RUNS
 from opencost_kusto.window import Window
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, Lane
-from tests.faults.wire import is_message
 
 HOURS = Window(HOUR.start, HOUR.start + timedelta(hours=2))
 QUESTION = Question(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
@@ -196,33 +195,3 @@ def test_a_run_is_ended_at_any_moment(
             assert there(lane) == whole
             assert spool is None or swept(lane, spool)
     assert len([code for code in ends if code != 0]) > MOMENTS // 2
-
-
-@fault(
-    "The process is told to end (SIGTERM) while `--replace` makes rows ready; then run again",
-    "landed",
-    exit_code=143,
-    says=SAID,
-)
-def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
-    """The staging table is dropped on the way out, the old rows stay, and a later run replaces them."""
-    changed.kusto.pause()
-    end = f"{HOUR.end:%Y-%m-%dT%H:%MZ}"
-    command = [sys.executable, "-m", "opencost_kusto", "sync", "--endpoint", changed.opencost.url, "--auth", "none"]
-    command += ["--kusto-uri", changed.kusto.url, "--database", "OpenCost", "--aggregate", "namespace", "--replace"]
-    command += ["--dataset", "allocation", "--window", f"{HOUR.start:%Y-%m-%dT%H:%MZ},{end}"]
-    messages = len([one for one in changed.kusto.requests if is_message(one)])
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
-        while len([one for one in changed.kusto.requests if is_message(one)]) == messages:
-            assert process.poll() is None
-            time.sleep(0.02)
-        assert changed.staging
-        process.terminate()
-        _, said = process.communicate(timeout=30)
-    ending.process(process.returncode, said.decode())
-    assert not changed.staging
-    assert not list(tmp_path.iterdir())
-    changed.settle(8)
-    ending.again(changed.sync(replace=True))
-    changed.settle(7)

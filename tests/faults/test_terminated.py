@@ -1,0 +1,80 @@
+"""A process is told to end (SIGTERM) while it waits for something: it gives back what it holds, and says what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from opencost_kusto.emulator import Reply
+from tests.faults.ending import Ending, fault
+from tests.faults.lane import HOUR, ROWS, Lane
+from tests.faults.test_crash import SAID
+from tests.faults.wire import is_message, many
+
+
+def told_to_end(lane: Lane, tmp: Path, waits: Callable[[], bool], *more: str) -> tuple[int, str]:
+    """The exit code and the stderr of a sync of the hour that is told to end once it waits."""
+    hour = f"{HOUR.start:%Y-%m-%dT%H:%MZ},{HOUR.end:%Y-%m-%dT%H:%MZ}"
+    command = [sys.executable, "-m", "opencost_kusto", "sync", "--endpoint", lane.opencost.url, "--auth", "none"]
+    command += ["--kusto-uri", lane.kusto.url, "--database", "OpenCost", "--aggregate", "namespace"]
+    command += ["--dataset", "allocation", "--window", hour, *more]
+    environment = os.environ | {"TMPDIR": str(tmp)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        while not waits():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert not list(tmp.iterdir())
+    return process.returncode, said.decode()
+
+
+@fault(
+    "The process is told to end (SIGTERM) while OpenCost is silent in the middle of its answer; then run again",
+    "landed",
+    exit_code=143,
+    says=SAID,
+)
+def test_a_run_is_told_to_end_while_opencost_is_silent(lane: Lane, tmp_path: Path, ending: Ending) -> None:
+    """Half an answer is forgotten, on disk too, and the process does not wait for the rest of it."""
+    silent, over = threading.Event(), threading.Event()
+
+    def half() -> Iterator[bytes]:
+        yield many(0.5)[:2_000_000]
+        silent.set()
+        over.wait(30)
+
+    lane.opencost.answers = lambda path, _: Reply(200, {}, half()) if path == "/allocation" else None
+    began = time.monotonic()
+    ending.process(*told_to_end(lane, tmp_path, silent.is_set))
+    over.set()
+    assert time.monotonic() - began < 20
+    lane.opencost.answers = None
+    ending.again(lane.sync())
+    lane.settle(ROWS)
+
+
+@fault(
+    "The process is told to end (SIGTERM) while `--replace` makes rows ready; then run again",
+    "landed",
+    exit_code=143,
+    says=SAID,
+)
+def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
+    """The staging table is dropped on the way out, the old rows stay, and a later run replaces them."""
+    changed.kusto.pause()
+    before = len([one for one in changed.kusto.requests if is_message(one)])
+
+    def waits() -> bool:
+        return len([one for one in changed.kusto.requests if is_message(one)]) > before and bool(changed.staging)
+
+    ending.process(*told_to_end(changed, tmp_path, waits, "--replace"))
+    assert not changed.staging
+    changed.settle(ROWS)
+    ending.again(changed.sync(replace=True))
+    changed.settle(ROWS - 1)
