@@ -9,8 +9,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from opencost_kusto import pictures, printing
+from opencost_kusto import printing
 from opencost_kusto.bootstrap import bootstrap
+from opencost_kusto.dashboard import pictures
 from opencost_kusto.emulator import Emulator
 from opencost_kusto.errors import KustoError
 from opencost_kusto.extract import OpenCost

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 
-from opencost_kusto.questions import Function
+from opencost_kusto.functions import Function
 from opencost_kusto.report import Outcome, Report
 from opencost_kusto.schema import Json, Table
 from opencost_kusto.window import stamp

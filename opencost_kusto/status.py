@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from opencost_kusto.known import Known, Minutes, Word, cost_once, known
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, LANDED, QUEUED, TIMED_OUT
+from opencost_kusto.scheduled.known import Known, Minutes, Word, cost_once, known
 from opencost_kusto.schema import Json
 from opencost_kusto.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import Window, stamp

@@ -18,8 +18,8 @@ import typer.main
 from opencost_kusto import kql
 from opencost_kusto.cli import app
 from opencost_kusto.emulator import Emulator
+from opencost_kusto.functions import functions
 from opencost_kusto.kusto import Kusto
-from opencost_kusto.questions import functions
 from opencost_kusto.tables import TABLES
 from opencost_kusto.version import __version__
 

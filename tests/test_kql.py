@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencost_kusto import demo, known, kql, load, replace, runs
+from opencost_kusto import demo, kql, load, replace, runs
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kql import Command, commands, literal, mapped, parse, paths, render
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.pipelines.summary import costs_query
+from opencost_kusto.scheduled import known
 from opencost_kusto.schema import Table
 from opencost_kusto.status import status_query
-from opencost_kusto.summary import costs_query
 from opencost_kusto.tables import ALLOCATION, ASSETS, TABLES
 from opencost_kusto.window import Window
 from tests.kql_analyser import Analyser, Schema
@@ -244,14 +245,14 @@ KNOWN = {
 WORKING = (
     "bootstrap.py",
     "fetch.py",
-    "known.py",
+    "scheduled/known.py",
     "landing.py",
     "load.py",
     "replace.py",
     "replay.py",
     "runs.py",
     "status.py",
-    "summary.py",
+    "pipelines/summary.py",
     "sync.py",
 )
 

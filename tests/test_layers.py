@@ -13,20 +13,20 @@ PACKAGE = Path(__file__).parents[1] / "opencost_kusto"
 FILES = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
 # Where each third-party package comes in; a folder ends with a slash.
 DOORS = {
-    "apscheduler": ("schedule.py",),
-    "PIL": ("pictures.py",),
+    "apscheduler": ("scheduled/schedule.py",),
+    "PIL": ("dashboard/pictures.py",),
     "azure": ("kusto.py", "auth.py", "emulator/azurite.py"),
     "duckdb": ("emulator/",),
     "duckdb_kql": ("emulator/",),
     "isal": ("spool.py",),
-    "matplotlib": ("pictures.py",),
+    "matplotlib": ("dashboard/pictures.py",),
     "msgspec": ("",),
-    "prometheus_client": ("exposition.py", "health.py"),
+    "prometheus_client": ("exposition.py", "scheduled/health.py"),
     "requests": ("extract.py",),
     "rich": ("cli/telling.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),
-    "yaml": ("manifest.py",),
+    "yaml": ("scheduled/manifest.py",),
 }
 
 

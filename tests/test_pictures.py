@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from opencost_kusto import demo, looks, pictures
-from opencost_kusto.dashboard import Query, Tile, tiles
+from opencost_kusto import demo
+from opencost_kusto.dashboard import looks, pictures
+from opencost_kusto.dashboard.looks import Colours
+from opencost_kusto.dashboard.tiles import Query, Tile, tiles
 from opencost_kusto.errors import UsageError
-from opencost_kusto.looks import Colours
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "kql" / "pictures"

@@ -64,7 +64,7 @@ def test_the_test_command_is_what_ci_runs() -> None:
 def test_quoted_messages_are_in_the_code() -> None:
     """Each message in "What can go wrong" is one that the code can say."""
     section = README.split("## What can go wrong")[1].split("\n## ")[0]
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "opencost_kusto").glob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "opencost_kusto").rglob("*.py"))
     code = re.sub(r'"\s*\n\s*f?"', "", code)
     said = " ".join(re.sub(r"\{[^{}]*\}", " ", code).split())
     for message in re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE):

@@ -70,7 +70,7 @@ def query_command(
     format_: Annotated[str, option("--format", "table, json or csv.")] = "table",
 ) -> None:
     """Run a shipped function and print its rows."""
-    from opencost_kusto.questions import call
+    from opencost_kusto.functions import call
 
     if format_ not in printing.FORMATS:
         raise UsageError(f"--format {format_} is unknown; choose one of {', '.join(printing.FORMATS)}.")
@@ -81,7 +81,7 @@ def query_command(
 
 def tables_command(as_json: AsJson = False) -> None:
     """Print the data dictionary: every column of every table, and the functions."""
-    from opencost_kusto.questions import functions
+    from opencost_kusto.functions import functions
 
     if as_json:
         print(json.dumps(printing.dictionary_document(TABLES, functions()), indent=2, ensure_ascii=False))

@@ -11,7 +11,7 @@ import typer
 from opencost_kusto.cli.options import AskOptions, MarkOptions, SourceOptions, option
 from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.missing import Wanted
+from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
 
@@ -34,7 +34,7 @@ def manifest_command(
     ] = False,
 ) -> None:
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
-    from opencost_kusto import manifest
+    from opencost_kusto.scheduled import manifest
 
     place = manifest.Place(image, client_id, namespace)
     line = _cron(every, cron)
@@ -70,8 +70,8 @@ def _target(kusto_uri: str, database: str) -> list[str]:
 
 def _cron(every: str, cron: str | None) -> str:
     """The crontab line of a CronJob; raises UsageError when there is none, or it is none."""
-    from opencost_kusto.manifest import CRONS
-    from opencost_kusto.schedule import Times
+    from opencost_kusto.scheduled.manifest import CRONS
+    from opencost_kusto.scheduled.schedule import Times
 
     line = cron or CRONS.get(every)
     if line is None:

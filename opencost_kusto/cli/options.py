@@ -18,12 +18,12 @@ from opencost_kusto.aggregate import aggregate as known_aggregate
 from opencost_kusto.aggregate import asset_types
 from opencost_kusto.auth import METHODS
 from opencost_kusto.batch import Options, Run
-from opencost_kusto.ci import pipeline
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.pipelines.ci import pipeline
+from opencost_kusto.pipelines.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.question import new_run
-from opencost_kusto.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.spool import GZIP_LEVEL
 from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window, parse, since

@@ -29,13 +29,13 @@ from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fleet import sync_all
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.pipelines.settle import SETTLE, clock, settle_time, settled
+from opencost_kusto.pipelines.summary import Page, page
+from opencost_kusto.pipelines.wrapped import Ran, executed, ran
 from opencost_kusto.question import Question
 from opencost_kusto.redact import redacted
 from opencost_kusto.report import Report
-from opencost_kusto.settle import SETTLE, clock, settle_time, settled
-from opencost_kusto.summary import Page, page
 from opencost_kusto.window import Window, covering, duration, stamp
-from opencost_kusto.wrapped import Ran, executed, ran
 
 
 def run_command(

@@ -24,9 +24,9 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.export import export
 from opencost_kusto.fleet import sync_all
 from opencost_kusto.output import LineWriter
+from opencost_kusto.pipelines.summary import page
 from opencost_kusto.question import Question
 from opencost_kusto.replay import replay
-from opencost_kusto.summary import page
 from opencost_kusto.window import duration
 
 

@@ -11,18 +11,18 @@ from itertools import combinations
 
 import pytest
 
-from opencost_kusto import dashboard
-from opencost_kusto.dashboard import Query, Tile
+from opencost_kusto.dashboard import tiles
+from opencost_kusto.dashboard.tiles import Query, Tile
 from opencost_kusto.demo import DAY
 from opencost_kusto.window import Window
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, Asked, Database
 from tests.kql_analyser import Analyser, Schema
 
-DASHBOARD = dashboard.document()
-TILES = {tile.title: tile for tile in dashboard.tiles()}
-QUERIES = dashboard.queries()
-VARIABLES = dashboard.values(DAY)
+DASHBOARD = tiles.document()
+TILES = {tile.title: tile for tile in tiles.tiles()}
+QUERIES = tiles.queries()
+VARIABLES = tiles.values(DAY)
 
 
 @pytest.fixture(scope="module")

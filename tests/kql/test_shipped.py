@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from opencost_kusto import kql, questions
+from opencost_kusto import functions, kql
 from opencost_kusto.errors import UsageError
+from opencost_kusto.functions import Function
 from opencost_kusto.kql import Command
-from opencost_kusto.questions import Function
 from opencost_kusto.tables import TABLES
 from tests.kql.database import Database
 from tests.kql_analyser import Analyser, Schema
 
-FUNCTIONS = questions.functions()
+FUNCTIONS = functions.functions()
 QUERIES = sorted((kql.root() / "queries").glob("*.kql"))
 VALUES = {
     "startTime": "2026-11-23",
@@ -27,7 +27,7 @@ VALUES = {
 
 def called(function: Function) -> str:
     """A call with a value for each parameter that needs one."""
-    return questions.call(
+    return functions.call(
         function.name, {each.name: VALUES[each.name] for each in function.parameters if each.default is None}
     )
 

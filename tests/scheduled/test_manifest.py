@@ -20,12 +20,12 @@ import typer.main
 import yaml
 
 from opencost_kusto.cli import app
-from opencost_kusto.health import Health
-from opencost_kusto.manifest import CRONS, GRACE, MEMORY, PORT, Word, rendered
-from opencost_kusto.schedule import Times
+from opencost_kusto.scheduled.health import Health
+from opencost_kusto.scheduled.manifest import CRONS, GRACE, MEMORY, PORT, Word, rendered
+from opencost_kusto.scheduled.schedule import Times
 from opencost_kusto.window import duration
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CLIENT = "0a1b2c3d-1234-5678-9abc-0123456789ab"
 GIVEN = {
     "--image": "registry.example/opencost-kusto:1",

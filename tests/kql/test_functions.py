@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto import kql, questions
+from opencost_kusto import functions, kql
 from opencost_kusto.errors import UsageError
-from opencost_kusto.questions import Function, Parameter
+from opencost_kusto.functions import Function, Parameter
 from tests.kql.database import Database
 
 DAY = {"startTime": "2026-11-23", "endTime": "2026-11-24"}
@@ -17,7 +17,7 @@ DAY = {"startTime": "2026-11-23", "endTime": "2026-11-24"}
 
 def test_every_file_is_a_function_with_a_sentence() -> None:
     """What is in kql/functions/ is listed by name, each with a sentence and its file."""
-    found = questions.functions()
+    found = functions.functions()
     assert [function.path.stem for function in found] == [function.name for function in found]
     assert {function.path for function in found} == set((kql.root() / "functions").glob("*.kql"))
     assert all(function.doc.endswith(".") for function in found)
@@ -25,7 +25,7 @@ def test_every_file_is_a_function_with_a_sentence() -> None:
 
 def test_a_function_knows_its_parameters_with_their_defaults() -> None:
     """A default with commas in it is one default."""
-    by_team = next(function for function in questions.functions() if function.name == "OpenCostByTeam")
+    by_team = next(function for function in functions.functions() if function.name == "OpenCostByTeam")
     assert by_team.parameters[:3] == (
         Parameter("startTime", "datetime"),
         Parameter("endTime", "datetime"),
@@ -61,7 +61,7 @@ def test_a_function_knows_its_parameters_with_their_defaults() -> None:
 )
 def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: dict[str, str], text: str) -> None:
     """Times, durations, strings; defaults stand where a later parameter is given, and nowhere else."""
-    assert questions.call(name, parameters) == text
+    assert functions.call(name, parameters) == text
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: 
 def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[str, str], message: str) -> None:
     """An unknown name has near ones, a missing value is named, and a value that is none says what one looks like."""
     with pytest.raises(UsageError) as raised:
-        questions.call(name, parameters)
+        functions.call(name, parameters)
     assert message in str(raised.value)
 
 
@@ -94,23 +94,23 @@ def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[s
 )
 def test_literals_of_every_type(kind: str, text: str, literal: str) -> None:
     """Each Kusto type that a parameter may have is written as Kusto reads it."""
-    assert questions.literal(Parameter("x", kind), text) == literal
+    assert functions.literal(Parameter("x", kind), text) == literal
 
 
 @pytest.mark.parametrize(("kind", "text"), [("long", "1.5"), ("real", "x"), ("bool", "yes"), ("dynamic", "[]")])
 def test_values_that_are_not_of_the_type_are_refused(kind: str, text: str) -> None:
     """Nothing reaches Kusto that is not what the parameter says."""
     with pytest.raises(UsageError, match="x"):
-        questions.literal(Parameter("x", kind), text)
+        functions.literal(Parameter("x", kind), text)
 
 
 @pytest.mark.parametrize("name", ["ByLabel", "TopMovers", "WindowShares"])
 def test_a_call_with_every_parameter_runs(name: str, empty: Database) -> None:
     """What call writes is a query, on empty tables too."""
-    (function,) = (each for each in questions.functions() if each.name == f"OpenCost{name}")
+    (function,) = (each for each in functions.functions() if each.name == f"OpenCost{name}")
     values = {"string": "x", "datetime": "2026-11-23"}
     parameters = {each.name: values[each.type] for each in function.parameters}
-    assert empty.rows(questions.call(name, parameters | {"endTime": "2026-11-24"})) == []
+    assert empty.rows(functions.call(name, parameters | {"endTime": "2026-11-24"})) == []
 
 
 def test_the_readme_has_a_row_for_each_function() -> None:
@@ -125,5 +125,5 @@ def test_the_readme_has_a_row_for_each_function() -> None:
         return f"| `{function.name}({needed}{may})` | {sentence} |"
 
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    expected = "\n".join(("| function | what it answers |", "|---|---|", *map(row, questions.functions())))
+    expected = "\n".join(("| function | what it answers |", "|---|---|", *map(row, functions.functions())))
     assert f"\n\n{expected}\n\n" in readme, f"The table should be:\n{expected}"

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Batch, Options, Source
 from opencost_kusto.errors import UsageError
-from opencost_kusto.grain import aged, aligned, checked
-from opencost_kusto.known import Word, known
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.question import Question
+from opencost_kusto.scheduled.grain import aged, aligned, checked
+from opencost_kusto.scheduled.known import Word, known
 from opencost_kusto.schema import Table
 from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window

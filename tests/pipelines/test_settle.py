@@ -10,7 +10,7 @@ import pytest
 from opencost_kusto.batch import Run
 from opencost_kusto.cli.options import WhenOptions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.settle import SETTLE, settle_time, settled
+from opencost_kusto.pipelines.settle import SETTLE, settle_time, settled
 from opencost_kusto.window import Window
 
 WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))

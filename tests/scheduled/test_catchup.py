@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Batch, Options, Source
-from opencost_kusto.catchup import catch_up
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.grain import aligned, checked, coarser, containing
-from opencost_kusto.known import Known, Word
-from opencost_kusto.missing import Wanted, missing
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.report import Report
+from opencost_kusto.scheduled.catchup import catch_up
+from opencost_kusto.scheduled.grain import aligned, checked, coarser, containing
+from opencost_kusto.scheduled.known import Known, Word
+from opencost_kusto.scheduled.missing import Wanted, missing
+from opencost_kusto.scheduled.tick import Horizon
 from opencost_kusto.sync import sync
 from opencost_kusto.tables import ALLOCATION
-from opencost_kusto.tick import Horizon
 from opencost_kusto.window import Window
-from tests.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+from tests.scheduled.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 NOON = datetime(2026, 12, 10, 12, 15, tzinfo=UTC)

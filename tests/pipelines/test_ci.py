@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from opencost_kusto.ci import pipeline
 from opencost_kusto.cli.options import MarkOptions
+from opencost_kusto.pipelines.ci import pipeline
 
 AZURE = {
     "TF_BUILD": "True",

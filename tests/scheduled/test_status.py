@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Run
-from opencost_kusto.catchup import catch_up
-from opencost_kusto.known import Minutes
 from opencost_kusto.question import Question
+from opencost_kusto.scheduled.catchup import catch_up
+from opencost_kusto.scheduled.known import Minutes
+from opencost_kusto.scheduled.tick import Horizon
 from opencost_kusto.status import Freshness, status
 from opencost_kusto.sync import sync
-from opencost_kusto.tick import Horizon
 from opencost_kusto.window import Window
-from tests.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+from tests.scheduled.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 
 

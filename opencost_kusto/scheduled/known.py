@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from opencost_kusto.aggregate import CONTAINER_ROWS
 from opencost_kusto.batch import Batch, Options
-from opencost_kusto.grain import aged, refused
 from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto, Row
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, FORGOTTEN, LANDED, LOST, QUEUED, TIMED_OUT
+from opencost_kusto.scheduled.grain import aged, refused
 from opencost_kusto.schema import Table
 from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.window import Window, stamp

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from opencost_kusto.dashboard import Tile, tiles
+from opencost_kusto.dashboard.looks import Colours, Row, cells, money, roles, summed, words
+from opencost_kusto.dashboard.tiles import Tile, tiles
 from opencost_kusto.errors import UsageError
-from opencost_kusto.looks import Colours, Row, cells, money, roles, summed, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

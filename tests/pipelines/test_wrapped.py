@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.pipelines.wrapped import Ran, executed, passing_on, ran
 from opencost_kusto.window import Window
-from opencost_kusto.wrapped import Ran, executed, passing_on, ran
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BEGAN = datetime(2026, 11, 23, 10, 0, 5, tzinfo=UTC)
-PROGRAM = "import sys\nfrom opencost_kusto.wrapped import executed\nsys.exit(executed(sys.argv[1:]))"
+PROGRAM = "import sys\nfrom opencost_kusto.pipelines.wrapped import executed\nsys.exit(executed(sys.argv[1:]))"
 # Says how often it was interrupted or told to end, and ends a moment after the first time.
 COUNTING = (
     "trap 'n=${n}I' INT; trap 'n=${n}T' TERM; echo ready; "

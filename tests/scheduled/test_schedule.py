@@ -23,14 +23,14 @@ from apscheduler.triggers.base import BaseTrigger
 from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.emulator import CloseConnection, Emulator, Reply
 from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.health import Health, served
 from opencost_kusto.report import EMPTY, FAILED, LANDED, Outcome, Report
 from opencost_kusto.retry import retrying
-from opencost_kusto.schedule import Schedule, Ticked, Times, signals
+from opencost_kusto.scheduled.health import Health, served
+from opencost_kusto.scheduled.schedule import Schedule, Ticked, Times, signals
 from opencost_kusto.window import Window
-from tests.forgetful import HOUR, MINUTE, Forgetful, World, world
+from tests.scheduled.forgetful import HOUR, MINUTE, Forgetful, World, world
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # A Thursday.
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 Tell = Callable[[Outcome], None]

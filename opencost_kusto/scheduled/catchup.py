@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 
 from opencost_kusto.batch import Batch, Origin, Run, Source
-from opencost_kusto.doubt import holds_more
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import OpenCost
-from opencost_kusto.grain import coarser, containing
-from opencost_kusto.known import Word
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.landing import Landing
-from opencost_kusto.missing import Missing, Wanted, missing
 from opencost_kusto.report import EMPTY, FAILED, FORGOTTEN, LOST, Outcome, Report, outcome
 from opencost_kusto.runs import record
+from opencost_kusto.scheduled.doubt import holds_more
+from opencost_kusto.scheduled.grain import coarser, containing
+from opencost_kusto.scheduled.known import Word
+from opencost_kusto.scheduled.missing import Missing, Wanted, missing
 from opencost_kusto.spool import Spool
 from opencost_kusto.sync import sync
 from opencost_kusto.tables import SYNC_RUNS

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from opencost_kusto.batch import Batch, Origin, Run, Source
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract import OpenCost
-from opencost_kusto.known import Word, cost_once
+from opencost_kusto.scheduled.known import Word, cost_once
 from opencost_kusto.transform import Encoder
 
 # What rounding may add: OpenCost gives five decimals a row, and divides by running minutes.

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto import kql
-from opencost_kusto.backfill import backfill, survey
 from opencost_kusto.batch import Run
 from opencost_kusto.cli.schedule import estimated
 from opencost_kusto.emulator import Emulator, Reply, Request, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto import Kusto
-from opencost_kusto.missing import Wanted
 from opencost_kusto.report import LANDED, Outcome
+from opencost_kusto.scheduled.backfill import backfill, survey
+from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.window import Window
-from tests.forgetful import DAY, HOUR, MINUTE, wanted, world
+from tests.scheduled.forgetful import DAY, HOUR, MINUTE, wanted, world
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RANGE = ("--from", "2026-11-23T08:00Z", "--to", "2026-11-23T12:00:00Z")
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 

@@ -14,17 +14,17 @@ from random import Random
 
 import pytest
 
-from opencost_kusto.backfill import backfill, survey
 from opencost_kusto.batch import Run
 from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.grain import aligned, coarser, containing
-from opencost_kusto.known import Minutes
 from opencost_kusto.report import Outcome
+from opencost_kusto.scheduled.backfill import backfill, survey
+from opencost_kusto.scheduled.grain import aligned, coarser, containing
+from opencost_kusto.scheduled.known import Minutes
+from opencost_kusto.scheduled.tick import Horizon, tick
 from opencost_kusto.status import Freshness, status
-from opencost_kusto.tick import Horizon, tick
 from opencost_kusto.window import Window
-from tests.forgetful import DAY, HOUR, MINUTE, ROWS, World, wanted, world
+from tests.scheduled.forgetful import DAY, HOUR, MINUTE, ROWS, World, wanted, world
 
 START = datetime(2026, 12, 1, tzinfo=UTC)
 _REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","@permanent":true}}'

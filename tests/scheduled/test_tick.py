@@ -13,8 +13,8 @@ from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.report import Outcome, Report
-from opencost_kusto.tick import Horizon, tick
-from tests.forgetful import HOUR, MINUTE, World, wanted, world
+from opencost_kusto.scheduled.tick import Horizon, tick
+from tests.scheduled.forgetful import HOUR, MINUTE, World, wanted, world
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 HORIZON = Horizon(3 * HOUR)

@@ -20,7 +20,7 @@ from opencost_kusto.emulator import Emulator, json_reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.window import covering
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BEGAN = datetime(2026, 11, 23, 10, 0, 5, tzinfo=UTC)
 ENDED = BEGAN + timedelta(minutes=59, seconds=30)
 

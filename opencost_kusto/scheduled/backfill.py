@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from opencost_kusto.batch import Run
-from opencost_kusto.catchup import GONE, Filling
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fleet import side_by_side
-from opencost_kusto.grain import aligned
 from opencost_kusto.kusto import Kusto
-from opencost_kusto.missing import Missing, Wanted, missing
 from opencost_kusto.report import LOST, Outcome, Report, outcome
+from opencost_kusto.scheduled.catchup import GONE, Filling
+from opencost_kusto.scheduled.grain import aligned
+from opencost_kusto.scheduled.missing import Missing, Wanted, missing
 from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window, stamp
 

@@ -12,10 +12,10 @@ import pytest
 import typer.main
 import yaml
 
-from opencost_kusto.ci import pipeline
 from opencost_kusto.cli import app
+from opencost_kusto.pipelines.ci import pipeline
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SECTION = README.split("\n## In pipelines\n")[1].split("\n## ")[0]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 

@@ -19,11 +19,11 @@ from opencost_kusto import Kusto, OpenCost, Question, Report, bootstrap, export,
 from opencost_kusto.batch import Batch
 from opencost_kusto.emulator import Emulator, json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
+from opencost_kusto.pipelines.summary import Cost, Page, markdown, page
 from opencost_kusto.report import FAILED, LOST, outcome
-from opencost_kusto.summary import Cost, Page, markdown, page
 from opencost_kusto.tables import ASSETS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HOUR = parse_window("2026-11-23T10:00Z,2026-11-23T11:00Z", now=datetime(2026, 11, 24, tzinfo=UTC))
 COSTS = Question(HOUR, datasets=("allocation", "assets"))
 

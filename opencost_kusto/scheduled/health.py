@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from opencost_kusto.errors import UsageError
 from opencost_kusto.report import ALREADY_THERE, EMPTY, LANDED, QUEUED, Outcome
 from opencost_kusto.retry import retries
-from opencost_kusto.schedule import Ticked
+from opencost_kusto.scheduled.schedule import Ticked
 from opencost_kusto.tables import SYNC_RUNS
 
 _SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)

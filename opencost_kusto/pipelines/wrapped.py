@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.settle import clock
+from opencost_kusto.pipelines.settle import clock
 from opencost_kusto.window import Window, covering
 
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opencost_kusto.batch import Run
-from opencost_kusto.catchup import AT_MOST, catch_up
 from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fleet import side_by_side
-from opencost_kusto.grain import aligned
 from opencost_kusto.kusto import Kusto
-from opencost_kusto.missing import Wanted
 from opencost_kusto.report import FAILED, Outcome, Report, outcome
+from opencost_kusto.scheduled.catchup import AT_MOST, catch_up
+from opencost_kusto.scheduled.grain import aligned
+from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.window import Window
 
 

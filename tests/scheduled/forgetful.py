@@ -19,7 +19,7 @@ from opencost_kusto.batch import Options
 from opencost_kusto.emulator import Emulator, Reply, json_reply, text_reply
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Deadlines, Kusto
-from opencost_kusto.missing import Wanted
+from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.window import Window, stamp
 from tests.recordings import recording
 

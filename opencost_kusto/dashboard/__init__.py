@@ -1,0 +1,1 @@
+"""The dashboard: its tiles, and pictures of them."""

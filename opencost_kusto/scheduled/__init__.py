@@ -1,0 +1,1 @@
+"""Sync by the clock: what Kusto lacks is found, and brought while OpenCost still has it."""

@@ -1,0 +1,1 @@
+"""Tests of sync by the clock."""
