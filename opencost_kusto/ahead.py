@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 # Answers that wait on disk while earlier ones are loaded: enough to keep OpenCost busy, and no more.
 _AHEAD = 2
+# Seconds after which somebody who waits looks up.
+_HEEDED = 0.5
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The items, made on another thread and a few ahead; what making one raises is raised here."""
+def ahead(items: Iterable[T], heed: Callable[[], None] = lambda: None) -> Iterator[T]:
+    """The items, made on another thread and a few ahead; what making one raises is raised here.
+
+    `heed` is called again and again while an item is waited for, and may raise.
+    """
     made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_AHEAD)
     stop = threading.Event()
 
@@ -39,7 +44,11 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
     thread.start()
     try:
         while True:
-            item, error = made.get()
+            heed()
+            try:
+                item, error = made.get(timeout=_HEEDED)
+            except queue.Empty:
+                continue
             if error is not None:
                 raise error
             if item is None:

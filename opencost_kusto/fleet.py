@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,11 @@ from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
 from opencost_kusto.question import Asking, new_run
 from opencost_kusto.report import FAILED, Outcome, Report, outcome
+from opencost_kusto.stop import Stop
 from opencost_kusto.sync import sync
+
+# Seconds in which sources that are told to end may give back what they hold.
+_MOMENT = 10.0
 
 
 def sync_all(
@@ -29,26 +34,26 @@ def sync_all(
     Of several sources, each must have been named: what a source cannot do is an outcome of each of its batches. One
     source alone raises what `sync` raises. `tell` is called from several threads.
     """
-    run = run or new_run()
+    run, stop = run or new_run(), Stop()
     if len(opencosts) == 1:
         return sync(opencosts[0], kusto, question, run=run, tell=tell, **loading)
     reports = {one.cluster: Report(run.id, tell=tell) for one in opencosts}
 
     def bring(opencost: OpenCost) -> None:
         try:
-            reports[opencost.cluster] = sync(opencost, kusto, question, run=run, tell=tell, **loading)
+            reports[opencost.cluster] = sync(opencost, kusto, question, run=run, tell=tell, stop=stop, **loading)
         except OpenCostKustoError as error:
             batches = question.batches(Source(opencost.cluster or "", opencost.cluster), run.collection_time)
             reports[opencost.cluster].end(outcome(batch, FAILED, error=error) for batch in batches)
 
-    side_by_side([lambda one=one: bring(one) for one in opencosts])  # type: ignore[misc]
+    side_by_side([lambda one=one: bring(one) for one in opencosts], stop)  # type: ignore[misc]
     return Report(run.id, [one for report in reports.values() for one in report.outcomes])
 
 
-def side_by_side(works: Sequence[Callable[[], None]]) -> None:
+def side_by_side(works: Sequence[Callable[[], None]], stop: Stop | None = None) -> None:
     """Do all of it at once, and return when all is done; raises the first error any of them raises.
 
-    On daemon threads: a process that is told to end does not wait for them.
+    On daemon threads: a process that is told to end does not wait for them, but for a moment when `stop` can tell them.
     """
     errors: list[BaseException] = []
 
@@ -61,7 +66,15 @@ def side_by_side(works: Sequence[Callable[[], None]]) -> None:
     threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        if stop is not None:
+            stop.tell()
+            give_up = time.monotonic() + _MOMENT
+            for thread in threads:
+                thread.join(max(0.0, give_up - time.monotonic()))
+        raise
     if errors:
         raise errors[0]

@@ -23,6 +23,7 @@ from opencost_kusto.report import EMPTY, FAILED, Outcome, Report, outcome
 from opencost_kusto.runs import may_be_half, record
 from opencost_kusto.schema import Json
 from opencost_kusto.spool import GZIP_LEVEL, Spool, remove
+from opencost_kusto.stop import Stop
 from opencost_kusto.tables import SYNC_RUNS
 
 
@@ -37,6 +38,7 @@ def sync(
     replace: bool = False,
     spool: Path | None = None,
     gzip_level: int = GZIP_LEVEL,
+    stop: Stop | None = None,
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
     """Take a window of cost into Kusto, exactly once, and report what became of each batch.
@@ -44,10 +46,11 @@ def sync(
     The next answer is on its way while this one is loaded. `timeout` is seconds for all batches to land, counted from
     the last one queued; without `wait` batches end as queued. With `replace`, an answer that has changed takes the
     place of what the table holds of its batch. With `spool`, sealed batches stay in that folder until they have
-    landed. `tell` is called with each outcome as it comes. Raises UsageError, and OpenCostError when the server does
-    not say which cluster it is; what goes wrong with a batch is in the report and its `exit_code`.
+    landed. `stop` ends the run from another thread. `tell` is called with each outcome as it comes. Raises UsageError,
+    and OpenCostError when the server does not say which cluster it is; what goes wrong with a batch is in the report and
+    its `exit_code`.
     """
-    run = run or new_run()
+    run, stop = run or new_run(), stop or Stop()
     if replace:
         if not wait:
             raise UsageError("--replace proves what it puts in the place of rows, so it cannot go with --no-wait.")
@@ -56,7 +59,7 @@ def sync(
     report = Report(run.id, tell=tell)
     with (
         nullcontext(str(spool)) if spool else tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder,
-        Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None) as landing,
+        Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None, sleep=stop.sleep) as landing,
     ):
         parts = Spool(Path(folder), durable=spool is not None, level=gzip_level)
         parts.sweep()
@@ -64,7 +67,7 @@ def sync(
         answers = (
             fetch(opencost, kusto, Origin(run, source, batch), found, parts) for batch, found in lookups(kusto, batches)
         )
-        for fetched in ahead(answers):
+        for fetched in ahead(answers, stop.heed):
             report.end(chain(_load(fetched, kusto, landing, replace), landing.poll()))
         report.end(landing.finish())
         ledger = Batch(SYNC_RUNS, source.name, question.window, run=f"{run.id}/{run.collection_time.isoformat()}")

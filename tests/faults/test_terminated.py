@@ -11,16 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from opencost_kusto.emulator import Reply
+from opencost_kusto.extract import OpenCost
+from opencost_kusto.question import Question
+from opencost_kusto.sync import sync
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, ROWS, Lane
+from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane
 from tests.faults.test_crash import SAID
-from tests.faults.wire import is_message, many
+from tests.faults.wire import is_message, many, shortened
 
 
 def told_to_end(lane: Lane, tmp: Path, waits: Callable[[], bool], *more: str) -> tuple[int, str]:
     """The exit code and the stderr of a sync of the hour that is told to end once it waits."""
     hour = f"{HOUR.start:%Y-%m-%dT%H:%MZ},{HOUR.end:%Y-%m-%dT%H:%MZ}"
-    command = [sys.executable, "-m", "opencost_kusto", "sync", "--endpoint", lane.opencost.url, "--auth", "none"]
+    command = [sys.executable, "-m", "opencost_kusto", "sync", "--auth", "none"]
+    command += [] if "--source" in more else ["--endpoint", lane.opencost.url]
     command += ["--kusto-uri", lane.kusto.url, "--database", "OpenCost", "--aggregate", "namespace"]
     command += ["--dataset", "allocation", "--window", hour, *more]
     environment = os.environ | {"TMPDIR": str(tmp)}
@@ -78,3 +82,26 @@ def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: End
     changed.settle(ROWS)
     ending.again(changed.sync(replace=True))
     changed.settle(ROWS - 1)
+
+
+@fault(
+    "The process is told to end (SIGTERM) while several sources are replaced side by side; then run again",
+    "landed",
+    exit_code=143,
+    says=SAID,
+)
+def test_replacements_side_by_side_are_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
+    """Every source drops its staging table on the way out, and the old rows stay."""
+    changed.opencost.answers = None
+    question = Question(HOUR, None, ("allocation",), NAMESPACES)
+    with OpenCost(changed.opencost.url, cluster="other") as other, changed.client() as kusto:
+        assert sync(other, kusto, question).exit_code == 0
+    changed.opencost.answers = shortened
+    changed.kusto.pause()
+    named = (f"{name}={changed.opencost.url}" for name in ("aks-shop-prod-weu", "other"))
+    sources = [word for source in named for word in ("--source", source)]
+    ending.process(*told_to_end(changed, tmp_path, lambda: len(changed.staging) == 2, "--replace", *sources))
+    assert not changed.staging
+    changed.settle(2 * ROWS)
+    ending.again(changed.sync(replace=True))
+    changed.settle(2 * ROWS - 1)
