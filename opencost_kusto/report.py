@@ -24,7 +24,8 @@ LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN, LOST, FORGOTTE
 class Outcome(msgspec.Struct, omit_defaults=False):
     """How one batch ended. `cost` is None where the table has none; `exit_code` is 0 unless it failed.
 
-    `notes` are sentences about the answer that the outcome does not tell.
+    `notes` are sentences about the answer that the outcome does not tell; `options` are what was asked of OpenCost
+    beside the window, by its own names.
     """
 
     batch_id: str
@@ -44,6 +45,7 @@ class Outcome(msgspec.Struct, omit_defaults=False):
     seconds: float = 0.0
     exit_code: int = 0
     notes: list[str] = []
+    options: dict[str, Json] = {}
 
 
 def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None, **facts: Json) -> Outcome:
@@ -52,6 +54,7 @@ def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None,
         facts |= {"reason": redacted(error), "exit_code": error.exit_code}
     window = batch.window
     names = (batch.id, batch.table.name, batch.source, batch.table.dataset)
+    facts["options"] = batch.options.asked_of(batch.table)
     return Outcome(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
 
 

@@ -343,6 +343,12 @@ SYNC_RUNS = Table(
         Column("ToolVersion", "string", Asked("run.tool_version"), "Version of opencost-kusto."),
         Column("OpenCostVersion", "string", Asked("source.version"), "Version of OpenCost, where it says so."),
         Column("LedgerBatchId", "string", Asked("batch.id"), "The batch this ledger row itself landed with."),
+        Column(
+            "Options",
+            "dynamic",
+            "options",
+            "What OpenCost was asked beside the window; assets with filterTypes are some of the assets only.",
+        ),
     ),
 )
 

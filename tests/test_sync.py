@@ -33,6 +33,12 @@ DAY = Window(START, START + 24 * HOUR)
 TEN = Window(START + 10 * HOUR, START + 11 * HOUR)
 RUN = new_run("the-day", "recorded", {"team": "shop"})
 SOURCE = Source("aks-shop-prod-weu")
+# What is asked of OpenCost when nothing is said.
+UNSAID: dict[str, dict[str, Any]] = {
+    "allocation": {"aggregate": "container", "includeIdle": False, "shareIdle": False},
+    "assets": {"filterTypes": []},
+    "metrics": {"allMetrics": False},
+}
 
 
 class Watched:
@@ -139,6 +145,7 @@ def test_the_run_ledger_has_a_row_for_each_batch(day: Synced) -> None:
         assert (row["WindowStart"], row["WindowEnd"]) == (one.window_start, one.window_end)
         assert (row["RunId"], row["ScenarioName"], row["Source"]) == ("the-day", "recorded", SOURCE.name)
         assert row["LedgerBatchId"] == day.told[-1].batch_id
+        assert row["Options"] == UNSAID[row["Dataset"]]
     costs: dict[str, float] = defaultdict(float)
     for row in ledger:
         costs[row["Dataset"]] += row["Cost"] or 0.0
