@@ -15,12 +15,16 @@ from opencost_kusto.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One OpenCost server. `named` is what the user called it, and names clusters where OpenCost does not."""
+    """One OpenCost server. `named` is what the user called it, and names clusters where OpenCost does not.
+
+    `own` is what the server calls its cluster.
+    """
 
     name: str
     named: str | None = None
     region: str | None = None
     version: str | None = None
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,12 +78,13 @@ class OpenCost:
             if self.cluster is None:
                 raise
             info = {}
-        name = self.cluster or info.get("id") or info.get("name")
+        own = info.get("id") or info.get("name") or None
+        name = self.cluster or own
         if not name:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        return Source(str(name), self.cluster, info.get("region") or None, self._version())
+        return Source(str(name), self.cluster, info.get("region") or None, self._version(), own and str(own))
 
     def records(self, batch: Batch, note: Callable[[str], None]) -> Generator[bytes, None, None]:
         """The records of one batch, as they stream in. When the iterator ends, the answer was whole.

@@ -23,6 +23,9 @@ from opencost_kusto.retry import retrying, within
 
 T = TypeVar("T")
 Row = dict[str, Any]
+_VALUE = re.compile(r'[("]')
+# What Kusto says of a table, function or mapping of ours that it does not have.
+_NOT_BOOTSTRAPPED = re.compile(r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,9 @@ class Kusto:
             result = execute(self.database, text, properties)
             return [row.to_dict() for row in result.primary_results[0]] if result.primary_results else []
 
-        what = f"the {kind} {' '.join(text.split())[:80]}"
+        # Up to the first value in it: ids are long, and cut in the middle they are no help.
+        begins = " ".join(_VALUE.split(text, maxsplit=1)[0].split())
+        what = f"the {kind} {begins[:80]} …"
         return retrying(
             lambda: self._hop("query", self.deadlines.query, what, ask), seconds=self.deadlines.query, attempts=4
         )
@@ -178,7 +183,9 @@ class Kusto:
         """One exchange with the service, in time and with its errors translated."""
 
         def late() -> KustoError:
-            return KustoError(f"Kusto did not finish {what} within {seconds:g} s.", transient=hop == "resources")
+            return KustoError(
+                f"Kusto did not finish {what} within {seconds:g} s.", transient=hop in ("resources", "query")
+            )
 
         try:
             return within(seconds, call, late)
@@ -249,6 +256,8 @@ def translated(error: Exception, uri: str, what: str) -> KustoError:
         api = error.get_api_error()  # type: ignore[attr-defined]
         transient = api.permanent is False
         detail = first_sentence(api.description or api.message or detail, 400)
+    if _NOT_BOOTSTRAPPED.search(detail):
+        detail = f"{detail.rstrip('.')}. Run opencost-kusto bootstrap, which makes it"
     return KustoError(f"{template.format(uri=uri)} while {what}: {detail}", transient=transient)
 
 

@@ -126,8 +126,10 @@ class Landing:
             try:
                 ids = [pending.sealed.batch_id for pending in mine]
                 found = load.present(self._kusto, mine[0].batch.table, ids, target)
-            except KustoError:
-                # Kusto may come back before the deadline, which decides; what it says then is reported.
+            except KustoError as error:
+                # Kusto may come back before the deadline, which decides; what it refuses for good it will refuse again.
+                if not error.transient:
+                    yield from [self._end(pending, FAILED, error) for pending in mine]
                 continue
             for pending in mine:
                 yield from self._looked(pending, found.get(pending.sealed.batch_id))
@@ -196,6 +198,8 @@ class Landing:
         notes = [*pending.notes, *self._cleaned(pending)]
         if kind == LANDED or not self._keep:
             remove(sealed.folder)
+        else:
+            notes.append(sealed.kept)
         size: dict[str, Json] = {"rows": sealed.rows, "cost": sealed.cost, "bytes": sealed.bytes}
         size |= {"parts": len(sealed.parts), "seconds": round(self._clock() - pending.begun, 3)}
         return outcome(pending.batch, kind, error=error, reason=reason, notes=notes, **size)

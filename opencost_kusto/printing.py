@@ -8,24 +8,32 @@ import json
 from collections.abc import Callable, Iterable
 
 from opencost_kusto.functions import Function
-from opencost_kusto.report import Outcome, Report
+from opencost_kusto.report import ALREADY_THERE, LANDED, QUEUED, Outcome, Report
 from opencost_kusto.schema import Json, Table
+from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.window import stamp
 
 
 def outcome_line(one: Outcome) -> str:
-    """`allocation 2026-11-23T10:00:00Z 60m  landed  61 rows  1.07208`, and the reason and notes below it."""
+    """`prod allocation 2026-11-23T10:00:00Z 60m  landed  61 rows  1.07208`, and the reason and notes below it."""
     cost = f"  {one.cost:.5f}" if one.cost is not None else ""
     rows = f"  {one.rows} rows" if one.rows is not None else ""
-    head = f"{one.dataset:<10} {stamp(one.window_start)} {one.window_minutes:g}m  {one.outcome}{rows}{cost}"
+    window = f"{stamp(one.window_start)} {one.window_minutes:.0f}m"
+    head = f"{one.source} {one.dataset:<10} {window}  {one.outcome}{rows}{cost}"
     return "\n".join((head, *(f"    {line}" for line in (one.reason, *one.notes) if line)))
 
 
 def report_line(report: Report) -> str:
-    """The sum: how many batches ended how, and what is in Kusto by dataset."""
-    counts = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "nothing to do"
-    sources = ", ".join(report.sources) or "no source"
-    return f"{len(report.outcomes)} batches of {sources} in run {report.run_id}: {counts}; {report.rows} rows"
+    """The sum: how many batches ended how, and their rows; the run's own ledger is told where it did not land."""
+    batches = [one for one in report.outcomes if one.table != SYNC_RUNS.name]
+    ledger = {one.outcome for one in report.outcomes if one.table == SYNC_RUNS.name} - {LANDED, QUEUED, ALREADY_THERE}
+    if not report.outcomes:
+        return f"Nothing to do in run {report.run_id}"
+    counts = [f"{count} {kind}" for kind, count in Report("", batches).counts.items()]
+    counts += [f"run ledger {kind}" for kind in sorted(ledger)]
+    many = "1 batch" if len(batches) == 1 else f"{len(batches)} batches"
+    rows = f"{Report('', batches).rows} rows"
+    return f"{many} of {', '.join(report.sources)} in run {report.run_id}: {', '.join(counts)}; {rows}"
 
 
 def dictionary(tables: Iterable[Table], functions: Iterable[Function]) -> list[str]:

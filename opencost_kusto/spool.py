@@ -85,6 +85,11 @@ class Sealed(msgspec.Struct, frozen=True):
         """The summed cost, in the currency OpenCost is set to."""
         return None if self.micros is None else self.micros / 1e6
 
+    @property
+    def kept(self) -> str:
+        """A sentence for a batch that stays in its spool."""
+        return f"kept in the spool: opencost-kusto replay {Path(self.folder).parent} sends what is missing"
+
     def tag(self, number: int) -> str:
         """The `ingest-by` tag of a part: one per part, since parts after the first would be dropped otherwise."""
         return f"{self.batch_id}/p{number}of{len(self.parts)}"

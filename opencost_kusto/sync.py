@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from opencost_kusto.ahead import ahead
-from opencost_kusto.batch import Batch, Origin, Run
+from opencost_kusto.batch import Batch, Origin, Run, Source
 from opencost_kusto.errors import ContentError, KustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fetch import Fetched, fetch
@@ -47,8 +47,8 @@ def sync(
     the last one queued; without `wait` batches end as queued. With `replace`, an answer that has changed takes the
     place of what the table holds of its batch. With `spool`, sealed batches stay in that folder until they have
     landed. `stop` ends the run from another thread. `tell` is called with each outcome as it comes. Raises UsageError,
-    and OpenCostError when the server does not say which cluster it is; what goes wrong with a batch is in the report and
-    its `exit_code`.
+    and OpenCostError when the server does not say which cluster it is; what goes wrong with a batch is in the report
+    and its `exit_code`.
     """
     run, stop = run or new_run(), stop or Stop()
     if replace:
@@ -67,12 +67,25 @@ def sync(
         answers = (
             fetch(opencost, kusto, Origin(run, source, batch), found, parts) for batch, found in lookups(kusto, batches)
         )
+        told = _renamed(source)
         for fetched in ahead(answers, stop.heed):
+            fetched.notes += told
+            told = []
             report.end(chain(_load(fetched, kusto, landing, replace), landing.poll()))
         report.end(landing.finish())
         ledger = Batch(SYNC_RUNS, source.name, question.window, run=f"{run.id}/{run.collection_time.isoformat()}")
         report.end(record(report, Origin(run, source, ledger), parts, landing))
     return report
+
+
+def _renamed(source: Source) -> list[str]:
+    """A sentence where the user calls a cluster by another name than it calls itself: to Kusto these are two."""
+    if source.own in (None, source.name):
+        return []
+    return [
+        f"OpenCost calls this cluster {source.own}; its rows are filed under {source.name}. Rows that were filed under "
+        "another name are another source's, and are counted besides."
+    ]
 
 
 def _load(fetched: Fetched, kusto: Kusto, landing: Landing, replace: bool) -> Iterator[Outcome]:
@@ -86,6 +99,8 @@ def _load(fetched: Fetched, kusto: Kusto, landing: Landing, replace: bool) -> It
         whole = before is not None and sealed is not None and before.is_all_of(sealed)
         half = before is not None and not whole and may_be_half(kusto, batch, before, sealed)
     except KustoError as error:
+        if fetched.unknown and sealed is not None:
+            fetched.notes.append(sealed.kept)
         yield outcome(batch, FAILED, error=error, **took)
         return
     if before is None:

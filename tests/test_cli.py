@@ -82,16 +82,18 @@ def test_an_hour_lands_and_a_second_run_finds_it_there(servers: Emulator, run: C
     assert first.returncode == 0, first.stderr
     assert "\x1b" not in first.stdout + first.stderr
     lines = first.stdout.splitlines()
-    assert len(lines) == 5, first.stdout
-    assert "allocation 2026-11-23T10:00:00Z 60m  landed  61 rows  1.07208" in lines
-    assert any(re.match(r"assets +2026-11-23T10:00:00Z 60m  landed  19 rows  1\.\d{5}$", line) for line in lines)
-    assert any(re.match(r"metrics +\S+Z 1m  landed  1041 rows$", line) for line in lines)
-    assert any(re.match(r"runs .* landed  3 rows$", line) for line in lines)
-    assert lines[-1] == "4 batches of twice in run first: 4 landed; 1124 rows"
+    assert len(lines) == 6, first.stdout
+    assert lines[0] == "twice allocation 2026-11-23T10:00:00Z 60m  landed  61 rows  1.07208"
+    assert lines[1].startswith("    OpenCost calls this cluster aks-shop-prod-weu; its rows are filed under twice.")
+    assert any(re.match(r"twice assets +2026-11-23T10:00:00Z 60m  landed  19 rows  1\.\d{5}$", line) for line in lines)
+    assert any(re.match(r"twice metrics +\S+Z 1m  landed  1041 rows$", line) for line in lines)
+    assert any(re.match(r"twice runs .* landed  3 rows$", line) for line in lines)
+    assert lines[-1] == "3 batches of twice in run first: 3 landed; 1121 rows"
 
     second = run(*_sync(servers, *cluster, "--dataset", "allocation", "--dataset", "assets"))
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("already there") == 3, second.stdout
+    assert second.stdout.splitlines()[-1].endswith(": 2 already there; 80 rows")
 
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
         for table, rows in ROWS.items():
@@ -430,3 +432,18 @@ def test_a_shipped_function_is_asked_by_name(servers: Emulator, run: Command) ->
         assert re.split(r"[, ]+", lines[0]) == list(rows[0])
     assert run("query", "OpenCostByNamespaces", *day, *target).returncode == 2
     assert run("query", "OpenCostByNamespace", "--format", "xml", *day, *target).returncode == 2
+
+
+def test_a_reader_who_leaves_does_not_end_the_run(servers: Emulator, tmp_path: Path) -> None:
+    """With `| head -1` the run goes on to its end, says on stderr that nobody reads, and ends with its own code."""
+    words = [sys.executable, "-m", "opencost_kusto", *_sync(servers, "--cluster", "unread")]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, "nobody reads the report any more" in said) == (0, True), said
+    with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
+        counted = kusto.query('OpenCostSyncRuns | where Source == "unread" | summarize Rows = count()')
+    assert counted == [{"Rows": 3}]

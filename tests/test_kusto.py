@@ -196,7 +196,7 @@ def test_a_query_that_hangs_ends_at_our_deadline() -> None:
         emulator.fault = silent
         with (
             Kusto(emulator.url, "OpenCost", auth="none", deadlines=Deadlines(query=0.5)) as kusto,
-            pytest.raises(KustoError, match=r"did not finish the query print 1 within 0.5 s"),
+            pytest.raises(KustoError, match=r"did not finish the query print 1 … within 0.5 s"),
         ):
             kusto.query("print 1")
 

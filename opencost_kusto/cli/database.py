@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -33,7 +34,10 @@ def bootstrap_command(
         if check:
             found = [f"{one.what} ({one.command.place})" for one in differences(kusto)]
             if found:
-                raise KustoError(f"{database} differs: {'; '.join(found)}. Run bootstrap without --check to mend it.")
+                print("\n".join(found), file=sys.stderr)
+                raise KustoError(
+                    f"{database} differs in {len(found)} things. Run bootstrap without --check to mend it."
+                )
             print(f"{database} holds everything the bundled KQL declares.")
             return
         changed = bootstrap(kusto, lambda one: print(f"{one.command.place}: {one.what}: done"))

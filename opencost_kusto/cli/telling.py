@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import typer
 
@@ -45,15 +47,25 @@ def teller(*, quiet_stdout: bool) -> Callable[[Outcome], None]:
 
     def tell(one: Outcome) -> None:
         with lock:
-            print(printing.outcome_line(one), file=stream, flush=True)
+            say(printing.outcome_line(one), stream)
 
     return tell
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print a line. Where nobody reads any more the run goes on all the same: its exit code is still asked for."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # What comes after it, and the flush at the end, goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        print("opencost-kusto: nobody reads the report any more; the run goes on.", file=sys.stderr, flush=True)
 
 
 def finish(report: Report, as_json: bool, *, quiet_stdout: bool) -> None:
     """Print the sum, as JSON too where it was asked for, and end with the report's exit code."""
     if as_json:
-        print(json.dumps(report.document(), default=str, indent=2, ensure_ascii=False))
-    print(printing.report_line(report), file=sys.stderr if quiet_stdout else sys.stdout)
+        say(json.dumps(report.document(), default=str, indent=2, ensure_ascii=False), sys.stdout)
+    say(printing.report_line(report), sys.stderr if quiet_stdout else sys.stdout)
     if report.exit_code:
         raise typer.Exit(report.exit_code)

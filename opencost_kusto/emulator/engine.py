@@ -26,6 +26,7 @@ _ROWS: Final = "_extents"
 _EXTENT_ID: Final = "_ExtentId"
 _PIPED: Final = "_CommandResult"
 _EXTENT_ID_CALL: Final = re.compile(r"\bextent_id\s*\(\s*\)")
+_UNKNOWN_FUNCTION: Final = re.compile(r"'function:(OpenCost\w+)'")
 _UNKNOWN_TABLE: Final = re.compile(r"Table with name (?:\S+\.)?(\S+) does not exist")
 
 
@@ -214,6 +215,8 @@ class Engine:
             unknown = _UNKNOWN_TABLE.search(str(wrong))
             kind = "SyntaxException" if isinstance(wrong, duckdb_kql.KqlSyntaxError) else "SemanticException"
             message = f"Failed to resolve table or column expression named '{unknown[1]}'" if unknown else str(wrong)
+            if call := _UNKNOWN_FUNCTION.search(message):
+                message = f"Unknown function: '{call[1]}'"
             raise KustoRefusal(
                 f"{kind.removesuffix('Exception')} error: {message}", kind=f"Kusto.Data.Exceptions.{kind}"
             ) from wrong

@@ -21,6 +21,7 @@ from tests.faults.wire import (
     is_message,
     is_query,
     is_resources,
+    kusto_refusal,
     once,
 )
 
@@ -119,4 +120,22 @@ def test_nobody_waits(lane: Lane, ending: Ending) -> None:
     ending.of(report)
     assert lane.count() == 0
     assert {one.outcome for one in report.outcomes} == {"queued"}
+    lane.settle(ROWS)
+
+
+@fault(
+    "Nobody may ask the engine: the right to read is missing",
+    "failed",
+    exit_code=5,
+    says="Kusto at … refused while the query …Principal is not authorized",
+)
+def test_the_engine_may_not_be_asked(lane: Lane, ending: Ending) -> None:
+    """What the engine refuses for good it will refuse again, so nobody waits for the deadline."""
+    refused = kusto_refusal(403, "Principal is not authorized.", permanent=True)
+    lane.kusto.fault = lambda request: (
+        refused if is_query(request) and any(is_message(one) for one in lane.kusto.requests) else None
+    )
+    began = time.monotonic()
+    ending.of(lane.sync(timeout=60, deadlines=Deadlines()))
+    assert time.monotonic() - began < 20
     lane.settle(ROWS)

@@ -55,7 +55,9 @@ def untag(lane: Lane) -> None:
 def test_a_spool_keeps_what_kusto_did_not_take(lane: Lane, tmp_path: Path, ending: Ending) -> None:
     """With a spool the answer is on disk, and replay lands it once, and only once."""
     lane.kusto.fault = always(lambda _: True, DOWN)
-    ending.of(lane.sync(deadlines=Deadlines(query=1, resources=1), spool=tmp_path))
+    report = lane.sync(deadlines=Deadlines(query=1, resources=1), spool=tmp_path)
+    ending.of(report)
+    assert of(report).notes == [f"kept in the spool: opencost-kusto replay {tmp_path} sends what is missing"]
     lane.kusto.fault = None
     for _ in range(2):
         report = replayed(lane, tmp_path)

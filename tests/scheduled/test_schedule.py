@@ -328,7 +328,7 @@ def test_a_scheduler_is_healthy_and_ends_when_told(here: World, tmp_path: Path) 
     with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
             url = read_until(process.stderr, r"Health: (http://\S+)/healthz")[1]
-            assert read_until(process.stdout, r"batches of .* in run .*: \d landed; \d+ rows")
+            assert read_until(process.stdout, r"batch(es)? of .* in run .*: \d landed; \d+ rows")
             while get(f"{url}/readyz")[0] != 200:
                 continue
             assert get(f"{url}/healthz") == (200, "ok\n")
