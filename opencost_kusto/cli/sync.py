@@ -27,6 +27,7 @@ from opencost_kusto.output import LineWriter
 from opencost_kusto.pipelines.summary import page
 from opencost_kusto.question import Question
 from opencost_kusto.replay import replay
+from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import duration
 
 
@@ -55,7 +56,7 @@ def sync_command(
         if output is not None:
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
-            with LineWriter(output) as write:
+            with LineWriter(output, (DATASETS[name] for name in question.datasets)) as write:
                 report = export(opencosts[0], question, write, run=when.ready(run, interval), tell=tell)
             told.tell(report)
         else:
