@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
+from opencost_kusto.cli.ending import Ended, ending, told_to_end, written
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
 from opencost_kusto.cli.options import grouped
@@ -46,27 +46,27 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo_command,
     "emulator": emulator_command,
 }
+# Those that bring rows into Kusto.
+_BRING = {"sync", "run", "replay", "backfill", "schedule"}
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(grouped(_command))
+    app.command(_name)(grouped(ending(_command, brings=_name in _BRING)))
 
 
 def main() -> None:
     """Run the command line, and end the process with the exit code of what went wrong."""
     # A process that is told to end gives back what it holds, like one that is interrupted.
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, told_to_end)
     try:
-        code = app(standalone_mode=False)
+        with written():
+            code = app(standalone_mode=False)
     except OpenCostKustoError as error:
         print(f"opencost-kusto: {redacted(error)}", file=sys.stderr)
         code = error.exit_code
+    except Ended as end:
+        print(f"opencost-kusto: {end}", file=sys.stderr)
+        code = end.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = _interrupted(signal.SIGINT)
-    except _Terminated:
-        code = _interrupted(signal.SIGTERM)
-    except BrokenPipeError:
-        # The reader of our stdout went away; nothing can be told to it any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 128 + signal.SIGINT
     except Exception as error:
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):
             raise
@@ -74,16 +74,3 @@ def main() -> None:
         error.show()
         code = error.exit_code
     sys.exit(code or 0)
-
-
-class _Terminated(BaseException):
-    """The process was told to end."""
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise _Terminated
-
-
-def _interrupted(number: signal.Signals) -> int:
-    print("opencost-kusto: interrupted; what was not reported landed may land still. Run again.", file=sys.stderr)
-    return 128 + number
