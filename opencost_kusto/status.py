@@ -15,6 +15,7 @@ from opencost_kusto.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
 _DAY = timedelta(days=1)
+_SCRAPES = [name for name, table in DATASETS.items() if table.grain == "scrape"]
 # Failures with reasons of their own that are told; the others are counted.
 _TOLD = 5
 
@@ -33,9 +34,10 @@ class Failure:
 class Freshness:
     """One dataset of one source.
 
-    `until` is the end of its last landed or empty window, None when nothing ever landed; `batches` and `rows` are of
-    all time. Of the time looked at, `missing` and `lost` are the stretches that are not in Kusto, where the lost ones
-    are gone for good, and `failures` say why; of the last day, `day_rows` and `day_cost` count each minute once.
+    `until` is the end of its last landed window, or the minute of its last scrape, None when nothing ever landed;
+    `empty_until` is the end of the last window of which OpenCost had nothing. `batches` and `rows` are of all time. Of
+    the time looked at, `missing` and `lost` are the stretches that are not in Kusto, where the lost ones are gone for
+    good, and `failures` say why; of the last day, `day_rows` and `day_cost` count each minute once.
     """
 
     source: str
@@ -48,15 +50,27 @@ class Freshness:
     missing: list[Window] = field(default_factory=list)
     lost: list[Window] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    empty_until: datetime | None = None
 
     def age(self, now: datetime) -> timedelta | None:
-        """How long ago the last landed window ended; a scrape's minute may not have ended yet."""
+        """How long ago the last landed window ended; clocks differ, so never less than nothing."""
         return None if self.until is None else max(now - self.until, timedelta())
+
+    @property
+    def dry(self) -> bool:
+        """Whether OpenCost had nothing for windows after the last that landed: no cost, or no Prometheus."""
+        return self.empty_until is not None and (self.until is None or self.until < self.empty_until)
 
     def lines(self, now: datetime) -> list[str]:
         """Lines for people: one, and below it what is not in Kusto."""
         age = self.age(now)
-        until = f"until {stamp(self.until)}, {_spoken(age)} ago" if self.until and age is not None else "nothing landed"
+        until = (
+            f"until {stamp(self.until)}, {_spoken(age)} ago"
+            if self.until and age is not None
+            else "nothing landed whole"
+        )
+        if self.dry and self.empty_until:
+            until += f", empty until {stamp(self.empty_until)}"
         cost = f" costing {self.day_cost:.5f}" if self.day_cost is not None else ""
         day = f"last day {self.day_rows} rows{cost}"
         whole = f"{self.source:<24} {self.dataset:<10} {until}: {self.batches} batches, {self.rows} rows; {day}"
@@ -72,7 +86,8 @@ class Freshness:
             "source": self.source,
             "dataset": self.dataset,
             "until": self.until and stamp(self.until),
-            "age_seconds": age and age.total_seconds(),
+            "empty_until": self.empty_until and stamp(self.empty_until),
+            "age_seconds": None if age is None else age.total_seconds(),
             "batches": self.batches,
             "rows": self.rows,
             "day_rows": self.day_rows,
@@ -87,17 +102,23 @@ class Freshness:
 
 
 def status_query(now: datetime) -> str:
-    """The last word on each batch, then what it says by source and dataset. An empty window is a known one.
+    """The last word on each batch, then what it says by source and dataset. An empty window counts as a batch.
 
-    What was only queued counts among batches and rows, but says nothing about until when the dataset is there.
+    What was only queued counts among batches and rows, but says nothing about until when the dataset is there; nor do
+    some types of assets. `First` is where the first window on the clock begins.
     """
-    seen = ", ".join(map(literal, (LANDED, ALREADY_THERE, EMPTY)))
+    seen, empty = ", ".join(map(literal, (LANDED, ALREADY_THERE))), literal(EMPTY)
+    last = "Source, Dataset, WindowStart, WindowEnd, Outcome, Rows, Options"
     return (
-        f"{SYNC_RUNS.name}"
-        " | summarize arg_max(CollectionTime, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows) by BatchId"
-        f" | extend Seen = Outcome in ({seen}), Recent = WindowEnd > datetime({stamp(now - _DAY)})"
-        f" | extend Landed = Seen or Outcome == {literal(QUEUED)}, Until = iff(Seen, WindowEnd, datetime(null))"
-        " | summarize First = min(WindowStart), Until = max(Until), Batches = countif(Landed),"
+        f"{SYNC_RUNS.name} | summarize arg_max(CollectionTime, {last}) by BatchId"
+        f" | extend Recent = WindowEnd > datetime({stamp(now - _DAY)}),"
+        f" All = tostring(Options.filterTypes) in ('', '[]'), Landed = Outcome in ({seen}, {empty}, {literal(QUEUED)}),"
+        f" End = iff(Dataset in ({', '.join(map(literal, _SCRAPES))}), WindowStart, WindowEnd),"
+        " Clock = WindowStart == bin(WindowStart, 10m) and WindowEnd == bin(WindowEnd, 10m)"
+        f" | extend Until = iff(All and Outcome in ({seen}), End, datetime(null)),"
+        f" EmptyUntil = iff(All and Outcome == {empty}, End, datetime(null)),"
+        " First = iff(Landed and Clock, WindowStart, datetime(null))"
+        " | summarize First = min(First), Until = max(Until), EmptyUntil = max(EmptyUntil), Batches = countif(Landed),"
         " Rows = sumif(Rows, Landed), DayRows = sumif(Rows, Landed and Recent) by Source, Dataset"
         " | order by Source asc, Dataset asc"
     )
@@ -106,8 +127,8 @@ def status_query(now: datetime) -> str:
 def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[Freshness]:
     """What Kusto knows, by source and dataset, and what is not in it of the time since `back`; raises KustoError.
 
-    Missing are stretches between the first and the last window that the ledger knows. Five queries are asked, whatever
-    the number of sources and windows.
+    Missing are stretches between the first and the last window on the clock that the ledger knows. Five queries are
+    asked, whatever the number of sources and windows.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     # A scrape's minute may be the one that is running.
@@ -116,34 +137,50 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     found = []
     for row in kusto.query(status_query(minute)):
         name = row["Source"], row["Dataset"]
-        until = row["Until"] and row["Until"].astimezone(UTC)
+        first, until, empty = (row[at] and row[at].astimezone(UTC) for at in ("First", "Until", "EmptyUntil"))
         if name in recent:
-            proven = [word.window.end for id_, word in recent[name].words.items() if recent[name].whole(id_)]
+            proven = [_end(word.window, name[1]) for word in recent[name].there()]
             until = max([*proven, *([until] if until else [])], default=None)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
         span = Window(minute - back, minute)
-        earlier = row["First"].astimezone(UTC) < span.start
-        facts = _of(recent[name], span, earlier) if name in recent else {}
-        found.append(Freshness(*name, until, batches, rows, day_rows, **facts))
+        facts = _of(recent[name], span, first is not None and first < span.start) if name in recent else {}
+        found.append(Freshness(*name, until, batches, rows, day_rows, **facts, empty_until=empty))
     return found
 
 
 def _of(one: Known, span: Window, earlier: bool) -> dict[str, Json]:
     """What is missing, lost and failed of a span, and what its last day cost; `earlier` when more was known before."""
     there, lost = one.settled(), one.lost()
-    # What OpenCost had forgotten says nothing: it came coarser, or is lost, or is missing.
-    words = [word for word in one.words.values() if word.window.end > span.start and not word.forgotten]
-    begin = span.start if earlier else max(min((word.window.start for word in words), default=span.end), span.start)
-    end = max((word.window.end for word in words), default=begin)
-    whole = [word for id_, word in one.words.items() if one.whole(id_)]
-    scrapes = one.table.grain == "scrape"
+    # What OpenCost had forgotten says nothing: it came coarser, or is lost, or is missing. What failed and is longer
+    # than the span was not about these days.
+    words = [
+        word
+        for word in one.words.values()
+        if word.window.end > span.start
+        and not word.forgotten
+        and (word.window.minutes <= span.minutes or word.window in there)
+    ]
+    clock = [word.window for word in words if _on_the_clock(word.window)]
+    begin = span.start if earlier else max(min(clock, default=span).start, span.start)
+    end = max((window.end for window in clock), default=begin)
+    scrapes = one.table.dataset in _SCRAPES
     gone = [hole for stretch in lost for hole in there.holes(stretch)]
     return {
         "missing": list(Minutes([*there, *gone]).holes(Window(begin, end))) if begin < end and not scrapes else [],
         "lost": gone,
         "failures": _failures(word for word in words if word.window not in there),
-        "day_cost": cost_once(word for word in whole if word.window.start >= span.end - _DAY),
+        "day_cost": cost_once(word for word in one.there() if word.window.start >= span.end - _DAY),
     }
+
+
+def _on_the_clock(window: Window) -> bool:
+    """Whether a window begins and ends at a full ten minutes, as those do that are asked for again and again."""
+    return not window.start.minute % 10 and not window.end.minute % 10
+
+
+def _end(window: Window, dataset: str) -> datetime:
+    """Up to when a window says something; a scrape is of a moment of its minute."""
+    return window.start if dataset in _SCRAPES else window.end
 
 
 def _failures(words: Iterable[Word]) -> list[Failure]:

@@ -430,6 +430,9 @@ def test_a_shipped_function_is_asked_by_name(servers: Emulator, run: Command) ->
         lines = run(*asked, "--format", written).stdout.splitlines()
         assert len(lines) == len(rows) + 1
         assert re.split(r"[, ]+", lines[0]) == list(rows[0])
+    # Of no rows the columns are not known: nothing is printed rather than a blank line.
+    none = ("--param", "startTime=2020-01-01", "--param", "endTime=2020-01-02", *target, "--format", "csv")
+    assert run("query", "OpenCostByNamespace", *none).stdout == ""
     assert run("query", "OpenCostByNamespaces", *day, *target).returncode == 2
     assert run("query", "OpenCostByNamespace", "--format", "xml", *day, *target).returncode == 2
 

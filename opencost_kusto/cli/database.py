@@ -46,7 +46,9 @@ def bootstrap_command(
 
 def status_command(
     kusto_options: KustoOptions,
-    max_age: Annotated[str | None, option("--max-age", "Fail when the last landed window ended longer ago.")] = None,
+    max_age: Annotated[
+        str | None, option("--max-age", "Fail when the last landed window ended longer ago; an empty one is none.")
+    ] = None,
     catch_up: Annotated[str, option("--catch-up", "How far back to look for what is missing, lost or failed.")] = "48h",
     as_json: AsJson = False,
 ) -> None:
@@ -62,9 +64,13 @@ def status_command(
     else:
         print("\n".join(line for one in found for line in one.lines(now)) or "Nothing was ever synced.")
     if limit is not None:
-        old = [f"{one.dataset} of {one.source}" for one in found if (age := one.age(now)) is None or age > limit]
+        old = [one for one in found if (age := one.age(now)) is None or age > limit]
+        names = ", ".join(f"{one.dataset} of {one.source}" for one in old) or "everything"
+        if old and all(one.empty_until and now - one.empty_until <= limit for one in old):
+            said = "OpenCost answers that nothing has cost anything since: see whether its Prometheus is up."
+            raise NotLandedError(f"Older than {max_age}: {names}. {said}")
         if old or not found:
-            raise NotLandedError(f"Older than {max_age}: {', '.join(old) or 'everything'}. See why sync stopped.")
+            raise NotLandedError(f"Older than {max_age}: {names}. See why sync stopped.")
 
 
 def query_command(
@@ -80,7 +86,10 @@ def query_command(
         raise UsageError(f"--format {format_} is unknown; choose one of {', '.join(printing.FORMATS)}.")
     text = call(name, key_values(param or [], "--param"))
     with kusto_options.kusto() as kusto:
-        print(printing.FORMATS[format_](kusto.query(text)))
+        written = printing.FORMATS[format_](kusto.query(text))
+    # Of no rows the columns are not known, so there is no header either.
+    if written:
+        print(written)
 
 
 def tables_command(as_json: AsJson = False) -> None:

@@ -21,7 +21,7 @@ from opencost_kusto.report import EMPTY, FAILED, FORGOTTEN, LOST, Outcome, Repor
 from opencost_kusto.runs import record
 from opencost_kusto.scheduled.doubt import holds_more
 from opencost_kusto.scheduled.grain import coarser, containing
-from opencost_kusto.scheduled.known import Word
+from opencost_kusto.scheduled.known import Word, some_only
 from opencost_kusto.scheduled.missing import Missing, Wanted, missing
 from opencost_kusto.spool import Spool
 from opencost_kusto.sync import sync
@@ -175,7 +175,7 @@ class Filling:
         def told(one: Outcome) -> None:
             window = Window(one.window_start, one.window_end)
             said = one.outcome, one.reason, one.rows
-            word = Word(window, *said, run.collection_time, one.cost, one.aggregate)
+            word = Word(window, *said, run.collection_time, one.cost, one.aggregate, some_only(one.options))
             words[one.batch_id] = self._words[one.batch_id] = word
             if word.sent and one.table in self._found.there:
                 self._found.there[one.table].append(word)

@@ -13,7 +13,7 @@ from opencost_kusto.kql import literal
 from opencost_kusto.kusto import Kusto, Row
 from opencost_kusto.report import ALREADY_THERE, EMPTY, FAILED, FORGOTTEN, LANDED, LOST, QUEUED, TIMED_OUT
 from opencost_kusto.scheduled.grain import aged, refused
-from opencost_kusto.schema import Table
+from opencost_kusto.schema import Json, Table
 from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
@@ -23,7 +23,10 @@ _SENT = (LANDED, ALREADY_THERE, QUEUED, TIMED_OUT)
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The last the run ledger says of a batch; `asked` is when OpenCost was asked."""
+    """The last the run ledger says of a batch; `asked` is when OpenCost was asked.
+
+    `partial` is a batch of some types of assets only.
+    """
 
     window: Window
     outcome: str
@@ -32,6 +35,7 @@ class Word:
     asked: datetime
     cost: float | None = None
     aggregate: str | None = None
+    partial: bool = False
 
     @property
     def forgotten(self) -> bool:
@@ -71,14 +75,15 @@ class Known:
         word, held = self.words.get(batch_id), self.held.get(batch_id)
         return word is not None and held is not None and word.sent and word.rows == held
 
-    def there(self, options: Options) -> list[Word]:
-        """The words on batches that are whole, asked with these options."""
+    def there(self, options: Options | None = None) -> list[Word]:
+        """The words on batches that are whole, asked with these options or with any."""
         return [self.words[id_] for id_ in self._same(options, filter(self.whole, self.words))]
 
     def settled(self, options: Options | None = None) -> Minutes:
         """The minutes that are there or empty, in whatever grain, asked with these options or with any.
 
-        Rows of which the ledger knows nothing may be half a batch, so they do not settle anything.
+        Rows of which the ledger knows nothing may be half a batch, so they do not settle anything; nor do some types
+        of assets, unless it is they that are wanted.
         """
         ids = (id_ for id_, word in self.words.items() if word.known_empty or self.whole(id_))
         return Minutes(self.words[id_].window for id_ in self._same(options, ids))
@@ -89,9 +94,11 @@ class Known:
         return Minutes(self.words[id_].window for id_ in self._same(options, ids))
 
     def _same(self, options: Options | None, ids: Iterable[str]) -> Iterator[str]:
-        """Those batches that were asked with these options, as their ids tell."""
+        """Those batches that were asked with these options, as their ids tell; or with any that leave nothing out."""
         for id_ in ids:
-            if options is None or Batch(self.table, self.source, self.words[id_].window, options).id == id_:
+            word = self.words[id_]
+            same = options is not None and Batch(self.table, self.source, word.window, options).id == id_
+            if same or (options is None and not word.partial):
                 yield id_
 
 
@@ -146,7 +153,7 @@ def cost_once(words: Iterable[Word]) -> float | None:
 
 def words_query(source: str | None, span: Window) -> str:
     """The last word of the run ledger on each batch whose window touches the span; None asks of every source."""
-    last = "CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, Rows, Cost"
+    last = "CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, Rows, Cost, Options"
     return f"{SYNC_RUNS.name} | {_touching(source, span)} | summarize arg_max({last}) by BatchId"
 
 
@@ -187,4 +194,10 @@ def _word(row: Row) -> Word:
     start, end, asked = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
     rows = None if row["Rows"] is None else int(row["Rows"])
     said = row["Outcome"], row["Reason"] or None
-    return Word(Window(start, end), *said, rows, asked, row["Cost"], row["Aggregate"] or None)
+    partial = some_only(row["Options"])
+    return Word(Window(start, end), *said, rows, asked, row["Cost"], row["Aggregate"] or None, partial)
+
+
+def some_only(options: dict[str, Json] | None) -> bool:
+    """Whether with these options, by OpenCost's names, only some of what costs is asked for; None is not known."""
+    return bool((options or {}).get("filterTypes"))

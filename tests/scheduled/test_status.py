@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Run
+from opencost_kusto.batch import Options, Run
 from opencost_kusto.question import Question
 from opencost_kusto.scheduled.catchup import catch_up
 from opencost_kusto.scheduled.known import Minutes
@@ -85,7 +85,8 @@ def test_rows_that_nobody_waited_for_count_once_they_are_there(here: World) -> N
     here.emulator.kusto.wait_idle()
     one, scraped = of(here), of(here, dataset="metrics")
     assert (one.until, one.rows, one.missing) == (hour(8).end, 16, [])
-    assert scraped.until == NOW + MINUTE
+    # The minute of the scrape, which is not over: nothing is said to be there of what is to come.
+    assert (scraped.until, scraped.document(NOW)["age_seconds"]) == (NOW, 0.0)
     here.kusto.command(".clear table OpenCostAllocation data")
     assert of(here).until is None
 
@@ -155,6 +156,64 @@ def test_what_is_lost_is_told_as_lost(here: World) -> None:
     assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
 
 
+def test_some_types_of_assets_are_not_the_whole(here: World) -> None:
+    """Disks alone settle nothing and are no day's cost; beside everything they change neither."""
+    disks, everything = (
+        Question(hour(5, 4), HOUR, ("assets",), Options(filter_types=types)) for types in (("disk",), ())
+    )
+    sync(here.opencost, here.kusto, disks)
+    one = of(here, dataset="assets")
+    assert (one.batches, one.until, one.missing, one.day_cost) == (4, None, [hour(5, 4)], None)
+    here.kusto.command(".clear table OpenCostAssets data")
+    sync(here.opencost, here.kusto, everything)
+    whole = of(here, dataset="assets")
+    assert (whole.until, whole.missing) == (hour(8).end, [])
+    assert whole.day_cost == pytest.approx(4 * hourly(here, "OpenCostAssets"), rel=1e-6)
+    sync(here.opencost, here.kusto, disks)
+    assert of(here, dataset="assets").day_cost == whole.day_cost
+
+
+def test_hours_that_were_empty_are_no_news_of_cost(here: World) -> None:
+    """An OpenCost whose Prometheus is gone knows of no cost: nothing is missing, the age is that of the last cost."""
+    here.forgetful.idle = {hour(6), hour(7), hour(8)}
+    bring(here, 5 * HOUR)
+    one = of(here)
+    assert (one.until, one.empty_until, one.age(NOW), one.dry) == (
+        hour(5).end,
+        hour(8).end,
+        3 * HOUR + 15 * MINUTE,
+        True,
+    )
+    assert "until 2026-12-10T06:00:00Z, 3h 15m ago, empty until 2026-12-10T09:00:00Z: 4 batches" in one.lines(NOW)[0]
+    assert (one.missing, one.document(NOW)["empty_until"]) == ([], "2026-12-10T09:00:00Z")
+    here.forgetful.now, here.forgetful.idle = NOW + HOUR, set()
+    bring(here, 2 * HOUR)
+    assert "empty" not in of(here).lines(NOW + HOUR)[0]
+
+
+def test_minutes_between_two_commands_are_not_missing(here: World) -> None:
+    """What `run` brings is of the minutes of a command: what lies between two of them nobody ever wanted."""
+    here.forgetful.keeps |= {14 * MINUTE: 1000, 5 * MINUTE: 1000}
+    eight = hour(8).start
+    for start, minutes in ((3, 14), (20, 5), (41, 5)):
+        window = Window(eight + start * MINUTE, eight + (start + minutes) * MINUTE)
+        sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES))
+    one = of(here)
+    assert (one.batches, one.until, one.missing) == (3, eight + 46 * MINUTE, [])
+    sync(here.opencost, here.kusto, Question(hour(5), None, ("allocation",), NAMESPACES))
+    sync(here.opencost, here.kusto, Question(hour(7), None, ("allocation",), NAMESPACES))
+    assert of(here).missing == [hour(6)]
+
+
+def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: World) -> None:
+    """A thousand days that OpenCost refused say nothing about the last two: not as a failure, and not as missing."""
+    sync(here.opencost, here.kusto, Question(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
+    here.forgetful.down = True
+    sync(here.opencost, here.kusto, Question(Window(hour(9).start - 1000 * DAY, hour(9).start), None, ("allocation",)))
+    assert (of(here).failures, of(here).missing) == ([], [])
+    assert len(of(here, 1000 * DAY + HOUR).failures) == 1
+
+
 def test_rows_that_went_are_missing(here: World) -> None:
     """The ledger alone proves nothing."""
     bring(here, 5 * HOUR)
@@ -162,17 +221,21 @@ def test_rows_that_went_are_missing(here: World) -> None:
     assert of(here).missing == [hour(5, 4)]
 
 
+def command(here: World, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `opencost-kusto status` against the world's Kusto."""
+    place = ["--kusto-uri", here.emulator.kusto_url, "--database", here.emulator.database, "--auth", "none"]
+    words = [sys.executable, "-m", "opencost_kusto", "status", *place]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return lambda *more: subprocess.run(
+        [*words, *more], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
     """Lines for people, a document for programs, and exit code 6 for what is too old."""
     with world(datetime.now(UTC)) as here:
         bring(here, 5 * HOUR)
-        place = ["--kusto-uri", here.emulator.kusto_url, "--database", here.emulator.database, "--auth", "none"]
-
-        def run(*more: str) -> subprocess.CompletedProcess[str]:
-            words = [sys.executable, "-m", "opencost_kusto", "status", *place, *more]
-            environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-            return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
+        run = command(here, tmp_path)
         lines = run("--max-age", "3h")
         assert lines.returncode == 0, lines.stderr
         assert lines.stdout.startswith(f"{CLUSTER:<24} allocation until ")
@@ -180,4 +243,15 @@ def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
         assert (document["dataset"], document["missing"], document["lost"]) == ("allocation", [], [])
         assert 0 < document["age_seconds"] < 2 * 3600
         assert document["day_cost"] > 1
-        assert run("--max-age", "1m").returncode == 6
+        stopped = run("--max-age", "1m")
+        assert (stopped.returncode, "See why sync stopped" in stopped.stderr) == (6, True)
+
+
+def test_an_opencost_without_prometheus_is_an_alert(tmp_path: Path) -> None:
+    """When all of the last hours were empty `--max-age` fails, and says where to look."""
+    with world(datetime.now(UTC)) as here:
+        begun = here.forgetful.now.replace(minute=0, second=0, microsecond=0)
+        here.forgetful.idle = {Window(begun - n * HOUR, begun - (n - 1) * HOUR) for n in range(1, 5)}
+        bring(here, 6 * HOUR + 15 * MINUTE)
+        dry = command(here, tmp_path)("--max-age", "3h")
+        assert (dry.returncode, "see whether its Prometheus is up" in dry.stderr) == (6, True), dry.stderr
