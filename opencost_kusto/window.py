@@ -6,7 +6,7 @@ OpenCost takes `1h` as the unfinished clock hour with an end in the future; here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +16,8 @@ _MINUTE = timedelta(minutes=1)
 _UNITS = {"m": _MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 # A Sunday, since OpenCost's weeks begin on Sunday; every step that divides a day is aligned to midnight by it.
 _ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
+# Digits of a duration: more reach back before the calendar begins.
+_DIGITS = 6
 _FORMS = (
     "a duration (30m, 1h, 24h, 7d, 2w), today, yesterday, week, lastweek, month, lastmonth, "
     "a date, or START,END in RFC 3339, dates or Unix seconds"
@@ -63,30 +65,48 @@ def stamp(moment: datetime) -> str:
 
 def duration(text: str) -> timedelta:
     """Read `30m`, `1h`, `7d`, `2w`; raises UsageError for anything else and for zero."""
-    match = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip().lower())
-    if not match or not int(match[1]):
-        raise UsageError(f"{text!r} is not a duration; write a number above 0 and m, h, d or w, such as 30m or 1h.")
+    match = re.fullmatch(r"(\d+)([mhdw])", text.strip().lower())
+    if not match or not int(match[1]) or len(match[1]) > _DIGITS:
+        what = "too long a duration" if match and int(match[1]) else "not a duration"
+        raise UsageError(f"{text!r} is {what}; write a number above 0 and m, h, d or w, such as 30m or 1h.")
     return int(match[1]) * _UNITS[match[2]]
 
 
-def parse(text: str, *, now: datetime) -> Window:
+def parse(text: str, *, now: datetime, tell: Callable[[str], None] = lambda _: None) -> Window:
     """Resolve what a user wrote to a window that does not end after the minute of `now` (an aware time).
 
-    Bounds given to the second are widened to whole minutes. Raises UsageError with the forms it knows.
+    Bounds given to the second are widened to whole minutes, and what has not come yet is cut off; `tell` is given a
+    sentence about it. Raises UsageError with the forms it knows.
     """
-    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    minute = _floor(now)
     word = text.strip().lower()
     if re.fullmatch(r"\d+[mhdw]", word):
         return Window(_back(minute, duration(word), text), minute)
     window = _named(word, minute)
     if window is None:
         window = _pair(text.strip())
-    start, end = window
-    if start >= minute:
+    if _floor(window[0]) >= minute:
         raise UsageError(
-            f"The window {text!r} lies in the future: it begins at {stamp(start)}, and now is {stamp(minute)}."
+            f"The window {text!r} lies in the future: it begins at {stamp(window[0])}, and now is {stamp(minute)}."
         )
-    return Window(start, min(end, minute))
+    result = Window(_floor(window[0]), min(_ceiling(window[1]), minute))
+    if (result.start, result.end) != window:
+        tell(f"The window is {result}: bounds are whole minutes, and nothing ends in the future.")
+    return result
+
+
+def between(start: str, end: str | None, *, now: datetime) -> Window:
+    """The whole minutes from one time a user wrote up to another, or to `now` (an aware time), whichever is earlier.
+
+    Raises UsageError for what is no time, for a start that has not come yet, and for an end that is not after it.
+    """
+    opening = _told(start, "--from", "begin")
+    closing = now if end is None else _told(end, "--to", "end")
+    if opening >= closing:
+        raise UsageError(f"The range ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
+    if _floor(opening) >= _floor(now):
+        raise UsageError(f"The range lies in the future: it begins at {stamp(opening)}, and now is {stamp(now)}.")
+    return Window(_floor(opening), min(_ceiling(closing), _floor(now)))
 
 
 def since(text: str, *, now: datetime) -> Window:
@@ -95,13 +115,7 @@ def since(text: str, *, now: datetime) -> Window:
     Takes what `START` of a window takes. The last minute may not be over yet: OpenCost is asked when it is. Raises
     UsageError for what is no time, and for one that has not come yet.
     """
-    try:
-        began = _read(text.strip())
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{text!r} is not a time to begin at; write RFC 3339 with Z or an offset such as +01:00, a date, or Unix "
-            "seconds, as date -u +%s prints them."
-        ) from None
+    began = _told(text, "--since", "begin")
     if began > now:
         raise UsageError(f"{text!r} lies in the future: it is {stamp(began)}, and now is {stamp(now)}.")
     return covering(began, now)
@@ -109,8 +123,26 @@ def since(text: str, *, now: datetime) -> Window:
 
 def covering(began: datetime, ended: datetime) -> Window:
     """The whole minutes in which both moments lie, and all between them; at least one."""
-    first, last = (moment.astimezone(UTC).replace(second=0, microsecond=0) for moment in (began, ended))
-    return Window(first, max(last if last == ended else last + _MINUTE, first + _MINUTE))
+    return Window(_floor(began), max(_ceiling(ended), _floor(began) + _MINUTE))
+
+
+def _told(text: str, option: str, what: str) -> datetime:
+    """The time that an option says something begins or ends at."""
+    try:
+        return _read(text.strip())
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option} {text!r} is not a time to {what} at; write RFC 3339 with Z or an offset such as +01:00, a date, "
+            "or Unix seconds, as date -u +%s prints them."
+        ) from None
+
+
+def _floor(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _ceiling(moment: datetime) -> datetime:
+    return _floor(moment) if _floor(moment) == moment else _floor(moment) + _MINUTE
 
 
 def _back(minute: datetime, length: timedelta, text: str) -> datetime:
@@ -146,9 +178,7 @@ def _pair(text: str) -> tuple[datetime, datetime]:
     opening, closing = _moment(start, text), _moment(end, text)
     if opening >= closing:
         raise UsageError(f"The window {text!r} ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
-    floor = opening.replace(second=0, microsecond=0)
-    ceiling = closing.replace(second=0, microsecond=0)
-    return floor, ceiling if ceiling == closing else ceiling + _MINUTE
+    return opening, closing
 
 
 def _moment(part: str, text: str) -> datetime:

@@ -121,7 +121,7 @@ def test_json_is_one_document(servers: Emulator, run: Command) -> None:
 def test_json_tells_of_a_failure(run: Command, servers: Emulator) -> None:
     """With --json, a batch that fails is in the document, with its reason and the exit code of the process."""
     unrecorded = ("--window", "2026-11-23T10:07:00Z,2026-11-23T10:09:00Z")
-    done = run(*_written(servers, "--json", "--dataset", "allocation", *unrecorded))
+    done = run(*_written(servers, "--json", "--dataset", "allocation", "--output", "rows", *unrecorded))
     assert done.returncode == 3, done.stderr
     document = json.loads(done.stdout)
     assert document["exit_code"] == 3
@@ -131,11 +131,11 @@ def test_json_tells_of_a_failure(run: Command, servers: Emulator) -> None:
 
 def test_output_to_stdout_is_rows_and_nothing_else(servers: Emulator, run: Command) -> None:
     """`--output -` writes one JSON object per row to stdout, and what it did to stderr, without Kusto."""
-    done = run(*_written(servers))
+    done = run(*_written(servers, "--dataset", "metrics"))
     assert done.returncode == 0, done.stderr
-    assert _by_table(_rows(done.stdout)) == ROWS
-    assert "written  61 rows" in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("3 written; 1121 rows")
+    assert _by_table(_rows(done.stdout)) == {"OpenCostMetrics": 1041}
+    assert "written  1041 rows" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("1 written; 1041 rows")
 
 
 def test_output_to_a_folder_is_a_file_for_each_table(servers: Emulator, run: Command, tmp_path: Path) -> None:
@@ -172,12 +172,13 @@ def test_filter_types_filters(servers: Emulator, run: Command, spelled: str) -> 
     assert 0 < len(kept) < len(everything)
 
 
-def test_every_row_is_marked_with_the_run(servers: Emulator, run: Command) -> None:
+def test_every_row_is_marked_with_the_run(servers: Emulator, run: Command, tmp_path: Path) -> None:
     """--run-id, --scenario-name and each --metadata are in every row, and all rows have one CollectionTime."""
     marks = ("--run-id", "r1", "--scenario-name", "s1", "--metadata", "team=shop", "--metadata", "note=a = b")
-    done = run(*_written(servers, *marks))
+    done = run(*_written(servers, *marks, "--output", "rows"))
     assert done.returncode == 0, done.stderr
-    rows = _rows(done.stdout)
+    rows = [row for path in (tmp_path / "rows").iterdir() for row in _rows(path.read_text("utf-8"))]
+    assert _by_table(rows) == ROWS
     assert len({row["CollectionTime"] for row in rows}) == 1
     for row in rows:
         assert (row["RunId"], row["ScenarioName"]) == ("r1", "s1")
@@ -326,7 +327,7 @@ def test_an_output_file_that_cannot_be_written(servers: Emulator, run: Command, 
 
 def test_no_opencost(servers: Emulator, run: Command) -> None:
     """Where nothing listens, the exit code is 3 and one sentence names the address."""
-    done = run(*_written(servers, "--endpoint", NOBODY, "--request-timeout", "1"))
+    done = run(*_written(servers, "--endpoint", NOBODY, "--dataset", "assets", "--request-timeout", "1"))
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1), done.stderr
     assert NOBODY in done.stderr
     assert "cannot be reached" in done.stderr

@@ -44,7 +44,7 @@ def test_a_terminal_shows_a_bar_and_gets_its_cursor_back(tmp_path: Path) -> None
     with OpenCostEmulator() as opencost:
         code, written, shown = _on_terminal(tmp_path, *_dry_run(opencost.url, "2026-11-23T10:00Z,2026-11-23T11:00Z"))
     assert code == 0
-    assert written.startswith("assets     2026-11-23T10:00:00Z 60m  written  19 rows")
+    assert written.startswith("aks-shop-prod-weu assets     2026-11-23T10:00:00Z 60m  written  19 rows")
     assert "\x1b" not in written
     assert "batches" in shown
     assert HIDE in shown

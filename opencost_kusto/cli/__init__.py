@@ -11,9 +11,9 @@ import typer
 
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.ending import Ended, ending, told_to_end, written
+from opencost_kusto.cli.grouped import grouped
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
-from opencost_kusto.cli.options import grouped
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.sync import replay_command, sync_command
@@ -21,7 +21,14 @@ from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__
 
-app = typer.Typer(name="opencost-kusto", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Without rich's tables, which cut variables and defaults off on a narrow terminal.
+app = typer.Typer(
+    name="opencost-kusto",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -49,7 +56,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 # Those that bring rows into Kusto.
 _BRING = {"sync", "run", "replay", "backfill", "schedule"}
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(grouped(ending(_command, brings=_name in _BRING)))
+    app.command(_name)(ending(grouped(_command), brings=_name in _BRING))
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ def bootstrap_command(
     from opencost_kusto.bootstrap import bootstrap, differences
     from opencost_kusto.kql import commands
 
+    if show and check:
+        raise UsageError("--print and --check are two things to do; give one of them.")
     if show:
         for command in commands():
             print(f"// {command.place}\n{command.text}\n")

@@ -21,8 +21,12 @@ def demo_command(
 
 
 def emulator_command(
-    opencost_port: Annotated[int, option("--opencost-port", "Port of the stand-in for OpenCost; 0 chooses.")] = 0,
-    kusto_port: Annotated[int, option("--kusto-port", "Port of the stand-in for Kusto; 0 chooses.")] = 0,
+    opencost_port: Annotated[
+        int, option("--opencost-port", "Port of the stand-in for OpenCost; 0 chooses.", min=0, max=65535)
+    ] = 0,
+    kusto_port: Annotated[
+        int, option("--kusto-port", "Port of the stand-in for Kusto; 0 chooses.", min=0, max=65535)
+    ] = 0,
 ) -> None:
     """Start the local stand-ins alone, until Ctrl-C, to test a pipeline against."""
     from opencost_kusto.demo import emulator

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +28,8 @@ from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window, parse, since
 
 _ENDPOINT = "http://localhost:9003"
+# Longer than anybody waits, and shorter than a timer can.
+_LONGEST = 1e7
 
 
 def option(name: str, text: str, **more: Any) -> Any:
@@ -81,10 +82,13 @@ class SourceOptions:
     ] = None
     request_timeout: Annotated[float, option("--request-timeout", "Seconds OpenCost may take for one answer.")] = 600.0
 
+    def __post_init__(self) -> None:
+        seconds("--request-timeout", self.request_timeout)
+
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:
         """The servers, closed at the end; raises UsageError for an address that cannot be one."""
-        named: dict[str | None, str] = dict(key_values(self.source or [], "--source").items())
+        named: dict[str | None, str] = dict(key_values(self.source or [], "--source", "name=URL").items())
         if named and (self.cluster is not None or self.endpoint != _ENDPOINT):
             raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
         with ExitStack() as stack:
@@ -92,6 +96,13 @@ class SourceOptions:
                 stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout))
                 for name, url in (named or {self.cluster: self.endpoint}).items()
             ]
+
+
+_OF_DATASET = {
+    **dict.fromkeys(("aggregate", "include_idle", "share_idle"), "allocation"),
+    "filter_types": "assets",
+    "all_metrics": "metrics",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,12 @@ class AskOptions:
     filter_types: Annotated[str, option("--filter-types", 'Asset types to keep: "Disk,LoadBalancer".')] = ""
     dataset: Annotated[list[str] | None, option("--dataset", f"One of {', '.join(DATASETS)}; repeatable.")] = None
     all_metrics: Annotated[bool, option("--all-metrics", "Keep go_, process_ and promhttp_ metrics too.")] = False
+
+    def check(self, written: Collection[str]) -> None:
+        """Raise UsageError for an option on the command line that is of a dataset nobody asks for."""
+        for name, dataset in _OF_DATASET.items():
+            if name in written and dataset not in self.datasets():
+                raise UsageError(f"--{name.replace('_', '-')} is of {dataset}: leave it out, or add it to --dataset.")
 
     def datasets(self) -> tuple[str, ...]:
         """The datasets in the order given, each once; all of them when none was named."""
@@ -131,11 +148,11 @@ class WhenOptions:
     ] = None
     settle: Settle = SETTLE
 
-    def interval(self, now: Callable[[], datetime] = clock) -> Window:
-        """The window; raises UsageError for two, and for words that say none."""
+    def interval(self, now: Callable[[], datetime] = clock, tell: Callable[[str], None] = narrate) -> Window:
+        """The window, told where it is not as written; raises UsageError for two, and for words that say none."""
         settle_time(self.settle)
         if self.since is None:
-            return parse(self.window or "1h", now=now())
+            return parse("1h" if self.window is None else self.window, now=now(), tell=tell)
         if self.window is not None:
             raise UsageError("--window and --since each say when; give one of them.")
         return since(self.since, now=now())
@@ -171,50 +188,28 @@ class LoadOptions:
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
     gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL
 
+    def __post_init__(self) -> None:
+        seconds("--timeout", self.timeout)
+
     def loading(self) -> dict[str, Any]:
         """The same, by the names `sync` has for them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Spread each parameter that is a group into the group's own options, as Typer knows only these."""
-    parameters = inspect.signature(command, eval_str=True).parameters.values()
-    groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
-    spread: list[inspect.Parameter] = []
-    for one in parameters:
-        spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
-
-    def run(**given: Any) -> None:
-        taken = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
-        command(**taken, **given)
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in spread}
-    return run
+def seconds(name: str, value: float) -> float:
+    """A time to wait; raises UsageError for none at all, and for one without end."""
+    if not 0 < value <= _LONGEST:
+        raise UsageError(f"{name} {value:g} is no time to wait; write a number of seconds above 0.")
+    return value
 
 
-def _fields(group: Any) -> list[inspect.Parameter]:
-    """The options of a group as parameters."""
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if one.default is MISSING else one.default,
-            annotation=hints[one.name],
-        )
-        for one in fields(group)
-    ]
-
-
-def key_values(pairs: list[str], said: str = "--metadata") -> dict[str, str]:
+def key_values(pairs: list[str], said: str = "--metadata", form: str = "key=value") -> dict[str, str]:
     """`key=value` texts as a dict; raises UsageError for one without a key or `=`, or a key given twice."""
     result: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
-        if not separator or not key.strip():
-            raise UsageError(f"{said} {pair!r} is not key=value.")
+        if not separator or not key.strip() or (form == "name=URL" and "://" in key):
+            raise UsageError(f"{said} {pair!r} is not {form}.")
         if key.strip() in result:
             raise UsageError(f"{said} names {key.strip()!r} twice.")
         result[key.strip()] = value

@@ -34,7 +34,7 @@ from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.scheduled.schedule import Schedule, Ticked, Times, signals, ticking
 from opencost_kusto.scheduled.tick import Horizon, tick
 from opencost_kusto.tables import DATASETS, SYNC_RUNS
-from opencost_kusto.window import duration, parse, stamp
+from opencost_kusto.window import between, duration, stamp
 
 Lag = Annotated[str, option("--lag", "How long after its end a window is closed: measurements settle.")]
 # Batches between two estimates, where no progress bar shows one.
@@ -134,7 +134,7 @@ def backfill_command(
     from opencost_kusto.scheduled.backfill import backfill, survey
 
     now = clock()
-    span = parse(f"{from_},{to or stamp(now)}", now=now)
+    span = between(from_, to, now=now)
     past = tuple(name for name, table in DATASETS.items() if table.grain == "step")
     want = Wanted(duration(step), ask.datasets() if ask.dataset else past, ask.options())
     closed = Horizon(lag=duration(lag)).closed(now)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from opencost_kusto.cli.grouped import Written
 from opencost_kusto.cli.options import (
     AsJson,
     AskOptions,
@@ -18,6 +20,7 @@ from opencost_kusto.cli.options import (
     Summary,
     WhenOptions,
     option,
+    seconds,
 )
 from opencost_kusto.cli.telling import finish, narrator, teller
 from opencost_kusto.errors import UsageError
@@ -42,9 +45,15 @@ def sync_command(
     output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
     summary: Summary = None,
     as_json: AsJson = False,
+    *,
+    written: Written = Written(),  # noqa: B008
 ) -> None:
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
+    if output is not None:
+        _check_dry_run(output, ask.datasets(), written, as_json=as_json)
     interval = when.interval()
+    if "settle" in written and when.since is None:
+        raise UsageError("--settle goes with --since: the end of a window is not waited for.")
     question = Question(interval, duration(step) if step else None, ask.datasets(), ask.options())
     run = mark.run()
     quiet_stdout = as_json or output == "-"
@@ -68,6 +77,18 @@ def sync_command(
     finish(report, as_json, quiet_stdout=quiet_stdout)
 
 
+def _check_dry_run(output: str, datasets: tuple[str, ...], written: Written, *, as_json: bool) -> None:
+    """Refuse what a dry run would ignore, and what would get mixed up on stdout."""
+    names = [field.name for group in (KustoOptions, LoadOptions) for field in fields(group)]
+    if ignored := [f"--{name.replace('_', '-')}" for name in names if name in written]:
+        said = ", ".join(ignored).replace("--wait", "--wait/--no-wait")
+        raise UsageError(f"--output is a dry run without Kusto; leave out {said}.")
+    if output == "-" and as_json:
+        raise UsageError("--json and --output - both want stdout; name a folder with --output.")
+    if output == "-" and len(datasets) > 1:
+        raise UsageError("Rows of one dataset go to stdout: add --dataset allocation, or name a folder with --output.")
+
+
 def replay_command(
     folder: Annotated[Path, typer.Argument(help="The folder that sync was given as --spool.")],
     kusto_options: KustoOptions,
@@ -76,6 +97,7 @@ def replay_command(
     as_json: AsJson = False,
 ) -> None:
     """Send what a spool still holds, exactly once."""
+    seconds("--timeout", timeout)
     with kusto_options.kusto() as kusto:
         report = replay(folder, kusto, wait=wait, timeout=timeout, tell=teller(quiet_stdout=as_json))
     finish(report, as_json, quiet_stdout=as_json)
