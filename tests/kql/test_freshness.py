@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from opencost_kusto.batch import Options
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, SCRAPED, Asked, Database
 from tests.recordings import recording
@@ -73,6 +74,21 @@ def test_missing_hours_are_those_that_no_window_covers_with_the_reason(gaps: Dat
         *(("assets", hour, None, None) for hour in (2, 3, 4, 5)),
     ]
     assert {row["MissingMinutes"] for row in rows} == {60.0}
+
+
+def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
+    """Disks alone leave the hour missing, and nobody asked for the others; assets the ledger does not know count."""
+    disks = Asked(options=Options(filter_types=("disk",)))
+    empty.assets(recording("1.112", "assets_hour.json"), disks)
+    empty.assets(recording("1.112", "assets_hours/09.json"))
+    (batch,) = empty.rows("OpenCostAssets | where WindowStart == datetime(2026-11-23 10:00) | distinct BatchId")
+    asked = {"batch_id": batch["BatchId"], "options": {"filterTypes": ["disk"]}}
+    empty.runs(
+        [outcome("assets", 10, "landed") | asked, outcome("allocation", 9, "landed", options={"shareIdle": False})]
+    )
+    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:00), datetime(2026-11-23 11:00))")
+    found = [(row["Dataset"], row["Hour"].hour, row["LastOutcome"]) for row in rows if row["Dataset"] == "assets"]
+    assert found == [("assets", 10, None)]
 
 
 def test_a_day_as_one_set_covers_its_hours_and_half_an_hour_does_not(empty: Database) -> None:
