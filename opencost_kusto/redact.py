@@ -7,7 +7,8 @@ import re
 _SECRETS = (
     # A signed query string (Azure SAS), whole: its other fields say how long the signature lives.
     (re.compile(r"\?[^\s\"'<>]*\bsig=[^\s\"'<>]*", re.IGNORECASE), "?<signature>"),
-    (re.compile(r"\b(sig|client_secret|access_token|id_token|password)=[^\s&\"'<>]+", re.IGNORECASE), r"\1=<secret>"),
+    (re.compile(r"\b(sig|[\w-]{0,40}(?:token|secret|password|pwd))=[^\s&;\"'<>]+", re.IGNORECASE), r"\1=<secret>"),
+    (re.compile(r"\b((?:api|app|application)[-_ ]?key)=[^\s&;\"'<>]+", re.IGNORECASE), r"\1=<secret>"),
     (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 <secret>"),
     (re.compile(r"\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)(\.[A-Za-z0-9_-]*)?"), "<token>"),
     (re.compile(r"(AccountKey|SharedAccessSignature)=[^\s;\"']+", re.IGNORECASE), r"\1=<secret>"),

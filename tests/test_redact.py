@@ -26,6 +26,11 @@ SAS = "https://acct.blob.core.windows.net/temp?sv=2022-11-02&se=2026-11-25T00%3A
         (f"token {TOKEN} expired", "c2VjcmV0", "token <token> expired"),
         ("AccountName=a;AccountKey=Eby8vdM02xNOcq==;Endpoint=b", "Eby8vdM02xNOcq", "AccountName=a;"),
         ("SharedAccessSignature=sv%3D1%26x", "sv%3D1", "SharedAccessSignature=<secret>"),
+        ("http://h/?token=hush&window=1h", "hush", "http://h/?token=<secret>&window=1h"),
+        ("http://h/?x-api-key=hush&a=b", "hush", "api-key=<secret>&a=b"),
+        ("--metadata db_password=hush", "hush", "db_password=<secret>"),
+        ("https://c.kusto.windows.net;Fed=True;AppKey=hush;x", "hush", "AppKey=<secret>;x"),
+        ("Application Key=hush;x", "hush", "Application Key=<secret>;x"),
         ("http://user:pa55@opencost:9003/allocation", "pa55", "http://<credentials>@opencost:9003/allocation"),
         ("http://user@opencost:9003", "user", "opencost:9003"),
     ],
@@ -48,6 +53,7 @@ def test_secrets_are_taken_out(text: str, secret: str, kept: str) -> None:
         "Basic auth is not supported; a bearer is needed.",
         "mail ops@example.com or see https://example.com/@team",
         "design=new signal=old",
+        "--metadata 'team' is not key=value, and a monkey=banana is none.",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

@@ -8,15 +8,24 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from opencost_kusto.cli.grouped import Written
 from opencost_kusto.cli.options import AskOptions, MarkOptions, SourceOptions, option
 from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.errors import UsageError
+from opencost_kusto.redact import redacted
 from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
 
 T = TypeVar("T")
 _ENDPOINT = "http://opencost.opencost:9003"
+# What the objects depend on, so that another word for it would break them.
+_OURS = ("--kusto-uri", "--database", "--auth", "--endpoint", "--every", "--cron", "--once", "--listen")
+_INSTEAD = {
+    "--auth": "a pod signs in with workload-identity",
+    "--once": "a CronJob ticks once, a Deployment for ever",
+    "--listen": "a Deployment listens for its probes, and a CronJob has none",
+}
 
 
 def manifest_command(
@@ -36,6 +45,7 @@ def manifest_command(
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
     from opencost_kusto.scheduled import manifest
 
+    _further(more or [])
     place = manifest.Place(image, client_id, namespace)
     line = _cron(every, cron)
     args = ["schedule", *_source(endpoint, more or []), *_target(kusto_uri, database), "--every", every]
@@ -50,6 +60,15 @@ def manifest_command(
     print(f"# {place.subject}, and in the database the roles")
     print("# Database Ingestor and Database Viewer.")
     print(manifest.rendered(objects), end="")
+
+
+def _further(more: list[str]) -> None:
+    """Refuse what the manifest says already, and what its containers have no place for."""
+    for option in (word.partition("=")[0] for word in more):
+        if option in _OURS:
+            raise UsageError(f"{option} is set by manifest itself; {_INSTEAD.get(option, 'give it before --')}.")
+        if option == "--spool":
+            raise UsageError("--spool needs a volume that outlives the pod, which the manifest has not; leave it out.")
 
 
 def _source(endpoint: str | None, more: list[str]) -> list[str]:
@@ -81,12 +100,16 @@ def _cron(every: str, cron: str | None) -> str:
 
 
 def _checked(args: list[str]) -> None:
-    """Refuse now what the container would refuse in the cluster, as its command line itself says it."""
+    """Refuse now what the container would refuse in the cluster, as its command line itself says it, and secrets."""
     from opencost_kusto.cli import app
 
+    if any(redacted(word) != word for word in args):
+        raise UsageError("A password or key in an option would stand in the pod for all to read; leave it out.")
     name, *words = args
-    given = typer.main.get_command(app).commands[name].make_context(name, words).params  # type: ignore[attr-defined]
+    context = typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
+    given = context.params
     ask = _taken(AskOptions, given)
+    ask.check(Written.of(context))
     Wanted(duration(given["every"]), ask.datasets(), ask.options())
     _taken(TimesOptions, given).horizon()
     _taken(MarkOptions, given).run()

@@ -241,6 +241,21 @@ REFUSED = {
     "a dataset that is none": (("--", "--dataset", "costs"), "", "There is no dataset 'costs'"),
     "metadata": (("--", "--metadata", "team"), "", "is not key=value"),
     "no time to look back to": (("--", "--catch-up", "5m"), "", "--catch-up"),
+    "signing in": (("--", "--auth", "cli"), "", "--auth is set by manifest itself"),
+    "another Kusto": (("--", "--kusto-uri=https://y.kusto.windows.net"), "", "--kusto-uri is set by manifest itself"),
+    "another database": (("--", "--database", "Other"), "", "--database is set by manifest itself"),
+    "another OpenCost": (("--", "--endpoint", "http://o:9003"), "", "--endpoint is set by manifest itself"),
+    "another pace": (("--", "--every", "10m"), "", "--every is set by manifest itself"),
+    "other times": (("--", "--cron", "1 * * * *"), "", "--cron is set by manifest itself"),
+    "once": (("--deployment", "--", "--once"), "", "--once is set by manifest itself"),
+    "a port": (("--", "--listen", ":9"), "", "--listen is set by manifest itself"),
+    "a spool": (("--", "--spool", "/data"), "", "--spool needs a volume"),
+    "a password": (("--endpoint", "http://u:SECRETPW@oc:9003"), "", "would stand in the pod for all to read"),
+    "a password of one of several": (
+        ("--", "--source", "a=http://u:SECRETPW@oc:9003"),
+        "",
+        "would stand in the pod for all to read",
+    ),
     "two ways to name OpenCost": (("--endpoint", "http://o:9003", "--", "--source", "a=http://a:9003"), "", "--source"),
 }
 
@@ -253,6 +268,7 @@ def test_what_cannot_run_is_not_printed(case: str) -> None:
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert "SECRETPW" not in done.stderr
 
 
 @pytest.mark.parametrize("word", ["1e3", "0o17", "no", "12:30:45", "~", "a: b", "#x", "%y", "&z", "*", "é\n"])
