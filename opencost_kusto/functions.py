@@ -10,6 +10,7 @@ from pathlib import Path
 
 from opencost_kusto import kql
 from opencost_kusto.errors import UsageError
+from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import duration
 
 PREFIX = "OpenCost"
@@ -17,6 +18,8 @@ _PARAMETER = re.compile(r"(\w+): (\w+)(?: = (.+))?")
 # Commas in a default's string do not part parameters.
 _COMMA = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
 _BOOLS = {"true": "true", "false": "false"}
+_AGO = re.compile(r"\d+[mhdw]")
+_PERIODS = (("startTime", "endTime"), ("previousStartTime", "previousEndTime"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def call(name: str, parameters: dict[str, str]) -> str:
     """The KQL that calls a function with values as a user wrote them; `OpenCost` may be left off its name.
 
     A datetime is RFC 3339, a date, `now`, or a duration such as 7d, meaning so long ago. Raises UsageError for a
-    function or parameter that does not exist, one that lacks a value, and a value that is not of the type.
+    function or parameter that does not exist, one that lacks a value, a value that is not of the type, a dataset
+    without windows, and times of which the end is not after the start.
     """
     function = _named(name)
     known = {parameter.name: parameter for parameter in function.parameters}
@@ -67,12 +71,30 @@ def call(name: str, parameters: dict[str, str]) -> str:
     missing = [each.name for each in function.parameters if each.default is None and each.name not in parameters]
     if missing:
         raise UsageError(f"{function.name} needs a value for {', '.join(missing)}. {_takes(function)}")
+    _sensible(parameters)
     given_up_to = max((at for at, each in enumerate(function.parameters, 1) if each.name in parameters), default=0)
     values = [
         literal(each, parameters[each.name]) if each.name in parameters else str(each.default)
         for each in function.parameters[:given_up_to]
     ]
     return f"{function.name}({', '.join(values)})"
+
+
+def _sensible(parameters: dict[str, str]) -> None:
+    """Refuse what would be answered with no rows, as if nothing had cost anything."""
+    windowed = [name for name, table in DATASETS.items() if table.grain == "step"]
+    if (dataset := parameters.get("dataset")) is not None and dataset not in windowed:
+        raise UsageError(f"There is no dataset {dataset!r} with windows; there are {', '.join(windowed)}.")
+    now = datetime.now(UTC)
+    for first, last in _PERIODS:
+        start, end = (parameters.get(name, "").strip() for name in (first, last))
+        try:
+            backwards = bool(start and end) and _moment(end, now) <= _moment(start, now)
+        except (ValueError, OverflowError, UsageError):
+            # That it is no time is said with the other values.
+            continue
+        if backwards:
+            raise UsageError(f"{last}, {end}, is not after {first}, {start}: no window lies between them.")
 
 
 def literal(parameter: Parameter, text: str) -> str:
@@ -99,15 +121,24 @@ def literal(parameter: Parameter, text: str) -> str:
 def _datetime(text: str) -> str:
     if text.lower() == "now":
         return "now()"
-    if re.fullmatch(r"\d+[mhdw]", text.lower()):
+    if _AGO.fullmatch(text.lower()):
         minutes = duration(text).total_seconds() / 60
         return f"ago({minutes:.0f}m)"
+    return f"datetime({_moment(text, datetime.now(UTC)).replace(tzinfo=None).isoformat()}Z)"
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """The moment that is meant, in UTC."""
+    if text.lower() == "now":
+        return now
+    if _AGO.fullmatch(text.lower()):
+        return now - duration(text)
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
             raise ValueError(text)
         moment = moment.replace(tzinfo=UTC)
-    return f"datetime({moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z)"
+    return moment.astimezone(UTC)
 
 
 def _forms(parameter: Parameter) -> str:

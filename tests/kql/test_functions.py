@@ -79,6 +79,14 @@ def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: 
             "'yesterdayish' is not a datetime, which startTime must be. Write",
         ),
         ("ByNode", DAY | {"startTime": "2026-11-23T10:00:00"}, "is not a datetime"),
+        ("ByNode", {"startTime": "2026-11-24", "endTime": "2026-11-23"}, "endTime, 2026-11-23, is not after startTime"),
+        ("ByNode", {"startTime": "now", "endTime": "7d"}, "endTime, 7d, is not after startTime, now: no window lies"),
+        (
+            "TopMovers",
+            DAY | {"previousStartTime": "1d", "previousEndTime": "2d"},
+            "previousEndTime, 2d, is not after previousStartTime",
+        ),
+        ("WindowShares", DAY | {"dataset": "asets"}, "There is no dataset 'asets' with windows; there are allocation,"),
     ],
 )
 def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[str, str], message: str) -> None:
@@ -109,8 +117,9 @@ def test_a_call_with_every_parameter_runs(name: str, empty: Database) -> None:
     """What call writes is a query, on empty tables too."""
     (function,) = (each for each in functions.functions() if each.name == f"OpenCost{name}")
     values = {"string": "x", "datetime": "2026-11-23"}
-    parameters = {each.name: values[each.type] for each in function.parameters}
-    assert empty.rows(functions.call(name, parameters | {"endTime": "2026-11-24"})) == []
+    fitting = {"dataset": "assets", "endTime": "2026-11-24", "previousEndTime": "2026-11-24"}
+    parameters = {each.name: fitting.get(each.name, values[each.type]) for each in function.parameters}
+    assert empty.rows(functions.call(name, parameters)) == []
 
 
 def test_the_readme_has_a_row_for_each_function() -> None:
