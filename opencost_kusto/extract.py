@@ -5,6 +5,7 @@ Yields records as JSON text, whatever the dataset, and knows nothing of rows or 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -47,9 +48,9 @@ class OpenCost:
         timeout: float = 600.0,
         attempts: int = 5,
     ) -> None:
-        parts = urlsplit(endpoint.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise UsageError(f"{redacted(endpoint)!r} is not the address of an OpenCost; write http://host:9003.")
+        if not timeout > 0:
+            raise UsageError(f"OpenCost cannot answer within {timeout:g} s; give it a time above 0.")
+        signed_in = _checked(endpoint.strip())
         self.endpoint = redacted(endpoint.strip().rstrip("/"))
         self._base = endpoint.strip().rstrip("/")
         self.cluster = cluster
@@ -58,7 +59,7 @@ class OpenCost:
         self._attempts = attempts
         self._session = requests.Session()
         # Proxies and certificates from the environment, but never credentials from a .netrc.
-        self._session.auth = requests.utils.get_auth_from_url(self._base) if parts.username else _no_auth
+        self._session.auth = requests.utils.get_auth_from_url(self._base) if signed_in else _no_auth
 
     def __enter__(self) -> OpenCost:
         return self
@@ -160,6 +161,19 @@ class OpenCost:
                 f"OpenCost at {where} cannot be reached: {_reason(error)}. Is it running, and is the port forwarded?",
                 transient=isinstance(error, requests.ConnectionError),
             ) from error
+
+
+def _checked(endpoint: str) -> bool:
+    """Whether an address carries a user; raises UsageError for what is none, without what may be a secret in it."""
+    try:
+        parts = urlsplit(endpoint)
+        found = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        found = None
+    if not found or "?" in endpoint or "#" in endpoint:
+        shown = redacted(re.split("[?#]", endpoint)[0])
+        raise UsageError(f"{shown!r} is not the address of an OpenCost; write http://host:9003, and nothing after ?.")
+    return bool(parts.username)
 
 
 class _Typed(msgspec.Struct):

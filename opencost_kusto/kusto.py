@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from opencost_kusto.auth import Auth, connection
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
@@ -24,6 +23,7 @@ from opencost_kusto.retry import retrying, within
 T = TypeVar("T")
 Row = dict[str, Any]
 _VALUE = re.compile(r'[("]')
+_ADDRESS = re.compile(r"(https?)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
 # What Kusto says of a table, function or mapping of ours that it does not have.
 _NOT_BOOTSTRAPPED = re.compile(r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w")
 
@@ -262,14 +262,18 @@ def translated(error: Exception, uri: str, what: str) -> KustoError:
 
 
 def _checked(uri: str) -> str:
-    parts = urlsplit(uri.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    """The address without a slash; one that is more than an address may hold a secret, and is not repeated."""
+    found = _ADDRESS.fullmatch(uri.strip())
+    if found and int(found[3] or 0) < 1 << 16:
+        return f"{found[1].lower()}://{found[2]}{':' if found[3] else ''}{found[3] or ''}"
+    if re.fullmatch(r"[\w.-]*", uri.strip()):
         raise UsageError(
             f"{uri!r} is not the address of a Kusto cluster; write https://<cluster>.<region>.kusto.windows.net."
         )
-    if parts.username or parts.password or parts.query:
-        raise UsageError("A Kusto address carries no user, password or query; choose how to sign in with --auth.")
-    return f"{parts.scheme}://{parts.netloc}"
+    raise UsageError(
+        "A Kusto address is https://<cluster>.<region>.kusto.windows.net: it carries no user, password, path or query, "
+        "and is no connection string; choose how to sign in with --auth."
+    )
 
 
 def _ingest_address(uri: str) -> str:

@@ -29,10 +29,12 @@ def replay(
 
     Where parts of the same answer are in the table already, the others complete them: the same parts have the same
     tags. Where parts of another answer are, this one takes their place; where another answer has landed whole, that one
-    stays. Raises UsageError when the folder is not there, and ContentError for a batch that cannot be read.
+    stays. Raises UsageError when the folder is not there or is no spool, and ContentError for a batch that cannot be
+    read.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")
+    _check_is_spool(folder)
     report = Report("replay", tell=tell)
     spool = Spool(folder, durable=True)
     spool.sweep()
@@ -41,6 +43,16 @@ def replay(
             report.end(chain(_load(sealed, kusto, landing), landing.poll()))
         report.end(landing.finish())
     return report
+
+
+def _check_is_spool(folder: Path) -> None:
+    """Raise UsageError for a folder of other things: that there is nothing to do in it would be no news."""
+    # A file system of its own has this folder at its root.
+    names = {path.name for path in folder.iterdir()} - {"lost+found"}
+    if names and not any(name.startswith("OpenCost") for name in names):
+        raise UsageError(
+            f"{folder} holds no batches, but other things; name the folder that sync was given as --spool."
+        )
 
 
 def _load(sealed: Sealed, kusto: Kusto, landing: Landing) -> Iterator[Outcome]:

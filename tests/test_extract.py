@@ -343,12 +343,23 @@ def test_something_else_on_the_port(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "localhost:9003", "opencost", "ftp://host", "http://", "http://host:9003/?a=b", "http://host/#x", "file:///x"],
+    [
+        *("", "localhost:9003", "opencost", "ftp://host", "http://", "http://host/#HUSH", "file:///x"),
+        *("http://host:9003/?a=HUSH", "http://u:HUSH@host:9003/?a=b", "http://[host", "http://host:99999"),
+    ],
 )
 def test_an_endpoint_that_is_no_address(endpoint: str) -> None:
     """What cannot be asked is refused before anything is."""
-    with pytest.raises(UsageError, match="is not the address of an OpenCost"):
+    with pytest.raises(UsageError, match="is not the address of an OpenCost") as refused:
         OpenCost(endpoint)
+    assert "HUSH" not in str(refused.value)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_no_time_for_an_answer(seconds: float) -> None:
+    """An answer in no time at all is refused, not waited for."""
+    with pytest.raises(UsageError, match="above 0"):
+        OpenCost("http://127.0.0.1:9", timeout=seconds)
 
 
 def test_a_path_in_the_endpoint_is_kept(serve: Serve) -> None:

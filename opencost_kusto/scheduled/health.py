@@ -143,12 +143,19 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
         timeout = 10
 
         def do_GET(self) -> None:
+            self.wfile.write(self._headed())
+
+        def do_HEAD(self) -> None:
+            self._headed()
+
+        def _headed(self) -> bytes:
+            """Send everything but the body, which is left to send."""
             status, kind, body = health.answer(self.path.partition("?")[0])
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            return body
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing: probes come every few seconds."""

@@ -264,6 +264,9 @@ def test_health_is_served() -> None:
     health = Health(HOUR, clock=lambda: NOW)
     with served(health, "127.0.0.1:0") as url:
         assert get(f"{url}/healthz") == (200, "ok\n")
+        asked = urllib.request.Request(f"{url}/healthz", method="HEAD")
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, "3", b"")
         assert get(f"{url}/readyz?verbose=1")[0] == 503
         assert "opencost_kusto_tick_seconds_count 0.0" in get(f"{url}/metrics")[1]
         place = url.removeprefix("http://")
