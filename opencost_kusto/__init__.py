@@ -24,6 +24,9 @@ from opencost_kusto.kusto import Deadlines, Kusto
 from opencost_kusto.question import Question, new_run
 from opencost_kusto.replay import replay
 from opencost_kusto.report import Outcome, Report
+from opencost_kusto.scheduled.backfill import backfill, survey
+from opencost_kusto.scheduled.missing import Wanted
+from opencost_kusto.status import status
 from opencost_kusto.sync import sync
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
@@ -47,13 +50,17 @@ __all__ = [
     "Run",
     "Source",
     "UsageError",
+    "Wanted",
     "Window",
     "__version__",
+    "backfill",
     "bootstrap",
     "export",
     "new_run",
     "parse_window",
     "replay",
+    "status",
+    "survey",
     "sync",
     "sync_all",
 ]
