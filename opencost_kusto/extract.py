@@ -87,6 +87,15 @@ class OpenCost:
             )
         return Source(str(name), self.cluster, info.get("region") or None, self._version(), own and str(own))
 
+    def reach(self) -> None:
+        """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""
+        try:
+            self._document("/clusterInfo")
+        except OpenCostError as error:
+            if error.transient:
+                raise
+        self.source()
+
     def records(self, batch: Batch, note: Callable[[str], None]) -> Generator[bytes, None, None]:
         """The records of one batch, as they stream in. When the iterator ends, the answer was whole.
 

@@ -29,12 +29,14 @@ from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fleet import sync_all
 from opencost_kusto.kusto import Kusto
+from opencost_kusto.load import present
 from opencost_kusto.pipelines.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.pipelines.summary import Page, page
 from opencost_kusto.pipelines.wrapped import Ran, executed, ran
 from opencost_kusto.question import Question
 from opencost_kusto.redact import redacted
 from opencost_kusto.report import Report
+from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window, covering, duration, stamp
 
 
@@ -75,12 +77,13 @@ class Account:
     def of(self, command: Sequence[str]) -> int:
         """Run the command and tell what it cost; its exit code, or when that is 0 the sync's.
 
-        Everything told goes to stderr, since stdout is the command's. Raises what `sync` raises, unless the command
-        has failed: then its exit code comes first.
+        Everything told goes to stderr, since stdout is the command's. Raises what `sync` raises, and before the command
+        runs where OpenCost or Kusto cannot be asked; once it has failed, its exit code comes first.
         """
         done: Ran | None = None
         try:
             with page(self.summary) as told, self.source.opencosts() as opencosts, self.kusto_options.kusto() as kusto:
+                self._reach(opencosts, kusto)
                 done = ran(command, now=self.now, execute=self.execute)
                 report = self._synced(done.window, opencosts, kusto)
                 told.tell(report, kusto)
@@ -92,6 +95,13 @@ class Account:
         narrate(printing.report_line(report))
         narrate("\n".join(_told(told, done.window)))
         return done.exit_code or report.exit_code
+
+    def _reach(self, opencosts: Sequence[OpenCost], kusto: Kusto) -> None:
+        """Ask both ends something small, so that a long command does not run in vain."""
+        for opencost in opencosts:
+            opencost.reach()
+        for name in self.asked.datasets:
+            present(kusto, DATASETS[name], [""])
 
     def _synced(self, window: Window, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
         question = replace(self.asked, window=window)

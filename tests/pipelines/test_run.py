@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -101,13 +101,49 @@ def test_the_commands_exit_code_comes_first(servers: Emulator, capsys: pytest.Ca
     assert "2 landed" in capsys.readouterr().err
 
 
-def test_the_commands_exit_code_comes_before_any_error(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """When OpenCost is gone too, the command's failure is still what the exit code tells, and the error is said."""
-    gone = "http://127.0.0.1:9"
-    assert account(servers, Hour(exit_code=77), "", endpoint=gone).of(["false"]) == 77
-    assert f"opencost-kusto: OpenCost at {gone}/clusterInfo cannot be reached" in capsys.readouterr().err
-    with pytest.raises(OpenCostError, match="cannot be reached"):
-        account(servers, Hour(), "", endpoint=gone).of(["true"])
+def test_the_commands_exit_code_comes_before_any_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """When OpenCost is gone after the command, its failure is still what the exit code tells, and the error is said."""
+    for exit_code in (77, 0):
+        hour, gone = Hour(exit_code), [False]
+
+        def answers(_: str, __: object, gone: list[bool] = gone) -> object:
+            return json_reply(b'{"code":500,"message":"gone"}', status=500) if gone[0] else None
+
+        with Emulator(latency=0.05, answers=answers) as servers:  # type: ignore[arg-type]
+            with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
+                bootstrap(kusto)
+            asked = account(servers, hour, "")
+
+            def execute(command: Sequence[str], hour: Hour = hour, gone: list[bool] = gone) -> int:
+                gone[0] = True
+                return hour.execute(command)
+
+            changed = replace(asked, execute=execute)
+            if exit_code:
+                assert changed.of(["false"]) == exit_code
+                assert "/clusterInfo with 500: gone" in capsys.readouterr().err
+            else:
+                with pytest.raises(OpenCostError, match="/clusterInfo with 500: gone"):
+                    changed.of(["true"])
+
+
+def test_an_opencost_that_is_down_is_found_before_the_command_runs(servers: Emulator) -> None:
+    """A test of two hours would be in vain: OpenCost is asked who it is first, also where it was named."""
+    for cluster in ("", "named"):
+        hour = Hour()
+        with pytest.raises(OpenCostError, match="cannot be reached"):
+            account(servers, hour, cluster, endpoint="http://127.0.0.1:9").of(["true"])
+        assert hour.commands == []
+
+
+def test_a_kusto_that_cannot_be_asked_is_found_before_the_command_runs(tmp_path: Path) -> None:
+    """Nor does the command run where Kusto is down, or was never bootstrapped; the page of the run says so."""
+    with Emulator(latency=0.05) as servers:
+        hour = Hour()
+        with pytest.raises(KustoError, match="Run opencost-kusto bootstrap"):
+            account(servers, hour, "bare", tmp_path / "page.md").of(["true"])
+        assert hour.commands == []
+    assert "exit code 5" in (tmp_path / "page.md").read_text("utf-8")
 
 
 def test_else_the_exit_code_is_the_syncs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,13 +170,6 @@ def test_what_is_wrong_is_said_before_the_command_runs(servers: Emulator, tmp_pa
     assert hour.commands == []
 
 
-def test_a_kusto_without_tables_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where bootstrap was forgotten, what the command cost cannot be known, and the exit code says so."""
-    with Emulator(latency=0.05) as servers:
-        assert account(servers, Hour(), "bare").of(["true"]) == KustoError.exit_code
-    assert "No allocation was counted in Kusto." in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -160,9 +189,10 @@ def test_options_are_refused_before_the_command_runs(tmp_path: Path, words: list
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_commands_options_are_its_own(tmp_path: Path) -> None:
+def test_the_commands_options_are_its_own(servers: Emulator, tmp_path: Path) -> None:
     """After -- every word is the command's, one that cannot be run is named, and none at all is refused."""
-    done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", "--", "no-such-command", "--settle", "1")
+    where = ("--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url)
+    done = _command(tmp_path, "run", *where, "--", "no-such-command", "--settle", "1")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
         "opencost-kusto: The command 'no-such-command' cannot be run: No such file or directory.",
