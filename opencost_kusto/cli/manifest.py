@@ -64,10 +64,10 @@ def manifest_command(
 
 def _further(more: list[str]) -> None:
     """Refuse what the manifest says already, and what its containers have no place for."""
-    for option in (word.partition("=")[0] for word in more):
-        if option in _OURS:
-            raise UsageError(f"{option} is set by manifest itself; {_INSTEAD.get(option, 'give it before --')}.")
-        if option == "--spool":
+    for name in (word.partition("=")[0] for word in more):
+        if name in _OURS:
+            raise UsageError(f"{name} is set by manifest itself; {_INSTEAD.get(name, 'give it before --')}.")
+        if name == "--spool":
             raise UsageError("--spool needs a volume that outlives the pod, which the manifest has not; leave it out.")
 
 
