@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -16,6 +19,7 @@ from opencost_kusto.fleet import side_by_side, sync_all
 from opencost_kusto.kusto import Deadlines
 from opencost_kusto.question import Question
 from opencost_kusto.report import Outcome
+from opencost_kusto.stop import Stop
 from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, honest
 
@@ -125,3 +129,27 @@ def test_sources_by_name() -> None:
     """`--source name=URL` gives a server of that name each."""
     with SourceOptions(source=["a=http://h:9003", "b=http://g:9003/x"]).opencosts() as opencosts:
         assert [(one.cluster, one.endpoint) for one in opencosts] == [("a", "http://h:9003"), ("b", "http://g:9003/x")]
+
+
+def test_an_interruption_waits_until_every_work_has_given_back() -> None:
+    """Interrupted in its wait, it tells the works to end and returns after the last of them, not before."""
+    stop, given_back = Stop(), []
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        try:
+            stop.sleep(20)
+        finally:
+            time.sleep(0.3)
+            given_back.append(True)
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side([work], stop)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert given_back == [True]

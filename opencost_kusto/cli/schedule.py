@@ -112,6 +112,9 @@ def _ended(one: Ticked, as_json: bool) -> None:
         why = str(one.error) if ours else "".join(traceback.format_exception(one.error))
         print(f"opencost-kusto: the tick failed: {redacted(why)}", file=sys.stderr, flush=True)
     if one.report is None:
+        if as_json:
+            said = {"exit_code": one.exit_code, "error": redacted(one.error), "batches": []}
+            print(json.dumps(said), flush=True)
         return
     if as_json:
         print(json.dumps(one.report.document(), default=str, ensure_ascii=False), flush=True)
@@ -142,7 +145,9 @@ def backfill_command(
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         surveyed = survey(opencosts, kusto, want, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.span.start)} to {stamp(surveyed.span.end)}"
-        print(f"{surveyed.due} of {whole} are missing.", file=sys.stderr)
+        more = {"forgotten so fine": surveyed.coarser, "lost": surveyed.lost}
+        told = "".join(f", {count} {what}" for what, count in more.items() if count)
+        print(f"{surveyed.due} to bring{told}, of {whole}.", file=sys.stderr)
         with narrator(surveyed.due, quiet_stdout=as_json) as tell:
             report = backfill(surveyed, kusto, run=run, tell=estimated(tell, surveyed.due), **load.loading())
     if not report.outcomes:

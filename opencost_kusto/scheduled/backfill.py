@@ -16,6 +16,7 @@ from opencost_kusto.report import LOST, Outcome, Report, outcome
 from opencost_kusto.scheduled.catchup import GONE, Filling
 from opencost_kusto.scheduled.grain import aligned
 from opencost_kusto.scheduled.missing import Missing, Wanted, missing
+from opencost_kusto.stop import Stop
 from opencost_kusto.tables import DATASETS
 from opencost_kusto.window import Window, stamp
 
@@ -33,6 +34,16 @@ class Survey:
     def due(self) -> int:
         """How many batches are to be asked for."""
         return sum(len(one.due) for _, one in self.found)
+
+    @property
+    def coarser(self) -> int:
+        """How many batches OpenCost has forgotten so fine: the hour or the day that holds them is asked for."""
+        return sum(len(one.forgotten) for _, one in self.found)
+
+    @property
+    def lost(self) -> int:
+        """How many batches OpenCost has in no grain any more."""
+        return sum(len(one.lost) for _, one in self.found)
 
     @property
     def expected(self) -> int:
@@ -65,15 +76,17 @@ def backfill(
     """Bring what a survey found, every source side by side; `loading` is what `sync` takes beside.
 
     The ledger learns of it some windows at a time, so one that was broken off goes on where it was. What an earlier
-    run found lost is in the report again, as it is still not in Kusto. `tell` is called from several threads.
+    run found lost is in the report again, as it is still not in Kusto. `tell` is called from several threads, which an
+    interruption ends.
     """
+    stop = Stop()
     reports = [Report(run.id, tell=tell) for _ in surveyed.found]
 
     def fill(report: Report, opencost: OpenCost, found: Missing) -> None:
         report.end(outcome(batch, LOST, error=OpenCostError(GONE)) for batch in found.lost)
         end: dict[str, Any] = {"run": run, "closed": surveyed.closed, "tell": lambda one: report.end([one])}
-        Filling(opencost, kusto, surveyed.wanted, found, **end, **loading).fill()
+        Filling(opencost, kusto, surveyed.wanted, found, stop=stop, **end, **loading).fill()
 
     works = [(report, *one) for report, one in zip(reports, surveyed.found, strict=True)]
-    side_by_side([lambda work=work: fill(*work) for work in works])  # type: ignore[misc]
+    side_by_side([lambda work=work: fill(*work) for work in works], stop)  # type: ignore[misc]
     return Report(run.id, [one for report in reports for one in report.outcomes])

@@ -24,6 +24,7 @@ from opencost_kusto.scheduled.grain import coarser, containing
 from opencost_kusto.scheduled.known import Word, some_only
 from opencost_kusto.scheduled.missing import Missing, Wanted, missing
 from opencost_kusto.spool import Spool
+from opencost_kusto.stop import Stop
 from opencost_kusto.sync import sync
 from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.window import Window
@@ -64,7 +65,8 @@ class Chosen:
 class Filling:
     """Brings what is missing of one source; `report` tells what became of it.
 
-    Windows are closed when they end before `closed`. `loading` is what `sync` takes beside. A window that OpenCost has
+    Windows are closed when they end before `closed`. `stop` ends it from another thread; `loading` is what `sync` takes
+    beside. A window that OpenCost has
     forgotten comes with the hour or the day that holds it; its own refusal is then no failure. What neither grain
     gives is lost: the ledger says so, and it is not tried again.
     """
@@ -79,6 +81,7 @@ class Filling:
         run: Run,
         closed: datetime,
         tell: Callable[[Outcome], None] = lambda _: None,
+        stop: Stop | None = None,
         **loading: Any,
     ) -> None:
         self._opencost = opencost
@@ -87,6 +90,7 @@ class Filling:
         self._found = found
         self._run = run
         self._closed = closed
+        self._stop = stop or Stop()
         self._loading = loading
         self._words = dict(found.words)
         self._forgotten: list[Outcome] = []
@@ -130,6 +134,7 @@ class Filling:
         """Whether windows of which OpenCost knew nothing, late, had no cost, by what the coarser one costs."""
         if not all(self._words[batch.id].doubtful for batch in inside):
             return False
+        self._stop.heed()
         there = self._found.there[coarse.table.name]
         return not holds_more(self._opencost, coarse, self._found.source, self._run, there)
 
@@ -151,7 +156,7 @@ class Filling:
         wait, timeout = self._loading.get("wait", True), self._loading.get("timeout", 900.0)
         with (
             tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder,
-            Landing(self._kusto, wait=wait, timeout=timeout, keep=False) as landing,
+            Landing(self._kusto, wait=wait, timeout=timeout, keep=False, sleep=self._stop.sleep) as landing,
         ):
             noted = Report(run.id, list(notes.values()))
             self.report.end(record(noted, Origin(run, source, ledger), Spool(Path(folder)), landing))
@@ -162,6 +167,7 @@ class Filling:
         some = [set(windows[at : at + AT_MOST]) for at in range(0, len(windows), AT_MOST)] or [set()]
         words: dict[str, Word] = {}
         for number, chosen in enumerate(some, 1):
+            self._stop.heed()
             now = [*scrapes] if number == len(some) else []
             words |= self._sync([*(batch for batch in batches if batch.window in chosen), *now])
         return words
@@ -187,7 +193,7 @@ class Filling:
             self.report.end([one])
 
         chosen = Chosen(tuple(batches), lambda: self._in_vain < _ENOUGH)
-        sync(self._opencost, self._kusto, chosen, run=run, tell=told, **self._loading)
+        sync(self._opencost, self._kusto, chosen, run=run, tell=told, stop=self._stop, **self._loading)
         return words
 
     def _next_run(self) -> Run:
@@ -212,7 +218,7 @@ def catch_up(
     """Bring what Kusto lacks of a span of one source; raises KustoError when it cannot be asked, and what `sync` does.
 
     The moment is the run's `collection_time`. `know` is given source, dataset and the end of the newest window that is
-    there already. `more` is `tell` and what `sync` takes beside.
+    there already. `more` is `tell`, `stop` and what `sync` takes beside.
     """
     found = missing(kusto, opencost.source(), wanted, span, run.collection_time)
     for dataset, until in found.until.items():

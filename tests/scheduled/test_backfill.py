@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,8 @@ from opencost_kusto.kusto import Kusto
 from opencost_kusto.report import LANDED, Outcome
 from opencost_kusto.scheduled.backfill import backfill, survey
 from opencost_kusto.scheduled.missing import Wanted
-from opencost_kusto.window import Window
-from tests.scheduled.forgetful import DAY, HOUR, MINUTE, wanted, world
+from opencost_kusto.window import Window, stamp
+from tests.scheduled.forgetful import CLUSTER, DAY, HOUR, MINUTE, wanted, world
 
 ROOT = Path(__file__).parents[2]
 RANGE = ("--from", "2026-11-23T08:00Z", "--to", "2026-11-23T12:00:00Z")
@@ -43,11 +44,25 @@ def servers() -> Iterator[Emulator]:
 @pytest.fixture
 def run(servers: Emulator, tmp_path: Path) -> Command:
     """Runs `opencost-kusto backfill` against the stand-ins."""
+    return runner(servers, tmp_path)
+
+
+def command(servers: Emulator) -> list[str]:
+    """The words of a backfill against the stand-ins."""
     place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
-    words = [sys.executable, "-m", "opencost_kusto", "backfill", *place, "--auth", "none"]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    return [sys.executable, "-m", "opencost_kusto", "backfill", *place, "--auth", "none"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """An environment of its own."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def runner(servers: Emulator, home: Path) -> Command:
+    """Runs it with more words."""
+    words, own = command(servers), environment(home)
     return lambda *more: subprocess.run(
-        [*words, *more], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*words, *more], cwd=home, env=own, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -57,7 +72,7 @@ def test_a_range_is_brought_and_a_second_run_does_nothing(servers: Emulator, run
     assert first.returncode == 0, first.stderr
     assert first.stdout.count("  landed  ") == 9
     said = "8 batches from 2026-11-23T08:00:00Z to 2026-11-23T12:00:00Z"
-    assert f"8 of {said} are missing." in first.stderr
+    assert f"8 to bring, of {said}.\n" in first.stderr
     servers.opencost.requests.clear()
     second = run(*RANGE)
     assert second.returncode == 0, second.stderr
@@ -112,6 +127,41 @@ def test_what_is_lost_stays_in_the_exit_code() -> None:
             assert report.counts == expected
             assert report.exit_code == (7 if "landed" in expected else 3)
         assert sorted(here.windows()) == [Window(span.end - n * DAY, span.end - (n - 1) * DAY) for n in (2, 1)]
+
+
+def test_the_command_says_what_is_lost_before_it_does(tmp_path: Path) -> None:
+    """What the exit code says of windows that are lost, the first line says too: there is nothing to bring, and why."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    with world(now) as here:
+        midnight = now.replace(hour=0, minute=0)
+        span = Window(midnight - 20 * DAY, midnight - 18 * DAY)
+        found = survey([here.opencost], here.kusto, wanted(DAY), span, now=now, closed=now)
+        backfill(found, here.kusto, run=Run("first", now, "1.0"))
+        words = ("--step", "1d", "--aggregate", "namespace", "--dataset", "allocation", "--cluster", CLUSTER)
+        done = runner(here.emulator, tmp_path)("--from", stamp(span.start), "--to", stamp(span.end), *words)
+    days = f"2 batches from {stamp(span.start)} to {stamp(span.end)}"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (3, f"0 to bring, 2 lost, of {days}."), done.stdout
+    assert done.stdout.count("  lost\n") == 2
+
+
+def test_told_to_end_it_reports_no_failure(servers: Emulator, tmp_path: Path) -> None:
+    """In the middle of waiting for rows to land SIGTERM ends it at once, with nothing reported that is not so."""
+    servers.kusto.pause()
+    words = [*command(servers), *RANGE, "--dataset", "allocation"]
+    folder = {"cwd": tmp_path, "env": environment(tmp_path) | {"TMPDIR": str(tmp_path)}}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **folder, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            while sum(one.path == "/allocation" for one in servers.opencost.requests) < 4:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.terminate()
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (143, ""), err
+    assert "what was not reported landed may land still" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_many_windows_reach_the_ledger_in_between() -> None:
