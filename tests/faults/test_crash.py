@@ -50,7 +50,7 @@ class Ended:
     @property
     def reported(self) -> set[tuple[str, str]]:
         """The batches that were reported landed or already there."""
-        found = re.findall(r"^(allocation|assets) +(\S+) 60m  (landed|already there)", self.stdout, re.MULTILINE)
+        found = re.findall(r"^\S+ (allocation|assets) +(\S+) 60m  (landed|already there)", self.stdout, re.MULTILINE)
         return {(dataset, start) for dataset, start, _ in found}
 
 
