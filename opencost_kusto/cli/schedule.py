@@ -33,6 +33,7 @@ from opencost_kusto.scheduled.catchup import AT_MOST
 from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.scheduled.schedule import Schedule, Ticked, Times, signals, ticking
 from opencost_kusto.scheduled.tick import Horizon, tick
+from opencost_kusto.stop import Stop
 from opencost_kusto.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import between, duration, stamp
 
@@ -87,13 +88,16 @@ def schedule_command(
     # What is wrong with it is said before the first tick.
     mark.run()
     health = Health(2 * times.longest_pause(clock()), clock=clock, alive=lambda: once or ticking())
-    know = health.known_until
+    know, stop = health.known_until, Stop()
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         schedule = Schedule(
-            lambda tell: tick(opencosts, kusto, want, horizon, run=mark.run(), tell=tell, know=know, **load.loading()),
+            lambda tell: tick(
+                opencosts, kusto, want, horizon, run=mark.run(), tell=tell, know=know, stop=stop, **load.loading()
+            ),
             tells=(teller(quiet_stdout=as_json), health.told),
             ends=(lambda one: _ended(one, as_json), health.ticked),
             grace=grace,
+            stop=stop,
         )
         with signals(schedule.events), served(health, listen) if listen else nullcontext() as url:
             if url:

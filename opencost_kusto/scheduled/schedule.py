@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -21,12 +21,15 @@ from typing import Any
 
 from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.report import Outcome, Report
+from opencost_kusto.stop import Stop, Stopped
 
 # A Sunday midnight, as in `window`: intervals are counted from it.
 _ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Ticks ahead in which the longest pause of a crontab line is looked for.
 _AHEAD = 100
+# Seconds in which an abandoned tick may give back what it holds.
+_MOMENT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,8 @@ class Schedule:
     """Runs ticks and ends when told to.
 
     `tick` is given a function to tell outcomes to, which go to each of `tells`; how it ended goes to each of `ends`. An
-    abandoned tick tells nobody anything any more. `events` is where signals come in as their numbers, and ends of
-    ticks as None.
+    abandoned tick tells nobody anything any more; `stop` tells it to give back what it holds.
+    `events` is where signals come in as their numbers, and ends of ticks as None.
     """
 
     def __init__(
@@ -113,12 +116,14 @@ class Schedule:
         tells: Sequence[Callable[[Outcome], None]] = (),
         ends: Sequence[Callable[[Ticked], None]] = (),
         grace: float = 25.0,
+        stop: Stop | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._tick = tick
         self._tells = tells
         self._ends = ends
         self._grace = grace
+        self._stop = stop or Stop()
         self._clock = clock
         self._lock = threading.Lock()
         self._busy = False
@@ -167,6 +172,10 @@ class Schedule:
             again = [self.events.get() for _ in range(self.events.qsize())]
         if busy:
             self.abandoned = any(again) or self._outlasted()
+        if self.abandoned:
+            self._stop.tell()
+            with suppress(queue.Empty):
+                self.events.get(timeout=_MOMENT)
 
     def _outlasted(self) -> bool:
         """Wait for the tick under way: whether it outlasts the grace, or a second signal does not let it."""
@@ -185,6 +194,9 @@ class Schedule:
         failure: Exception | None = None
         try:
             report = self._tick(self._told)
+        except Stopped:
+            # It has given back what it held; nobody is told how an abandoned tick ended.
+            pass
         except Exception as error:
             failure = error
         self._last = Ticked(began, time.monotonic() - clock, report, failure)

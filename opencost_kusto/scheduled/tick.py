@@ -16,6 +16,7 @@ from opencost_kusto.report import FAILED, Outcome, Report, outcome
 from opencost_kusto.scheduled.catchup import AT_MOST, catch_up
 from opencost_kusto.scheduled.grain import aligned
 from opencost_kusto.scheduled.missing import Wanted
+from opencost_kusto.stop import Stop
 from opencost_kusto.window import Window
 
 
@@ -52,13 +53,14 @@ def tick(
     run: Run,
     tell: Callable[[Outcome], None] = lambda _: None,
     know: Callable[[str, str, datetime], None] = lambda *_: None,
+    stop: Stop | None = None,
     **loading: Any,
 ) -> Report:
     """Bring what is due of every source, in one report; the moment is the run's `collection_time`.
 
     A source that has a name and cannot be asked, or of which Kusto cannot be asked, fails with its newest window;
-    one without a name raises what went wrong. `loading` is what `sync` takes beside. `tell`, and what `catch_up` calls
-    `know`, are called from several threads.
+    one without a name raises what went wrong. `stop` ends it from another thread, with Stopped; `loading` is what
+    `sync` takes beside. `tell`, and what `catch_up` calls `know`, are called from several threads.
     """
     now = run.collection_time
     span, closed = horizon.span(now, wanted.step), horizon.closed(now)
@@ -71,6 +73,7 @@ def tick(
             "at_most": horizon.at_most,
             "tell": lambda one: report.end([one]),
             "know": know,
+            "stop": stop,
         }
         try:
             catch_up(opencost, kusto, wanted, span, run=run, scrape=True, **more, **loading)
@@ -80,5 +83,5 @@ def tick(
             newest = wanted.batches(opencost.cluster, Window(span.end - wanted.step, span.end))
             report.end(outcome(batch, FAILED, error=error) for batch in newest)
 
-    side_by_side([lambda at=at: bring(*at) for at in enumerate(opencosts)])  # type: ignore[misc]
+    side_by_side([lambda at=at: bring(*at) for at in enumerate(opencosts)], stop)  # type: ignore[misc]
     return Report(run.id, [one for outcomes in told.values() for one in outcomes])

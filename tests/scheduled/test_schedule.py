@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from opencost_kusto.report import EMPTY, FAILED, LANDED, Outcome, Report
 from opencost_kusto.retry import retrying
 from opencost_kusto.scheduled.health import Health, served
 from opencost_kusto.scheduled.schedule import Schedule, Ticked, Times, signals
+from opencost_kusto.stop import Stop
 from opencost_kusto.window import Window
 from tests.scheduled.forgetful import HOUR, MINUTE, Forgetful, World, world
 
@@ -162,6 +164,26 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
     go_on.set()
     schedule.events.get(timeout=20)
     assert (told, ended) == ([], [])
+
+
+@pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
+def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
+    """After the grace it is told to stop, and has a moment for it before the process ends."""
+    stop, given_back, ended = Stop(), list[bool](), list[Ticked]()
+
+    def tick(tell: Tell) -> Report:
+        del tell
+        schedule.events.put(signal.SIGTERM)
+        try:
+            stop.sleep(20)
+        finally:
+            time.sleep(0.2)
+            given_back.append(True)
+        return Report("never")
+
+    schedule = Schedule(tick, ends=[ended.append], grace=0.05, stop=stop)
+    assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
+    assert (given_back, ended) == ([True], [])
 
 
 @pytest.mark.parametrize(("kind", "code"), [(LANDED, 0), (FAILED, 3)])
