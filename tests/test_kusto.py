@@ -14,7 +14,8 @@ from azure.identity import CredentialUnavailableError
 from opencost_kusto.auth import METHODS, Auth
 from opencost_kusto.emulator import KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.kusto import TRANSLATIONS, Deadlines, Kusto, translated
+from opencost_kusto.kusto import Deadlines, Kusto
+from opencost_kusto.translations import TRANSLATIONS, translated
 
 URI = "https://shop.westeurope.kusto.windows.net"
 SIGNED = "https://x.blob.core.windows.net/c/b.gz?sv=2024-11-04&sp=rw&sig=abcdefSECRET%3D"
