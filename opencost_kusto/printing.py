@@ -25,15 +25,14 @@ def outcome_line(one: Outcome) -> str:
 
 def report_line(report: Report) -> str:
     """The sum: how many batches ended how, and their rows; the run's own ledger is told where it did not land."""
-    batches = [one for one in report.outcomes if one.table != SYNC_RUNS.name]
+    told = Report(report.run_id, [one for one in report.outcomes if one.table != SYNC_RUNS.name])
     ledger = {one.outcome for one in report.outcomes if one.table == SYNC_RUNS.name} - {LANDED, QUEUED, ALREADY_THERE}
     if not report.outcomes:
         return f"Nothing to do in run {report.run_id}"
-    counts = [f"{count} {kind}" for kind, count in Report("", batches).counts.items()]
+    counts = [f"{count} {kind}" for kind, count in told.counts.items()]
     counts += [f"run ledger {kind}" for kind in sorted(ledger)]
-    many = "1 batch" if len(batches) == 1 else f"{len(batches)} batches"
-    rows = f"{Report('', batches).rows} rows"
-    return f"{many} of {', '.join(report.sources)} in run {report.run_id}: {', '.join(counts)}; {rows}"
+    many = "1 batch" if len(told.outcomes) == 1 else f"{len(told.outcomes)} batches"
+    return f"{many} of {', '.join(report.sources)} in run {report.run_id}: {', '.join(counts)}; {told.rows} rows"
 
 
 def dictionary(tables: Iterable[Table], functions: Iterable[Function]) -> list[str]:

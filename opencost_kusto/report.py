@@ -110,3 +110,8 @@ class Report:
             "rows": self.rows,
             "batches": msgspec.to_builtins(self.outcomes),
         }
+
+
+def unreported(exit_code: int, error: Exception | None) -> dict[str, Json]:
+    """The document of a run that ended before there could be a report: its exit code, its sentence, and no batches."""
+    return {"exit_code": exit_code, "error": redacted(error), "batches": []}

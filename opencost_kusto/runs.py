@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from opencost_kusto.batch import Batch, Origin
+from opencost_kusto.batch import Batch, Origin, Run, Source
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.fetch import seal
 from opencost_kusto.kql import literal
@@ -19,10 +19,15 @@ from opencost_kusto.schema import Json, Table
 from opencost_kusto.spool import ROWS_PER_PART, Sealed, Spool
 from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.transform import Encoder
+from opencost_kusto.window import Window
 
 
-def record(report: Report, origin: Origin, parts: Spool, landing: Landing) -> Iterator[Outcome]:
-    """Load a row for each outcome so far, as a batch of its own; gives the outcome of that batch."""
+def record(
+    report: Report, run: Run, source: Source, window: Window, parts: Spool, landing: Landing
+) -> Iterator[Outcome]:
+    """Load a row for each outcome so far, as a batch of its own, filed under `window`; gives the batch's outcome."""
+    batch = Batch(SYNC_RUNS, source.name, window, run=f"{run.id}/{run.collection_time.isoformat()}")
+    origin = Origin(run, source, batch)
     encoder = Encoder(SYNC_RUNS, origin)
     encode = msgspec.json.Encoder().encode
     lines = [encoder.encode(encode(_row(one))) for one in report.outcomes]
@@ -30,13 +35,13 @@ def record(report: Report, origin: Origin, parts: Spool, landing: Landing) -> It
         return
     begun = time.monotonic()
     try:
-        folder, written = parts.write(origin.batch, lines)
+        folder, written = parts.write(batch, lines)
         sealed = seal(origin, encoder, folder, written, parts)
     except OpenCostKustoError as error:
         # What became of the others is known all the same.
-        yield outcome(origin.batch, FAILED, error=error)
+        yield outcome(batch, FAILED, error=error)
         return
-    yield from landing.add(origin.batch, sealed, begun, [])
+    yield from landing.add(batch, sealed, begun, [])
     yield from landing.finish()
 
 

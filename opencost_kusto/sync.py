@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from opencost_kusto.ahead import ahead
-from opencost_kusto.batch import Batch, Origin, Run, Source
+from opencost_kusto.batch import Origin, Run, Source
 from opencost_kusto.errors import ContentError, KustoError, UsageError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.fetch import Fetched, fetch
@@ -24,7 +24,6 @@ from opencost_kusto.runs import may_be_half, record
 from opencost_kusto.schema import Json
 from opencost_kusto.spool import GZIP_LEVEL, Spool, remove
 from opencost_kusto.stop import Stop
-from opencost_kusto.tables import SYNC_RUNS
 
 
 def sync(
@@ -73,8 +72,7 @@ def sync(
             told = []
             report.end(chain(_load(fetched, kusto, landing, replace), landing.poll()))
         report.end(landing.finish())
-        ledger = Batch(SYNC_RUNS, source.name, question.window, run=f"{run.id}/{run.collection_time.isoformat()}")
-        report.end(record(report, Origin(run, source, ledger), parts, landing))
+        report.end(record(report, run, source, question.window, parts, landing))
     return report
 
 

@@ -15,7 +15,7 @@ from opencost_kusto.errors import UsageError
 _MINUTE = timedelta(minutes=1)
 _UNITS = {"m": _MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 # A Sunday, since OpenCost's weeks begin on Sunday; every step that divides a day is aligned to midnight by it.
-_ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
+ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
 # Digits of a duration: more reach back before the calendar begins.
 _DIGITS = 6
 _FORMS = (
@@ -53,7 +53,7 @@ class Window:
             return
         start = self.start
         while start < self.end:
-            boundary = _ANCHOR + ((start - _ANCHOR) // step + 1) * step
+            boundary = ANCHOR + ((start - ANCHOR) // step + 1) * step
             yield Window(start, min(boundary, self.end))
             start = boundary
 

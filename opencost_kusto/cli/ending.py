@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from opencost_kusto.errors import OpenCostKustoError, UsageError
-from opencost_kusto.redact import redacted
+from opencost_kusto.report import unreported
 
 # What a write to stdout fails with: a full disk, a reader that has gone, a terminal that has.
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF}
@@ -63,7 +63,7 @@ def ending(command: Callable[..., None], *, brings: bool) -> Callable[..., None]
                 command(**given)
             except OpenCostKustoError as error:
                 if brings and given.get("as_json"):
-                    print(json.dumps({"exit_code": error.exit_code, "error": redacted(error), "batches": []}))
+                    print(json.dumps(unreported(error.exit_code, error)))
                 raise
             except (KeyboardInterrupt, Ended) as end:
                 # The command line's own library would end an interrupted process without a word.

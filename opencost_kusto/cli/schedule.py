@@ -28,7 +28,7 @@ from opencost_kusto.cli.telling import finish, narrator, teller
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.pipelines.settle import clock
 from opencost_kusto.redact import redacted
-from opencost_kusto.report import Outcome
+from opencost_kusto.report import Outcome, unreported
 from opencost_kusto.scheduled.catchup import AT_MOST
 from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.scheduled.schedule import Schedule, Ticked, Times, signals, ticking
@@ -117,8 +117,7 @@ def _ended(one: Ticked, as_json: bool) -> None:
         print(f"opencost-kusto: the tick failed: {redacted(why)}", file=sys.stderr, flush=True)
     if one.report is None:
         if as_json:
-            said = {"exit_code": one.exit_code, "error": redacted(one.error), "batches": []}
-            print(json.dumps(said), flush=True)
+            print(json.dumps(unreported(one.exit_code, one.error)), flush=True)
         return
     if as_json:
         print(json.dumps(one.report.document(), default=str, ensure_ascii=False), flush=True)

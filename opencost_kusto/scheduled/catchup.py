@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from opencost_kusto.batch import Batch, Origin, Run, Source
+from opencost_kusto.batch import Batch, Run, Source
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import OpenCost
 from opencost_kusto.kusto import Kusto
@@ -26,7 +26,6 @@ from opencost_kusto.scheduled.missing import Missing, Wanted, missing
 from opencost_kusto.spool import Spool
 from opencost_kusto.stop import Stop
 from opencost_kusto.sync import sync
-from opencost_kusto.tables import SYNC_RUNS
 from opencost_kusto.window import Window
 
 # Windows of one tick. Of one grain, OpenCost's built-in store holds at most 49, of which a catch-up of 48 hours can
@@ -66,9 +65,8 @@ class Filling:
     """Brings what is missing of one source; `report` tells what became of it.
 
     Windows are closed when they end before `closed`. `stop` ends it from another thread; `loading` is what `sync` takes
-    beside. A window that OpenCost has
-    forgotten comes with the hour or the day that holds it; its own refusal is then no failure. What neither grain
-    gives is lost: the ledger says so, and it is not tried again.
+    beside. A window that OpenCost has forgotten comes with the hour or the day that holds it; its own refusal is then
+    no failure. What neither grain gives is lost: the ledger says so, and it is not tried again.
     """
 
     def __init__(
@@ -152,14 +150,13 @@ class Filling:
         run, source = self._next_run(), self._found.source
         bounds = [(one.window_start, one.window_end) for one in notes.values()]
         span = Window(min(start for start, _ in bounds), max(end for _, end in bounds))
-        ledger = Batch(SYNC_RUNS, source.name, span, run=f"{run.id}/{run.collection_time.isoformat()}")
         wait, timeout = self._loading.get("wait", True), self._loading.get("timeout", 900.0)
         with (
             tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder,
             Landing(self._kusto, wait=wait, timeout=timeout, keep=False, sleep=self._stop.sleep) as landing,
         ):
             noted = Report(run.id, list(notes.values()))
-            self.report.end(record(noted, Origin(run, source, ledger), Spool(Path(folder)), landing))
+            self.report.end(record(noted, run, source, span, Spool(Path(folder)), landing))
 
     def _bring(self, batches: list[Batch], scrapes: Iterable[Batch] = ()) -> dict[str, Word]:
         """Sync batches, some at a time so that the ledger soon knows of them; gives the word on each that was asked."""

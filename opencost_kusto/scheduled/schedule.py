@@ -22,9 +22,8 @@ from typing import Any
 from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.report import Outcome, Report
 from opencost_kusto.stop import Stop, Stopped
+from opencost_kusto.window import ANCHOR
 
-# A Sunday midnight, as in `window`: intervals are counted from it.
-_ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Ticks ahead in which the longest pause of a crontab line is looked for.
 _AHEAD = 100
@@ -61,7 +60,7 @@ class Times:
 
         self.trigger: Any
         if cron is None:
-            start = _ANCHOR + lag
+            start = ANCHOR + lag
             self.trigger = IntervalTrigger(seconds=int(every.total_seconds()), start_date=start, timezone=UTC)
             return
         try:
