@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from opencost_kusto.batch import Options, Run, Source
-from opencost_kusto.bootstrap import bootstrap
+from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.coverage.status import status
+from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.errors import (
     ContentError,
     DuplicateError,
@@ -17,17 +20,14 @@ from opencost_kusto.errors import (
     PartialError,
     UsageError,
 )
-from opencost_kusto.export import export
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.fleet import sync_all
-from opencost_kusto.kusto import Deadlines, Kusto
-from opencost_kusto.question import Question, new_run
-from opencost_kusto.replay import replay
-from opencost_kusto.report import Outcome, Report
-from opencost_kusto.scheduled.backfill import backfill, survey
-from opencost_kusto.scheduled.missing import Wanted
-from opencost_kusto.status import status
-from opencost_kusto.sync import sync
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.pipeline.export import export
+from opencost_kusto.pipeline.fleet import sync_all
+from opencost_kusto.pipeline.replay import replay
+from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.result import Outcome, Report
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
 from opencost_kusto.window import parse as parse_window

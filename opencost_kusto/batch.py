@@ -8,8 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from opencost_kusto.aggregate import CONTAINER_ROWS
-from opencost_kusto.schema import Table
+from opencost_kusto.schema.aggregate import CONTAINER_ROWS
+from opencost_kusto.schema.columns import Table
 from opencost_kusto.window import Window
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import WorkStealingScheduling
 
-pytest_plugins = ["tests.fixtures_node"]
+pytest_plugins = ["tests.support.fixtures_node"]
 
 
 @pytest.hookimpl(optionalhook=True)

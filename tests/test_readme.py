@@ -10,7 +10,7 @@ import typer.main
 from opencost_kusto.cli import app
 from opencost_kusto.emulator import Emulator
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.report import OUTCOMES
+from opencost_kusto.result import OUTCOMES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

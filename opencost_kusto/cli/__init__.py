@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
-from opencost_kusto.cli.ending import Ended, ending, told_to_end, written
-from opencost_kusto.cli.grouped import grouped
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
+from opencost_kusto.cli.option_groups import grouped
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.sync import replay_command, sync_command
+from opencost_kusto.cli.termination import Ended, ending, told_to_end, written
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto import printing
+from opencost_kusto.cli import printing
 from opencost_kusto.cli.options import AsJson, KustoOptions, key_values, option
 from opencost_kusto.errors import KustoError, NotLandedError, UsageError
-from opencost_kusto.tables import TABLES
+from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import duration
 
 
@@ -22,8 +22,8 @@ def bootstrap_command(
     check: Annotated[bool, typer.Option("--check", help="Compare, change nothing, and fail on a difference.")] = False,
 ) -> None:
     """Create or converge every table, mapping, policy and function."""
-    from opencost_kusto.bootstrap import bootstrap, differences
-    from opencost_kusto.kql import commands
+    from opencost_kusto.database.bootstrap import bootstrap, differences
+    from opencost_kusto.database.kql import commands
 
     if show and check:
         raise UsageError("--print and --check are two things to do; give one of them.")
@@ -55,7 +55,7 @@ def status_command(
     as_json: AsJson = False,
 ) -> None:
     """Print how fresh and how whole Kusto is, by source and dataset."""
-    from opencost_kusto.status import status
+    from opencost_kusto.coverage.status import status
 
     limit = duration(max_age) if max_age else None
     now = datetime.now(UTC)
@@ -82,7 +82,7 @@ def query_command(
     format_: Annotated[str, option("--format", "table, json or csv.")] = "table",
 ) -> None:
     """Run a shipped function and print its rows."""
-    from opencost_kusto.functions import call
+    from opencost_kusto.database.functions import call
 
     if format_ not in printing.FORMATS:
         raise UsageError(f"--format {format_} is unknown; choose one of {', '.join(printing.FORMATS)}.")
@@ -96,7 +96,7 @@ def query_command(
 
 def tables_command(as_json: AsJson = False) -> None:
     """Print the data dictionary: every column of every table, and the functions."""
-    from opencost_kusto.functions import functions
+    from opencost_kusto.database.functions import functions
 
     if as_json:
         print(json.dumps(printing.dictionary_document(TABLES, functions()), indent=2, ensure_ascii=False))

@@ -15,7 +15,7 @@ def demo_command(
     pictures: Annotated[Path | None, option("--pictures", "Draw each tile of the dashboard into this folder.")] = None,
 ) -> None:
     """Run the whole path on this machine, against a local stand-in for OpenCost and for Kusto."""
-    from opencost_kusto.demo import demo
+    from opencost_kusto.cli.demo import demo
 
     demo(keep=keep, folder=pictures)
 
@@ -29,6 +29,6 @@ def emulator_command(
     ] = 0,
 ) -> None:
     """Start the local stand-ins alone, until Ctrl-C, to test a pipeline against."""
-    from opencost_kusto.demo import emulator
+    from opencost_kusto.cli.demo import emulator
 
     emulator(opencost_port, kusto_port)

@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from opencost_kusto.cli.grouped import Written
+from opencost_kusto.cli.option_groups import Written
 from opencost_kusto.cli.options import AskOptions, MarkOptions, SourceOptions, option
 from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.coverage.gaps import Wanted
 from opencost_kusto.errors import UsageError
 from opencost_kusto.redact import redacted
-from opencost_kusto.scheduled.missing import Wanted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
 
@@ -43,7 +43,7 @@ def manifest_command(
     ] = False,
 ) -> None:
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
-    from opencost_kusto.scheduled import manifest
+    from opencost_kusto.schedule import manifest
 
     _further(more or [])
     place = manifest.Place(image, client_id, namespace)
@@ -79,7 +79,7 @@ def _source(endpoint: str | None, more: list[str]) -> list[str]:
 
 def _target(kusto_uri: str, database: str) -> list[str]:
     """Where to, as options; raises UsageError for what is no Kusto database that a token can be sent to."""
-    from opencost_kusto.kusto import Kusto
+    from opencost_kusto.kusto.client import Kusto
 
     if not kusto_uri or not database:
         raise UsageError("Name the Kusto database with --kusto-uri and --database.")
@@ -89,8 +89,8 @@ def _target(kusto_uri: str, database: str) -> list[str]:
 
 def _cron(every: str, cron: str | None) -> str:
     """The crontab line of a CronJob; raises UsageError when there is none, or it is none."""
-    from opencost_kusto.scheduled.manifest import CRONS
-    from opencost_kusto.scheduled.schedule import Times
+    from opencost_kusto.schedule.loop import Times
+    from opencost_kusto.schedule.manifest import CRONS
 
     line = cron or CRONS.get(every)
     if line is None:

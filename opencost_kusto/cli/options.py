@@ -13,18 +13,18 @@ from typing import Annotated, Any
 
 import typer
 
-from opencost_kusto.aggregate import aggregate as known_aggregate
-from opencost_kusto.aggregate import asset_types
-from opencost_kusto.auth import METHODS
 from opencost_kusto.batch import Options, Run
+from opencost_kusto.ci.metadata import pipeline
+from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Kusto
-from opencost_kusto.pipelines.ci import pipeline
-from opencost_kusto.pipelines.settle import SETTLE, clock, settle_time, settled
-from opencost_kusto.question import new_run
-from opencost_kusto.spool import GZIP_LEVEL
-from opencost_kusto.tables import DATASETS
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.kusto.signin import METHODS
+from opencost_kusto.load.spool import GZIP_LEVEL
+from opencost_kusto.pipeline.request import new_run
+from opencost_kusto.schema.aggregate import aggregate as known_aggregate
+from opencost_kusto.schema.aggregate import asset_types
+from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, parse, since
 
 _ENDPOINT = "http://localhost:9003"

@@ -11,8 +11,12 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto import printing
 from opencost_kusto.batch import Run
+from opencost_kusto.ci.command import Ran, executed, ran
+from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
+from opencost_kusto.ci.summary import Page, page
+from opencost_kusto.cli import printing
+from opencost_kusto.cli.console import narrator
 from opencost_kusto.cli.options import (
     AskOptions,
     KustoOptions,
@@ -24,19 +28,15 @@ from opencost_kusto.cli.options import (
     Summary,
     narrate,
 )
-from opencost_kusto.cli.telling import narrator
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.fleet import sync_all
-from opencost_kusto.kusto import Kusto
-from opencost_kusto.load import present
-from opencost_kusto.pipelines.settle import SETTLE, clock, settle_time, settled
-from opencost_kusto.pipelines.summary import Page, page
-from opencost_kusto.pipelines.wrapped import Ran, executed, ran
-from opencost_kusto.question import Question
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.ingest import present
+from opencost_kusto.pipeline.fleet import sync_all
+from opencost_kusto.pipeline.request import Question
 from opencost_kusto.redact import redacted
-from opencost_kusto.report import Report
-from opencost_kusto.tables import DATASETS
+from opencost_kusto.result import Report
+from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, covering, duration, stamp
 
 

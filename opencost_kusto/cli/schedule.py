@@ -14,7 +14,10 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto import printing
+from opencost_kusto.cancel import Stop
+from opencost_kusto.ci.settle import clock
+from opencost_kusto.cli import printing
+from opencost_kusto.cli.console import finish, narrator, teller
 from opencost_kusto.cli.options import (
     AsJson,
     AskOptions,
@@ -24,17 +27,14 @@ from opencost_kusto.cli.options import (
     SourceOptions,
     option,
 )
-from opencost_kusto.cli.telling import finish, narrator, teller
+from opencost_kusto.coverage.catch_up import AT_MOST
+from opencost_kusto.coverage.gaps import Wanted
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.pipelines.settle import clock
 from opencost_kusto.redact import redacted
-from opencost_kusto.report import Outcome, unreported
-from opencost_kusto.scheduled.catchup import AT_MOST
-from opencost_kusto.scheduled.missing import Wanted
-from opencost_kusto.scheduled.schedule import Schedule, Ticked, Times, signals, ticking
-from opencost_kusto.scheduled.tick import Horizon, tick
-from opencost_kusto.stop import Stop
-from opencost_kusto.tables import DATASETS, SYNC_RUNS
+from opencost_kusto.result import Outcome, unreported
+from opencost_kusto.schedule.loop import Schedule, Ticked, Times, signals, ticking
+from opencost_kusto.schedule.tick import Horizon, tick
+from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import between, duration, stamp
 
 Lag = Annotated[str, option("--lag", "How long after its end a window is closed: measurements settle.")]
@@ -80,7 +80,7 @@ def schedule_command(
     as_json: AsJson = False,
 ) -> None:
     """Bring what is missing of the last days, again and again, until told to end."""
-    from opencost_kusto.scheduled.health import Health, served
+    from opencost_kusto.schedule.health import Health, served
 
     every = duration(when.every)
     want, horizon = Wanted(every, ask.datasets(), ask.options()), when.horizon()
@@ -137,7 +137,7 @@ def backfill_command(
     as_json: AsJson = False,
 ) -> None:
     """Bring what Kusto lacks of a range, and nothing else; run it again to go on where it was."""
-    from opencost_kusto.scheduled.backfill import backfill, survey
+    from opencost_kusto.coverage.backfill import backfill, survey
 
     now = clock()
     span = between(from_, to, now=now)

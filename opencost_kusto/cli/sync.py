@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto.cli.grouped import Written
+from opencost_kusto.ci.summary import page
+from opencost_kusto.cli.console import finish, narrator, teller
+from opencost_kusto.cli.option_groups import Written
 from opencost_kusto.cli.options import (
     AsJson,
     AskOptions,
@@ -22,15 +24,13 @@ from opencost_kusto.cli.options import (
     option,
     seconds,
 )
-from opencost_kusto.cli.telling import finish, narrator, teller
 from opencost_kusto.errors import UsageError
-from opencost_kusto.export import export
-from opencost_kusto.fleet import sync_all
-from opencost_kusto.output import LineWriter
-from opencost_kusto.pipelines.summary import page
-from opencost_kusto.question import Question
-from opencost_kusto.replay import replay
-from opencost_kusto.tables import DATASETS
+from opencost_kusto.pipeline.export import export
+from opencost_kusto.pipeline.fleet import sync_all
+from opencost_kusto.pipeline.ndjson import LineWriter
+from opencost_kusto.pipeline.replay import replay
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import duration
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from opencost_kusto.emulator.kusto import KustoEmulator
-from opencost_kusto.emulator.opencost import Answers, OpenCostEmulator, json_reply, text_reply
-from opencost_kusto.emulator.storage import MemoryStorage, Message, Storage
-from opencost_kusto.emulator.wire import LOSE_REPLY, CloseConnection, Fault, Reply, Request
+from opencost_kusto.emulator.http import LOSE_REPLY, CloseConnection, Fault, Reply, Request
+from opencost_kusto.emulator.kusto.server import KustoEmulator
+from opencost_kusto.emulator.kusto.storage import MemoryStorage, Message, Storage
+from opencost_kusto.emulator.opencost.server import Answers, OpenCostEmulator, json_reply, text_reply
 
 __all__ = [
     "LOSE_REPLY",

@@ -26,16 +26,16 @@ from typing import IO, Any, cast
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from opencost_kusto.bootstrap import bootstrap
+from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, Reply, json_reply
-from opencost_kusto.exposition import samples
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Kusto
-from opencost_kusto.question import Question
-from opencost_kusto.sync import sync
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.prometheus import samples
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 from tests.bench.pipelines import PIPELINES, Measured
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 STEPS, ANSWER_TAKES = 48, 0.2
 LEAST_OVER_PLAIN, MOST_OVER_FLOOR, LEAST_OVER_CLIENT, MOST_OVER_OPENCOST = 4.0, 4.0, 4.0, 1.15

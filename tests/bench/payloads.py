@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from opencost_kusto import answer
-from tests.recordings import recording
+from opencost_kusto.extract import responses
+from tests.support.recordings import recording
 
 VERSION = "1.112"
 _HEAD, _TAIL = b'{"code":200,"status":"success","data":[{', b"}]}"
@@ -26,7 +26,7 @@ def record_texts(rows: int) -> list[bytes]:
     In the order of their names, which is that of the keys in OpenCost's answers: Go writes maps sorted.
     """
     chance = random.Random(7)
-    recorded = list(answer.records([recording(VERSION, "allocation_hour.json")]))
+    recorded = list(responses.records([recording(VERSION, "allocation_hour.json")]))
     texts = []
     for row in range(rows):
         copy, which = divmod(row, len(recorded))

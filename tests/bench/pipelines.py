@@ -23,13 +23,13 @@ from typing import Any
 import msgspec
 import requests
 
-from opencost_kusto import answer
 from opencost_kusto.batch import Batch, Origin, Run, Source
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.schema import RECORD
-from opencost_kusto.spool import GZIP_LEVEL, Spool
-from opencost_kusto.tables import ALLOCATION
-from opencost_kusto.transform import Encoder
+from opencost_kusto.extract import responses
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.load.spool import GZIP_LEVEL, Spool
+from opencost_kusto.schema.columns import RECORD
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
 _SOURCE = Source("bench", None, None, None)
@@ -87,7 +87,7 @@ def floor(url: str, folder: Path, level: int) -> int:
         requests.get(f"{url}/allocation", params={"window": str(_WINDOW)}, stream=True, timeout=600) as reply,
         (folder / "part-0.ndjson.gz").open("wb") as file,
     ):
-        for record in answer.records(reply.iter_content(1 << 16)):
+        for record in responses.records(reply.iter_content(1 << 16)):
             file.write(compressor.compress(record + b"\n"))
             count += 1
         file.write(compressor.flush())

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from opencost_kusto import answer
-from opencost_kusto.tables import ALLOCATION
-from opencost_kusto.transform import Encoder, held
+from opencost_kusto.extract import responses
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.transform.rows import Encoder, held
 from tests.bench import bench
 from tests.bench.payloads import body, record_texts
 from tests.bench.pipelines import ORIGIN, PIPELINES, asked_columns, plain_row, plain_whole
@@ -51,7 +51,7 @@ def test_the_payloads_are_whole_answers() -> None:
     made = body(ROWS)
     decoded: Any = json.loads(made)
     assert [len(members) for members in decoded["data"]] == [ROWS]
-    found = list(answer.records([made]))
+    found = list(responses.records([made]))
     assert found == record_texts(ROWS)
     names = [msgspec.json.decode(record)["name"] for record in found]
     assert names == sorted(set(names))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from opencost_kusto.emulator import KustoEmulator
-from opencost_kusto.emulator.azurite import AzuriteStorage
-from tests.azurite import Azurite
 from tests.emulator.conftest import MAPPING, ROW, TABLE, Client, lines
+from tests.support.azurite import Azurite
+from tests.support.azurite_storage import AzuriteStorage
 
 pytestmark = pytest.mark.azurite
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from azure.kusto.data.exceptions import KustoApiError
 
-from opencost_kusto import kql
-from opencost_kusto.tables import TABLES
+from opencost_kusto.database import kql
+from opencost_kusto.schema.tables import TABLES
 from tests.emulator.conftest import MAPPING, ROW, Client
 
 

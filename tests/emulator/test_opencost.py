@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from opencost_kusto.emulator import CloseConnection, OpenCostEmulator, Reply, json_reply, text_reply
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
 

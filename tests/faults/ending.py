@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from opencost_kusto.report import Outcome, Report
-from opencost_kusto.tables import ALLOCATION
+from opencost_kusto.result import Outcome, Report
+from opencost_kusto.schema.tables import ALLOCATION
 from tests.faults.lane import ROWS, Lane, honest, of
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from opencost_kusto import kql
 from opencost_kusto.batch import Options
+from opencost_kusto.database import kql
 from opencost_kusto.emulator import KustoEmulator, MemoryStorage, OpenCostEmulator
-from opencost_kusto.emulator.storage import Storage
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Deadlines, Kusto
-from opencost_kusto.question import Question
-from opencost_kusto.report import Outcome, Report
-from opencost_kusto.sync import sync
-from opencost_kusto.tables import ALLOCATION
+from opencost_kusto.emulator.kusto.storage import Storage
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.result import Outcome, Report
+from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))

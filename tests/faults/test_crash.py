@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Deadlines
-from opencost_kusto.question import Question
-from opencost_kusto.replay import replay
-from opencost_kusto.sync import sync
-from opencost_kusto.tables import ALLOCATION, ASSETS, SYNC_RUNS
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.pipeline.replay import replay
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS, SYNC_RUNS
 from opencost_kusto.window import Window
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, Lane

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from opencost_kusto.emulator import Request
-from opencost_kusto.kusto import Deadlines
+from opencost_kusto.kusto.client import Deadlines
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, of
 from tests.faults.wire import (

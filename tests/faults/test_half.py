@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto.emulator import Reply, json_reply
-from opencost_kusto.kusto import Deadlines
-from opencost_kusto.replay import replay
-from opencost_kusto.spool import ROWS_PER_PART
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.load.spool import ROWS_PER_PART
+from opencost_kusto.pipeline.replay import replay
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import Lane, of
 from tests.faults.wire import REFUSED, many, second_upload_fails

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from opencost_kusto.emulator import Reply, json_reply, text_reply
-from opencost_kusto.tables import ALLOCATION, ASSETS
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, of
 from tests.faults.wire import dying, once
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 
 @fault(

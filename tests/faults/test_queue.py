@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opencost_kusto.emulator import LOSE_REPLY, Request
-from opencost_kusto.kusto import Deadlines
+from opencost_kusto.kusto.client import Deadlines
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, of
 from tests.faults.wire import always, is_identity, is_message, kusto_refusal, once, storage_refusal

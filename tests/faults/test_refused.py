@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 
-from opencost_kusto import kql
-from opencost_kusto.bootstrap import bootstrap
+from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import Request
-from opencost_kusto.kusto import Deadlines
-from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.schema.kql import create_mapping
+from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, of
 from tests.faults.wire import is_message, is_upload
@@ -40,7 +40,7 @@ def test_a_column_is_missing(lane: Lane, ending: Ending) -> None:
     lane.command(
         f".drop table {ALLOCATION.name}",
         f".create-merge table {ALLOCATION.name} ({columns})",
-        kql.create_mapping(ALLOCATION),
+        create_mapping(ALLOCATION),
     )
     ending.failed(lane, lane.sync(timeout=60))
     lane.settle(0)

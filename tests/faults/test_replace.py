@@ -10,12 +10,12 @@ import pytest
 
 from opencost_kusto.emulator import Reply, Request, json_reply
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Deadlines, Kusto
-from opencost_kusto.question import Question
-from opencost_kusto.replace import swap_command
-from opencost_kusto.sync import sync
-from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.load.replace import swap_command
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, ROWS, Lane, of
 from tests.faults.test_twice import at_once

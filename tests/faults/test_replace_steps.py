@@ -11,15 +11,15 @@ import pytest
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.emulator import Reply, Request
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.kusto import Deadlines, Kusto
-from opencost_kusto.landing import Landing
-from opencost_kusto.load import Landed
-from opencost_kusto.question import Question
-from opencost_kusto.replace import Replacement
-from opencost_kusto.spool import Spool
-from opencost_kusto.sync import sync
-from opencost_kusto.tables import ALLOCATION, TABLES
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.load.ingest import Landed
+from opencost_kusto.load.replace import Replacement
+from opencost_kusto.load.spool import Spool
+from opencost_kusto.load.tracker import Landing
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.schema.tables import ALLOCATION, TABLES
 from opencost_kusto.window import Window
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from opencost_kusto.report import OUTCOMES
+from opencost_kusto.result import OUTCOMES
 from tests.faults.rows import declared, table
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto.emulator import Reply, Request, json_reply
-from opencost_kusto.kusto import Deadlines
-from opencost_kusto.replay import replay
-from opencost_kusto.report import Report
-from opencost_kusto.spool import remove
-from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.load.spool import remove
+from opencost_kusto.pipeline.replay import replay
+from opencost_kusto.result import Report
+from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, honest, of
 from tests.faults.wire import DOWN, always, is_query, is_upload, many, shortened, storage_refusal

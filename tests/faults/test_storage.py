@@ -9,14 +9,14 @@ from contextlib import ExitStack
 import pytest
 
 from opencost_kusto.emulator import Reply, Request
-from opencost_kusto.emulator.azurite import AzuriteStorage
-from opencost_kusto.kusto import Deadlines
-from opencost_kusto.tables import SYNC_RUNS
-from tests.azurite import Azurite
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.schema.tables import SYNC_RUNS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import ROWS, Lane, of
 from tests.faults.proxy import Breaks, Proxied, Proxy, first_only
 from tests.faults.wire import always, is_message, is_upload, storage_refusal
+from tests.support.azurite import Azurite
+from tests.support.azurite_storage import AzuriteStorage
 
 HALF_CUT = "Every container's connection is cut in the middle of the upload"
 

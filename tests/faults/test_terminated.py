@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from opencost_kusto.emulator import Reply
-from opencost_kusto.extract import OpenCost
-from opencost_kusto.question import Question
-from opencost_kusto.sync import sync
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane
 from tests.faults.test_crash import SAID

@@ -17,9 +17,9 @@ import pytest
 import requests
 
 import opencost_kusto
-from opencost_kusto.question import new_run
-from opencost_kusto.report import Report
-from opencost_kusto.tables import ALLOCATION, SYNC_RUNS
+from opencost_kusto.pipeline.request import new_run
+from opencost_kusto.result import Report
+from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, ROWS, Lane, honest, of
 from tests.faults.wire import is_message
@@ -119,7 +119,9 @@ def untagged(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "module", ["ahead", "batch", "fetch", "kusto", "landing", "load", "replay", "retry", "runs", "sync"]
+    "module",
+    ["batch", "retry", "kusto/client", "load/ingest", "load/tracker"]
+    + [f"pipeline/{name}" for name in ("prefetch", "stage", "sync", "replay", "run_log")],
 )
 def test_nothing_is_timed_by_the_clock_on_the_wall(module: str) -> None:
     """A clock that jumps in the middle of a run ends no wait and names no batch: deadlines are counted, not dated."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from opencost_kusto.emulator import CloseConnection, Fault, Reply, Request, json_reply
-from opencost_kusto.spool import ROWS_PER_PART
-from tests.recordings import recording
+from opencost_kusto.load.spool import ROWS_PER_PART
+from tests.support.recordings import recording
 
 
 def once(matches: Callable[[Request], bool], reply: Reply, times: int = 1) -> Fault:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from opencost_kusto import kql
-from opencost_kusto.tables import TABLES
+from opencost_kusto.database import kql
+from opencost_kusto.schema.tables import TABLES
 from tests.kql.database import Database
-from tests.kql_analyser import Schema
-from tests.recordings import recording
+from tests.support.kql_analyser import Schema
+from tests.support.recordings import recording
 
 
 def load_day(database: Database) -> Database:

@@ -10,14 +10,14 @@ from typing import Any, Self
 
 import msgspec
 
-from opencost_kusto import kql
 from opencost_kusto.batch import Batch, Options, Origin, Run, Source
-from opencost_kusto.emulator import commands
-from opencost_kusto.emulator.engine import Engine
-from opencost_kusto.emulator.mapping import select
-from opencost_kusto.exposition import samples
-from opencost_kusto.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
-from opencost_kusto.transform import Encoder
+from opencost_kusto.database import kql
+from opencost_kusto.emulator.kusto import commands
+from opencost_kusto.emulator.kusto.engine import Engine
+from opencost_kusto.emulator.kusto.mapping import select
+from opencost_kusto.extract.prometheus import samples
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
+from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
 Rows = list[dict[str, Any]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 VERSION = "1.112"
 Record = dict[str, Any]

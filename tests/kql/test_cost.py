@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto import kql
 from opencost_kusto.batch import Options
-from opencost_kusto.emulator import commands
+from opencost_kusto.database import kql
+from opencost_kusto.emulator.kusto import commands
 from tests.kql import recorded
 from tests.kql.conftest import load_day
 from tests.kql.database import COLLECTED, HOUR, Asked, Database
-from tests.kql_analyser import Analyser, Schema
-from tests.recordings import recording
+from tests.support.kql_analyser import Analyser, Schema
+from tests.support.recordings import recording
 
 DAY = "datetime(2026-11-23), datetime(2026-11-24)"
 

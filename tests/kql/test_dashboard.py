@@ -11,13 +11,13 @@ from itertools import combinations
 
 import pytest
 
-from opencost_kusto.dashboard import tiles
-from opencost_kusto.dashboard.tiles import Query, Tile
-from opencost_kusto.demo import DAY
+from opencost_kusto.cli.demo import DAY
+from opencost_kusto.insight import tiles
+from opencost_kusto.insight.tiles import Query, Tile
 from opencost_kusto.window import Window
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, Asked, Database
-from tests.kql_analyser import Analyser, Schema
+from tests.support.kql_analyser import Analyser, Schema
 
 DASHBOARD = tiles.document()
 TILES = {tile.title: tile for tile in tiles.tiles()}

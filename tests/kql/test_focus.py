@@ -17,8 +17,8 @@ from tests.kql import recorded
 from tests.kql.database import Database
 from tests.kql.test_cost import DAY
 from tests.kql.test_idle import idle_by_node
-from tests.kql_analyser import Analyser, Schema
-from tests.recordings import recording
+from tests.support.kql_analyser import Analyser, Schema
+from tests.support.recordings import recording
 
 TYPES = {
     "string": "AvailabilityZone BillingAccountId BillingAccountName BillingCurrency ChargeCategory ChargeClass"

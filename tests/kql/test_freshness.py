@@ -10,7 +10,7 @@ import pytest
 from opencost_kusto.batch import Options
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, SCRAPED, Asked, Database
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 
 def outcome(dataset: str, hour: int, kind: str, **facts: Any) -> dict[str, Any]:

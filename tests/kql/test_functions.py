@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto import functions, kql
+from opencost_kusto.database import functions, kql
+from opencost_kusto.database.functions import Function, Parameter
 from opencost_kusto.errors import UsageError
-from opencost_kusto.functions import Function, Parameter
 from tests.kql.database import Database
 
 DAY = {"startTime": "2026-11-23", "endTime": "2026-11-24"}
@@ -102,14 +102,14 @@ def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[s
 )
 def test_literals_of_every_type(kind: str, text: str, literal: str) -> None:
     """Each Kusto type that a parameter may have is written as Kusto reads it."""
-    assert functions.literal(Parameter("x", kind), text) == literal
+    assert functions.as_literal(Parameter("x", kind), text) == literal
 
 
 @pytest.mark.parametrize(("kind", "text"), [("long", "1.5"), ("real", "x"), ("bool", "yes"), ("dynamic", "[]")])
 def test_values_that_are_not_of_the_type_are_refused(kind: str, text: str) -> None:
     """Nothing reaches Kusto that is not what the parameter says."""
     with pytest.raises(UsageError, match="x"):
-        functions.literal(Parameter("x", kind), text)
+        functions.as_literal(Parameter("x", kind), text)
 
 
 @pytest.mark.parametrize("name", ["ByLabel", "TopMovers", "WindowShares"])

@@ -11,7 +11,7 @@ from tests.kql.conftest import load_day
 from tests.kql.database import Asked, Database
 from tests.kql.test_cost import DAY, approximately, by
 from tests.kql.test_once import BY_NAMESPACE, hour_of
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 NAMESPACE_HOURS = json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
 

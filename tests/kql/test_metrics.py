@@ -10,7 +10,7 @@ import pytest
 
 from tests.kql import recorded
 from tests.kql.database import SCRAPED, Database
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 GIB = 2**30
 

@@ -13,7 +13,7 @@ from opencost_kusto.batch import Options
 from tests.kql import recorded
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, COLLECTED, HOUR, Asked, Database
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 DAY = "datetime(2026-11-23), datetime(2026-11-24)"
 BY_NAMESPACE = Options(aggregate="namespace")

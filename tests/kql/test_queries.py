@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto import kql
+from opencost_kusto.database import kql
 from tests.kql import recorded
 from tests.kql.database import Database
 from tests.kql.test_shipped import of_that_day

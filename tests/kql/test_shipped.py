@@ -6,13 +6,13 @@ import re
 
 import pytest
 
-from opencost_kusto import functions, kql
+from opencost_kusto.database import functions, kql
+from opencost_kusto.database.functions import Function
+from opencost_kusto.database.kql import Command
 from opencost_kusto.errors import UsageError
-from opencost_kusto.functions import Function
-from opencost_kusto.kql import Command
-from opencost_kusto.tables import TABLES
+from opencost_kusto.schema.tables import TABLES
 from tests.kql.database import Database
-from tests.kql_analyser import Analyser, Schema
+from tests.support.kql_analyser import Analyser, Schema
 
 FUNCTIONS = functions.functions()
 QUERIES = sorted((kql.root() / "queries").glob("*.kql"))

@@ -1,0 +1,1 @@
+"""Runs in CI pipelines: wrapped commands, metadata and the summary page."""

@@ -1,0 +1,187 @@
+"""A run as Markdown, for the page a pipeline shows of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.redact import redacted
+from opencost_kusto.result import ALREADY_THERE, FAILED, LANDED, LOST, TIMED_OUT, Outcome, Report
+from opencost_kusto.schema.kql import literal
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.window import stamp
+
+# Namespaces with a line of their own, and batches that did not land with one.
+_TOP, _LINES = 20, 50
+_NOT_THERE = (FAILED, TIMED_OUT, LOST)
+# What Markdown would read as a sign. Inside a table even a bar between backticks ends a cell.
+_SIGNS = re.compile(r"([\\`*_{}\[\]#|~!])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one namespace of one cluster cost, as the table says."""
+
+    cluster: str
+    namespace: str
+    rows: int
+    micros: int
+
+
+@dataclass(slots=True)
+class Page:
+    """What there is to tell of a run; `costs` stays None where Kusto was not asked, and `unknown` says why not."""
+
+    report: Report | None = None
+    costs: list[Cost] | None = None
+    unknown: str = "Kusto was not asked what the namespaces cost."
+
+    def tell(self, report: Report, kusto: Kusto | None = None) -> None:
+        """Take a run's report, and ask Kusto what its namespaces cost. Never raises: the run has ended already."""
+        self.report = report
+        if kusto is None:
+            return
+        try:
+            self.costs = by_namespace(kusto, report.outcomes)
+        except KustoError as error:
+            self.unknown = f"Kusto could not be asked what the namespaces cost: {error}"
+
+
+@contextmanager
+def page(file: Path | None) -> Iterator[Page]:
+    """A page that is appended to the file when the block ends, also when an error or an interruption ends it.
+
+    Raises UsageError, before anything is done, when the file cannot be written.
+    """
+    result = Page()
+    if file is None:
+        yield result
+        return
+    _append(file, "")
+    why = "it did not come to its end; what was not reported landed may land still"
+    try:
+        yield result
+        why = ""
+    except OpenCostKustoError as error:
+        why = f"exit code {error.exit_code}. {error}"
+        raise
+    finally:
+        _append(file, markdown(result) if result.report is not None else f"## OpenCost to Kusto: {_text(why)}\n\n")
+
+
+def costs_query(batch_ids: Iterable[str]) -> str:
+    """What each namespace of these batches cost, in whole millionths, so that the sum is that of what landed."""
+    ids = ", ".join(map(literal, batch_ids))
+    return (
+        f"{ALLOCATION.name} | where {ALLOCATION.batch_column} in ({ids})"
+        ' | extend Namespace = case(isnotempty(Namespace), Namespace, AllocationName endswith "__idle__", "__idle__",'
+        ' "__unallocated__")'
+        f" | summarize Rows = count(), Micros = sum(tolong(round({ALLOCATION.cost} * 1000000.0))) by Cluster, Namespace"
+        " | order by Micros desc, Cluster asc, Namespace asc"
+    )
+
+
+def by_namespace(kusto: Kusto, outcomes: Sequence[Outcome]) -> list[Cost]:
+    """What the table holds of a run's batches by namespace, dearest first; raises KustoError."""
+    batch_ids = [one.batch_id for one in _counted(outcomes)]
+    if not batch_ids:
+        return []
+    return [
+        Cost(row["Cluster"] or "", row["Namespace"], int(row["Rows"]), int(row["Micros"] or 0))
+        for row in kusto.query(costs_query(batch_ids))
+    ]
+
+
+def markdown(page: Page) -> str:
+    """The page as GitHub-flavoured Markdown, which both GitHub and Azure DevOps show; ends with an empty line."""
+    report = page.report
+    if report is None:
+        raise ValueError("a page without a report has its sentence instead")
+    counts = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "nothing to do"
+    parts = [
+        f"## OpenCost to Kusto: {counts}",
+        f"Run {_text(report.run_id)}, exit code {report.exit_code}.",
+        _table(("Dataset", "Batches", "Rows", "Cost"), _totals(report.outcomes)),
+        "### Cost by namespace",
+        *_namespaces(page, report.outcomes),
+        *_lost(report.outcomes),
+    ]
+    return "\n\n".join(parts) + "\n\n"
+
+
+def _append(file: Path, text: str) -> None:
+    """GitHub's file holds what earlier steps told; nothing of it is ours to lose."""
+    try:
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"The summary {file} cannot be written: {error.strerror}.") from error
+
+
+def _counted(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The batches of allocations that Kusto was seen to hold."""
+    return [one for one in outcomes if one.table == ALLOCATION.name and one.outcome in (LANDED, ALREADY_THERE)]
+
+
+def _totals(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, ...]]:
+    """Rows and cost of what did not fail, by dataset; a dataset without costs has none."""
+    for dataset in sorted({one.dataset for one in outcomes}):
+        some = [one for one in outcomes if one.dataset == dataset]
+        there = [one for one in some if one.outcome not in _NOT_THERE]
+        costs = [one.cost for one in there if one.cost is not None]
+        cost = f"{sum(costs):,.5f}" if costs else ""
+        yield dataset, str(len(some)), f"{sum(one.rows or 0 for one in there):,}", cost
+
+
+def _namespaces(page: Page, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """The dearest namespaces and the rest in one line, and whether they add up to what landed."""
+    costs = page.costs
+    if not costs:
+        yield _text(page.unknown) if costs is None else "No allocation was counted in Kusto."
+        return
+    several = len({one.cluster for one in costs}) > 1
+    head = ("Cluster", "Namespace", "Rows", "Cost") if several else ("Namespace", "Rows", "Cost")
+    shown = [((one.cluster, one.namespace), one.rows, one.micros) for one in costs[:_TOP]]
+    if rest := costs[_TOP:]:
+        shown.append((("", f"{len(rest)} more"), sum(one.rows for one in rest), sum(one.micros for one in rest)))
+    total = sum(one.micros for one in costs)
+    shown.append((("", "all"), sum(one.rows for one in costs), total))
+    lines = ((*names[0 if several else 1 :], f"{rows:,}", f"{micros / 1e6:,.5f}") for names, rows, micros in shown)
+    yield _table(head, lines)
+    landed = sum(round((one.cost or 0.0) * 1e6) for one in _counted(outcomes))
+    if total != landed:
+        yield f"Kusto has just answered {total / 1e6:,.6f}, but {landed / 1e6:,.6f} was counted as it landed."
+
+
+def _lost(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What is not where it was asked to be, and why."""
+    lost = [one for one in outcomes if one.outcome in _NOT_THERE]
+    if not lost:
+        return
+    yield "### What did not land"
+    lines = (
+        (one.source, one.dataset, stamp(one.window_start), f"{one.window_minutes:g}m", one.outcome, one.reason or "")
+        for one in lost[:_LINES]
+    )
+    yield _table(("Source", "Dataset", "Window", "Length", "Outcome", "Why"), lines)
+    if len(lost) > _LINES:
+        yield f"And {len(lost) - _LINES} more."
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table; columns of numbers stand to the right."""
+    numbers = {"Batches", "Rows", "Cost"}
+    rule = ("---:" if name in numbers else "---" for name in head)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *(map(_text, line) for line in lines)))
+
+
+def _text(value: str) -> str:
+    """Text that Markdown and HTML show as it is, on one line."""
+    line = " ".join(redacted(value).split())
+    return _SIGNS.sub(r"\\\1", "".join(_ENTITIES.get(one, one) for one in line if one.isprintable()))

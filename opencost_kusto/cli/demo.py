@@ -1,0 +1,94 @@
+"""The demo: the whole path on one machine, with the recorded day, against the local stand-ins."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from opencost_kusto.cli import printing
+from opencost_kusto.database.bootstrap import bootstrap
+from opencost_kusto.emulator import Emulator
+from opencost_kusto.errors import KustoError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.insight import pictures
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.window import Window
+
+DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
+BY_TABLE = {
+    "OpenCostAllocation": "OpenCostAllocation | summarize Rows = count(), Cost = sum(TotalCost)",
+    "OpenCostAssets": "OpenCostAssets | summarize Rows = count(), Cost = sum(TotalCost)",
+    "OpenCostMetrics": "OpenCostMetrics | summarize Rows = count()",
+}
+BY_NAMESPACE = "OpenCostAllocation | summarize Cost = sum(TotalCost) by Namespace | order by Cost desc"
+_SAID = (
+    "This is a local stand-in: recorded OpenCost answers, and a Kusto emulated on DuckDB. Nothing leaves this machine."
+)
+
+
+def demo(*, keep: bool = False, folder: Path | None = None) -> None:
+    """Start the stand-ins, bootstrap, sync the recorded day by the hour, and ask questions in KQL.
+
+    Raises KustoError when not everything landed. With `folder`, draws each tile of the dashboard into it; raises
+    UsageError when that cannot be done. With `keep`, prints the lines that reach the servers and waits.
+    """
+    if folder is not None:
+        pictures.require()
+    begun = time.monotonic()
+    print(_SAID, flush=True)
+    with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
+        print(f"bootstrap: {bootstrap(kusto)} commands run")
+        with OpenCost(emulated.opencost_url) as opencost:
+            report = sync(opencost, kusto, Question(DAY, timedelta(hours=1)), run=new_run("demo"))
+        print(f"sync: {printing.report_line(report)}")
+        if report.exit_code:
+            raise KustoError(f"The demo did not land: {report.counts}.")
+        _answers(kusto)
+        if folder is not None:
+            print(f"\n{len(pictures.draw_dashboard(kusto, folder, DAY))} pictures of the dashboard are in {folder}.")
+        print(f"\nDone in {time.monotonic() - begun:.1f} s.")
+        if keep:
+            _keep(emulated)
+
+
+def emulator(opencost_port: int, kusto_port: int) -> None:
+    """Run the stand-ins until Ctrl-C."""
+    print(_SAID)
+    with Emulator(opencost_port=opencost_port, kusto_port=kusto_port) as emulated:
+        _keep(emulated)
+
+
+def lines(emulated: Emulator) -> list[str]:
+    """The commands that reach the stand-ins."""
+    kusto = f"--kusto-uri {emulated.kusto_url} --database {shlex.quote(emulated.database)} --auth none"
+    window = f"--window {DAY} --step 1h"
+    return [
+        f"opencost-kusto bootstrap {kusto}",
+        f"opencost-kusto sync --endpoint {emulated.opencost_url} {window} {kusto}",
+        f"opencost-kusto status {kusto}",
+    ]
+
+
+def _answers(kusto: Kusto) -> None:
+    print(f"\n{'Table':<20} {'Rows':>6} {'Cost':>9}")
+    for table, question in BY_TABLE.items():
+        row = kusto.query(question)[0]
+        print(f"{table:<20} {row['Rows']:>6} {row['Cost']:>9.2f}" if "Cost" in row else f"{table:<20} {row['Rows']:>6}")
+    print(f"\n{BY_NAMESPACE}")
+    costs = {row["Namespace"] or "": row["Cost"] for row in kusto.query(BY_NAMESPACE)}
+    print("\n".join(printing.bars(costs)))
+
+
+def _keep(emulated: Emulator) -> None:
+    print("The servers stay up until Ctrl-C. Reach them with:")
+    print("\n".join(f"  {line}" for line in lines(emulated)), flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)

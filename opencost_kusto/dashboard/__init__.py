@@ -1,1 +1,0 @@
-"""The dashboard: its tiles, and pictures of them."""

@@ -1,0 +1,1 @@
+"""The bundled `.kql`: rendering, parsing, bootstrap and the shipped functions."""

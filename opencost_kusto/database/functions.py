@@ -1,0 +1,190 @@
+"""The shipped functions as values, and the KQL that calls one by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opencost_kusto.database import kql
+from opencost_kusto.errors import UsageError
+from opencost_kusto.schema.kql import literal
+from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.window import duration
+
+PREFIX = "OpenCost"
+_PARAMETER = re.compile(r"(\w+): (\w+)(?: = (.+))?")
+# Commas in a default's string do not part parameters.
+_COMMA = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
+_BOOLS = {"true": "true", "false": "false"}
+_AGO = re.compile(r"\d+[mhdw]")
+_PERIODS = (("startTime", "endTime"), ("previousStartTime", "previousEndTime"))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter; `default` is KQL, None where a value must be given."""
+
+    name: str
+    type: str
+    default: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}" + ("" if self.default is None else f" = {self.default}")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One shipped function: its sentence, its parameters in order, and the file it is in."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    doc: str
+    path: Path
+
+    @property
+    def signature(self) -> str:
+        """`OpenCostOfRun(runId: string, cluster: string = "")`."""
+        return f"{self.name}({', '.join(map(str, self.parameters))})"
+
+
+def functions() -> list[Function]:
+    """Every shipped function, by name."""
+    return sorted((_read(command) for command in kql.commands("functions")), key=lambda function: function.name)
+
+
+def call(name: str, parameters: dict[str, str]) -> str:
+    """The KQL that calls a function with values as a user wrote them; `OpenCost` may be left off its name.
+
+    A datetime is RFC 3339, a date, `now`, or a duration such as 7d, meaning so long ago. Raises UsageError for a
+    function or parameter that does not exist, one that lacks a value, a value that is not of the type, a dataset
+    without windows, and times of which the end is not after the start.
+    """
+    function = _named(name)
+    known = {parameter.name: parameter for parameter in function.parameters}
+    for given in parameters:
+        if given not in known:
+            raise UsageError(
+                f"{function.name} has no parameter {given!r}.{_hint(given, list(known))} {_takes(function)}"
+            )
+    missing = [each.name for each in function.parameters if each.default is None and each.name not in parameters]
+    if missing:
+        raise UsageError(f"{function.name} needs a value for {', '.join(missing)}. {_takes(function)}")
+    _sensible(parameters)
+    given_up_to = max((at for at, each in enumerate(function.parameters, 1) if each.name in parameters), default=0)
+    values = [
+        as_literal(each, parameters[each.name]) if each.name in parameters else str(each.default)
+        for each in function.parameters[:given_up_to]
+    ]
+    return f"{function.name}({', '.join(values)})"
+
+
+def _sensible(parameters: dict[str, str]) -> None:
+    """Refuse what would be answered with no rows, as if nothing had cost anything."""
+    windowed = [name for name, table in DATASETS.items() if table.grain == "step"]
+    if (dataset := parameters.get("dataset")) is not None and dataset not in windowed:
+        raise UsageError(f"There is no dataset {dataset!r} with windows; there are {', '.join(windowed)}.")
+    now = datetime.now(UTC)
+    for first, last in _PERIODS:
+        start, end = (parameters.get(name, "").strip() for name in (first, last))
+        try:
+            backwards = bool(start and end) and _moment(end, now) <= _moment(start, now)
+        except (ValueError, OverflowError, UsageError):
+            # That it is no time is said with the other values.
+            continue
+        if backwards:
+            raise UsageError(f"{last}, {end}, is not after {first}, {start}: no window lies between them.")
+
+
+def as_literal(parameter: Parameter, text: str) -> str:
+    """A value as a KQL literal of the parameter's type; raises UsageError when it is not one."""
+    try:
+        match parameter.type:
+            case "string":
+                return literal(text)
+            case "datetime":
+                return _datetime(text.strip())
+            case "long" | "int":
+                return str(int(text))
+            case "real":
+                return f"real({float(text)})"
+            case "bool":
+                return _BOOLS[text.strip().lower()]
+    except (ValueError, KeyError, UsageError):
+        raise UsageError(
+            f"{text!r} is not a {parameter.type}, which {parameter.name} must be.{_forms(parameter)}"
+        ) from None
+    raise UsageError(f"{parameter.name} is of type {parameter.type}, for which there is no literal here.")
+
+
+def _datetime(text: str) -> str:
+    if text.lower() == "now":
+        return "now()"
+    if _AGO.fullmatch(text.lower()):
+        minutes = duration(text).total_seconds() / 60
+        return f"ago({minutes:.0f}m)"
+    return f"datetime({_moment(text, datetime.now(UTC)).replace(tzinfo=None).isoformat()}Z)"
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """The moment that is meant, in UTC."""
+    if text.lower() == "now":
+        return now
+    if _AGO.fullmatch(text.lower()):
+        return now - duration(text)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            raise ValueError(text)
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def _forms(parameter: Parameter) -> str:
+    if parameter.type != "datetime":
+        return ""
+    return " Write a date, a time such as 2026-11-23T10:00:00Z, now, or how long ago: 30m, 24h, 7d."
+
+
+def _read(command: kql.Command) -> Function:
+    found = kql.defined(command.text)
+    if found is None:
+        raise UsageError(f"{command.place} is not a function as this program writes them.")
+    parameters = tuple(map(_parameter, _COMMA.split(found.parameters))) if found.parameters else ()
+    return Function(found.name, parameters, found.doc, command.path)
+
+
+def _parameter(text: str) -> Parameter:
+    found = _PARAMETER.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a parameter.")
+    return Parameter(found[1], found[2], found[3])
+
+
+def _named(name: str) -> Function:
+    by_name = {function.name.lower(): function for function in functions()}
+    wanted = name.strip().lower()
+    found = by_name.get(wanted) or by_name.get(PREFIX.lower() + wanted)
+    if found is None:
+        names = [function.name for function in by_name.values()]
+        raise UsageError(f"There is no function {name!r}.{_hint(name, names)} There are: {', '.join(names)}.")
+    return found
+
+
+def _hint(text: str, names: list[str]) -> str:
+    by_short = {short(each): each for each in names}
+    near = difflib.get_close_matches(short(text), by_short, 3, 0.55)
+    return f" Did you mean {' or '.join(by_short[each] for each in near)}?" if near else ""
+
+
+def short(name: str) -> str:
+    """A name without the prefix all functions bear, in lower case."""
+    return name.lower().removeprefix(PREFIX.lower())
+
+
+def _takes(function: Function) -> str:
+    if not function.parameters:
+        return "It takes none."
+    return f"It takes {', '.join(map(str, function.parameters))}."

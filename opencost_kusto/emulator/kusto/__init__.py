@@ -1,0 +1,1 @@
+"""A local Kusto: REST endpoint, commands, queued ingestion, and DuckDB as the engine."""

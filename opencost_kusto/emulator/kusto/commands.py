@@ -1,0 +1,68 @@
+"""Management commands: every one the stand-in knows, and a syntax error for every other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from duckdb_kql.server import Result
+
+from opencost_kusto.emulator.kusto import extent_commands, function_commands, show_commands, table_commands
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal
+from opencost_kusto.emulator.kusto.engine import Engine
+from opencost_kusto.emulator.kusto.syntax import Cursor, split_pipe
+
+COMMANDS: Final[dict[str, Callable[[Engine, Cursor], Result]]] = {
+    ".create-merge table": table_commands.create_merge,
+    ".create table": table_commands.create,
+    ".drop table": table_commands.drop,
+    ".clear table": table_commands.clear,
+    ".create-or-alter table": table_commands.create_mapping,
+    ".alter-merge table": table_commands.alter_merge,
+    ".alter table": table_commands.alter,
+    ".create-or-alter function": function_commands.create_or_alter,
+    ".drop function": function_commands.drop,
+    ".set-or-append": extent_commands.set_or_append,
+    ".drop extents": extent_commands.drop,
+    ".replace extents in table": extent_commands.replace,
+    ".show table": show_commands.table,
+    ".show tables": show_commands.tables,
+    ".show functions": show_commands.functions,
+    ".show database": show_commands.database,
+    ".show ingestion failures": show_commands.failures,
+    ".show version": show_commands.version,
+}
+"""By the words that open the command; the reader of the rest stands after them."""
+
+_LEADING_COMMENTS: Final = re.compile(r"(?:\s|//[^\n]*)*")
+
+
+def run(engine: Engine, text: str) -> Result:
+    """Run a command; what is piped behind a `.show` is a query over its answer."""
+    text = _LEADING_COMMENTS.sub("", text, count=1)
+    words, operators = split_pipe(text) if is_show(text) else (text, "")
+    with engine.lock:
+        answer = _run(engine, words)
+        return engine.pipe(answer, operators) if operators else answer
+
+
+def is_show(text: str) -> bool:
+    """Whether a command only reads."""
+    return re.match(r"\.show\b", text, re.IGNORECASE) is not None
+
+
+def extents(engine: Engine, text: str) -> Result:
+    """The extents that a `.show` command or a query names."""
+    return run(engine, text) if text.lstrip().startswith(".") else engine.query(text)
+
+
+def _run(engine: Engine, text: str) -> Result:
+    for opening in sorted(COMMANDS, key=len, reverse=True):
+        cursor = Cursor(text)
+        if cursor.accept(opening):
+            return COMMANDS[opening](engine, cursor)
+    raise KustoRefusal(
+        f"Syntax error: SYN0100: this is not a command that is known here: '{' '.join(text.split())[:60]}'",
+        kind="Kusto.Data.Exceptions.SyntaxException",
+    )

@@ -1,0 +1,139 @@
+"""Commands that only tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+from duckdb_kql.server import Result
+
+from opencost_kusto.emulator.kusto import function_commands, table_commands
+from opencost_kusto.emulator.kusto.catalog import Extent, KustoRefusal, Table
+from opencost_kusto.emulator.kusto.engine import Engine, result
+from opencost_kusto.emulator.kusto.syntax import Cursor
+
+_EXTENT_COLUMNS = {
+    **{"ExtentId": "guid", "DatabaseName": "string", "TableName": "string", "MaxCreatedOn": "datetime"},
+    **{"OriginalSize": "real", "ExtentSize": "real", "CompressedSize": "real", "IndexSize": "real"},
+    **{"Blocks": "long", "Segments": "long", "ExtentContainerId": "string", "RowCount": "long"},
+    **{"MinCreatedOn": "datetime", "Tags": "string", "Kind": "string", "DeletedRowCount": "long"},
+}
+_FAILURE_COLUMNS = {
+    **{"OperationId": "guid", "Database": "string", "Table": "string", "FailedOn": "datetime"},
+    **{"IngestionSourcePath": "string", "Details": "string", "FailureKind": "string"},
+    **{"RootActivityId": "guid", "OperationKind": "string", "OriginatesFromUpdatePolicy": "bool"},
+    **{"ErrorCode": "string", "Principal": "string", "ShouldRetry": "bool", "User": "string"},
+    **{"IngestionProperties": "string"},
+}
+
+
+def table(engine: Engine, cursor: Cursor) -> Result:
+    """`.show table T …`: extents, mappings, a policy, or the schema."""
+    found = engine.table(cursor.name())
+    if cursor.accept("extents"):
+        return _extents(engine, found, cursor)
+    if cursor.accept("ingestion json mappings") or cursor.accept("ingestion mappings"):
+        cursor.end()
+        return table_commands.mappings(engine, found, list(found.mappings))
+    if cursor.accept("policy"):
+        name = cursor.value().lower()
+        cursor.end()
+        return table_commands.policy(engine, found, name)
+    cursor.expect("cslschema")
+    cursor.end()
+    schema = ",".join(f"{name}:{kind}" for name, kind in found.columns.items())
+    columns = ("TableName", "Schema", "DatabaseName", "Folder", "DocString")
+    row = [found.name, schema, engine.database, found.folder, found.docstring]
+    return result(dict.fromkeys(columns, "string"), [row])
+
+
+def tables(engine: Engine, cursor: Cursor) -> Result:
+    """`.show tables`."""
+    cursor.end()
+    columns = ("TableName", "DatabaseName", "Folder", "DocString")
+    rows = [[one.name, engine.database, one.folder, one.docstring] for one in engine.tables.values()]
+    return result(dict.fromkeys(columns, "string"), rows)
+
+
+def functions(engine: Engine, cursor: Cursor) -> Result:
+    """`.show functions`."""
+    cursor.end()
+    return function_commands.described(list(engine.functions.values()))
+
+
+def database(engine: Engine, cursor: Cursor) -> Result:
+    """`.show database [DB] schema as json`."""
+    if not cursor.accept("schema"):
+        name = cursor.name()
+        if name != engine.database:
+            raise KustoRefusal(f"Database '{name}' could not be found", code="BadRequest_DatabaseNotExist")
+        cursor.expect("schema")
+    cursor.expect("as json")
+    cursor.end()
+    schema = {
+        "Name": engine.database,
+        "Tables": {name: one.as_json() for name, one in engine.tables.items()},
+        "Functions": {name: function_commands.as_json(one) for name, one in engine.functions.items()},
+    }
+    return result({"DatabaseSchema": "string"}, [[json.dumps({"Databases": {engine.database: schema}})]])
+
+
+def failures(engine: Engine, cursor: Cursor) -> Result:
+    """`.show ingestion failures`."""
+    cursor.end()
+    rows = [
+        [
+            *(one.operation_id, engine.database, one.table, one.failed, one.source_path),
+            *(one.details, one.kind, one.operation_id, "DataIngestPull", False, one.error_code),
+            *("aadapp=emulator", False, "", one.properties),
+        ]
+        for one in engine.failures
+    ]
+    return result(_FAILURE_COLUMNS, rows)
+
+
+def version(_: Engine, cursor: Cursor) -> Result:
+    """`.show version`."""
+    cursor.end()
+    columns = {"BuildVersion": "string", "BuildTime": "datetime", "ServiceType": "string"}
+    columns |= {"ProductVersion": "string", "ServiceOffering": "string"}
+    row = ["0.0.0.0", datetime(2026, 1, 1, tzinfo=UTC), "Engine", "opencost-kusto emulator", "{}"]
+    return result(columns, [row])
+
+
+def _extents(engine: Engine, owner: Table, cursor: Cursor) -> Result:
+    """`.show table T extents [(id, …)] [where tags has|contains 'x' [and …]]`; ids that are gone are left out."""
+    found = list(owner.extents.values())
+    if cursor.accept("("):
+        ids = set()
+        while not cursor.accept(")"):
+            ids.add(cursor.value().lower())
+            cursor.accept(",")
+        found = [extent for extent in found if extent.id in ids]
+    if cursor.accept("where"):
+        found = _tagged(found, cursor)
+        while cursor.accept("and"):
+            found = _tagged(found, cursor)
+    cursor.end()
+    return result(_EXTENT_COLUMNS, [_extent(engine, owner, extent) for extent in found])
+
+
+def _tagged(extents: list[Extent], cursor: Cursor) -> list[Extent]:
+    cursor.expect("tags")
+    wanted = not cursor.accept("!")
+    whole = cursor.accept("has")
+    if not whole:
+        cursor.expect("contains")
+    text = re.escape(cursor.literal())
+    pattern = re.compile(rf"(?<![A-Za-z0-9]){text}(?![A-Za-z0-9])" if whole else text, re.IGNORECASE)
+    return [extent for extent in extents if wanted == any(pattern.search(tag) for tag in extent.tags)]
+
+
+def _extent(engine: Engine, owner: Table, extent: Extent) -> list[object]:
+    sizes = [None, None, None, None, None, None]
+    tags = "\r\n".join(extent.tags)
+    return [
+        *(extent.id, engine.database, owner.name, extent.created, *sizes, ""),
+        *(extent.rows, extent.created, tags, "ShardedStorage", 0),
+    ]

@@ -1,0 +1,186 @@
+"""Commands that make, change and drop tables, and what belongs to them: mappings, policies, docstrings."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from duckdb_kql.server import Result
+
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
+from opencost_kusto.emulator.kusto.engine import Engine, result
+from opencost_kusto.emulator.kusto.mapping import parse_mapping
+from opencost_kusto.emulator.kusto.syntax import Cursor
+
+POLICIES: Final = {
+    "ingestionbatching": "IngestionBatchingPolicy",
+    "extent_tags_retention": "ExtentTagsRetentionPolicy",
+    "auto_delete": "AutoDeletePolicy",
+    "retention": "RetentionPolicy",
+    "caching": "CachingPolicy",
+    "merge": "ExtentsMergePolicy",
+    "sharding": "ShardingPolicy",
+    "streamingingestion": "StreamingIngestionPolicy",
+    "update": "UpdatePolicy",
+    "row_level_security": "RowLevelSecurityPolicy",
+}
+_PATTERN: Final = re.compile(r"[A-Za-z0-9_]+")
+
+
+def create_merge(engine: Engine, cursor: Cursor) -> Result:
+    """`.create-merge table`: creates it, or adds the columns it lacks; a column of another type is refused."""
+    name, columns, options = cursor.name(), cursor.schema(), cursor.options()
+    cursor.end()
+    if name not in engine.tables:
+        engine.create(Table(name, columns))
+    table = engine.tables[name]
+    for column, kind in columns.items():
+        if table.columns.get(column, kind) != kind:
+            raise KustoRefusal(
+                f"Column '{column}' of table '{name}' is of type {table.columns[column]}; "
+                f"it cannot be merged with type {kind}"
+            )
+    engine.add_columns(table, {column: kind for column, kind in columns.items() if column not in table.columns})
+    table.describe(options)
+    return _described(engine, table)
+
+
+def create(engine: Engine, cursor: Cursor) -> Result:
+    """`.create table`, with a schema or based on another table; mappings and policies are not copied."""
+    name = cursor.name()
+    if cursor.accept("based-on"):
+        source = engine.table(cursor.name())
+        table = Table(name, dict(source.columns), source.folder, source.docstring, dict(source.column_docstrings))
+    else:
+        table = Table(name, cursor.schema())
+    keep = cursor.accept("ifnotexists")
+    table.describe(cursor.options())
+    cursor.end()
+    if name not in engine.tables:
+        engine.create(table)
+    elif not keep:
+        raise KustoRefusal(
+            f"Table '{name}' already exists",
+            code="BadRequest_EntityAlreadyExists",
+            kind="Kusto.Data.Exceptions.EntityAlreadyExistsException",
+        )
+    return _described(engine, engine.tables[name])
+
+
+def drop(engine: Engine, cursor: Cursor) -> Result:
+    """`.drop table T [ifexists]`, or `.drop table T ingestion json mapping "M"`."""
+    name = cursor.name()
+    if cursor.accept("ingestion json mapping"):
+        mapping = cursor.literal()
+        if engine.table(name).mappings.pop(mapping, None) is None:
+            raise KustoRefusal(f"Mapping '{mapping}' of table '{name}' was not found", code="BadRequest_EntityNotFound")
+        return result({}, [])
+    if_exists = cursor.accept("ifexists")
+    cursor.end()
+    if name in engine.tables or not if_exists:
+        engine.drop(engine.table(name))
+    return result(
+        {"TableName": "string", "DatabaseName": "string"}, [[name, engine.database] for name in engine.tables]
+    )
+
+
+def clear(engine: Engine, cursor: Cursor) -> Result:
+    """`.clear table T data`."""
+    table = engine.table(cursor.name())
+    cursor.expect("data")
+    cursor.end()
+    engine.replace(table, list(table.extents), {})
+    return result({"Status": "string"}, [["Succeeded"]])
+
+
+def create_mapping(engine: Engine, cursor: Cursor) -> Result:
+    """`.create-or-alter table T ingestion json mapping "M" '[…]'`."""
+    table = engine.table(cursor.name())
+    cursor.expect("ingestion json mapping")
+    name, text = cursor.literal(), cursor.literal()
+    cursor.end()
+    table.mappings[name] = parse_mapping(text)
+    return mappings(engine, table, [name])
+
+
+def alter_merge(engine: Engine, cursor: Cursor) -> Result:
+    """`.alter-merge table T` with column docstrings or a policy, both merged into what is there."""
+    return _alter(engine, cursor, merge=True)
+
+
+def alter(engine: Engine, cursor: Cursor) -> Result:
+    """`.alter table T` with column docstrings, a policy, the docstring or the folder, each replaced."""
+    return _alter(engine, cursor, merge=False)
+
+
+def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
+    """The mappings of a table as `.show` tells them."""
+    columns = {"Name": "string", "Kind": "string", "Mapping": "string"}
+    columns |= {"LastUpdatedOn": "datetime", "Database": "string", "Table": "string"}
+    found = [(name, table.mappings[name]) for name in names]
+    return result(columns, [[n, "Json", m.text, m.updated, engine.database, table.name] for n, m in found])
+
+
+def policy(engine: Engine, table: Table, name: str) -> Result:
+    """A policy of a table as `.show` tells it; `null` when it was never set."""
+    if name not in POLICIES:
+        raise KustoRefusal(f"Syntax error: SYN0002: '{name}' is not a policy known here")
+    columns = ("PolicyName", "EntityName", "Policy", "ChildEntities", "EntityType")
+    entity = f"[{engine.database}].[{table.name}]"
+    row = [POLICIES[name], entity, json.dumps(table.policies.get(name)), "[]", "Table"]
+    return result(dict.fromkeys(columns, "string"), [row])
+
+
+def _alter(engine: Engine, cursor: Cursor, *, merge: bool) -> Result:
+    table = engine.table(cursor.name())
+    if cursor.accept("column-docstrings"):
+        docstrings = _docstrings(cursor, table)
+        table.column_docstrings = {**(table.column_docstrings if merge else {}), **docstrings}
+    elif cursor.accept("policy"):
+        name = cursor.value().lower()
+        given = _policy(cursor.literal())
+        policy(engine, table, name)
+        before = table.policies.get(name)
+        if merge and isinstance(given, dict) and isinstance(before, dict):
+            given = {**before, **given}
+        table.policies[name] = given
+        cursor.end()
+        return policy(engine, table, name)
+    elif not merge and cursor.accept("docstring"):
+        table.docstring = cursor.literal()
+    else:
+        cursor.expect("policy" if merge else "folder")
+        table.folder = cursor.literal()
+    cursor.end()
+    return _described(engine, table)
+
+
+def _docstrings(cursor: Cursor, table: Table) -> dict[str, str]:
+    found: dict[str, str] = {}
+    cursor.expect("(")
+    while not cursor.accept(")"):
+        name = cursor.name()
+        if name not in table.columns:
+            raise KustoRefusal(
+                f"Column '{name}' of table '{table.name}' was not found", code="BadRequest_EntityNotFound"
+            )
+        cursor.expect(":")
+        found[name] = cursor.literal()
+        cursor.accept(",")
+    return found
+
+
+def _policy(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as wrong:
+        raise KustoRefusal(f"The policy is not valid JSON: {wrong}") from None
+
+
+def _described(engine: Engine, table: Table) -> Result:
+    columns = ("TableName", "Schema", "DatabaseName", "Folder", "DocString")
+    schema = json.dumps(table.as_json())
+    return result(
+        dict.fromkeys(columns, "string"), [[table.name, schema, engine.database, table.folder, table.docstring]]
+    )

@@ -1,0 +1,1 @@
+"""OpenCost to records."""

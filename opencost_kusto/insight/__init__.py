@@ -1,0 +1,1 @@
+"""Costs for people: the dashboard and its pictures."""

@@ -1,0 +1,86 @@
+"""The shipped dashboard, `kql/dashboard.json`: its tiles, and their queries as the web UI poses them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from opencost_kusto.database import kql
+from opencost_kusto.schema.kql import literal
+from opencost_kusto.window import Window, stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile: what it is called, which page it is on, how it is drawn, and what it asks.
+
+    `width` is in columns, of which a page has 24, and `height` in rows; a row is about as high as a column is wide.
+    """
+
+    title: str
+    page: str
+    visual: str
+    width: int
+    height: int
+    query: Query
+
+    @property
+    def slug(self) -> str:
+        """The title as the name of a file, without an ending."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query of the dashboard, and the parameters it names."""
+
+    text: str
+    variables: tuple[str, ...]
+
+    def posed(self, window: Window, cluster: str = "") -> str:
+        """The query with the parameters set before it; no cluster means all, as in the web UI."""
+        lets = (f"let {name} = {value};" for name, value in values(window, cluster).items() if name in self.variables)
+        return "\n".join((*lets, self.text))
+
+
+def values(window: Window, cluster: str = "") -> dict[str, str]:
+    """The dashboard's parameters as KQL literals: the time range, and one cluster or all."""
+    return {
+        "_startTime": f"datetime({stamp(window.start)})",
+        "_endTime": f"datetime({stamp(window.end)})",
+        "_cluster": literal(cluster),
+    }
+
+
+def document() -> dict[str, Any]:
+    """The dashboard as it is imported."""
+    read: dict[str, Any] = json.loads((kql.root() / "dashboard.json").read_text(encoding="utf-8"))
+    return read
+
+
+def queries() -> dict[str, Query]:
+    """Every query, by its id: of the tiles, and of the parameter that lists clusters."""
+    return {each["id"]: Query(each["text"], tuple(each["usedVariables"])) for each in document()["queries"]}
+
+
+def tiles() -> list[Tile]:
+    """The tiles as they lie: page by page, from top to bottom and left to right."""
+    read, asked = document(), queries()
+    pages = {page["id"]: (order, page["name"]) for order, page in enumerate(read["pages"])}
+
+    def place(tile: dict[str, Any]) -> tuple[int, int, int]:
+        return pages[tile["pageId"]][0], tile["layout"]["y"], tile["layout"]["x"]
+
+    return [
+        Tile(
+            tile["title"],
+            pages[tile["pageId"]][1],
+            tile["visualType"],
+            tile["layout"]["width"],
+            tile["layout"]["height"],
+            asked[tile["queryRef"]["queryId"]],
+        )
+        for tile in sorted(read["tiles"], key=place)
+    ]

@@ -1,0 +1,1 @@
+"""One Kusto database: the client, sign-in, errors and deadlines."""

@@ -1,0 +1,1 @@
+"""Rows to Kusto: spool, ingestion, tracking, replacement and the run log."""

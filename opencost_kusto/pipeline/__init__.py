@@ -1,0 +1,1 @@
+"""The three stages together: sync, replay, export, and many sources at once."""

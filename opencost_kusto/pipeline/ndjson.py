@@ -1,0 +1,62 @@
+"""Rows as lines in files or on stdout, for a dry run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from opencost_kusto.errors import UsageError
+from opencost_kusto.schema.columns import Table
+
+
+class LineWriter:
+    """A context that gives a function to write lines with: to stdout for `-`, else to a file for each of `tables`.
+
+    Raises UsageError when the folder or a file in it cannot be written, and for a file that is there already: rows of
+    two runs in it would be counted twice, and those of the earlier run lost without it.
+    """
+
+    def __init__(self, output: str, tables: Iterable[Table]) -> None:
+        self._folder = None if output == "-" else Path(output)
+        self._tables = tuple(tables)
+        self._files: dict[str, IO[bytes]] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Callable[[Table, bytes], None]:
+        if self._folder is None:
+            if sys.stdout is None:
+                raise UsageError("Rows cannot be written to stdout: it is closed.")
+            return self._write
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"The output folder {self._folder} cannot be made: {error.strerror}.") from error
+        for table in self._tables:
+            if (path := self._path(table)).exists():
+                raise UsageError(f"{path} is there already; name another folder, or move it away.")
+        return self._write
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._open.close()
+        except OSError as error:
+            raise UsageError(f"The files in {self._folder} cannot be written: {error.strerror}.") from error
+
+    def _path(self, table: Table) -> Path:
+        return (self._folder or Path()) / f"{table.name}.ndjson"
+
+    def _write(self, table: Table, line: bytes) -> None:
+        if self._folder is None:
+            sys.stdout.buffer.write(line)
+            return
+        path = self._path(table)
+        try:
+            if table.name not in self._files:
+                # Never over what another run has written in the meantime.
+                self._files[table.name] = self._open.enter_context(path.open("xb"))
+            self._files[table.name].write(line)
+        except OSError as error:
+            raise UsageError(f"The file {path} cannot be written: {error.strerror}.") from error

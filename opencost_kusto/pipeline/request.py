@@ -1,0 +1,68 @@
+"""What a run asks for, and the batches that follow from it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from opencost_kusto.batch import Batch, Options, Run, Source
+from opencost_kusto.errors import UsageError
+from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.version import __version__
+from opencost_kusto.window import Window
+
+
+class Asking(Protocol):
+    """What `sync` is asked for: batches of a source, and the window they lie in."""
+
+    @property
+    def window(self) -> Window:
+        """The window, which the run ledger is filed under."""
+
+    def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
+        """The batches of a source, in the order in which they are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a run asks for: a window, cut into steps, of some datasets, with options."""
+
+    window: Window
+    step: timedelta | None = None
+    datasets: tuple[str, ...] = tuple(DATASETS)
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        for name in self.datasets:
+            if name not in DATASETS:
+                raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
+
+    @property
+    def count(self) -> int:
+        """How many batches one source has."""
+        steps = sum(1 for _ in self.window.steps(self.step))
+        return sum(steps if DATASETS[name].grain == "step" else 1 for name in self.datasets)
+
+    def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
+        """One batch for each dataset and step, oldest first; a scrape is of now, and comes once."""
+        tables = [DATASETS[name] for name in self.datasets]
+        for step in self.window.steps(self.step):
+            for table in tables:
+                if table.grain == "step":
+                    yield Batch(table, source.name, step, self.options)
+        minute = now.replace(second=0, microsecond=0)
+        for table in tables:
+            if table.grain == "scrape":
+                yield Batch(
+                    table, source.name, Window(minute, minute + timedelta(minutes=1)), self.options, scraped=now
+                )
+
+
+def new_run(run_id: str | None = None, scenario: str | None = None, metadata: dict[str, str] | None = None) -> Run:
+    """A run that begins now; without an id it gets one of its own."""
+    now = datetime.now(UTC)
+    made_up = f"sync-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    return Run(run_id or made_up, now, __version__, scenario, metadata or {})

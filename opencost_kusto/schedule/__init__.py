@@ -1,0 +1,1 @@
+"""Scheduled sync: the trigger loop, the health endpoint and Kubernetes manifests."""

@@ -1,0 +1,163 @@
+"""What Kubernetes and Prometheus ask of a scheduled sync: /healthz, /readyz, /metrics. A door to prometheus_client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from opencost_kusto.errors import UsageError
+from opencost_kusto.result import ALREADY_THERE, EMPTY, LANDED, QUEUED, Outcome
+from opencost_kusto.retry import retries
+from opencost_kusto.schedule.loop import Ticked
+from opencost_kusto.schema.tables import SYNC_RUNS
+
+_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+_TEXT = "text/plain; charset=utf-8"
+
+
+class Health:
+    """What the last ticks came to, in numbers; `deadline` is how old the last good one may be.
+
+    Good is a tick with exit code 0. `alive` says whether ticks can still come.
+    """
+
+    def __init__(
+        self, deadline: timedelta, *, clock: Callable[[], datetime], alive: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._deadline = deadline
+        self._clock = clock
+        self._alive = alive
+        self._good: datetime | None = None
+        self._until: dict[tuple[str, str], datetime] = {}
+        self.registry = registry = CollectorRegistry()
+        of = ["source", "dataset"]
+        self._batches = Counter(
+            "opencost_kusto_batches", "Batches, by how they ended.", [*of, "outcome"], registry=registry
+        )
+        self._rows = Counter("opencost_kusto_rows", "Rows that landed, or were queued.", of, registry=registry)
+        self._bytes = Counter("opencost_kusto_bytes", "Their bytes before compression.", of, registry=registry)
+        # Not a counter: a cost may be below zero.
+        self._cost = Gauge("opencost_kusto_landed_cost", "Their cost since the start.", of, registry=registry)
+        self._lag = Gauge(
+            "opencost_kusto_lag_seconds", "Since the end of the last window known.", of, registry=registry
+        )
+        self._ticks = Counter("opencost_kusto_ticks", "Ticks, by exit code.", ["exit_code"], registry=registry)
+        self._seconds = Histogram(
+            "opencost_kusto_tick_seconds", "How long ticks took.", buckets=_SECONDS, registry=registry
+        )
+        self._last = Gauge(
+            "opencost_kusto_last_success_timestamp_seconds", "When the last good tick began.", registry=registry
+        )
+        registry.register(_Retries())
+
+    def told(self, one: Outcome) -> None:
+        """Take an outcome as it comes, from any thread; the run ledger's own are not counted."""
+        if one.dataset == SYNC_RUNS.dataset:
+            return
+        of = (one.source, one.dataset)
+        self._batches.labels(*of, one.outcome).inc()
+        if one.outcome in (LANDED, QUEUED):
+            self._rows.labels(*of).inc(one.rows or 0)
+            self._bytes.labels(*of).inc(one.bytes or 0)
+            self._cost.labels(*of).inc(one.cost or 0)
+        if one.outcome in (LANDED, ALREADY_THERE, EMPTY):
+            self.known_until(*of, one.window_end)
+
+    def known_until(self, source: str, dataset: str, until: datetime) -> None:
+        """Take the end of a window that is in Kusto, or empty; the lag counts from the latest."""
+        of = (source, dataset)
+        if of not in self._until:
+            self._lag.labels(*of).set_function(lambda: (self._clock() - self._until[of]).total_seconds())
+        self._until[of] = max(until, self._until.get(of, until))
+
+    def ticked(self, one: Ticked) -> None:
+        """Take the end of a tick."""
+        self._ticks.labels(str(one.exit_code)).inc()
+        self._seconds.observe(one.seconds)
+        if one.exit_code == 0:
+            self._good = one.began
+            self._last.set(one.began.timestamp())
+
+    def unready(self) -> str | None:
+        """Why this is not ready, in a sentence; None when it is."""
+        if self._good is None:
+            return "No tick has ended well yet."
+        age = self._clock() - self._good
+        if age > self._deadline:
+            return f"The last good tick began {age} ago, and {self._deadline} is the limit."
+        return None
+
+    def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        """Status, content type and body for a path."""
+        if path == "/metrics":
+            return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self.registry)
+        if path == "/healthz":
+            alive = self._alive()
+            return HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"ok\n" if alive else b"dead\n"
+        if path == "/readyz":
+            why = self.unready()
+            said = f"{why or 'ok'}\n".encode()
+            return HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, _TEXT, said
+        return HTTPStatus.NOT_FOUND, _TEXT, b"/healthz, /readyz or /metrics\n"
+
+
+class _Retries(Collector):
+    """What the process counts by itself, asked when it is scraped."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily("opencost_kusto_retries", "Questions asked again, of both ends.", value=retries())
+
+
+@contextmanager
+def served(health: Health, listen: str) -> Iterator[str]:
+    """Answer on `host:port`, or on every address with `:port`; gives the URL. Raises UsageError for what cannot be."""
+    host, colon, port = listen.rpartition(":")
+    try:
+        if not colon:
+            raise ValueError("it has no colon")
+        server = ThreadingHTTPServer((host, int(port)), _handler(health))
+    except (OSError, OverflowError, ValueError) as error:
+        raise UsageError(f"--listen {listen} cannot be: {error}. Write :8080, or 127.0.0.1:8080.") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    try:
+        yield f"http://{host or '0.0.0.0'}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        # A client that says nothing is let go.
+        timeout = 10
+
+        def do_GET(self) -> None:
+            self.wfile.write(self._headed())
+
+        def do_HEAD(self) -> None:
+            self._headed()
+
+        def _headed(self) -> bytes:
+            """Send everything but the body, which is left to send."""
+            status, kind, body = health.answer(self.path.partition("?")[0])
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return body
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing: probes come every few seconds."""
+
+    return Handler

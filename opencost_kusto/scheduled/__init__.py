@@ -1,1 +1,0 @@
-"""Sync by the clock: what Kusto lacks is found, and brought while OpenCost still has it."""

@@ -1,0 +1,71 @@
+"""Declarations to KQL: the commands that make a table, its mapping and its policies."""
+
+from __future__ import annotations
+
+import json
+
+from opencost_kusto.schema.columns import Table
+
+_FENCE = "```"
+_FOLDER = "OpenCost"
+# Low latency: the service waits this long, at most, for more blobs before it ingests (its default is 5 minutes).
+BATCHING = {"MaximumBatchingTimeSpan": "00:00:30", "MaximumNumberOfItems": 500, "MaximumRawDataSizeMB": 1024}
+# How long a tag guards against a second landing, and so how many tags a table carries at most.
+TAG_RETENTION = "7.00:00:00"
+
+
+def literal(text: str) -> str:
+    """A KQL string literal."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def create_table(table: Table) -> str:
+    """The command that creates the table, or adds the columns it lacks at its end."""
+    columns = ",\n".join(f"    {column.name}: {column.type}" for column in table.columns)
+    return (
+        f".create-merge table {table.name} (\n{columns}\n)"
+        f" with (docstring = {literal(table.doc)}, folder = {literal(_FOLDER)})"
+    )
+
+
+def column_docstrings(table: Table) -> str:
+    """The command that gives every column its sentence."""
+    docs = ",\n".join(f"    {column.name}: {literal(column.doc)}" for column in table.columns)
+    return f".alter-merge table {table.name} column-docstrings (\n{docs}\n)"
+
+
+def create_mapping(table: Table, of: str | None = None) -> str:
+    """The command that makes columns of a row; `of` names another table of the same shape.
+
+    A path leads into the row's objects: https://learn.microsoft.com/kusto/management/json-mapping
+
+    `datatype` is left out on purpose: with it, queued ingestion adds columns by itself.
+    """
+    entries = ",\n".join(
+        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{table.path(column)}"}}}}'
+        for column in table.columns
+    )
+    head = f'.create-or-alter table {of or table.name} ingestion json mapping "{table.mapping}"'
+    return f"{head}\n{_FENCE}\n[\n{entries}\n]\n{_FENCE}"
+
+
+def batching_policy(name: str) -> str:
+    """The command that makes ingestion prompt."""
+    return f".alter-merge table {name} policy ingestionbatching {_FENCE}{json.dumps(BATCHING)}{_FENCE}"
+
+
+def tags_policy(table: Table) -> str:
+    """The command that bounds the table's tags."""
+    policy = [{"TagPrefix": f"ingest-by:{table.name}/", "RetentionPeriod": TAG_RETENTION}]
+    return f".alter table {table.name} policy extent_tags_retention {_FENCE}{json.dumps(policy)}{_FENCE}"
+
+
+def paths(mapping: list[dict[str, object]]) -> dict[str, str]:
+    """A mapping's column-to-path pairs, in either of the spellings Kusto uses."""
+    pairs = {}
+    for entry in mapping:
+        column = entry.get("column") or entry.get("Column")
+        properties = entry.get("Properties") or entry.get("properties") or {}
+        path = entry.get("path") or (properties.get("Path") or properties.get("path"))  # type: ignore[attr-defined]
+        pairs[str(column)] = str(path)
+    return pairs

@@ -1,0 +1,356 @@
+"""The ledger: every column of every table, one line each.
+
+From a line come the type that its value must have, its place in the row, the Kusto table, the JSON
+mapping, the docstring in Azure Data Explorer and the data dictionary. Adding a column is one line here and
+`python -m opencost_kusto.database.kql`, which renders `kql/tables/`.
+
+Sources are dotted paths into one record of OpenCost's answer. Names and order begin as people have them
+today; what came later stands at the end, because Kusto only appends columns.
+"""
+
+from __future__ import annotations
+
+from opencost_kusto.schema.columns import Asked, Column, Derived, Key, Request, Rest, Table
+from opencost_kusto.schema.derive import (
+    asset_name,
+    cluster_or_named,
+    cost_less_adjustment,
+    first_of,
+    flag,
+    moment,
+    region_or_cluster_region,
+    seconds_to_moment,
+)
+
+_COLLECTED = (
+    Column(
+        "Timestamp", "datetime", Asked("batch.timestamp"), "WindowStart, so that sums by hour and day are right (UTC)."
+    ),
+    Column("CollectionTime", "datetime", Asked("run.collection_time"), "When the run that wrote the row began (UTC)."),
+    Column("Source", "string", Asked("source.name"), "The OpenCost server, named by its cluster or by --cluster."),
+)
+_WINDOW = (
+    Column("WindowStart", "datetime", Asked("batch.window.start"), "Start of the window asked for (UTC, inclusive)."),
+    Column("WindowEnd", "datetime", Asked("batch.window.end"), "End of the window asked for (UTC, exclusive)."),
+    Column("WindowMinutes", "real", Asked("batch.window.minutes"), "Length of the window asked for, in minutes."),
+)
+_RUN = (
+    Column("RunId", "string", Asked("run.id"), "The run that wrote the row: --run-id, or one made up for the run."),
+    Column("ScenarioName", "string", Asked("run.scenario_name"), "What --scenario-name said."),
+    Column("Metadata", "dynamic", Asked("run.metadata"), "What --metadata said, as a bag of strings."),
+)
+_BATCH = Column("BatchId", "string", Asked("batch.id"), "The batch the row landed with: what was asked, not what came.")
+_CLUSTER = Column(
+    "Cluster",
+    "string",
+    Derived(cluster_or_named, (Key("properties.cluster", "string"),)),
+    "The cluster as OpenCost names it, else --cluster; null where rows of several clusters were merged.",
+)
+_UNMAPPED = Column("Unmapped", "dynamic", Rest(), "Keys OpenCost sent that have no column yet, as sent; mostly null.")
+
+ALLOCATION = Table(
+    name="OpenCostAllocation",
+    dataset="allocation",
+    doc="What each workload cost in each window, as OpenCost's /allocation answers it.",
+    request=Request("/allocation", "records", ("aggregate", "includeIdle", "shareIdle")),
+    cost="TotalCost",
+    key=("Source", "WindowStart", "WindowEnd", "Aggregate", "IncludeIdle", "ShareIdle", "AllocationName"),
+    ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
+    unordered=("properties.services",),
+    columns=(
+        *_COLLECTED,
+        Column("AllocationName", "string", "name", "OpenCost's name of the row; its parts follow Aggregate."),
+        *_WINDOW,
+        Column("Namespace", "string", "properties.namespace", "Namespace of the workload."),
+        Column("Node", "string", "properties.node", "Node the workload ran on, the last one if it moved."),
+        Column("Container", "string", "properties.container", "Container name."),
+        Column("Pod", "string", "properties.pod", "Pod name."),
+        Column("Controller", "string", "properties.controller", "Name of the controller that owns the pod."),
+        Column("ControllerKind", "string", "properties.controllerKind", "Kind of that controller, lower case."),
+        Column("CpuCores", "real", "cpuCores", "CPU cores allocated while running: the larger of request and usage."),
+        Column("CpuCoreHours", "real", "cpuCoreHours", "CPU core-hours allocated."),
+        Column("CpuCost", "real", "cpuCost", "Cost of the CPU allocated."),
+        Column("CpuEfficiency", "real", "cpuEfficiency", "CPU used per CPU requested; may pass 1."),
+        Column("RamBytes", "real", "ramBytes", "Memory allocated while running, in bytes."),
+        Column("RamByteHours", "real", "ramByteHours", "Memory byte-hours allocated."),
+        Column("RamCost", "real", "ramCost", "Cost of the memory allocated."),
+        Column("RamEfficiency", "real", "ramEfficiency", "Memory used per memory requested; may pass 1."),
+        Column("GpuCount", "real", "gpuCount", "GPUs allocated while running."),
+        Column("GpuHours", "real", "gpuHours", "GPU-hours allocated."),
+        Column("GpuCost", "real", "gpuCost", "Cost of the GPUs allocated."),
+        Column("NetworkCost", "real", "networkCost", "Cost of network traffic: zone, region and internet together."),
+        Column("LoadBalancerCost", "real", "loadBalancerCost", "Cost of the load balancers in front of the workload."),
+        Column("PvCost", "real", "pvCost", "Cost of persistent volumes."),
+        Column("TotalCost", "real", "totalCost", "All costs of the row; OpenCost rounds to five decimals."),
+        Column("TotalEfficiency", "real", "totalEfficiency", "CPU and memory efficiency weighted by their costs."),
+        Column("ExternalCost", "real", "externalCost", "Cost from outside the cluster; 0 in OpenCost."),
+        Column("SharedCost", "real", "sharedCost", "Cost shared out to the row; 0 in OpenCost."),
+        Column("Properties", "dynamic", "properties", "OpenCost's properties, whole, services in alphabetical order."),
+        *_RUN,
+        _CLUSTER,
+        Column(
+            "Aggregate",
+            "string",
+            Asked("batch.aggregate"),
+            "What a row stands for; never add up rows of two aggregates.",
+        ),
+        _BATCH,
+        Column("IncludeIdle", "bool", Asked("batch.include_idle"), "Whether the batch has an __idle__ row."),
+        Column("ShareIdle", "bool", Asked("batch.share_idle"), "Whether idle cost was shared out over the rows."),
+        Column(
+            "Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the workload began to run (UTC)."
+        ),
+        Column(
+            "End", "datetime", Derived(moment, (Key("end", "string"),)), "When it ceased to run in the window (UTC)."
+        ),
+        Column("Minutes", "real", "minutes", "Minutes from Start to End."),
+        Column("ProviderID", "string", "properties.providerID", "Cloud id of the node."),
+        Column("Services", "dynamic", "properties.services", "Services that select the pod, in alphabetical order."),
+        Column("Labels", "dynamic", "properties.labels", "Labels of pod, namespace and node, with Prometheus' names."),
+        Column("Annotations", "dynamic", "properties.annotations", "Annotations of pod and namespace."),
+        Column("NamespaceLabels", "dynamic", "properties.namespaceLabels", "Labels of the namespace."),
+        Column("NamespaceAnnotations", "dynamic", "properties.namespaceAnnotations", "Annotations of the namespace."),
+        Column("CpuCoreRequestAverage", "real", "cpuCoreRequestAverage", "CPU cores requested."),
+        Column("CpuCoreLimitAverage", "real", "cpuCoreLimitAverage", "CPU core limit; newer OpenCosts only."),
+        Column("CpuCoreUsageAverage", "real", "cpuCoreUsageAverage", "CPU cores used on average."),
+        Column(
+            "CpuCoreUsageMax", "real", "rawAllocationOnly.cpuCoreUsageMax", "CPU cores used at most; unmerged rows."
+        ),
+        Column("CpuCostAdjustment", "real", "cpuCostAdjustment", "Correction of CpuCost; 0 in OpenCost."),
+        Column("CpuCostIdle", "real", "cpuCostIdle", "Idle part of CpuCost; 0 in OpenCost."),
+        Column("RamByteRequestAverage", "real", "ramByteRequestAverage", "Memory requested, in bytes."),
+        Column("RamByteLimitAverage", "real", "ramByteLimitAverage", "Memory limit, in bytes; newer OpenCosts only."),
+        Column("RamByteUsageAverage", "real", "ramByteUsageAverage", "Memory used on average, in bytes."),
+        Column("RamByteUsageMax", "real", "rawAllocationOnly.ramByteUsageMax", "Memory used at most; unmerged rows."),
+        Column("RamCostAdjustment", "real", "ramCostAdjustment", "Correction of RamCost; 0 in OpenCost."),
+        Column("RamCostIdle", "real", "ramCostIdle", "Idle part of RamCost; 0 in OpenCost."),
+        Column(
+            "GpuRequestAverage",
+            "real",
+            Derived(first_of, (Key("gpuRequestAverage", "real"), Key("gpuAllocation.gpuRequestAverage", "real"))),
+            "GPUs requested, from wherever this version of OpenCost says so.",
+        ),
+        Column(
+            "GpuUsageAverage",
+            "real",
+            Derived(first_of, (Key("gpuUsageAverage", "real"), Key("gpuAllocation.gpuUsageAverage", "real"))),
+            "GPUs used on average; not reproducible in OpenCost 1.112.",
+        ),
+        Column("GpuUsageMax", "real", "rawAllocationOnly.gpuUsageMax", "GPU use at most; newer OpenCosts only."),
+        Column("GpuShared", "bool", "gpuAllocation.isGPUShared", "Whether the GPU is shared; newer OpenCosts only."),
+        Column("GpuAllocation", "dynamic", "gpuAllocation", "OpenCost's GPU details, whole; newer OpenCosts only."),
+        Column("GpuEfficiency", "real", "gpuEfficiency", "GPU used per GPU requested."),
+        Column("GpuCostAdjustment", "real", "gpuCostAdjustment", "Correction of GpuCost; 0 in OpenCost."),
+        Column("GpuCostIdle", "real", "gpuCostIdle", "Idle part of GpuCost; 0 in OpenCost."),
+        Column("NetworkTransferBytes", "real", "networkTransferBytes", "Bytes sent in the window."),
+        Column("NetworkReceiveBytes", "real", "networkReceiveBytes", "Bytes received in the window."),
+        Column("NetworkCrossZoneCost", "real", "networkCrossZoneCost", "Part of NetworkCost that crossed zones."),
+        Column("NetworkCrossRegionCost", "real", "networkCrossRegionCost", "Part of NetworkCost that crossed regions."),
+        Column("NetworkInternetCost", "real", "networkInternetCost", "Part of NetworkCost that left for the internet."),
+        Column("NetworkCostAdjustment", "real", "networkCostAdjustment", "Correction of NetworkCost; 0 in OpenCost."),
+        Column("LoadBalancerCostAdjustment", "real", "loadBalancerCostAdjustment", "Correction; 0 in OpenCost."),
+        Column("LbAllocations", "dynamic", "lbAllocations", "Cost and hours by load balancer."),
+        Column("PvBytes", "real", "pvBytes", "Bytes of persistent volumes."),
+        Column("PvByteHours", "real", "pvByteHours", "Byte-hours of persistent volumes."),
+        Column("PvCostAdjustment", "real", "pvCostAdjustment", "Correction of PvCost; 0 in OpenCost."),
+        Column("Pvs", "dynamic", "pvs", "Cost and byte-hours by persistent volume."),
+        Column(
+            "ProportionalAssetResourceCosts",
+            "dynamic",
+            "proportionalAssetResourceCosts",
+            "The row's share of each asset, where OpenCost was asked for it.",
+        ),
+        Column("SharedCostBreakdown", "dynamic", "sharedCostBreakdown", "Shared costs by name; empty in OpenCost."),
+        _UNMAPPED,
+    ),
+)
+
+ASSETS = Table(
+    name="OpenCostAssets",
+    dataset="assets",
+    doc="What each node, disk, load balancer and other asset cost, as OpenCost's /assets answers it.",
+    request=Request("/assets", "records", ("filterTypes",)),
+    cost="TotalCost",
+    key=("Source", "WindowStart", "WindowEnd", "Cluster", "Type", "Name"),
+    ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
+    columns=(
+        *_COLLECTED,
+        Column(
+            "AssetName",
+            "string",
+            Derived(
+                asset_name,
+                (Key("properties.cluster", "string"), Key("type", "string"), Key("properties.name", "string")),
+            ),
+            "cluster/type/name, which outlives an upgrade of OpenCost; its own key does not.",
+        ),
+        *_WINDOW,
+        Column("Type", "string", "type", "Node, Disk, LoadBalancer, ClusterManagement, …"),
+        Column("Account", "string", "properties.account", "Cloud account; on Azure the subscription id."),
+        Column("Project", "string", "properties.project", "Cloud project, where the cloud has projects."),
+        Column("Service", "string", "properties.service", "Cloud service; Kubernetes."),
+        Column(
+            "Region",
+            "string",
+            Derived(
+                region_or_cluster_region,
+                (
+                    Key("labels.topology_kubernetes_io_region", "string"),
+                    Key("labels.failure_domain_beta_kubernetes_io_region", "string"),
+                ),
+            ),
+            "The node's region label, else the region of the cluster.",
+        ),
+        Column("Category", "string", "properties.category", "Compute, Storage, Network or Management."),
+        Column("Provider", "string", "properties.provider", "Cloud provider."),
+        Column("ProviderID", "string", "properties.providerID", "Cloud id; changes when OpenCost is upgraded."),
+        Column("Name", "string", "properties.name", "Name of the asset."),
+        Column(
+            "Cost",
+            "real",
+            Derived(cost_less_adjustment, (Key("totalCost", "real"), Key("adjustment", "real"))),
+            "TotalCost less Adjustment.",
+        ),
+        Column("Adjustment", "real", "adjustment", "Correction of the cost; 0 in OpenCost."),
+        Column("TotalCost", "real", "totalCost", "Cost of the asset in the window; six decimals."),
+        Column("Bytes", "real", "bytes", "Size of a disk in bytes; null for every other asset."),
+        Column("Breakdown", "dynamic", "breakdown", "Use of a disk by idle, system, user, other; null for nodes."),
+        Column("Labels", "dynamic", "labels", "Labels of the node, with Prometheus' names."),
+        *_RUN,
+        _CLUSTER,
+        _BATCH,
+        Column("Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the asset began to cost (UTC)."),
+        Column("End", "datetime", Derived(moment, (Key("end", "string"),)), "When it ceased to in the window (UTC)."),
+        Column("Minutes", "real", "minutes", "Minutes from Start to End."),
+        Column("NodeType", "string", "nodeType", "Instance type of a node."),
+        Column("Pool", "string", "pool", "Node pool of a node."),
+        Column("CpuCores", "real", "cpuCores", "CPU cores of a node."),
+        Column("CpuCoreHours", "real", "cpuCoreHours", "CPU core-hours of a node."),
+        Column("CpuCost", "real", "cpuCost", "Cost of a node's CPU, before Discount."),
+        Column("CpuBreakdown", "dynamic", "cpuBreakdown", "Use of a node's CPU by idle, system, user, other."),
+        Column("RamBytes", "real", "ramBytes", "Memory of a node in bytes."),
+        Column("RamByteHours", "real", "ramByteHours", "Memory byte-hours of a node."),
+        Column("RamCost", "real", "ramCost", "Cost of a node's memory, before Discount."),
+        Column("RamBreakdown", "dynamic", "ramBreakdown", "Use of a node's memory by idle, system, user, other."),
+        Column("GpuCount", "real", "gpuCount", "GPUs of a node."),
+        Column("GpuHours", "real", "GPUHours", "GPU-hours of a node."),
+        Column("GpuCost", "real", "gpuCost", "Cost of a node's GPUs."),
+        Column("Preemptible", "bool", Derived(flag, (Key("preemptible", "real"),)), "Whether a node is a spot node."),
+        Column("Discount", "real", "discount", "Discount on a node's CPU and memory, as a fraction."),
+        Column("Overhead", "dynamic", "overhead", "Parts of a node that no pod can ask for."),
+        Column("ByteHours", "real", "byteHours", "Byte-hours of a disk."),
+        Column("ByteHoursUsed", "real", "byteHoursUsed", "Byte-hours used of a disk; null when unknown."),
+        Column("ByteUsageMax", "real", "byteUsageMax", "Bytes used of a disk at most; null when unknown."),
+        Column("StorageClass", "string", "storageClass", "Storage class of a disk; __local__ for a node's own."),
+        Column("VolumeName", "string", "volumeName", "Persistent volume of a disk."),
+        Column("ClaimName", "string", "claimName", "Claim on the volume."),
+        Column("ClaimNamespace", "string", "claimNamespace", "Namespace of the claim."),
+        Column(
+            "Local", "bool", Derived(flag, (Key("local", "real"),)), "Whether a disk is a node's own; newer OpenCosts."
+        ),
+        Column("Private", "bool", "private", "Whether a load balancer is private."),
+        Column("Ip", "string", "ip", "Address of a load balancer."),
+        Column("Credit", "real", "credit", "Credit on a cloud asset; OpenCost does not send these yet."),
+        _UNMAPPED,
+    ),
+)
+
+METRICS = Table(
+    name="OpenCostMetrics",
+    dataset="metrics",
+    doc="One scrape of OpenCost's /metrics: prices, allocations and cluster state, one row per sample.",
+    request=Request("/metrics", "exposition", ("allMetrics",)),
+    grain="scrape",
+    key=("Source", "Timestamp", "MetricName", "Labels"),
+    ignored={"raw": "how a value that is not a number was spelled; the report counts them"},
+    columns=(
+        Column("Timestamp", "datetime", Asked("batch.timestamp"), "When /metrics was scraped (UTC)."),
+        *_COLLECTED[1:],
+        Column("MetricName", "string", "name", "Name of the sample, suffix included."),
+        Column("MetricValue", "real", "value", "Value of the sample; null for NaN and infinities."),
+        Column("MetricType", "string", "type", "gauge, counter, histogram, summary or unknown."),
+        Column("MetricHelp", "string", "help", "OpenCost's sentence about the metric."),
+        Column("Labels", "dynamic", "labels", "All labels of the sample."),
+        Column("Container", "string", "labels.container", "Label container."),
+        Column("Pod", "string", "labels.pod", "Label pod."),
+        Column("Namespace", "string", "labels.namespace", "Label namespace."),
+        Column("Node", "string", "labels.node", "Label node."),
+        *_RUN,
+        Column(
+            "Cluster",
+            "string",
+            Asked("source.name"),
+            "The cluster: OpenCost's own metrics do not say it, so the source.",
+        ),
+        _BATCH,
+        Column("MetricFamily", "string", "family", "Name of the family the sample belongs to."),
+        Column(
+            "SampleTime",
+            "datetime",
+            Derived(seconds_to_moment, (Key("timestamp", "real"),)),
+            "The sample's own time, when the exposition carries one.",
+        ),
+        Column("Instance", "string", "labels.instance", "Label instance."),
+        Column("InstanceType", "string", "labels.instance_type", "Label instance_type."),
+        Column("Region", "string", "labels.region", "Label region."),
+        Column("ProviderID", "string", "labels.provider_id", "Label provider_id."),
+        Column("PersistentVolume", "string", "labels.persistentvolume", "Label persistentvolume."),
+        Column("PersistentVolumeClaim", "string", "labels.persistentvolumeclaim", "Label persistentvolumeclaim."),
+        Column("StorageClass", "string", "labels.storageclass", "Label storageclass."),
+        Column("ServiceName", "string", "labels.service_name", "Label service_name."),
+        Column("Resource", "string", "labels.resource", "Label resource."),
+        Column("Unit", "string", "labels.unit", "Label unit."),
+        Column("Uid", "string", "labels.uid", "Label uid; newer OpenCosts only."),
+        _UNMAPPED,
+    ),
+)
+
+SYNC_RUNS = Table(
+    name="OpenCostSyncRuns",
+    dataset="runs",
+    doc="The run ledger: one row per batch and run, so that no cost and never synced are different facts.",
+    grain="run",
+    batch_column="LedgerBatchId",
+    key=("RunId", "CollectionTime", "BatchId"),
+    columns=(
+        Column(
+            "Timestamp", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the batch's window."
+        ),
+        *_COLLECTED[1:],
+        *_RUN,
+        Column("Cluster", "string", Asked("source.name"), "The cluster the batch was asked of; the source's name."),
+        Column("BatchId", "string", "batch_id", "The batch, as in the table it is in."),
+        Column("TableName", "string", "table", "The table the batch belongs to."),
+        Column("Dataset", "string", "dataset", "allocation, assets or metrics."),
+        Column(
+            "WindowStart", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the window (UTC)."
+        ),
+        Column("WindowEnd", "datetime", Derived(moment, (Key("window_end", "string"),)), "End of the window (UTC)."),
+        Column("WindowMinutes", "real", "window_minutes", "Length of the window, in minutes."),
+        Column("Aggregate", "string", "aggregate", "Aggregate of the batch; null but for allocation."),
+        Column(
+            "Outcome",
+            "string",
+            "outcome",
+            "landed, already there, queued, empty, failed, timed out, forgotten or lost.",
+        ),
+        Column("Reason", "string", "reason", "Why, where the outcome needs a reason."),
+        Column("Rows", "long", "rows", "Rows of the batch in OpenCost's answer; null when it gave none."),
+        Column("Cost", "real", "cost", "Cost of the batch; null for metrics."),
+        Column("Bytes", "long", "bytes", "Bytes of the rows before compression."),
+        Column("Parts", "long", "parts", "Blobs the batch was cut into."),
+        Column("DurationSeconds", "real", "seconds", "Seconds from asking OpenCost to the outcome."),
+        Column("ToolVersion", "string", Asked("run.tool_version"), "Version of opencost-kusto."),
+        Column("OpenCostVersion", "string", Asked("source.version"), "Version of OpenCost, where it says so."),
+        Column("LedgerBatchId", "string", Asked("batch.id"), "The batch this ledger row itself landed with."),
+        Column(
+            "Options",
+            "dynamic",
+            "options",
+            "What OpenCost was asked beside the window; assets with filterTypes are some of the assets only.",
+        ),
+    ),
+)
+
+TABLES: tuple[Table, ...] = (ALLOCATION, ASSETS, METRICS, SYNC_RUNS)
+DATASETS: dict[str, Table] = {table.dataset: table for table in TABLES if table.request is not None}

@@ -1,0 +1,90 @@
+"""A window is asked about when it is over and its costs are known, by a clock that the tests move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from opencost_kusto.batch import Run
+from opencost_kusto.ci.settle import SETTLE, settle_time, settled
+from opencost_kusto.cli.options import WhenOptions
+from opencost_kusto.errors import UsageError
+from opencost_kusto.window import Window
+
+WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Time:
+    """A clock that stands still but for sleeping; each sleep is cut short once, as by a clock that was set back."""
+
+    now: datetime
+    slept: list[float] = field(default_factory=list)
+    short: float = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """Move on by what was asked, less what is missing once."""
+        self.slept.append(seconds)
+        self.now += timedelta(seconds=seconds - self.short)
+        self.short = 0.0
+
+
+def settle_at(time: Time, settle: timedelta) -> tuple[Run, list[str]]:
+    """What `settled` gives, and what it says."""
+    said: list[str] = []
+    run = Run("r", WINDOW.start, "1")
+    return settled(run, WINDOW, settle, now=lambda: time.now, sleep=time.sleep, tell=said.append), said
+
+
+def test_it_waits_until_the_window_is_over_and_settled() -> None:
+    """The wait is what is missing to the end and the time to settle, and the run begins after it."""
+    time = Time(WINDOW.end - timedelta(seconds=20))
+    run, said = settle_at(time, 2 * MINUTE)
+    assert time.slept == [140.0]
+    assert run.collection_time == WINDOW.end + 2 * MINUTE
+    assert said == ["Waiting until 11:02:00Z, when what happened up to 11:00Z will be known."]
+
+
+def test_nothing_is_asked_before_the_end() -> None:
+    """Without a time to settle the window is over all the same before OpenCost is asked."""
+    time = Time(WINDOW.end - timedelta(seconds=20))
+    run, _ = settle_at(time, timedelta())
+    assert run.collection_time == WINDOW.end
+
+
+def test_a_sleep_that_ends_early_is_followed_by_another() -> None:
+    """A clock that is set back while we sleep does not make us ask too early."""
+    time = Time(WINDOW.end, short=5.0)
+    run, _ = settle_at(time, MINUTE)
+    assert time.slept == [60.0, 5.0]
+    assert run.collection_time == WINDOW.end + MINUTE
+
+
+def test_what_is_long_over_is_not_waited_for() -> None:
+    """A window that has settled is asked about at once, and nothing is said."""
+    time = Time(WINDOW.end + 3 * MINUTE)
+    run, said = settle_at(time, 2 * MINUTE)
+    assert (time.slept, said, run.collection_time) == ([], [], time.now)
+
+
+def test_times_to_settle() -> None:
+    """A duration, or 0; the default is two minutes."""
+    assert settle_time(SETTLE) == 2 * MINUTE
+    assert settle_time(" 0 ") == timedelta()
+    assert settle_time("1h") == 60 * MINUTE
+    for text in ("", "-1m", "0m", "soon", "90s"):
+        with pytest.raises(UsageError, match=r"--settle .* is not a duration; write 0"):
+            settle_time(text)
+
+
+def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
+    """With --since the window ends with the minute that is now; any other is asked about at once, as it is."""
+    now = WINDOW.end - timedelta(seconds=20)
+    assert WhenOptions(since=f"{WINDOW.start.timestamp():.0f}").interval(lambda: now) == WINDOW
+    hour = WhenOptions().interval(lambda: now)
+    assert hour == Window(WINDOW.start - MINUTE, WINDOW.end - MINUTE)
+    run = Run("r", now, "1")
+    assert WhenOptions().ready(run, hour) is run

@@ -1,0 +1,216 @@
+"""The page of a run: what landed, what it cost by namespace, and what did not land and why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from opencost_kusto import Kusto, OpenCost, Question, Report, bootstrap, export, parse_window, sync
+from opencost_kusto.batch import Batch
+from opencost_kusto.ci.summary import Cost, Page, markdown, page
+from opencost_kusto.emulator import Emulator, json_reply
+from opencost_kusto.errors import OpenCostError, UsageError
+from opencost_kusto.result import FAILED, LOST, outcome
+from opencost_kusto.schema.tables import ASSETS
+
+ROOT = Path(__file__).parents[2]
+HOUR = parse_window("2026-11-23T10:00Z,2026-11-23T11:00Z", now=datetime(2026, 11, 24, tzinfo=UTC))
+COSTS = Question(HOUR, datasets=("allocation", "assets"))
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Emulator]:
+    """Both stand-ins, with the tables of `bootstrap`."""
+    with Emulator(latency=0.05) as emulator:
+        with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
+            bootstrap(kusto)
+        yield emulator
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The tables a renderer of GitHub's Markdown shows: lines of cells, as their text."""
+    result: list[list[list[str]]] = []
+    for token in MarkdownIt("commonmark", {"html": True}).enable("table").parse(text):
+        if token.type == "table_open":
+            result.append([])
+        elif token.type == "tr_open":
+            result[-1].append([])
+        elif token.type == "inline" and result and len(result[-1]) and token.level > 2:
+            assert all(child.type == "text" for child in token.children or []), token.content
+            result[-1][-1].append("".join(child.content for child in token.children or []))
+    return result
+
+
+def test_a_run_that_landed(servers: Emulator, tmp_path: Path) -> None:
+    """Totals by dataset, and namespaces with what their rows in Kusto cost, which adds up to what landed."""
+    file = tmp_path / "summary.md"
+    file.write_text("# What an earlier step told\n", "utf-8")
+    rows: list[dict[str, float | str]] = []
+    with OpenCost(servers.opencost_url) as opencost, Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto:
+        export(opencost, Question(HOUR, datasets=("allocation",)), lambda _, line: rows.append(json.loads(line)))
+        for _ in ("landed", "already there"):
+            with page(file) as told:
+                told.tell(sync(opencost, kusto, COSTS), kusto)
+    head, first, second = file.read_text("utf-8").split("## OpenCost to Kusto: ")
+    assert head == "# What an earlier step told\n"
+    assert first.startswith("3 landed\n\nRun sync-")
+    assert second.startswith("2 already there, 1 landed\n\nRun sync-")
+    costs: Counter[str] = Counter()
+    for row in rows:
+        costs[str(row["Namespace"])] += round(float(row["TotalCost"]) * 1e6)
+    counts = Counter(str(row["Namespace"]) for row in rows)
+    expected = [[name, str(counts[name]), f"{micros / 1e6:.5f}"] for name, micros in costs.most_common()]
+    assert "__unmounted__" in costs
+    for text in (first, second):
+        totals, namespaces = tables(text)
+        assert totals[1:3] == [["allocation", "1", "61", "1.07208"], ["assets", "1", "19", "1.34701"]]
+        assert namespaces == [["Namespace", "Rows", "Cost"], *expected, ["all", "61", "1.07208"]]
+        assert "but" not in text
+        assert "did not land" not in text
+
+
+def test_a_batch_that_failed_is_told_with_its_reason(tmp_path: Path) -> None:
+    """What did not land stands in a table of its own, with why, and without secrets."""
+    file = tmp_path / "summary.md"
+
+    def answers(path: str, _: object) -> object:
+        reason = b'{"code":500,"message":"no | good: <b>see</b> https://h/x?sig=hushhush"}'
+        return json_reply(reason, status=500) if path == "/assets" else None
+
+    with (
+        Emulator(latency=0.05, answers=answers) as broken,  # type: ignore[arg-type]
+        Kusto(broken.kusto_url, "OpenCost", auth="none") as kusto,
+        OpenCost(broken.opencost_url, timeout=0.1) as opencost,
+    ):
+        bootstrap(kusto)
+        with page(file) as told:
+            told.tell(sync(opencost, kusto, COSTS), kusto)
+    text = file.read_text("utf-8")
+    assert ", exit code 7." in text
+    lost = tables(text)[-1]
+    assert lost[1][:5] == ["aks-shop-prod-weu", "assets", "2026-11-23T10:00:00Z", "60m", "failed"]
+    assert "no | good: <b>see</b>" in lost[1][5]
+    assert "hush" not in text
+
+
+def test_many_batches_that_failed() -> None:
+    """Fifty have a line each, and the page says how many more there are."""
+    batch = Batch(ASSETS, "prod", HOUR)
+    lost = [outcome(batch, FAILED, error=OpenCostError(f"reason {at}")) for at in range(60)]
+    text = markdown(Page(Report("r", [*lost, outcome(batch, LOST)])))
+    assert len(tables(text)[-1]) == 51
+    assert text.endswith("\n\nAnd 11 more.\n\n")
+
+
+def test_what_ends_a_run_is_told(tmp_path: Path) -> None:
+    """A run that an error or an interruption ends leaves a sentence, and the error goes on its way."""
+    file = tmp_path / "summary.md"
+    with pytest.raises(OpenCostError), page(file):
+        raise OpenCostError("OpenCost at http://me:hush@host cannot be reached.")
+    with pytest.raises(KeyboardInterrupt), page(file):
+        raise KeyboardInterrupt
+    first, second = file.read_text("utf-8").splitlines()[::2]
+    assert first == (
+        "## OpenCost to Kusto: exit code 3. OpenCost at http://&lt;credentials&gt;@host cannot be reached."
+    )
+    assert second.startswith("## OpenCost to Kusto: it did not come to its end; what was not reported")
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """A summary that could not be written is refused before anything is done."""
+    begun = []
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"), page(tmp_path):
+        begun.append(True)
+    assert not begun
+
+
+def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
+    """No option, no page."""
+    with page(None) as told:
+        told.tell(Report("r"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_namespaces_are_told_as_far_as_they_are_known() -> None:
+    """The dearest have a line each and the rest one; without Kusto, or with one that is gone, a sentence says so."""
+    costs = [Cost("prod", f"team-{at:02}", 2, 1_000_000 - at) for at in range(25)]
+    [totals, shown] = tables(markdown(Page(Report("r"), costs)))
+    assert totals == [["Dataset", "Batches", "Rows", "Cost"]]
+    assert len(shown) == 1 + 20 + 2
+    assert shown[-2:] == [["5 more", "10", "4.99989"], ["all", "50", "24.99970"]]
+    [_, shown] = tables(markdown(Page(Report("r"), [*costs, Cost("test", "team-00", 1, 5)])))
+    assert shown[0] == ["Cluster", "Namespace", "Rows", "Cost"]
+    assert shown[1] == ["prod", "team-00", "2", "1.00000"]
+    assert "Kusto was not asked what the namespaces cost." in markdown(Page(Report("r")))
+    assert "No allocation was counted in Kusto." in markdown(Page(Report("r"), []))
+    told = Page()
+    with Emulator() as servers:
+        kusto = Kusto(servers.kusto_url, "OpenCost", auth="none")
+        with OpenCost(servers.opencost_url) as opencost:
+            bootstrap(kusto)
+            report = sync(opencost, kusto, Question(HOUR, datasets=("allocation",)))
+            kusto.command(".drop table OpenCostAllocation")
+    told.tell(report, kusto)
+    assert "Kusto could not be asked what the namespaces cost:" in markdown(told)
+    assert report.exit_code == 0
+
+
+def test_a_sum_that_differs_is_told() -> None:
+    """When the namespaces do not add up to what was counted as it landed, the page says so."""
+    text = markdown(Page(Report("r"), [Cost("prod", "shop", 1, 1_500_000)]))
+    assert "Kusto has just answered 1.500000, but 0.000000 was counted as it landed." in text
+
+
+SIGNS = ["a|b", "a\\|b", "<img src=x>", "[x](http://e)", "a\n| b |", "__idle__", "`x`", "&amp;", "@x", "- x"]
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_signs_are_shown(name: str) -> None:
+    """The signs that would end a cell, or be one of Markdown's or HTML's, are shown."""
+    assert shown(name) == " ".join(name.split())
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
+def test_names_stay_in_their_cell(name: str) -> None:
+    """Whatever a namespace is called, it stays in its cell, without what no one can see."""
+    assert shown(name) == "".join(one for one in " ".join(name.split()) if one.isprintable()).strip()
+
+
+def shown(name: str) -> str:
+    """The cell of a namespace of that name."""
+    [_, lines] = tables(markdown(Page(Report("r"), [Cost("prod", name, 1, 1)])))
+    assert [len(line) for line in lines] == [3, 3, 3]
+    return lines[1][0]
+
+
+def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None:
+    """`--summary` tells of a run that landed, of a dry run, and of one that never reached OpenCost."""
+    words = ["--window", str(HOUR), "--dataset", "allocation", "--summary", "page.md"]
+    target = ["--kusto-uri", servers.kusto_url, "--database", "OpenCost", "--auth", "none"]
+    opencost = ["--endpoint", servers.opencost_url]
+    assert _sync(tmp_path, *words, *target, *opencost, "--cluster", "of-command") == 0
+    assert _sync(tmp_path, *words, *opencost, "--output", "rows") == 0
+    assert _sync(tmp_path, *words, *target, "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1") == 3
+    pages = (tmp_path / "page.md").read_text("utf-8").split("## OpenCost to Kusto: ")[1:]
+    assert [one.splitlines()[0][:12] for one in pages] == ["2 landed", "1 written", "exit code 3."]
+    assert "| kube-system | 26 |" in pages[0]
+    assert "Kusto was not asked" in pages[1]
+    assert "cannot be reached" in pages[2]
+
+
+def _sync(folder: Path, *words: str) -> int:
+    command = [sys.executable, "-m", "opencost_kusto", "sync", *words]
+    environment = {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
+    return done.returncode

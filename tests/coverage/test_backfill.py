@@ -1,0 +1,199 @@
+"""`backfill` as a process of its own, over hours of the recorded day, and its library beneath."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from opencost_kusto.batch import Run
+from opencost_kusto.cli.schedule import estimated
+from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.database import kql
+from opencost_kusto.emulator import Emulator, Reply, Request, text_reply
+from opencost_kusto.errors import UsageError
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.result import LANDED, Outcome
+from opencost_kusto.window import Window, stamp
+from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, wanted, world
+
+ROOT = Path(__file__).parents[2]
+RANGE = ("--from", "2026-11-23T08:00Z", "--to", "2026-11-23T12:00:00Z")
+NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def servers() -> Iterator[Emulator]:
+    """Both stand-ins, with our tables."""
+    with Emulator(latency=0) as emulator:
+        with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
+            for command in kql.commands("tables"):
+                kusto.command(command.text)
+        yield emulator
+
+
+@pytest.fixture
+def run(servers: Emulator, tmp_path: Path) -> Command:
+    """Runs `opencost-kusto backfill` against the stand-ins."""
+    return runner(servers, tmp_path)
+
+
+def command(servers: Emulator) -> list[str]:
+    """The words of a backfill against the stand-ins."""
+    place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
+    return [sys.executable, "-m", "opencost_kusto", "backfill", *place, "--auth", "none"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """An environment of its own."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def runner(servers: Emulator, home: Path) -> Command:
+    """Runs it with more words."""
+    words, own = command(servers), environment(home)
+    return lambda *more: subprocess.run(
+        [*words, *more], cwd=home, env=own, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_range_is_brought_and_a_second_run_does_nothing(servers: Emulator, run: Command) -> None:
+    """Four hours of two datasets land; the second run asks OpenCost for none of them, says so, and exits 0."""
+    first = run(*RANGE)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("  landed  ") == 9
+    said = "8 batches from 2026-11-23T08:00:00Z to 2026-11-23T12:00:00Z"
+    assert f"8 to bring, of {said}.\n" in first.stderr
+    servers.opencost.requests.clear()
+    second = run(*RANGE)
+    assert second.returncode == 0, second.stderr
+    assert f"Nothing is missing: all {said} are in Kusto, or empty." in second.stdout
+    assert {request.path for request in servers.opencost.requests} <= {"/clusterInfo", "/installInfo"}
+
+
+def test_a_run_that_was_broken_goes_on_where_it_was(servers: Emulator, run: Command) -> None:
+    """What failed makes the exit code 7, and only that is asked for the next time."""
+    servers.opencost.fault = _refuse("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z")
+    broken = run(*RANGE, "--dataset", "allocation")
+    assert broken.returncode == 7, broken.stdout
+    servers.opencost.fault = None
+    servers.opencost.requests.clear()
+    again = run(*RANGE, "--dataset", "allocation", "--json")
+    assert again.returncode == 0, again.stderr
+    asked = [request.param("window") for request in servers.opencost.requests if request.path == "/allocation"]
+    assert asked == ["2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"]
+    assert '"landed": 2' in again.stdout
+
+
+def _refuse(window: str) -> Callable[[Request], Reply | None]:
+    return lambda request: text_reply("no\n", status=500) if request.param("window") == window else None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*RANGE, "--dataset", "metrics"), "metrics only of this moment"),
+        ((*RANGE, "--step", "7m"), "do not tile a day"),
+        ((*RANGE, "--dataset", "costs"), "There is no dataset 'costs'"),
+        (("--from", "2026-11-23T08:10Z", "--to", "2026-11-23T08:50Z"), "No whole window lies in"),
+        (("--from", "yesterday"), "is not a time"),
+        ((), "--from"),
+    ],
+    ids=["metrics", "step", "dataset", "too short", "no time", "nothing"],
+)
+def test_what_cannot_be_done_is_refused(run: Command, words: tuple[str, ...], said: str) -> None:
+    """One sentence and exit code 2, before any request for cost."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert said in done.stderr
+
+
+def test_what_is_lost_stays_in_the_exit_code() -> None:
+    """Days that are forgotten are lost; the second run asks for nothing, and says still that they are not in Kusto."""
+    with world(NOW) as here:
+        span = Window(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC))
+        for expected in ({"forgotten": 2, "landed": 4, "lost": 2}, {"lost": 2}):
+            found = survey([here.opencost], here.kusto, wanted(DAY), span, now=NOW, closed=NOW)
+            report = backfill(found, here.kusto, run=Run("again", NOW, "1.0"))
+            assert report.counts == expected
+            assert report.exit_code == (7 if "landed" in expected else 3)
+        assert sorted(here.windows()) == [Window(span.end - n * DAY, span.end - (n - 1) * DAY) for n in (2, 1)]
+
+
+def test_the_command_says_what_is_lost_before_it_does(tmp_path: Path) -> None:
+    """What the exit code says of windows that are lost, the first line says too: there is nothing to bring, and why."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    with world(now) as here:
+        midnight = now.replace(hour=0, minute=0)
+        span = Window(midnight - 20 * DAY, midnight - 18 * DAY)
+        found = survey([here.opencost], here.kusto, wanted(DAY), span, now=now, closed=now)
+        backfill(found, here.kusto, run=Run("first", now, "1.0"))
+        words = ("--step", "1d", "--aggregate", "namespace", "--dataset", "allocation", "--cluster", CLUSTER)
+        done = runner(here.emulator, tmp_path)("--from", stamp(span.start), "--to", stamp(span.end), *words)
+    days = f"2 batches from {stamp(span.start)} to {stamp(span.end)}"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (3, f"0 to bring, 2 lost, of {days}."), done.stdout
+    assert done.stdout.count("  lost\n") == 2
+
+
+def test_told_to_end_it_reports_no_failure(servers: Emulator, tmp_path: Path) -> None:
+    """In the middle of waiting for rows to land SIGTERM ends it at once, with nothing reported that is not so."""
+    servers.kusto.pause()
+    words = [*command(servers), *RANGE, "--dataset", "allocation"]
+    folder = {"cwd": tmp_path, "env": environment(tmp_path) | {"TMPDIR": str(tmp_path)}}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **folder, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            while sum(one.path == "/allocation" for one in servers.opencost.requests) < 4:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.terminate()
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (143, ""), err
+    assert "what was not reported landed may land still" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_windows_reach_the_ledger_in_between() -> None:
+    """Sixty tens are two runs of the ledger, so one that is broken off has lost half at most."""
+    with world(NOW) as here:
+        here.forgetful.keeps[10 * MINUTE] = 100
+        span = Window(NOW.replace(minute=0) - 10 * HOUR, NOW.replace(minute=0))
+        found = survey([here.opencost], here.kusto, wanted(10 * MINUTE), span, now=NOW, closed=NOW)
+        assert (found.due, found.expected) == (60, 60)
+        report = backfill(found, here.kusto, run=Run("long", NOW, "1.0"))
+        assert [one.rows for one in report.outcomes if one.dataset == "runs"] == [48, 12]
+        assert len(here.windows()) == 60
+
+
+def test_the_time_left_is_estimated(capsys: pytest.CaptureFixture[str]) -> None:
+    """After 25 of 100 batches in 50 seconds, 150 seconds are left; the ledger's own batch is not counted."""
+    now = [0.0]
+    told: list[Outcome] = []
+    tell = estimated(told.append, 100, now=lambda: now[0])
+    for _ in range(25):
+        now[0] += 2
+        tell(_landed("runs"))
+        tell(_landed("allocation"))
+    assert capsys.readouterr().err == "25 of 100 batches, about 2 min left\n"
+    assert len(told) == 50
+
+
+def _landed(dataset: str) -> Outcome:
+    return Outcome("id", "table", "source", dataset, NOW, NOW + HOUR, 60, None, LANDED)
+
+
+def test_datasets_are_checked() -> None:
+    """A dataset that is not known is refused before anybody is asked."""
+    with pytest.raises(UsageError, match="There is no dataset 'costs'"):
+        Wanted(HOUR, ("costs",))

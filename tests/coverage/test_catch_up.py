@@ -1,0 +1,305 @@
+"""What is missing is found, brought once, and brought coarser where OpenCost has forgotten it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from opencost_kusto.batch import Batch, Options, Source
+from opencost_kusto.coverage.catch_up import catch_up
+from opencost_kusto.coverage.gaps import Wanted, missing
+from opencost_kusto.coverage.retention import aligned, checked, coarser, containing
+from opencost_kusto.coverage.state import Known, Word
+from opencost_kusto.emulator import Reply
+from opencost_kusto.errors import KustoError, UsageError
+from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.result import Report
+from opencost_kusto.schedule.tick import Horizon
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.window import Window
+from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+
+NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
+NOON = datetime(2026, 12, 10, 12, 15, tzinfo=UTC)
+TEN = 10 * MINUTE
+
+
+@pytest.fixture
+def here() -> Iterator[World]:
+    """A world at NOW."""
+    with world(NOW) as one:
+        yield one
+
+
+def bring(here: World, want: Wanted, back: timedelta, *, lag: timedelta = TEN, **more: Any) -> Report:
+    """One catch-up at the world's moment."""
+    horizon = Horizon(back, lag)
+    now = here.forgetful.now
+    # The clock of the run is the world's, not the machine's.
+    run = new_run()
+    moment = type(run)(run.id, now, run.tool_version)
+    span = horizon.span(now, want.step)
+    return catch_up(here.opencost, here.kusto, want, span, run=moment, closed=horizon.closed(now), **more)
+
+
+def hours(first: datetime, count: int, step: timedelta = HOUR) -> list[Window]:
+    """So many windows of a step from a moment on."""
+    return [Window(first + n * step, first + (n + 1) * step) for n in range(count)]
+
+
+def kinds(report: Report) -> dict[str, int]:
+    """Outcomes of data, without the ledger's own, and without what came coarser or is lost."""
+    told = [one.outcome for one in report.outcomes if one.dataset != "runs"]
+    return dict(Counter(outcome for outcome in told if outcome != "forgotten"))
+
+
+def test_windows_are_whole_and_where_every_run_cuts_them() -> None:
+    """Bounds between two windows are moved inwards, and a day begins at midnight."""
+    start = datetime(2026, 12, 9, 22, 30, 30, tzinfo=UTC)
+    assert list(aligned(start, NOW, HOUR)) == hours(datetime(2026, 12, 9, 23, tzinfo=UTC), 10)
+    assert list(aligned(start, NOW, DAY)) == []
+    assert list(aligned(start - 2 * DAY, NOW, DAY)) == hours(datetime(2026, 12, 8, tzinfo=UTC), 2, DAY)
+    assert list(aligned(NOW, NOW, TEN)) == []
+
+
+def test_a_finer_window_lies_in_one_coarser_one() -> None:
+    """The last ten minutes of a day lie in its last hour, and that in the day."""
+    last = Window(datetime(2026, 12, 9, 23, 50, tzinfo=UTC), datetime(2026, 12, 10, tzinfo=UTC))
+    hour = Window(datetime(2026, 12, 9, 23, tzinfo=UTC), last.end)
+    day = Window(datetime(2026, 12, 9, tzinfo=UTC), last.end)
+    assert (containing(last, HOUR), containing(last, DAY), containing(hour, DAY)) == (hour, day, day)
+    assert (coarser(TEN), coarser(HOUR), coarser(DAY), coarser(15 * MINUTE)) == ([HOUR, DAY], [DAY], [], [HOUR, DAY])
+
+
+def test_a_step_that_does_not_tile_a_day_is_refused() -> None:
+    """Seven minutes would be cut anew each day."""
+    assert checked(TEN) == TEN
+    with pytest.raises(UsageError, match="7 minutes do not tile a day"):
+        checked(7 * MINUTE)
+
+
+def test_what_is_missing_is_brought_oldest_first_and_once(here: World) -> None:
+    """Two hours are missing in the middle: they are asked for in order, and then nothing is."""
+    eight = datetime(2026, 12, 10, 1, tzinfo=UTC)
+    for window in (*hours(eight, 3), *hours(eight + 5 * HOUR, 3)):
+        assert sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES)).exit_code == 0
+    here.forgetful.asked.clear()
+    report = bring(here, wanted(), 8 * HOUR + 15 * MINUTE)
+    assert [window for _, window in here.forgetful.asked] == hours(eight + 3 * HOUR, 2)
+    assert (kinds(report), report.exit_code) == ({"landed": 2}, 0)
+    assert here.windows() == dict.fromkeys(hours(eight, 8), 8)
+    assert bring(here, wanted(), 8 * HOUR + 15 * MINUTE).outcomes == []
+
+
+def test_only_closed_windows_are_asked_for(here: World) -> None:
+    """At a quarter past, with a lag of twenty minutes, the last hour is not closed yet."""
+    bring(here, wanted(), 3 * HOUR, lag=20 * MINUTE)
+    assert list(here.windows()) == hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1)
+    bring(here, wanted(), 3 * HOUR, lag=15 * MINUTE)
+    assert max(here.windows()).end == datetime(2026, 12, 10, 9, tzinfo=UTC)
+
+
+def test_datasets_are_caught_up_each_by_what_it_lacks(here: World) -> None:
+    """An hour whose allocation is there lacks its assets only."""
+    bring(here, wanted(), 3 * HOUR)
+    here.forgetful.asked.clear()
+    report = bring(here, wanted(HOUR, "allocation", "assets", "metrics"), 3 * HOUR, scrape=True)
+    assert [name for name, _ in here.forgetful.asked] == ["assets"] * 2
+    assert Counter(one.dataset for one in report.outcomes) == {"assets": 2, "metrics": 1, "runs": 1}
+    assert here.windows("OpenCostAssets") == dict.fromkeys(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 2), 19)
+
+
+def test_other_options_are_another_question(here: World) -> None:
+    """Hours by namespace do not settle hours by pod."""
+    bring(here, wanted(), 3 * HOUR)
+    span = Horizon(3 * HOUR).span(NOW, HOUR)
+    by_pod = Wanted(HOUR, ("allocation",), Options(aggregate="pod"))
+    source = Source(CLUSTER)
+    assert len(missing(here.kusto, source, by_pod, span, NOW).due) == 2
+    assert missing(here.kusto, Source("another"), wanted(), span, NOW).expected == 2
+    assert len(missing(here.kusto, Source("another"), wanted(), span, NOW).due) == 2
+    assert missing(here.kusto, source, wanted(), span, NOW).due == []
+
+
+def test_windows_of_another_grain_settle_the_minutes_they_hold(here: World) -> None:
+    """Six tens are an hour, an hour is its tens, and five tens are no hour."""
+    bring(here, wanted(TEN), HOUR + 25 * MINUTE)
+    assert len(here.windows()) == 7
+    here.forgetful.asked.clear()
+    bring(here, wanted(HOUR), 2 * HOUR + 15 * MINUTE)
+    assert [window for _, window in here.forgetful.asked] == hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1)
+    bring(here, wanted(TEN), 2 * HOUR + 15 * MINUTE)
+    assert len(here.windows()) == 8
+
+
+def test_rows_that_no_run_vouches_for_are_asked_for_again(here: World) -> None:
+    """Where the ledger was lost a batch counts as incomplete, and is proven without a second landing."""
+    bring(here, wanted(), 2 * HOUR)
+    here.kusto.command(".clear table OpenCostSyncRuns data")
+    report = bring(here, wanted(), 2 * HOUR)
+    assert kinds(report) == {"already there": 1}
+    assert set(here.windows().values()) == {8}
+    assert bring(here, wanted(), 2 * HOUR).outcomes == []
+
+
+def test_rows_that_went_are_brought_again(here: World) -> None:
+    """The ledger's word is not enough: the rows must be there."""
+    bring(here, wanted(), 2 * HOUR)
+    here.kusto.command(".clear table OpenCostAllocation data")
+    assert kinds(bring(here, wanted(), 2 * HOUR)) == {"landed": 1}
+
+
+def test_half_a_batch_is_not_whole() -> None:
+    """As many rows as were sent, no fewer and no more, and only where they were sent."""
+    window = hours(NOW.replace(minute=0), 1)[0]
+    for outcome, sent, held, whole in [
+        ("landed", 8, 8, True),
+        ("queued", 8, 8, True),
+        ("timed out", 8, 8, True),
+        ("landed", 8, 7, False),
+        ("already there", 8, 9, False),
+        ("failed", None, 8, False),
+    ]:
+        word = Word(window, outcome, None, sent, NOW)
+        assert Known(ALLOCATION, CLUSTER, {"id": word}, {"id": held}).whole("id") == whole, outcome
+    assert not Known(ALLOCATION, CLUSTER, {}, {"id": 8}).whole("id")
+
+
+def test_a_window_without_cost_is_asked_once(here: World) -> None:
+    """Empty within what OpenCost keeps is a fact, and not tried again."""
+    here.forgetful.idle = set(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1))
+    assert kinds(bring(here, wanted(), 3 * HOUR)) == {"empty": 1, "landed": 1}
+    here.forgetful.asked.clear()
+    assert bring(here, wanted(), 3 * HOUR).outcomes == []
+    assert here.forgetful.asked == []
+
+
+def test_what_failed_is_tried_again(here: World) -> None:
+    """A failure closes nothing, whatever it was, and is in the exit code."""
+    here.forgetful.down = True
+    failed = bring(here, wanted(), 3 * HOUR)
+    assert (kinds(failed), failed.exit_code) == ({"failed": 2}, 3)
+    here.forgetful.down = False
+    assert kinds(bring(here, wanted(), 3 * HOUR)) == {"landed": 2}
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
+def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool) -> None:
+    """Of twelve hours in tens, the last come as asked and what is older as hours, each once."""
+    here.forgetful.silent = silent
+    here.forgetful.now = NOON
+    back = 12 * HOUR + 15 * MINUTE
+    # 33 tens that are kept for sure, then the 15 oldest others, which lie in three hours.
+    first = bring(here, wanted(TEN), back)
+    assert (kinds(first), first.exit_code) == ({"landed": 36}, 0)
+    assert first.counts["forgotten"] == 15
+    # One ten was kept after all, and the other 20 lie in four hours, of which it is a part.
+    second = bring(here, wanted(TEN), back)
+    assert (kinds(second), second.exit_code) == ({"landed": 5}, 0)
+    assert bring(here, wanted(TEN), back).outcomes == []
+    assert Counter(window.minutes for window in here.windows()) == {10: 34, 60: 7}
+    # The ledger's last word, which dashboards and alerts read, knows of no failure.
+    last = here.ask("OpenCostSyncRuns | summarize arg_max(CollectionTime, Outcome) by BatchId")
+    assert Counter(row["Outcome"] for row in last) == {"landed": 41, "forgotten": 35}
+    assert set(here.windows().values()) == {8}
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
+def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: bool) -> None:
+    """Hours of four days ago come as a day; those of a day that is forgotten too are lost, said so, and left alone."""
+    with world(NOW, silent=silent) as here:
+        back = 17 * DAY
+        span_start = NOW - back
+        report = bring(here, wanted(), back, at_most=None)
+        days = [window for window in here.windows() if window.minutes == 24 * 60]
+        # The oldest day that is kept is the 26th; hours are kept from nine o'clock of the 8th on.
+        assert min(days).start == datetime(2026, 11, 26, tzinfo=UTC)
+        assert len(days) == 13
+        lost = [one for one in report.outcomes if one.outcome == "lost"]
+        assert {one.window_start.day for one in lost} == {23, 24, 25}
+        assert min(one.window_start for one in lost) >= span_start
+        assert report.exit_code == 7
+        assert "forgotten the window" in (lost[0].reason or "")
+        here.forgetful.asked.clear()
+        again = bring(here, wanted(), back, at_most=None)
+        assert (again.outcomes, here.forgetful.asked) == ([], [])
+        ledger = here.ask('OpenCostSyncRuns | where Outcome == "lost" | summarize Rows = count()')
+        assert ledger == [{"Rows": len(lost)}]
+
+
+def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> None:
+    """A cluster was off for half an hour, and its OpenCost, which remembers for long, says so: no cost comes twice."""
+    with world(NOON, silent=True) as here:
+        here.forgetful.keeps = {TEN: 1000, HOUR: 1000, DAY: 100}
+        here.forgetful.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
+        back = 12 * HOUR + 15 * MINUTE
+        report = bring(here, wanted(TEN), back, at_most=None)
+        assert (kinds(report), report.exit_code) == ({"landed": 69, "empty": 3}, 0)
+        assert {one.reason for one in report.outcomes if one.outcome == "empty"} == {
+            "the coarser window that holds it costs no more than what landed of it"
+        }
+        assert {window.minutes for window in here.windows()} == {10}
+        here.forgetful.asked.clear()
+        assert bring(here, wanted(TEN), back, at_most=None).outcomes == []
+        assert here.forgetful.asked == []
+
+
+def test_an_empty_day_that_came_in_time_settles_its_hours(here: World) -> None:
+    """A true "no cost" of the day is the answer for hours that are forgotten, and nothing is lost."""
+    day = Window(datetime(2026, 12, 7, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))
+    here.forgetful.idle = {day}
+    report = bring(here, wanted(), 81 * HOUR + 15 * MINUTE, at_most=None)
+    assert report.exit_code == 0
+    assert kinds(report)["empty"] == 1
+    assert "lost" not in kinds(report)
+    assert bring(here, wanted(), 81 * HOUR + 15 * MINUTE, at_most=None).outcomes == []
+
+
+def test_a_coarser_window_that_is_not_closed_is_waited_for(here: World) -> None:
+    """Hours that are forgotten early wait for the end of their day, failed until then and not lost."""
+    here.forgetful.keeps[HOUR] = 3
+    report = bring(here, wanted(), 9 * HOUR + 15 * MINUTE)
+    assert kinds(report) == {"landed": 2, "failed": 7}
+    assert report.exit_code == 7
+    here.forgetful.now = NOW + DAY
+    report = bring(here, wanted(), 33 * HOUR + 15 * MINUTE)
+    assert "lost" not in kinds(report)
+    assert [window.minutes for window in sorted(here.windows())].count(24 * 60) == 1
+
+
+def test_a_tick_is_bounded(here: World) -> None:
+    """The windows beyond the bound are left for the next tick, the oldest that are kept come first."""
+    report = bring(here, wanted(), 30 * HOUR, at_most=4)
+    assert kinds(report) == {"landed": 4}
+    assert [window for _, window in here.forgetful.asked] == hours(datetime(2026, 12, 9, 4, tzinfo=UTC), 4)
+
+
+def test_an_opencost_that_nobody_reaches_is_given_up(here: World) -> None:
+    """When nothing listens any more, the rest of the windows is left for the next tick."""
+    here.emulator.opencost.stop()
+    here.opencost.timeout = 0.1
+    report = bring(here, wanted(), 30 * HOUR + 15 * MINUTE)
+    assert report.exit_code == 3
+    assert 3 <= kinds(report)["failed"] < 28
+
+
+def test_a_kusto_that_cannot_be_asked_is_an_error(here: World) -> None:
+    """Without knowing what is there OpenCost is not asked."""
+    here.emulator.kusto.fault = lambda _: Reply(
+        400, {"Content-Type": "application/json"}, b'{"error":{"message":"no"}}'
+    )
+    with pytest.raises(KustoError):
+        bring(here, wanted(), 3 * HOUR)
+    assert here.forgetful.asked == []
+
+
+def test_the_ids_are_those_of_sync() -> None:
+    """A window that a catch-up asks for is the batch that a sync of that hour would land."""
+    window = hours(NOW.replace(minute=0), 1)[0]
+    (batch,) = wanted().batches(CLUSTER, window)
+    assert batch.id == Batch(ALLOCATION, CLUSTER, window, NAMESPACES).id

@@ -1,0 +1,257 @@
+"""`status`: what landed last, and what is missing, lost or failed, as the ledger and the tables say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencost_kusto.batch import Options, Run
+from opencost_kusto.coverage.catch_up import catch_up
+from opencost_kusto.coverage.state import Minutes
+from opencost_kusto.coverage.status import Freshness, status
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.schedule.tick import Horizon
+from opencost_kusto.window import Window
+from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def here() -> Iterator[World]:
+    """A world at NOW."""
+    with world(NOW) as one:
+        yield one
+
+
+def bring(here: World, back: timedelta, *datasets: str, step: timedelta = HOUR, **more: Any) -> None:
+    """One catch-up at the world's moment."""
+    now, horizon = here.forgetful.now, Horizon(back)
+    want = wanted(step, *datasets)
+    run = Run(f"{now:%d%H%M}", now, "1.0")
+    catch_up(here.opencost, here.kusto, want, horizon.span(now, step), run=run, closed=horizon.closed(now), **more)
+
+
+def of(here: World, back: timedelta = 48 * HOUR, dataset: str = "allocation") -> Freshness:
+    """The status of one dataset at the world's moment."""
+    (one,) = (one for one in status(here.kusto, now=here.forgetful.now, back=back) if one.dataset == dataset)
+    return one
+
+
+def hour(number: int, count: int = 1) -> Window:
+    """So many hours of the day of NOW."""
+    start = NOW.replace(hour=number, minute=0)
+    return Window(start, start + count * HOUR)
+
+
+def test_a_set_of_minutes_knows_its_holes() -> None:
+    """Stretches grow together where they touch, and what is between them is a hole."""
+    minutes = Minutes([hour(4), hour(1), hour(2), hour(7, 2)])
+    assert list(minutes) == [hour(1, 2), hour(4), hour(7, 2)]
+    assert list(minutes.holes(hour(0, 10))) == [hour(0), hour(3), hour(5, 2), hour(9)]
+    assert list(minutes.holes(hour(1, 2))) == []
+    assert list(minutes.holes(hour(2, 2))) == [hour(3)]
+    assert list(minutes.holes(hour(5))) == [hour(5)]
+    assert (hour(1, 2) in minutes, hour(2, 2) in minutes, hour(8) in minutes) == (True, False, True)
+    assert list(Minutes([]).holes(hour(5))) == [hour(5)]
+
+
+def test_a_whole_day_has_nothing_missing(here: World) -> None:
+    """Every hour is there: the age is that of the last, the last day is counted whole."""
+    bring(here, 26 * HOUR, "allocation", "assets", "metrics", scrape=True)
+    one = of(here)
+    assert (one.source, one.until, one.age(NOW)) == (CLUSTER, hour(8).end, 15 * MINUTE)
+    assert (one.missing, one.lost, one.failures) == ([], [], [])
+    # Windows that ended within the last day, and windows that lie in it.
+    assert (one.rows, one.day_rows) == (25 * 8, 24 * 8)
+    assert one.day_cost == pytest.approx(23 * hourly(here), abs=1e-6)
+    assert of(here, dataset="metrics").day_rows > 1000
+    assert of(here, dataset="metrics").missing == []
+
+
+def test_rows_that_nobody_waited_for_count_once_they_are_there(here: World) -> None:
+    """With --no-wait the ledger says queued; the rows in the tables prove it, and without them nothing has landed."""
+    bring(here, 3 * HOUR, "allocation", "metrics", scrape=True, wait=False)
+    here.emulator.kusto.wait_idle()
+    one, scraped = of(here), of(here, dataset="metrics")
+    assert (one.until, one.rows, one.missing) == (hour(8).end, 16, [])
+    # The minute of the scrape, which is not over: nothing is said to be there of what is to come.
+    assert (scraped.until, scraped.document(NOW)["age_seconds"]) == (NOW, 0.0)
+    here.kusto.command(".clear table OpenCostAllocation data")
+    assert of(here).until is None
+
+
+def hourly(here: World, table: str = "OpenCostAllocation") -> float:
+    """The cost of one derived hour, as the table has it."""
+    return float(
+        here.ask(f"{table} | where WindowMinutes == 60 | summarize C = sum(TotalCost) by WindowStart | take 1")[0]["C"]
+    )
+
+
+def test_what_lies_between_is_missing(here: World) -> None:
+    """Two stretches that nobody brought are told with their bounds, and the way to bring them."""
+    for window in (hour(0, 2), hour(4), hour(7, 2)):
+        sync(here.opencost, here.kusto, Question(window, HOUR, ("allocation",), NAMESPACES))
+    one = of(here)
+    assert one.missing == [hour(2, 2), hour(5, 2)]
+    assert one.lines(NOW)[1] == (
+        "    missing 2026-12-10T02:00:00Z to 2026-12-10T04:00:00Z (2h 0m); backfill brings what OpenCost still has"
+    )
+    # What was known before the time that is looked at counts: the stretch begins with it.
+    assert of(here, 3 * HOUR).missing == [Window(NOW - 3 * HOUR, hour(7).start)]
+
+
+def test_failures_are_told_with_their_reason_until_the_window_is_there(here: World) -> None:
+    """A reason that several windows share is told once; what came later, or coarser, is no failure."""
+    here.forgetful.down = True
+    bring(here, 3 * HOUR)
+    (failure,) = of(here).failures
+    assert (failure.window, failure.outcome, failure.windows) == (hour(8), "failed", 2)
+    assert "500" in failure.reason
+    assert of(here).until is None
+    assert "nothing landed" in of(here).lines(NOW)[0]
+    assert (
+        "failed  2026-12-10T08:00:00Z to 2026-12-10T09:00:00Z (1h 0m) and 1 more: OpenCost" in of(here).lines(NOW)[-1]
+    )
+    here.forgetful.down = False
+    here.forgetful.now += MINUTE
+    bring(here, 3 * HOUR)
+    assert of(here).failures == []
+
+
+def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> None:
+    """The refusals of what is forgotten are in the ledger, and told by nobody; costs count each minute once."""
+    here.forgetful.now = NOW + 3 * HOUR
+    for _ in range(2):
+        bring(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
+    one = of(here)
+    assert (one.missing, one.lost, one.failures) == ([], [], [])
+    # Of 34 tens and seven hours, of which one holds four of the tens.
+    assert one.day_cost == pytest.approx(12 * hourly(here), rel=1e-4)
+
+
+def test_what_is_lost_is_told_as_lost(here: World) -> None:
+    """Days that no grain has are lost and not missing; what is brought later all the same is not lost."""
+    here.forgetful.keeps = {HOUR: 49, DAY: 3}
+    bring(here, 5 * DAY, at_most=None)
+    one = of(here, 6 * DAY)
+    # Hours are kept from nine o'clock of the 8th on, days from the 8th on.
+    assert one.lost == [Window(datetime(2026, 12, 5, 10, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))]
+    assert (one.missing, one.failures) == ([], [])
+    assert "    lost    2026-12-05T10:00:00Z to 2026-12-08T00:00:00Z (2d 14h)" in one.lines(NOW)
+    here.forgetful.keeps[DAY] = 15
+    window = Window(datetime(2026, 12, 6, tzinfo=UTC), datetime(2026, 12, 7, tzinfo=UTC))
+    later = Run("later", NOW + MINUTE, "1.0")
+    sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES), run=later)
+    assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
+
+
+def test_some_types_of_assets_are_not_the_whole(here: World) -> None:
+    """Disks alone settle nothing and are no day's cost; beside everything they change neither."""
+    disks, everything = (
+        Question(hour(5, 4), HOUR, ("assets",), Options(filter_types=types)) for types in (("disk",), ())
+    )
+    sync(here.opencost, here.kusto, disks)
+    one = of(here, dataset="assets")
+    assert (one.batches, one.until, one.missing, one.day_cost) == (4, None, [hour(5, 4)], None)
+    here.kusto.command(".clear table OpenCostAssets data")
+    sync(here.opencost, here.kusto, everything)
+    whole = of(here, dataset="assets")
+    assert (whole.until, whole.missing) == (hour(8).end, [])
+    assert whole.day_cost == pytest.approx(4 * hourly(here, "OpenCostAssets"), rel=1e-6)
+    sync(here.opencost, here.kusto, disks)
+    assert of(here, dataset="assets").day_cost == whole.day_cost
+
+
+def test_hours_that_were_empty_are_no_news_of_cost(here: World) -> None:
+    """An OpenCost whose Prometheus is gone knows of no cost: nothing is missing, the age is that of the last cost."""
+    here.forgetful.idle = {hour(6), hour(7), hour(8)}
+    bring(here, 5 * HOUR)
+    one = of(here)
+    assert (one.until, one.empty_until, one.age(NOW), one.dry) == (
+        hour(5).end,
+        hour(8).end,
+        3 * HOUR + 15 * MINUTE,
+        True,
+    )
+    assert "until 2026-12-10T06:00:00Z, 3h 15m ago, empty until 2026-12-10T09:00:00Z: 4 batches" in one.lines(NOW)[0]
+    assert (one.missing, one.document(NOW)["empty_until"]) == ([], "2026-12-10T09:00:00Z")
+    here.forgetful.now, here.forgetful.idle = NOW + HOUR, set()
+    bring(here, 2 * HOUR)
+    assert "empty" not in of(here).lines(NOW + HOUR)[0]
+
+
+def test_minutes_between_two_commands_are_not_missing(here: World) -> None:
+    """What `run` brings is of the minutes of a command: what lies between two of them nobody ever wanted."""
+    here.forgetful.keeps |= {14 * MINUTE: 1000, 5 * MINUTE: 1000}
+    eight = hour(8).start
+    for start, minutes in ((3, 14), (20, 5), (41, 5)):
+        window = Window(eight + start * MINUTE, eight + (start + minutes) * MINUTE)
+        sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES))
+    one = of(here)
+    assert (one.batches, one.until, one.missing) == (3, eight + 46 * MINUTE, [])
+    sync(here.opencost, here.kusto, Question(hour(5), None, ("allocation",), NAMESPACES))
+    sync(here.opencost, here.kusto, Question(hour(7), None, ("allocation",), NAMESPACES))
+    assert of(here).missing == [hour(6)]
+
+
+def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: World) -> None:
+    """A thousand days that OpenCost refused say nothing about the last two: not as a failure, and not as missing."""
+    sync(here.opencost, here.kusto, Question(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
+    here.forgetful.down = True
+    sync(here.opencost, here.kusto, Question(Window(hour(9).start - 1000 * DAY, hour(9).start), None, ("allocation",)))
+    assert (of(here).failures, of(here).missing) == ([], [])
+    assert len(of(here, 1000 * DAY + HOUR).failures) == 1
+
+
+def test_rows_that_went_are_missing(here: World) -> None:
+    """The ledger alone proves nothing."""
+    bring(here, 5 * HOUR)
+    here.kusto.command(".clear table OpenCostAllocation data")
+    assert of(here).missing == [hour(5, 4)]
+
+
+def command(here: World, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `opencost-kusto status` against the world's Kusto."""
+    place = ["--kusto-uri", here.emulator.kusto_url, "--database", here.emulator.database, "--auth", "none"]
+    words = [sys.executable, "-m", "opencost_kusto", "status", *place]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return lambda *more: subprocess.run(
+        [*words, *more], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
+    """Lines for people, a document for programs, and exit code 6 for what is too old."""
+    with world(datetime.now(UTC)) as here:
+        bring(here, 5 * HOUR)
+        run = command(here, tmp_path)
+        lines = run("--max-age", "3h")
+        assert lines.returncode == 0, lines.stderr
+        assert lines.stdout.startswith(f"{CLUSTER:<24} allocation until ")
+        (document,) = json.loads(run("--json", "--catch-up", "4h").stdout)
+        assert (document["dataset"], document["missing"], document["lost"]) == ("allocation", [], [])
+        assert 0 < document["age_seconds"] < 2 * 3600
+        assert document["day_cost"] > 1
+        stopped = run("--max-age", "1m")
+        assert (stopped.returncode, "See why sync stopped" in stopped.stderr) == (6, True)
+
+
+def test_an_opencost_without_prometheus_is_an_alert(tmp_path: Path) -> None:
+    """When all of the last hours were empty `--max-age` fails, and says where to look."""
+    with world(datetime.now(UTC)) as here:
+        begun = here.forgetful.now.replace(minute=0, second=0, microsecond=0)
+        here.forgetful.idle = {Window(begun - n * HOUR, begun - (n - 1) * HOUR) for n in range(1, 5)}
+        bring(here, 6 * HOUR + 15 * MINUTE)
+        dry = command(here, tmp_path)("--max-age", "3h")
+        assert (dry.returncode, "see whether its Prometheus is up" in dry.stderr) == (6, True), dry.stderr

@@ -1,0 +1,409 @@
+"""An answer is cut into exactly the records it holds, or refused; wherever its chunks end."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError
+from opencost_kusto.extract.responses import first_sentence, records
+from tests.support.recordings import VERSIONS, names, recording
+
+Json = Any
+repeatable = settings(derandomize=True, max_examples=200, deadline=None)
+
+ANSWERS = [
+    (version, name)
+    for version in VERSIONS
+    for name in names(version)
+    if name.endswith(".json") and name.startswith(("allocation", "assets", "two_clusters")) and "summary" not in name
+]
+FAILURES = ("parc_noidle", "window_reversed", "filter_bad")
+WHOLE = [(version, name) for version, name in ANSWERS if not any(word in name for word in FAILURES)]
+
+
+def chunked(body: bytes, size: int) -> Iterator[bytes]:
+    """The body in chunks of one size."""
+    return (body[at : at + size] for at in range(0, len(body), size))
+
+
+def cut(body: bytes, size: int = 1 << 16) -> list[bytes]:
+    """All records of a body that arrives in chunks of one size."""
+    return list(records(chunked(body, size)))
+
+
+class Pairs(list[tuple[str, Json]]):
+    """A JSON object with its keys as sent, also when one comes twice."""
+
+    def once(self) -> dict[str, Json]:
+        """The object as a dict, or ValueError if a key comes twice."""
+        if len(dict(self)) < len(self):
+            raise ValueError("a key twice")
+        return dict(self)
+
+
+def refuse(constant: str) -> float:
+    """JSON has no NaN or Infinity, whatever json.loads thinks."""
+    raise ValueError(constant)
+
+
+def plain(body: bytes) -> list[Json]:
+    """The records by json.loads alone; ValueError if the body is not a whole answer."""
+    answer = json.loads(body.decode(), object_pairs_hook=Pairs, parse_constant=refuse)
+    json.dumps(answer, ensure_ascii=False).encode()  # half a surrogate pair is not text
+    if not isinstance(answer, Pairs):
+        raise ValueError("no envelope")
+    envelope = answer.once()
+    if json.dumps(envelope.get("code")) != "200" or "data" not in envelope:
+        raise ValueError("no answer")
+    data = envelope["data"]
+    sets = data if type(data) is list else [data]
+    if not all(isinstance(members, Pairs) for members in sets if members is not None):
+        raise ValueError("no sets")
+    found = [record for members in sets if members is not None for record in members.once().values()]
+    if not all(isinstance(record, Pairs) for record in found):
+        raise ValueError("no records")
+    return found
+
+
+def parsed(found: list[bytes]) -> list[Json]:
+    """Records as json.loads reads them."""
+    return [json.loads(record, object_pairs_hook=Pairs, parse_constant=refuse) for record in found]
+
+
+def envelope(data: str, code: str = "200") -> bytes:
+    """A body around `data`, as OpenCost 1.119 sends it."""
+    return f'{{"code":{code},"data":{data}}}\n'.encode()
+
+
+@pytest.mark.parametrize(("version", "name"), WHOLE)
+def test_every_recording_gives_its_records(version: str, name: str) -> None:
+    """Each recorded answer gives what json.loads gives, in the same order, with chunks large and small."""
+    body = recording(version, name)
+    found = cut(body)
+    assert parsed(found) == plain(body)
+    assert found == cut(body, 1499)
+    assert found == cut(body, len(body))
+    assert all(record in body for record in found)
+
+
+def test_the_recorded_numbers_of_records() -> None:
+    """The index of the recordings tells how many records there are."""
+    assert len(cut(recording("1.112", "allocation_hour.json"))) == 61
+    assert len(cut(recording("1.112", "allocation_day_step1h.json"))) == 1478
+    assert len(cut(recording("1.119", "allocation_hour.json"))) == 61
+    assert sum(len(cut(recording("1.112", name))) for name in names("1.112", "assets_hours/")) == 24 * 19
+    assert len(cut(recording("1.119", "assets_hour.json"))) == 20
+
+
+@pytest.mark.parametrize(("version", "name"), sorted(set(ANSWERS) - set(WHOLE)))
+def test_a_recorded_failure_is_quoted(version: str, name: str) -> None:
+    """An envelope whose code is not 200 is OpenCost's error, in its own words."""
+    answer = json.loads(recording(version, name))
+    with pytest.raises(OpenCostError, match=f"code {answer['code']}: ") as raised:
+        cut(recording(version, name))
+    assert str(raised.value).endswith(first_sentence(answer["message"]))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_long_failure_is_quoted_in_short(version: str) -> None:
+    """36 KB about an unreachable Prometheus become one line."""
+    with pytest.raises(OpenCostError) as raised:
+        cut(recording(version, "down_allocation.json"))
+    said = str(raised.value).removeprefix("OpenCost answered with code 500: ")
+    assert said.startswith("error computing allocations for [2026-11-23T10:00:00+0000")
+    assert len(said) <= 300
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Error: illegal window: [nil, nil)", "illegal window: [nil, nil)"),
+        ("one thing. Another.", "one thing"),
+        ("  failed:\n  * at 10.0.0.1:9090\n", "failed"),
+        ("a\t b", "a b"),
+        ("x" * 301, "x" * 299 + "…"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence(message: str, said: str) -> None:
+    """A quoted message is its first sentence or line, in one line of bounded length, without OpenCost's `Error: `."""
+    assert first_sentence(message) == said
+
+
+@pytest.mark.parametrize("data", ["{}", "[]", "[{}]", "null", "[null]", "[{},null,{}]"])
+@pytest.mark.parametrize(
+    "form", ['{"code":200,"data":%s}\n', '{"code":200,"status":"success","data":%s}', '{ "data" :%s,"code":200}']
+)
+def test_answers_without_records(data: str, form: str) -> None:
+    """No data, in every way OpenCost says it, is an answer with no records."""
+    assert cut((form % data).encode()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty body"),
+        (b" \n", "empty body"),
+        (b"<html><body>Sign in</body></html>", "begins '<html><body>"),
+        (b"Invalid 'window' parameter\n{}", "not the JSON"),
+        (b"404 page not found\n", "not the JSON"),
+        (b"[]", "not the JSON"),
+        (b"{}", "no `code`"),
+        (b'{"data":[{}]}', "no `code`"),
+        (b'{"code":"200","data":[{}]}', "no `code`"),
+        (b'{"code":200}', "no `data`"),
+        (b'{"code":200,"status":"success"}', "no `data`"),
+        (b'{"code":200,"data":[],"data":[]}', "twice"),
+        (b'{"code":500,"code":200,"data":[]}', "twice"),
+        (envelope("[{}]") + b"x", "trailing characters"),
+        (envelope("[{}]") * 2, "trailing characters"),
+        (b"\xef\xbb\xbf" + envelope("[{}]"), "not the JSON"),
+        (envelope("7"), "not the JSON"),
+        (envelope('"text"'), "not the JSON"),
+        (envelope("[[]]"), "not the JSON"),
+        (envelope('{"a":null}'), "not an object: 'a'"),
+        (envelope('[{"a":{}},{"b":[]}]'), "not an object: 'b'"),
+        (envelope('{"step":3600,"sets":[]}'), "not an object: 'step'"),
+        (envelope('[{"a":{"name":"a","cpuCost":NaN}}]'), "not the JSON"),
+        (envelope('[{"a":{"name":"a","cpuCost":-Infinity}}]'), "not the JSON"),
+        (envelope('[{"a":{"name":"\n"}}]'), "not the JSON"),
+        (envelope('[{"a":{"name":"a"}}]').replace(b'a"}', b'\xe9"}'), "UTF-8"),
+        (envelope('{"\xe9":{}}').replace(b"\xc3", b""), "UTF-8"),
+        (b'{"code":200,"data":[{"a":{"x":' + b"[" * 100_000, "nested deeper"),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused(body: bytes, says: str) -> None:
+    """A body that is no whole answer ends in one sentence that says why, in whatever chunks it comes."""
+    for size in (1, 7, len(body) or 1):
+        with pytest.raises(ContentError, match=says) as raised:
+            cut(body, size)
+        assert "\n" not in str(raised.value)
+        assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("message", "said"), [('"Error: no.\\nMore"', "no."), ("null", "it does not say why"), ('""', "it does")]
+)
+def test_the_envelopes_own_code(message: str, said: str) -> None:
+    """A failure inside a 200 answer is OpenCost's failure, with or without words."""
+    with pytest.raises(OpenCostError, match=f"code 500: {said}"):
+        cut(f'{{"code":500,"status":"","data":null,"message":{message}}}'.encode())
+
+
+@pytest.mark.parametrize("name", ["allocation_hour_agg_node.json", "assets_filter_clustermanagement.json"])
+def test_truncation_at_every_byte(name: str) -> None:
+    """Wherever a body breaks off, it is refused, and says how much had come."""
+    body = recording("1.119", name).rstrip(b"\n")
+    for length in range(len(body)):
+        with pytest.raises(ContentError, match=f"broke off after {length:,} bytes" if length else "empty"):
+            cut(body[:length], 700)
+
+
+def rows(count: int, first: str = "name", size: int = 500) -> Iterator[str]:
+    """Members in the order of their keys, each with a place inside that looks like the start of a record."""
+    for n in range(count):
+        yield f'"key{n:06}":{{"{first}":"k","labels":{{"{first}":"{"v" * size}"}},"x":{n}}}'
+
+
+@pytest.mark.parametrize("other", [0, 1, 4, 9])
+def test_a_key_twice_in_one_set_is_refused(other: int) -> None:
+    """A repeated key is found next to its twin and far from it, in one chunk and across chunks."""
+    members = list(rows(10))
+    body = envelope("[{" + ",".join([*members, members[other]]) + "}]")
+    for size in (100, 1200, len(body)):
+        with pytest.raises(ContentError, match="under one key"):
+            cut(body, size)
+
+
+def test_a_key_may_come_again_in_another_set() -> None:
+    """Each step has its own map, so the same pod is there in each, in whatever order."""
+    members = list(rows(10))
+    body = envelope("[" + ",".join("{" + ",".join(members[::step]) + "}" for step in (1, -1, 3, 1)) + "]")
+    for size in (100, 1200, len(body)):
+        assert parsed(cut(body, size)) == plain(body)
+
+
+def test_a_record_never_holds_a_line_break() -> None:
+    """A pretty-printed body gives records on one line each, with the numbers as they were written."""
+    body = json.dumps({"code": 200, "data": [{"a": {"name": "x\ny", "labels": {"b": [1.5, None]}}}]}, indent=2).encode()
+    body = body.replace(b"1.5", b"1.500000")
+    once = [b'{"name":"x\\ny","labels":{"b":[1.500000,null]}}']
+    assert cut(body) == cut(body.replace(b"\n", b"\r")) == cut(body, 3) == once
+    assert cut(envelope('[{"a":{"name":"a"},\n"b":{"name":\n"b"},"c":{"name":"c"}}]'), 9)[1] == b'{"name":"b"}'
+
+
+@pytest.mark.parametrize("first", ["name", "type", "somethingNew"])
+def test_records_come_out_while_the_body_comes_in(first: str) -> None:
+    """All but the last record that has arrived are out, whatever field records begin with and wherever chunks end."""
+    members = list(rows(30, first))
+    body = envelope("{" + ",".join(members) + "}")
+    arrived = 0
+
+    def arriving() -> Iterator[bytes]:
+        nonlocal arrived
+        for arrived in range(len(body)):
+            yield body[arrived : arrived + 1]
+
+    for number, _ in enumerate(records(arriving())):
+        assert arrived <= body.index(members[number].encode()) + len(members[number]) + 40 or number == 29
+
+
+def shape_one_set(count: int) -> Iterator[bytes]:
+    """A body with one large set, a chunk a record."""
+    yield b'{"code":200,"data":[{'
+    yield from (f"{',' if n else ''}{row}".encode() for n, row in enumerate(rows(count, size=2000)))
+    yield b"}]}"
+
+
+def shape_many_sets(count: int) -> Iterator[bytes]:
+    """A body with many sets of one record each, and empty ones."""
+    yield b'{"code":200,"status":"success","data":[{},null'
+    yield from (f",{{{row}}},{{}}".encode() for row in rows(count, size=2000))
+    yield b"]}"
+
+
+def shape_assets(count: int) -> Iterator[bytes]:
+    """An /assets body."""
+    yield b'{"code":200,"data":{'
+    yield from (f"{',' if n else ''}{row}".encode() for n, row in enumerate(rows(count, first="type", size=2000)))
+    yield b"}}"
+
+
+@pytest.mark.parametrize("shape", [shape_one_set, shape_many_sets, shape_assets])
+def test_memory_does_not_grow_with_the_body(shape: Callable[[int], Iterator[bytes]]) -> None:
+    """Eight megabytes of records pass through a few kilobytes."""
+    tracemalloc.start()
+    try:
+        found = sum(1 for _ in records(shape(4000)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == 4000
+    assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    "wrong", [b'{"name":NaN}', b'{"name":"\xff"}', b'{"name":"a"},"x":null', b'{"name":"a"}},7,{"y":{"name":"y"}']
+)
+def test_a_broken_body_is_not_collected(wrong: bytes) -> None:
+    """What is wrong in the middle of a body ends the reading there."""
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        yield b'{"code":200,"data":[{"a":'
+        yield wrong
+        for taken in range(10_000):
+            yield f',"k{taken}":{{"name":"k"}}'.encode()
+
+    with pytest.raises(ContentError):
+        list(records(endless()))
+    assert taken < 3
+
+
+def test_an_error_while_reading_passes_through() -> None:
+    """What reading the chunks raises is the caller's to know."""
+
+    def breaking() -> Iterator[bytes]:
+        yield b'{"code":200,'
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        list(records(breaking()))
+
+
+HOSTILE = st.sampled_from(
+    [
+        '":{"name":"',
+        '"},"k":{"name":"',
+        '}},{"k":{"type":"',
+        "\\",
+        '\\"',
+        '"',
+        ',{"',
+        "\n",
+        "\u2028",
+        "é",
+        "日本",
+        "\U0001f600",
+        "}]}",
+        "name",
+    ]
+)
+texts = (
+    st.lists(HOSTILE | st.text(max_size=4), max_size=4)
+    .map("".join)
+    .filter(lambda text: text.isascii() or text.encode("utf-8", "ignore").decode() == text)
+)
+fields = st.sampled_from(["name", "type", "labels", "cpuCost"]) | texts
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(fields, inner, max_size=3),
+    max_leaves=6,
+)
+found_records = st.builds(
+    lambda head, rest: head | rest,
+    st.dictionaries(st.sampled_from(["name", "type"]), values, max_size=1),
+    st.dictionaries(fields, values, max_size=4),
+)
+sets = st.dictionaries(texts, found_records, max_size=5)
+data = st.lists(st.none() | sets, max_size=4) | sets | st.none()
+envelopes = st.builds(
+    lambda data, status, extra: {"code": 200} | status | {"data": data} | extra,
+    data,
+    st.sampled_from([{}, {"status": "success"}, {"status": ""}]),
+    st.sampled_from([{}, {"message": "", "warning": 'a":{"name":"'}]),
+)
+layouts = st.sampled_from(
+    [{"separators": (",", ":")}, {"separators": (",", ":"), "ensure_ascii": False}, {}, {"indent": 1}]
+)
+bodies = st.builds(lambda answer, layout: json.dumps(answer, **layout).encode(), envelopes, layouts)
+sizes = st.integers(1, 80)
+
+
+@repeatable
+@given(bodies, sizes)
+def test_hostile_answers_are_cut_as_json_says(body: bytes, size: int) -> None:
+    """Whatever names, labels and layouts hold, and wherever chunks end, the records are those json.loads finds."""
+    found = cut(body, size)
+    assert parsed(found) == plain(body)
+    assert not any(b"\n" in record for record in found)
+
+
+@repeatable
+@given(
+    bodies,
+    sizes,
+    st.integers(0),
+    st.integers(0, 6),
+    st.sampled_from([b"", b'"', b"\\", b"{", b"}", b",", b"\xe9", b"null", b'}},{"', b"0"]),
+)
+def test_damaged_answers_are_read_as_json_says_or_refused(
+    body: bytes, size: int, at: int, gone: int, new: bytes
+) -> None:
+    """After any damage, either json.loads finds the same records or the answer is refused; never anything between."""
+    at %= len(body)
+    body = body[:at] + new + body[at + gone :]
+    try:
+        expected = plain(body)
+    except ValueError:
+        with pytest.raises(OpenCostKustoError):
+            cut(body, size)
+    else:
+        assert parsed(cut(body, size)) == expected
+
+
+@repeatable
+@given(bodies, sizes, st.data())
+def test_a_hostile_answer_that_breaks_off_is_refused(body: bytes, size: int, where: st.DataObject) -> None:
+    """No beginning of an answer passes for an answer."""
+    with pytest.raises(ContentError):
+        cut(body[: where.draw(st.integers(0, len(body) - 1))], size)

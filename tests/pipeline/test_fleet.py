@@ -1,0 +1,155 @@
+"""Several OpenCosts side by side: each fails alone, and is reported alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from opencost_kusto.cancel import Stop
+from opencost_kusto.cli.options import SourceOptions
+from opencost_kusto.emulator import OpenCostEmulator, Reply
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.pipeline.fleet import side_by_side, sync_all
+from opencost_kusto.pipeline.request import Question
+from opencost_kusto.result import Outcome
+from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
+from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, honest
+
+QUESTION = Question(HOUR, None, ("allocation",), NAMESPACES)
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    """Both stand-ins with our tables."""
+    with Lane() as lane:
+        lane.create()
+        yield lane
+
+
+class Meeting:
+    """Answers once every server has been asked, which shows that they are asked at once."""
+
+    def __init__(self, servers: int) -> None:
+        self._all = threading.Barrier(servers)
+
+    def __call__(self, path: str, _: object) -> Reply | None:
+        """Wait for the others, and leave the answer to the recordings."""
+        if path == "/allocation":
+            self._all.wait(timeout=10)
+        return None
+
+
+def test_sources_run_side_by_side(lane: Lane) -> None:
+    """Three servers are asked at once, each lands under its own name, and each has its ledger."""
+    meeting = Meeting(3)
+    told: list[Outcome] = []
+    with ExitStack() as stack, lane.client(Deadlines()) as kusto:
+        servers = [stack.enter_context(OpenCostEmulator(answers=meeting)) for _ in range(3)]
+        opencosts = [
+            stack.enter_context(OpenCost(server.url, cluster=name)) for name, server in zip("abc", servers, strict=True)
+        ]
+        report = sync_all(opencosts, kusto, QUESTION, tell=told.append)
+        honest(report)
+        assert (report.counts, report.exit_code, report.sources) == ({"landed": 6}, 0, ["a", "b", "c"])
+        assert {(one.source, one.table) for one in told} == {
+            (name, table) for name in "abc" for table in (ALLOCATION.name, SYNC_RUNS.name)
+        }
+        by_source = kusto.query(f"{ALLOCATION.name} | summarize Rows = count() by Source | order by Source asc")
+    assert by_source == [{"Source": name, "Rows": ROWS} for name in "abc"]
+
+
+def test_a_source_fails_alone(lane: Lane) -> None:
+    """One server that nobody runs fails by itself, with its reason; the other lands, and the exit code is 7."""
+    with (
+        OpenCost(lane.opencost.url, cluster="up") as up,
+        OpenCost("http://127.0.0.1:9", cluster="down", timeout=1) as down,
+        lane.client(Deadlines()) as kusto,
+    ):
+        report = sync_all([up, down], kusto, QUESTION)
+        honest(report)
+        data = {one.source: one for one in report.outcomes if one.table == ALLOCATION.name}
+        assert (data["up"].outcome, data["down"].outcome, report.exit_code) == ("landed", "failed", 7)
+        assert "cannot be reached" in (data["down"].reason or "")
+        ledger = kusto.query(f"{SYNC_RUNS.name} | project Source, Outcome | order by Source asc")
+    assert ledger == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
+
+
+def test_what_one_source_raises_is_its_outcome(lane: Lane) -> None:
+    """A server that answers no JSON raises when it is alone, and is a failed batch beside others."""
+    with (
+        OpenCostEmulator(answers=lambda *_: Reply(200, {}, b"<html>")) as html,
+        OpenCost(lane.opencost.url, cluster="up") as up,
+        OpenCost(html.url, cluster="html") as other,
+        lane.client(Deadlines()) as kusto,
+    ):
+        report = sync_all([up, other], kusto, QUESTION)
+    honest(report)
+    (one,) = (one for one in report.outcomes if one.source == "html")
+    assert (one.outcome, one.exit_code, report.exit_code) == ("failed", 4, 7)
+
+
+def test_work_side_by_side_raises_what_went_wrong() -> None:
+    """An error that is no outcome is raised once all are done."""
+    done: list[int] = []
+
+    def wrong() -> None:
+        raise KeyError("wrong")
+
+    with pytest.raises(KeyError, match="wrong"):
+        side_by_side([wrong, lambda: done.append(1)])
+    assert done == [1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SourceOptions(source=["a=http://h:9003"], cluster="b"),
+        SourceOptions(source=["a=http://h:9003"], endpoint="http://other:9003"),
+        SourceOptions(source=["http://h:9003"]),
+        SourceOptions(source=["a=http://h:9003", "a=http://g:9003"]),
+        SourceOptions(source=["a=h:9003"]),
+    ],
+    ids=["with --cluster", "with --endpoint", "without a name", "a name twice", "no address"],
+)
+def test_sources_that_cannot_be(options: SourceOptions) -> None:
+    """Sources are named each once, by --source or by --endpoint and --cluster."""
+    with pytest.raises(UsageError), options.opencosts():
+        pass
+
+
+def test_sources_by_name() -> None:
+    """`--source name=URL` gives a server of that name each."""
+    with SourceOptions(source=["a=http://h:9003", "b=http://g:9003/x"]).opencosts() as opencosts:
+        assert [(one.cluster, one.endpoint) for one in opencosts] == [("a", "http://h:9003"), ("b", "http://g:9003/x")]
+
+
+def test_an_interruption_waits_until_every_work_has_given_back() -> None:
+    """Interrupted in its wait, it tells the works to end and returns after the last of them, not before."""
+    stop, given_back = Stop(), []
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        try:
+            stop.sleep(20)
+        finally:
+            time.sleep(0.3)
+            given_back.append(True)
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side([work], stop)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert given_back == [True]

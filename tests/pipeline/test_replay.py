@@ -1,0 +1,32 @@
+"""A folder that is no spool is not taken for one that has been emptied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from opencost_kusto.errors import UsageError
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.pipeline.replay import replay
+
+NOBODY = "http://127.0.0.1:9"
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+    """Where there are other things and no batch, the folder is not the spool that was meant."""
+    (tmp_path / "README.md").write_text("not a batch", "utf-8")
+    (tmp_path / "src").mkdir()
+    with (
+        Kusto(NOBODY, "OpenCost", auth="none") as kusto,
+        pytest.raises(UsageError, match="holds no batches, but other"),
+    ):
+        replay(tmp_path, kusto)
+
+
+def test_an_empty_spool_has_nothing_to_send(tmp_path: Path) -> None:
+    """A spool whose batches have all landed is empty, or holds what the file system itself put there."""
+    with Kusto(NOBODY, "OpenCost", auth="none") as kusto:
+        assert replay(tmp_path, kusto).outcomes == []
+        (tmp_path / "lost+found").mkdir()
+        assert replay(tmp_path, kusto).outcomes == []

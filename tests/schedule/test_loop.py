@@ -1,0 +1,430 @@
+"""When ticks come, how they end, and what a process does that is told to end; its health beside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pytest
+from apscheduler.triggers.base import BaseTrigger
+
+from opencost_kusto.cancel import Stop
+from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.emulator import CloseConnection, Emulator, Reply
+from opencost_kusto.errors import KustoError, UsageError
+from opencost_kusto.result import EMPTY, FAILED, LANDED, Outcome, Report
+from opencost_kusto.retry import retrying
+from opencost_kusto.schedule.health import Health, served
+from opencost_kusto.schedule.loop import Schedule, Ticked, Times, signals
+from opencost_kusto.window import Window
+from tests.coverage.forgetful import HOUR, MINUTE, Forgetful, World, world
+
+ROOT = Path(__file__).parents[2]
+# A Thursday.
+NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
+Tell = Callable[[Outcome], None]
+
+
+def one(kind: str = LANDED, dataset: str = "allocation", **more: object) -> Outcome:
+    """An outcome of the hour before NOW."""
+    until = NOW.replace(minute=0)
+    return Outcome("id", "table", "here", dataset, until - HOUR, until, 60, None, kind, **more)  # type: ignore[arg-type]
+
+
+def fires(times: Times, count: int) -> list[str]:
+    """The next ticks, day of the week and time."""
+    return [f"{fire:%a %H:%M}" for fire in islice(times.after(NOW), count)]
+
+
+def test_ticks_come_when_windows_close() -> None:
+    """A tick comes as long after each aligned end as measurements need to settle."""
+    assert fires(Times(HOUR, 10 * MINUTE), 3) == ["Thu 10:10", "Thu 11:10", "Thu 12:10"]
+    assert fires(Times(10 * MINUTE, 4 * MINUTE), 3) == ["Thu 09:24", "Thu 09:34", "Thu 09:44"]
+    assert fires(Times(24 * HOUR, HOUR), 2) == ["Fri 01:00", "Sat 01:00"]
+    assert Times(HOUR, 10 * MINUTE).longest_pause(NOW) == HOUR
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("5 * * * *", ["Thu 10:05", "Thu 11:05"]),
+        ("0 6 * * 1-5", ["Fri 06:00", "Mon 06:00"]),
+        ("0 6 * * 0", ["Sun 06:00", "Sun 06:00"]),
+        ("0 6 * * 7,sat", ["Sat 06:00", "Sun 06:00"]),
+        ("0 6 * * 5-7", ["Fri 06:00", "Sat 06:00"]),
+        ("0 6 * * 0-2", ["Sun 06:00", "Mon 06:00"]),
+        ("0 6 * * */2", ["Sat 06:00", "Sun 06:00"]),
+        ("0 6 * * mon-fri", ["Fri 06:00", "Mon 06:00"]),
+    ],
+)
+def test_a_crontab_line_means_what_it_means_to_cron(line: str, expected: list[str]) -> None:
+    """Days of the week count from Sunday, as everywhere but in the scheduler's own numbering."""
+    assert fires(Times(HOUR, MINUTE, line), 2) == expected
+
+
+def test_the_longest_pause_of_working_days_is_the_weekend() -> None:
+    """Readiness waits as long as the schedule does."""
+    assert Times(HOUR, MINUTE, "0 6 * * 1-5").longest_pause(NOW) == timedelta(days=3)
+
+
+@pytest.mark.parametrize("line", ["", "hourly", "* * * *", "61 * * * *", "0 6 * * 8"])
+def test_what_is_no_crontab_line_is_refused(line: str) -> None:
+    """One sentence says what five fields look like."""
+    with pytest.raises(UsageError, match="is no crontab line"):
+        Times(HOUR, MINUTE, line)
+
+
+class Soon(BaseTrigger):  # type: ignore[misc]
+    """Fires again and again, without much of a pause, as long as it is to go on."""
+
+    def __init__(self, go_on: Callable[[], bool]) -> None:
+        self._go_on = go_on
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        """A moment from now."""
+        del previous
+        return now + timedelta(milliseconds=5) if self._go_on() else None
+
+
+def soon(go_on: Callable[[], bool] = lambda: True) -> Times:
+    """Times that come at once, as long as they are to go on."""
+    times = Times(HOUR, MINUTE)
+    times.trigger = Soon(go_on)
+    return times
+
+
+def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
+    """The first comes at once; one that fails is told, and the next comes all the same, never two at a time."""
+    ended: list[Ticked] = []
+    running = threading.Lock()
+    numbers = iter(range(10))
+
+    def tick(tell: Tell) -> Report:
+        assert running.acquire(blocking=False)
+        number = next(numbers)
+        tell(one())
+        running.release()
+        if number == 1:
+            raise KustoError("Kusto is away.")
+        if number == 2:
+            schedule.events.put(signal.SIGTERM)
+        return Report(str(number))
+
+    told: list[Outcome] = []
+    schedule = Schedule(tick, tells=[told.append], ends=[ended.append])
+    # A fourth could begin before the signal is heard.
+    assert schedule.run(soon(lambda: len(told) < 3)) == 0
+    assert [each.exit_code for each in ended] == [0, 5, 0]
+    assert str(ended[1].error) == "Kusto is away."
+    assert len(told) == 3
+
+
+def test_a_tick_that_is_under_way_may_end() -> None:
+    """Told to end in the middle of a tick, it ends within the grace, is told as it ended, and no other begins."""
+    ended: list[Ticked] = []
+
+    def tick(tell: Tell) -> Report:
+        schedule.events.put(signal.SIGTERM)
+        threading.Event().wait(0.2)
+        tell(one())
+        return Report("only")
+
+    schedule = Schedule(tick, ends=[ended.append], grace=20)
+    assert schedule.run(soon()) == 0
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["grace", "second signal"])
+@pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
+def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -> None:
+    """After the grace, or at a second signal, the process ends with 128 + the signal, and nothing more is told."""
+    go_on = threading.Event()
+    told: list[Outcome] = []
+    ended: list[Ticked] = []
+
+    def tick(tell: Tell) -> Report:
+        schedule.events.put(signal.SIGTERM)
+        if second:
+            schedule.events.put(signal.SIGINT)
+        go_on.wait(20)
+        tell(one())
+        return Report("late")
+
+    schedule = Schedule(tick, tells=[told.append], ends=[ended.append], grace=60 if second else 0.05)
+    assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
+    go_on.set()
+    schedule.events.get(timeout=20)
+    assert (told, ended) == ([], [])
+
+
+@pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
+def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
+    """After the grace it is told to stop, and has a moment for it before the process ends."""
+    stop, given_back, ended = Stop(), list[bool](), list[Ticked]()
+
+    def tick(tell: Tell) -> Report:
+        del tell
+        schedule.events.put(signal.SIGTERM)
+        try:
+            stop.sleep(20)
+        finally:
+            time.sleep(0.2)
+            given_back.append(True)
+        return Report("never")
+
+    schedule = Schedule(tick, ends=[ended.append], grace=0.05, stop=stop)
+    assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
+    assert (given_back, ended) == ([True], [])
+
+
+@pytest.mark.parametrize(("kind", "code"), [(LANDED, 0), (FAILED, 3)])
+def test_one_tick_ends_with_its_exit_code(kind: str, code: int) -> None:
+    """`--once` is what the tick was."""
+    report = Report("once", [one(kind, exit_code=code)])
+    assert Schedule(lambda _: report).once() == code
+
+
+def test_a_bug_is_exit_code_1() -> None:
+    """An error that nobody foresaw does not look like success."""
+    assert Schedule(lambda _: Report(str(1 // 0))).once() == 1
+
+
+def test_signals_come_as_events_and_then_do_what_they_did() -> None:
+    """Inside, SIGTERM is an event; outside, its handler is the one from before."""
+    before = signal.getsignal(signal.SIGTERM)
+    schedule = Schedule(lambda _: Report(""))
+    with signals(schedule.events):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert schedule.events.get(timeout=5) == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_days_are_caught_up_for_two_weeks() -> None:
+    """The built-in store keeps days for longer, and two of them would not fit into two days."""
+    assert TimesOptions(every="1d").horizon().catch_up == timedelta(days=14)
+    assert TimesOptions(every="10m").horizon().catch_up == timedelta(hours=48)
+    assert TimesOptions(every="1d", catch_up="3d").horizon().catch_up == timedelta(days=3)
+
+
+def test_readiness_follows_the_last_good_tick() -> None:
+    """Not ready before the first good tick, ready after it, and not when it is older than the deadline."""
+    now = [NOW]
+    health = Health(2 * HOUR, clock=lambda: now[0])
+    assert health.answer("/readyz")[0] == 503
+    health.ticked(Ticked(NOW, 3.0, Report("bad", [one(FAILED, exit_code=3)])))
+    assert health.answer("/readyz")[0] == 503
+    health.ticked(Ticked(NOW, 3.0, Report("good", [one()])))
+    assert health.answer("/readyz")[::2] == (200, b"ok\n")
+    now[0] += 2 * HOUR + MINUTE
+    health.ticked(Ticked(now[0], 3.0, error=KustoError("no")))
+    status, _, body = health.answer("/readyz")
+    assert (status, body) == (503, b"The last good tick began 2:01:00 ago, and 2:00:00 is the limit.\n")
+
+
+def test_a_dead_scheduler_is_not_alive() -> None:
+    """/healthz is what the liveness probe acts on."""
+    alive = [True]
+    health = Health(HOUR, clock=lambda: NOW, alive=lambda: alive[0])
+    assert health.answer("/healthz")[0] == 200
+    alive[0] = False
+    assert health.answer("/healthz")[0] == 503
+    assert health.answer("/elsewhere")[0] == 404
+
+
+def test_metrics_count_what_was_told() -> None:
+    """Batches by outcome, rows, bytes and cost of what landed, lag from the last window, ticks by exit code."""
+    health = Health(HOUR, clock=lambda: NOW)
+    health.told(one(rows=8, bytes=900, cost=1.5))
+    health.told(one(EMPTY))
+    health.told(one(FAILED, exit_code=3, rows=7))
+    health.told(one(dataset="runs", rows=3))
+    before = health.registry.get_sample_value("opencost_kusto_retries_total")
+    refusals = [KustoError("busy", transient=True)] * 2
+
+    def busy() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    retrying(busy, seconds=60, sleep=lambda _: None)
+    health.ticked(Ticked(NOW, 3.0, Report("good")))
+    health.ticked(Ticked(NOW, 3.0, error=KustoError("no")))
+
+    def value(name: str, **labels: str) -> float | None:
+        return health.registry.get_sample_value(f"opencost_kusto_{name}", labels)
+
+    of = {"source": "here", "dataset": "allocation"}
+    assert [value("batches_total", outcome=kind, **of) for kind in (LANDED, EMPTY, FAILED)] == [1, 1, 1]
+    assert (value("rows_total", **of), value("bytes_total", **of), value("landed_cost", **of)) == (8, 900, 1.5)
+    assert value("lag_seconds", **of) == 15 * 60
+    assert value("rows_total", source="here", dataset="runs") is None
+    assert [value("ticks_total", exit_code=code) for code in ("0", "5")] == [1, 1]
+    assert value("retries_total") == (before or 0) + 2
+    assert (value("tick_seconds_count"), value("tick_seconds_sum")) == (2, 6)
+    assert value("last_success_timestamp_seconds") == NOW.timestamp()
+
+
+def get(url: str) -> tuple[int, str]:
+    """Status and body of a GET on this machine."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_health_is_served() -> None:
+    """The three paths answer over HTTP, and the port is free again afterwards."""
+    health = Health(HOUR, clock=lambda: NOW)
+    with served(health, "127.0.0.1:0") as url:
+        assert get(f"{url}/healthz") == (200, "ok\n")
+        asked = urllib.request.Request(f"{url}/healthz", method="HEAD")
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, "3", b"")
+        assert get(f"{url}/readyz?verbose=1")[0] == 503
+        assert "opencost_kusto_tick_seconds_count 0.0" in get(f"{url}/metrics")[1]
+        place = url.removeprefix("http://")
+        with pytest.raises(UsageError, match="cannot be"), served(health, place):
+            raise AssertionError
+    for listen in ("8080", "127.0.0.1:http", "127.0.0.1:70000"):
+        with pytest.raises(UsageError, match=f"--listen {listen} cannot be"), served(health, listen):
+            raise AssertionError
+
+
+@pytest.fixture
+def here() -> Iterator[World]:
+    """A world at this moment, since a process has no other clock."""
+    with world(datetime.now(UTC)) as one:
+        yield one
+
+
+def command(servers: Emulator, *more: str) -> list[str]:
+    """The words of `opencost-kusto schedule` against the stand-ins."""
+    place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
+    asked = ["--auth", "none", "--aggregate", "namespace", "--catch-up", "3h", *more]
+    return [sys.executable, "-m", "opencost_kusto", "schedule", *place, *asked]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """An environment of its own."""
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+
+
+def test_once_brings_what_is_missing_and_ends(here: World, tmp_path: Path) -> None:
+    """`--once` lands the closed hours of all datasets and a scrape; the next one has the scrape only to do."""
+    # In the first ten minutes of an hour, the last one is not closed yet.
+    for expected in ((1, 2), (0, 1)):
+        done = subprocess.run(
+            command(here.emulator, "--once", "--json"),
+            **{"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60},  # type: ignore[call-overload]
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stdout.splitlines()
+        batches = json.loads(line)["batches"]
+        landed = [batch["dataset"] for batch in batches if batch["outcome"] == LANDED]
+        assert landed.count("allocation") in expected
+        assert landed.count("assets") == landed.count("allocation")
+        assert "metrics" in {batch["dataset"] for batch in batches}
+
+
+def read_until(stream: IO[str], pattern: str) -> re.Match[str]:
+    """The first line that matches."""
+    for line in stream:
+        if found := re.search(pattern, line):
+            return found
+    raise AssertionError(pattern)
+
+
+def test_a_scheduler_is_healthy_and_ends_when_told(here: World, tmp_path: Path) -> None:
+    """After its first tick it is ready and counts; at SIGTERM it ends with 0."""
+    words = command(here.emulator, "--listen", "127.0.0.1:0", "--dataset", "allocation")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            url = read_until(process.stderr, r"Health: (http://\S+)/healthz")[1]
+            assert read_until(process.stdout, r"batch(es)? of .* in run .*: \d landed; \d+ rows")
+            while get(f"{url}/readyz")[0] != 200:
+                continue
+            assert get(f"{url}/healthz") == (200, "ok\n")
+            assert 'dataset="allocation",outcome="landed"' in get(f"{url}/metrics")[1]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("once", [(), ("--once",)], ids=["run", "once"])
+def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: World, tmp_path: Path, once: tuple[str, ...]) -> None:
+    """An OpenCost that does not answer is waited for as long as the grace; then the exit code is 143."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(path: str, query: object) -> Reply | None:
+        del query
+        if path != "/allocation":
+            return None
+        asked.set()
+        go_on.wait(30)
+        raise CloseConnection
+
+    here.emulator.opencost.answers = slow
+    words = command(here.emulator, "--grace", "0.2", "--dataset", "allocation", *once)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            assert asked.wait(30)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=30)
+        finally:
+            go_on.set()
+            process.kill()
+    assert (process.returncode, out) == (143, "")
+    assert err.splitlines()[-1].endswith("the next one finds what is missing.")
+    assert here.windows() == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--every", "7m"), "do not tile a day"),
+        (("--cron", "hourly"), "is no crontab line"),
+        (("--catch-up", "30m"), "No closed window lies in the catch-up"),
+        (("--listen", "8080"), "--listen 8080 cannot be"),
+        (("--metadata", "x"), "is not key=value"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_refused(here: World, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """Exit code 2 and one sentence, before the first tick."""
+    done = subprocess.run(
+        command(here.emulator, *words),
+        **{"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60},  # type: ignore[call-overload]
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert said in done.stderr
+    assert here.forgetful.asked == []
+
+
+def test_the_stand_in_is_what_it_says() -> None:
+    """The forgetful stand-in keeps 36 tens, 49 hours and 15 days, and nothing between."""
+    forgetful = Forgetful(NOW)
+    for step, kept in ((10 * MINUTE, 36), (HOUR, 49), (24 * HOUR, 15), (30 * MINUTE, 0)):
+        unfinished = NOW - (NOW - datetime(1970, 1, 1, tzinfo=UTC)) % step
+        starts = [unfinished - n * step for n in range(60)]
+        assert sum(forgetful.has(Window(start, start + step)) for start in starts) == kept

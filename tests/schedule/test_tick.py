@@ -1,0 +1,93 @@
+"""A tick over several sources: side by side, each failing alone and reported alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from opencost_kusto.batch import Run
+from opencost_kusto.emulator import Reply
+from opencost_kusto.errors import KustoError, OpenCostError, UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.result import Outcome, Report
+from opencost_kusto.schedule.tick import Horizon, tick
+from tests.coverage.forgetful import HOUR, MINUTE, World, wanted, world
+
+NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
+HORIZON = Horizon(3 * HOUR)
+NOBODY = "http://127.0.0.1:9"
+_REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","@permanent":true}}'
+
+
+@pytest.fixture
+def here() -> Iterator[World]:
+    """A world at NOW."""
+    with world(NOW) as one:
+        yield one
+
+
+def run(minutes: int = 0) -> Run:
+    """A run so many minutes after NOW."""
+    return Run(f"tick-{minutes}", NOW + minutes * MINUTE, "1.0")
+
+
+def by_source(report: Report) -> dict[str, list[str]]:
+    """The outcomes of data by source."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for one in report.outcomes:
+        if one.dataset != "runs":
+            found[one.source].append(one.outcome)
+    return dict(found)
+
+
+def test_a_source_that_is_away_fails_alone(here: World) -> None:
+    """Of two sources one lands all the same; the exit code is 7, and the next tick brings the other."""
+    told: list[Outcome] = []
+    with (
+        OpenCost(here.emulator.opencost_url, cluster="b", attempts=1) as b,
+        OpenCost(NOBODY, cluster="c", attempts=1) as c,
+    ):
+        c.timeout = 0.1
+        report = tick([b, c], here.kusto, wanted(), HORIZON, run=run(), tell=told.append)
+        assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"] * 2}
+        assert report.exit_code == 7
+        assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.outcomes)
+    with OpenCost(here.emulator.opencost_url, cluster="c") as c:
+        assert by_source(tick([c], here.kusto, wanted(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
+
+
+def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: World) -> None:
+    """Nobody knows what is missing, so each named source says so of its newest window; one without a name raises."""
+    here.emulator.kusto.fault = lambda _: Reply(400, {"Content-Type": "application/json"}, _REFUSAL)
+    with OpenCost(here.emulator.opencost_url, cluster="b") as b, OpenCost(here.emulator.opencost_url, cluster="c") as c:
+        report = tick([b, c], here.kusto, wanted(HOUR, "allocation", "assets"), HORIZON, run=run())
+        assert by_source(report) == {"b": ["failed"] * 2, "c": ["failed"] * 2}
+        assert {one.window_end for one in report.outcomes} == {NOW.replace(minute=0)}
+        assert report.exit_code == 5
+    with OpenCost(here.emulator.opencost_url) as unnamed, pytest.raises(KustoError):
+        tick([unnamed], here.kusto, wanted(), HORIZON, run=run())
+    with OpenCost(NOBODY, attempts=1) as unnamed, pytest.raises(OpenCostError):
+        tick([unnamed], here.kusto, wanted(), HORIZON, run=run())
+
+
+def test_what_is_there_already_is_known(here: World) -> None:
+    """A scheduler that starts anew knows how old Kusto is, though it has nothing to bring."""
+    known: dict[tuple[str, str], datetime] = {}
+
+    def know(source: str, dataset: str, until: datetime) -> None:
+        known[source, dataset] = until
+
+    with OpenCost(here.emulator.opencost_url, cluster="b") as b:
+        tick([b], here.kusto, wanted(), HORIZON, run=run(), know=know)
+        assert known == {}
+        assert by_source(tick([b], here.kusto, wanted(), HORIZON, run=run(1), know=know)) == {}
+    assert known == {("b", "allocation"): NOW.replace(minute=0)}
+
+
+def test_a_horizon_without_a_window_is_refused() -> None:
+    """A catch-up that is shorter than a window and the lag would never bring anything."""
+    with pytest.raises(UsageError, match="make --catch-up longer"):
+        Horizon(HOUR).span(NOW, HOUR)

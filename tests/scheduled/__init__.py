@@ -1,1 +1,0 @@
-"""Tests of sync by the clock."""

@@ -1,0 +1,24 @@
+"""Recorded answers of two OpenCost servers; `INDEX.md` in each folder tells what was asked and what to expect."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = ("1.112", "1.119")
+
+
+def recording(version: str, name: str) -> bytes:
+    """The body of one answer as sent, e.g. `recording("1.112", "allocation_hour.json")`."""
+    path = DATA / f"opencost-{version}" / name
+    packed = path.with_name(path.name + ".gz")
+    return gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
+
+
+def names(version: str, prefix: str = "") -> list[str]:
+    """The names of a version's recordings, sorted, e.g. `assets_hours/00.json`; large files lose their `.gz`."""
+    folder = DATA / f"opencost-{version}"
+    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    found = {path.removesuffix(".gz") for path in paths}
+    return sorted(name for name in found if name.startswith(prefix) and name != "INDEX.md")

@@ -1,0 +1,587 @@
+"""Records become rows: golden rows of the recorded hour, two OpenCosts by one code, and what is null stays null.
+
+`python -m tests.transform.test_rows` writes the golden files anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opencost_kusto.batch import Batch, Options, Origin, Run, Source
+from opencost_kusto.database import kql
+from opencost_kusto.emulator.kusto import commands
+from opencost_kusto.emulator.kusto.engine import Engine
+from opencost_kusto.emulator.kusto.mapping import select
+from opencost_kusto.errors import ContentError
+from opencost_kusto.extract import prometheus, responses
+from opencost_kusto.schema.columns import RECORD, Asked, Derived, Json, Table
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
+from opencost_kusto.transform.rows import Encoder, held
+from opencost_kusto.window import Window
+from tests.support.recordings import VERSIONS, names, recording
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+FIRST = 5
+# What differs between two answers of OpenCost 1.112 to one request, as its index says.
+MOVING = {"Pvs", "LbAllocations", "GpuUsageAverage", "GpuEfficiency"}
+HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
+RUN = Run(
+    id="run-1",
+    collection_time=datetime(2026, 11, 24, 7, 41, 1, tzinfo=UTC),
+    tool_version="0.0.0",
+    scenario_name="nightly",
+    metadata={"team": "finops", "motto": "sparen, ja – aber richtig"},
+)
+SOURCE = Source("aks-shop-prod-weu", named="my name", region="westeurope", version="1.112.0")
+NAMES = {"allocation": "allocation_hour.json", "assets": "assets_hour.json", "metrics": "metrics.txt"}
+
+Row = dict[str, Json]
+
+
+def origin(table: Table, *, source: Source = SOURCE, options: Options | None = None) -> Origin:
+    """The recorded hour, asked by a fixed run of a fixed source."""
+    scraped = datetime(2026, 11, 24, 7, 41, 5, tzinfo=UTC) if table is METRICS else None
+    return Origin(RUN, source, Batch(table, source.name, HOUR, options or Options(), scraped=scraped))
+
+
+def records(table: Table, version: str, name: str) -> Iterator[bytes]:
+    """The records of a recorded answer, as JSON."""
+    body = [recording(version, name)]
+    return map(msgspec.json.encode, prometheus.samples(body)) if table is METRICS else responses.records(body)
+
+
+def encoded(table: Table, version: str, name: str | None = None) -> tuple[Encoder, list[bytes]]:
+    """The encoder of a recorded answer, and its lines."""
+    encoder = Encoder(table, origin(table))
+    return encoder, [encoder.encode(record) for record in records(table, version, name or NAMES[table.dataset])]
+
+
+def rows(table: Table, version: str, key: str, name: str | None = None) -> dict[str, Row]:
+    """The rows of a recorded answer, as the table holds them, by the value of one column."""
+    found = [held(table, line) for line in encoded(table, version, name)[1]]
+    assert len({row[key] for row in found}) == len(found)
+    return {row[key]: row for row in found}
+
+
+def row(table: Table, record: Row, *, source: Source = SOURCE, options: Options | None = None) -> Row:
+    """The row of one record, as the table holds it."""
+    line = Encoder(table, origin(table, source=source, options=options)).encode(msgspec.json.encode(record))
+    assert line.endswith(b"}\n")
+    assert b"\n" not in line[:-1]
+    return held(table, line)
+
+
+def golden(table: Table) -> bytes:
+    """What the golden file of a table holds: the first rows, and then what all rows come to."""
+    encoder, lines = encoded(table, "1.112")
+    digest = hashlib.sha256(b"".join(lines)).hexdigest()
+    last = {"sha256": digest, "rows": encoder.rows, "bytes": encoder.bytes, "micros": encoder.micros}
+    return b"".join(lines[:FIRST]) + msgspec.json.encode(last) + b"\n"
+
+
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS, METRICS], ids=lambda table: table.dataset)
+def test_rows_of_the_recorded_hour_are_golden(table: Table) -> None:
+    """The recorded hour comes out as ever, byte for byte; a change is made on purpose or not at all."""
+    same = golden(table) == (GOLDEN / f"{table.dataset}.ndjson").read_bytes()
+    assert same, "rows of the recorded hour changed; look at git diff after: python -m tests.transform.test_rows"
+
+
+@pytest.mark.parametrize(
+    ("table", "version", "count", "cost"),
+    [
+        (ALLOCATION, "1.112", 61, 1.07208),
+        (ALLOCATION, "1.119", 61, 1.07217),
+        (ASSETS, "1.112", 19, 1.34701),
+        (ASSETS, "1.119", 20, 1.34618),
+    ],
+    ids=lambda value: getattr(value, "dataset", None),
+)
+def test_rows_and_sums_are_those_of_the_index(table: Table, version: str, count: int, cost: float) -> None:
+    """Rows and cost of the recorded hour are what the index of the recordings says."""
+    encoder, lines = encoded(table, version)
+    assert (encoder.rows, round(encoder.micros / 1e6, 5)) == (count, cost)
+    assert encoder.bytes == sum(map(len, lines))
+    assert len(lines) == count
+    assert encoder.micros == round(sum(held(table, line)["TotalCost"] for line in lines) * 1e6)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_recorded_day_costs_what_the_index_says(version: str) -> None:
+    """24 hourly sets by namespace come to the sum of the index."""
+    encoder, lines = encoded(ALLOCATION, version, "allocation_day_step1h_namespace.json")
+    assert len(lines) == 24 * 8
+    assert round(encoder.micros / 1e6, 5) == {"1.112": 26.43958, "1.119": 26.44127}[version]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS, METRICS], ids=lambda table: table.dataset)
+def test_every_recorded_answer_decodes_without_loss(table: Table, version: str) -> None:
+    """No recorded answer of either version leaves a key in Unmapped."""
+    prefixes = {"allocation": ("allocation_hour", "allocation_day", "two_clusters_"), "assets": ("assets_", "two_")}
+    count = 0
+    for name in [NAMES["metrics"]] if table is METRICS else names(version):
+        skip = "parc_noidle" in name or "filter_bad" in name or ("assets" in name) != (table is ASSETS)
+        if table is not METRICS and (not name.startswith(prefixes[table.dataset]) or ".json" not in name or skip):
+            continue
+        encoder, lines = encoded(table, version, name)
+        assert not encoder.unmapped, name
+        count += len(lines)
+        assert all(held(table, line)["Unmapped"] is None for line in lines)
+    assert count > 100
+
+
+def changed(table: Table, key: str) -> dict[str, list[tuple[Row, Row]]]:
+    """The columns in which the same hour differs between the versions, with the rows where it does."""
+    old, new = (rows(table, version, key) for version in VERSIONS)
+    found: dict[str, list[tuple[Row, Row]]] = {}
+    for name in old.keys() & new.keys():
+        for column in old[name]:
+            if old[name][column] != new[name][column]:
+                found.setdefault(column, []).append((old[name], new[name]))
+    return found
+
+
+def test_both_versions_give_the_same_allocations_but_for_what_the_index_lists() -> None:
+    """Row by row, two OpenCosts tell of the same hour the same, but for network, labels, GPU use and new columns."""
+    old, new = (rows(ALLOCATION, version, "AllocationName") for version in VERSIONS)
+    assert old.keys() == new.keys()
+    found = changed(ALLOCATION, "AllocationName")
+    assert found.keys() == {
+        *("NetworkTransferBytes", "NetworkReceiveBytes"),
+        *("NetworkCost", "NetworkCrossZoneCost", "NetworkInternetCost", "TotalCost"),
+        *("Properties", "Labels", "Controller", "ControllerKind"),
+        *("GpuRequestAverage", "GpuUsageAverage", "GpuUsageMax", "GpuEfficiency", "GpuAllocation", "GpuShared"),
+        *("CpuCoreLimitAverage", "RamByteLimitAverage"),
+    }
+    for column in ("NetworkCost", "NetworkCrossZoneCost", "NetworkInternetCost", "TotalCost"):
+        assert all(abs(before[column] - after[column]) <= 0.0005 for before, after in found[column])
+    for column in ("NetworkTransferBytes", "NetworkReceiveBytes"):
+        assert all(abs(before[column] - after[column]) <= 0.08 * after[column] for before, after in found[column])
+    for column, sent in (("Controller", "cart"), ("ControllerKind", "replicaset")):
+        assert [(before[column], after[column]) for before, after in found[column]] == [(sent, None)] * 2
+        assert all(before["Pod"].startswith("cart-") for before, _ in found[column])
+    # Keys that came are null before; that of the whole older row stays what it was, wherever the newer keeps it.
+    for column in ("CpuCoreLimitAverage", "RamByteLimitAverage", "GpuAllocation", "GpuUsageMax", "GpuShared"):
+        assert all(before[column] is None for before, _ in found[column])
+    assert {before["Container"] for before, _ in found["GpuRequestAverage"]} == {"__unmounted__"}
+    assert {before["Container"] for before, _ in found["GpuEfficiency"]} == {"trainer"}
+    assert all(before["Labels"].items() <= after["Labels"].items() for before, after in found["Labels"])
+
+
+def test_gpu_averages_are_found_where_each_version_has_them() -> None:
+    """The trainer's GPU request is the same from both, though the newer OpenCost moved it into gpuAllocation."""
+    for version in VERSIONS:
+        found = rows(ALLOCATION, version, "AllocationName").values()
+        [trainer] = [row for row in found if row["Container"] == "trainer"]
+        assert trainer["GpuRequestAverage"] == 1.0
+        assert trainer["GpuUsageAverage"] == pytest.approx(0.45, abs=0.03)
+        assert (trainer["GpuShared"], trainer["GpuUsageMax"]) == {"1.112": (None, None), "1.119": (False, 0.59514)}[
+            version
+        ]
+
+
+def test_both_versions_give_the_same_assets_but_for_what_the_index_lists() -> None:
+    """An asset is cluster, type and name in both; only load balancers' costs, OS disks' ids and Local differ."""
+    old, new = (rows(ASSETS, version, "AssetName") for version in VERSIONS)
+    assert new.keys() - old.keys() == {"aks-shop-prod-weu/ClusterManagement/"}
+    assert not old.keys() - new.keys()
+    found = changed(ASSETS, "AssetName")
+    assert found.keys() == {"Local", "ProviderID", "Cost", "TotalCost"}
+    assert {before["Type"] for before, _ in found["Local"]} == {"Disk"}
+    assert {after["Local"] for _, after in found["Local"]} == {True, False}
+    for before, after in found["ProviderID"]:
+        assert (before["Type"], before["StorageClass"], after["Local"]) == ("Disk", "__local__", True)
+        assert after["ProviderID"].endswith("_osdisk")
+    for column in ("Cost", "TotalCost"):
+        assert {(before["Type"], before[column], after[column]) for before, after in found[column]} == {
+            ("LoadBalancer", 0.005417, 0.005)
+        }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_cost_region_bytes_and_breakdown_of_recorded_assets(version: str) -> None:
+    """Cost is without adjustment, Region is never missing, Bytes are of disks, a node's Breakdown is null."""
+    for asset in rows(ASSETS, version, "AssetName").values():
+        assert asset["Cost"] == asset["TotalCost"] - (asset["Adjustment"] or 0)
+        assert asset["Region"] == "westeurope"
+        assert (asset["Bytes"] is not None) == (asset["Type"] == "Disk")
+        assert (asset["Breakdown"] is not None) == (asset["Type"] == "Disk")
+        assert (asset["CpuBreakdown"] is not None) == (asset["Type"] == "Node")
+        assert asset["AssetName"] == f"{asset['Cluster']}/{asset['Type']}/{asset['Name'] or ''}"
+        # An absent adjustment is not an adjustment of 0.
+        assert (asset["Adjustment"] is None) == (asset["Type"] == "ClusterManagement")
+
+
+def test_cost_is_the_total_less_its_adjustment() -> None:
+    """Cost + Adjustment = TotalCost, also where the adjustment is not 0; without a total there is no cost."""
+    assert row(ASSETS, {"type": "Node", "totalCost": 3.5, "adjustment": -0.25})["Cost"] == 3.75
+    assert row(ASSETS, {"type": "Node", "totalCost": 3.5})["Cost"] == 3.5
+    assert row(ASSETS, {"type": "Node", "adjustment": 1.0})["Cost"] is None
+
+
+def test_region_is_the_label_else_the_clusters() -> None:
+    """The node's own region label wins, the newer spelling first; else the region of the cluster, else null."""
+    beta = {"failure_domain_beta_kubernetes_io_region": "old"}
+    both = {"topology_kubernetes_io_region": "new", **beta}
+    assert row(ASSETS, {"labels": both})["Region"] == "new"
+    assert row(ASSETS, {"labels": beta})["Region"] == "old"
+    assert row(ASSETS, {"labels": {"a": "b"}})["Region"] == "westeurope"
+    assert row(ASSETS, {"labels": None})["Region"] == "westeurope"
+    assert row(ASSETS, {}, source=Source("x"))["Region"] is None
+
+
+def test_flags_are_booleans_and_null_without_the_key() -> None:
+    """OpenCost's 1.0 and 0.0 become true and false; an asset without the key has null."""
+    assert row(ASSETS, {"preemptible": 1, "local": 0.0})["Preemptible"] is True
+    assert row(ASSETS, {"preemptible": 1, "local": 0.0})["Local"] is False
+    assert row(ASSETS, {})["Local"] is None
+
+
+@pytest.mark.parametrize("properties", [None, {}, "absent"])
+def test_rows_without_properties(properties: Json) -> None:
+    """A row whose properties are null, empty or absent has nulls there and keeps its cost."""
+    record = {"name": "__idle__", "properties": properties, "totalCost": 0.36398}
+    if properties == "absent":
+        del record["properties"]
+    found = row(ALLOCATION, record)
+    assert found["Properties"] == ({} if properties == {} else None)
+    assert (found["AllocationName"], found["TotalCost"]) == ("__idle__", 0.36398)
+    for column in ("Namespace", "Pod", "Services", "Labels", "ProviderID"):
+        assert found[column] is None
+    # OpenCost did not say the cluster, but the user did.
+    assert found["Cluster"] == "my name"
+    assert row(ALLOCATION, record, source=Source("x"))["Cluster"] is None
+
+
+def test_window_and_times_that_are_the_string_null() -> None:
+    """OpenCost writes an unset time as the string "null"; it is null, and the window is what was asked for."""
+    found = row(ALLOCATION, {"name": "a", "window": "null", "start": "null", "end": None})
+    assert (found["Start"], found["End"]) == (None, None)
+    assert (found["WindowStart"], found["WindowEnd"]) == ("2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z")
+    assert row(ALLOCATION, {"window": {"start": "null", "end": "null"}})["Unmapped"] is None
+    assert row(ASSETS, {"window": "null", "start": "2026-11-23T12:30:00+02:00"})["Start"] == "2026-11-23T10:30:00Z"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """The stand-in's tables and mappings, as the committed KQL makes them."""
+    made = Engine("OpenCost")
+    for command in kql.commands("tables"):
+        commands.run(made, command.text)
+    yield made
+    made.close()
+
+
+def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[Row]:
+    """What the stand-in's table holds once the lines went through its mapping, as `held` writes values."""
+    commands.run(engine, f".clear table {table.name} data")
+    there = engine.table(table.name)
+    chosen = select(there, there.mappings[table.mapping], [line.decode() for line in lines])
+    engine.insert(there, chosen.sql, chosen.parameters, [], columns=chosen.columns)
+    answered = engine.query(table.name)
+    names = [column.name for column in answered.columns]
+    found = []
+    for values in answered.rows:
+        row = dict(zip(names, values, strict=True))
+        for column in table.columns:
+            value = row[column.name]
+            if value is not None and column.type == "dynamic":
+                row[column.name] = msgspec.json.decode(value)
+            elif value is not None and column.type == "datetime":
+                row[column.name] = msgspec.json.decode(msgspec.json.encode(value.replace(tzinfo=UTC)))
+        found.append(row)
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS, METRICS], ids=lambda table: table.dataset)
+def test_the_mapping_makes_the_columns(engine: Engine, table: Table, version: str) -> None:
+    """The stand-in's mapping finds in the rows of the recorded hour what `held` finds, value by value."""
+    _, lines = encoded(table, version)
+    assert landed(engine, table, lines) == [held(table, line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"name": "a", "properties": None, "rawAllocationOnly": None, "gpuAllocation": None, "pvs": None},
+        {"name": "a", "properties": {}, "rawAllocationOnly": {}, "start": "null", "totalCost": None},
+        {"name": "a", "properties": {"labels": None, "services": ["b", "a"], "annotations": {}}, "news": [1, {"b": 2}]},
+    ],
+)
+def test_the_mapping_finds_null_where_there_is_nothing(engine: Engine, record: Row) -> None:
+    """An object that is missing, null or empty makes null columns of everything that would be inside it."""
+    line = Encoder(ALLOCATION, origin(ALLOCATION)).encode(msgspec.json.encode(record))
+    [found] = landed(engine, ALLOCATION, [line])
+    assert found == held(ALLOCATION, line)
+    assert found["BatchId"] == origin(ALLOCATION).batch.id
+    assert (found["Labels"], found["GpuShared"], found["CpuCoreUsageMax"]) == (None, None, None)
+
+
+def test_a_record_stands_in_its_row_as_it_was_sent() -> None:
+    """Nothing of a record is written anew, whatever its spacing and the spelling of its numbers."""
+    record = b'{"name": "a","totalCost":1.50e-1,  "properties":{"labels":{"b":"\\u00fc"}}}'
+    line = Encoder(ALLOCATION, origin(ALLOCATION)).encode(record)
+    assert b'"%b":%b,"Cluster"' % (RECORD.encode(), record) in line
+    assert not any(RECORD in (column.name for column in table.columns) for table in TABLES)
+
+
+def test_a_cost_beyond_all_numbers_is_told() -> None:
+    """A cost whose millionths are infinite cannot be summed, so its answer is not trusted."""
+    with pytest.raises(ContentError, match=r"in 'a': .*infinity"):
+        Encoder(ALLOCATION, origin(ALLOCATION)).encode(b'{"name":"a","totalCost":1e305}')
+
+
+def test_what_columns_are_derived_from_is_comparable() -> None:
+    """A column is derived once from the same values, so none of them is an object or list."""
+    derived = [column for table in TABLES for column in table.columns if isinstance(column.source, Derived)]
+    assert derived
+    assert all(key.type != "dynamic" for column in derived for key in column.keys())
+
+
+def test_rows_derived_from_other_values_differ() -> None:
+    """One encoder derives each row's own values, also after many rows of other values and the same again."""
+    encoder = Encoder(ALLOCATION, origin(ALLOCATION))
+    starts = [f"2026-11-23T10:{second // 60 % 60:02}:{second % 60:02}Z" for second in (*range(3000), *range(3000))]
+    lines = [encoder.encode(msgspec.json.encode({"name": "a", "start": start})) for start in starts]
+    assert [held(ALLOCATION, line)["Start"] for line in lines] == starts
+
+
+def numbers(table: Table) -> list[str]:
+    """The top-level keys of a table's records that are numbers copied as they are."""
+    return [column.source for column in table.columns if column.type == "real" and isinstance(column.source, str)]
+
+
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS], ids=lambda table: table.dataset)
+def test_null_is_not_zero(table: Table) -> None:
+    """A number that is null or missing is null in the row, and 0 is 0."""
+    keys = [key for key in numbers(table) if "." not in key]
+    assert len(keys) > 10
+    columns = [column.name for column in table.columns if column.source in keys]
+    null, missing, zero = (row(table, dict.fromkeys(keys)), row(table, {}), row(table, dict.fromkeys(keys, 0)))
+    assert {null[column] for column in columns} == {missing[column] for column in columns} == {None}
+    assert {zero[column] for column in columns} == {0}
+
+
+def test_missing_cost_counts_as_nothing() -> None:
+    """A row without a cost is a row all the same; the sum goes on."""
+    encoder = Encoder(ALLOCATION, origin(ALLOCATION))
+    for record in (b'{"name":"a","totalCost":null}', b'{"name":"b"}', b'{"name":"c","totalCost":0.00001}'):
+        encoder.encode(record)
+    assert (encoder.rows, encoder.micros) == (3, 10)
+
+
+def test_services_are_sorted_in_their_column_and_in_the_properties() -> None:
+    """OpenCost's order changes from answer to answer; ours does not, and nothing else of the properties changes."""
+    properties = {"namespace": "shop", "services": ["web", "api", "ünter"], "labels": {"b": "1", "a": "2"}}
+    found = row(ALLOCATION, {"name": "a", "properties": properties})
+    assert found["Services"] == found["Properties"]["services"] == ["api", "web", "ünter"]
+    assert found["Properties"] == {**properties, "services": ["api", "web", "ünter"]}
+    assert list(found["Properties"]) == list(properties)
+    assert row(ALLOCATION, {"properties": {"services": None}})["Services"] is None
+    assert row(ALLOCATION, {"properties": {"services": []}})["Services"] == []
+
+
+def test_two_answers_to_one_question_give_the_same_costs() -> None:
+    """The same request a moment later gives the same row, but for what OpenCost does not reproduce."""
+    name = "allocation_hour_agg_namespace"
+    first, second = (rows(ALLOCATION, "1.112", "AllocationName", f"{name}{end}.json") for end in ("", "_again"))
+    assert first.keys() == second.keys()
+    for key, one in first.items():
+        assert {column for column in one if one[column] != second[key][column]} <= MOVING
+
+
+def test_bags_are_objects_not_strings() -> None:
+    """Labels, Metadata and Properties are JSON objects in the row, for `dynamic` columns to open."""
+    for table in (ALLOCATION, ASSETS, METRICS):
+        found = [held(table, line) for line in encoded(table, "1.119")[1]]
+        assert all(each["Metadata"] == RUN.metadata for each in found)
+        assert {type(each["Labels"]) for each in found} <= {dict, type(None)}
+        assert any(each["Labels"] for each in found)
+
+
+def test_each_row_says_what_was_asked() -> None:
+    """Run, source, batch, window and options are on every row; one CollectionTime a run."""
+    options = Options(aggregate="namespace,label:app", include_idle=True)
+    found = row(ALLOCATION, {"name": "shop"}, options=options)
+    assert found["Timestamp"] == found["WindowStart"] == "2026-11-23T10:00:00Z"
+    assert found["CollectionTime"] == "2026-11-24T07:41:01Z"
+    assert found["WindowMinutes"] == 60.0
+    assert (found["Aggregate"], found["IncludeIdle"], found["ShareIdle"]) == ("namespace,label:app", True, False)
+    assert (found["RunId"], found["ScenarioName"], found["Source"]) == ("run-1", "nightly", "aks-shop-prod-weu")
+    assert found["BatchId"] == origin(ALLOCATION, options=options).batch.id
+
+
+def test_a_batch_is_known_by_its_question() -> None:
+    """A batch's id changes with table, source, window and the options its dataset has, and with nothing else."""
+    batch = Batch(ALLOCATION, "prod", HOUR)
+    assert batch.id == Batch(ALLOCATION, "prod", HOUR, scraped=datetime.now(UTC)).id
+    assert batch.id.startswith("OpenCostAllocation/prod/20261123T1000Z-20261123T1100Z/")
+    later = Window(HOUR.end, HOUR.end.replace(hour=12))
+    others = [
+        Batch(ASSETS, "prod", HOUR),
+        Batch(ALLOCATION, "test", HOUR),
+        Batch(ALLOCATION, "prod", later),
+        Batch(ALLOCATION, "prod", HOUR, Options(aggregate="pod")),
+        Batch(ALLOCATION, "prod", HOUR, Options(include_idle=True)),
+        Batch(ALLOCATION, "prod", HOUR, Options(share_idle=True)),
+        Batch(ALLOCATION, "prod", HOUR, run="1"),
+    ]
+    assert len({batch.id, *(other.id for other in others)}) == 1 + len(others)
+    # Options of another dataset do not matter.
+    assert Batch(ALLOCATION, "prod", HOUR, Options(filter_types=("disk",), all_metrics=True)).id == batch.id
+    assert Batch(ASSETS, "prod", HOUR, Options(aggregate="pod")).id == others[0].id
+    assert Batch(ASSETS, "prod", HOUR, Options(filter_types=("disk",))).id != others[0].id
+    assert (batch.aggregate, others[0].aggregate) == ("container", None)
+
+
+def test_metrics_are_stamped_by_the_scrape() -> None:
+    """A metrics row's Timestamp is the scrape, its Cluster the source, and labels people filter by are columns."""
+    sample = {
+        **{"name": "node_ram_hourly_cost", "family": "node_ram_hourly_cost", "type": "gauge", "help": "Cost."},
+        **{"labels": {"node": "n1", "instance": "i1", "odd": "1"}, "value": 0.5, "timestamp": 1795428000.25},
+    }
+    found = row(METRICS, sample)
+    assert found["Timestamp"] == "2026-11-24T07:41:05Z"
+    assert (found["Node"], found["Instance"], found["Pod"]) == ("n1", "i1", None)
+    assert found["Cluster"] == "aks-shop-prod-weu"
+    assert found["Labels"] == sample["labels"]
+    assert found["SampleTime"] == "2026-11-23T10:00:00.250000Z"
+    assert (found["MetricValue"], found["Unmapped"]) == (0.5, None)
+    assert row(METRICS, {**sample, "value": None, "raw": "NaN", "timestamp": None})["MetricValue"] is None
+
+
+def test_an_unknown_key_is_kept_and_told() -> None:
+    """A key no column reads lands in Unmapped with its value, and the encoder knows its name for the report."""
+    encoder = Encoder(ALLOCATION, origin(ALLOCATION))
+    record = {
+        **{"name": "a", "totalCost": 1.5, "carbon": {"kg": 2}, "window": {}},
+        # Properties are kept whole, so nothing in them is lost; the raw part is not, so it must be known.
+        **{"properties": {"pod": "p", "floor": 3}, "rawAllocationOnly": {"cpuCoreUsageMax": 0.5, "moon": None}},
+    }
+    found = held(ALLOCATION, encoder.encode(msgspec.json.encode(record)))
+    assert found["Unmapped"] == {"carbon": {"kg": 2}, "rawAllocationOnly.moon": None}
+    assert encoder.unmapped == {"carbon", "rawAllocationOnly.moon"}
+    assert (found["AllocationName"], found["Pod"], found["CpuCoreUsageMax"]) == ("a", "p", 0.5)
+    assert found["Properties"]["floor"] == 3
+    assert (encoder.rows, encoder.micros) == (1, 1_500_000)
+    assert held(ALLOCATION, encoder.encode(b'{"name":"b"}'))["Unmapped"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "record", "said"),
+    [
+        (ALLOCATION, {"name": "shop/web", "cpuCost": "much"}, ["'shop/web'", "cpuCost", "allocation"]),
+        (ALLOCATION, {"name": "shop/web", "unknown": 1, "cpuCost": "much"}, ["'shop/web'", "cpuCost"]),
+        (ALLOCATION, {"name": "shop/web", "properties": {"pod": 5}}, ["'shop/web'", "pod"]),
+        (ALLOCATION, {"name": "shop/web", "properties": [1]}, ["'shop/web'"]),
+        (ALLOCATION, {"name": "shop/web", "properties": {"services": "web"}}, ["'shop/web'"]),
+        (ALLOCATION, {"name": "shop/web", "start": "yesterday"}, ["'shop/web'", "'yesterday' is not a time"]),
+        (ALLOCATION, {"name": "shop/web", "end": "2026-11-23T10:00:00"}, ["'shop/web'", "has no time zone"]),
+        (ASSETS, {"name": None, "totalCost": True}, ["a record", "totalCost", "assets"]),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told(table: Table, record: Row, said: list[str]) -> None:
+    """A text where a number belongs ends in one sentence with the record and the key; nothing is counted."""
+    encoder = Encoder(table, origin(table))
+    with pytest.raises(ContentError) as caught:
+        encoder.encode(msgspec.json.encode(record))
+    assert all(part in str(caught.value) for part in said), str(caught.value)
+    assert (encoder.rows, encoder.bytes, encoder.micros) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b"null", b"3", b'{"name":', b'{"totalCost":NaN}', b'{"name":"\xff"}'])
+def test_what_is_no_record_is_told(record: bytes) -> None:
+    """Anything that is not one JSON object is refused as content."""
+    with pytest.raises(ContentError, match="cannot be used"):
+        Encoder(ALLOCATION, origin(ALLOCATION)).encode(record)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+# Costs are summed in millionths, so the last few powers of ten are out.
+reals = st.floats(min_value=-1e300, max_value=1e300)
+jsons = st.recursive(
+    st.none() | st.booleans() | reals | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+VALUES: dict[str, st.SearchStrategy[Json]] = {
+    "real": st.none() | reals,
+    "string": st.none() | texts,
+    "bool": st.none() | st.booleans(),
+    "long": st.none() | st.integers(-(2**63), 2**63 - 1),
+    "dynamic": jsons,
+}
+
+
+def any_record(table: Table) -> st.SearchStrategy[Row]:
+    """Records with random values at the top-level keys that are copied, and some of the keys left out."""
+    kinds = {column.source: VALUES[column.type] for column in table.columns if isinstance(column.source, str)}
+    return st.fixed_dictionaries({}, optional={key: kind for key, kind in kinds.items() if "." not in key})
+
+
+def read_back(table: Table, record: Row) -> None:
+    """Encode a record, read the row, and find each copied value again; what was asked is the same as ever."""
+    found = row(table, record)
+    assert list(found) == [column.name for column in table.columns]
+    for column in table.columns:
+        if isinstance(column.source, str) and "." not in column.source:
+            assert found[column.name] == record.get(column.source), column.name
+        elif isinstance(column.source, Asked):
+            assert found[column.name] is None or column.source.path
+        elif not isinstance(column.source, Derived):
+            assert found[column.name] is None
+
+
+def without(record: Row, *keys: str) -> Row:
+    """A record without the keys that must be objects of a known shape."""
+    return {key: value for key, value in record.items() if key not in keys}
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(any_record(ALLOCATION))
+def test_allocations_read_back_equal(record: Row) -> None:
+    """Whatever numbers, texts and objects an allocation has, its row has them too."""
+    read_back(ALLOCATION, without(record, "gpuAllocation", "properties"))
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(any_record(ASSETS))
+def test_assets_read_back_equal(record: Row) -> None:
+    """Whatever numbers, texts and objects an asset has, its row has them too."""
+    read_back(ASSETS, without(record, "labels"))
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(any_record(SYNC_RUNS))
+def test_outcomes_read_back_equal(record: Row) -> None:
+    """The rows of the run ledger read back like all others."""
+    read_back(SYNC_RUNS, record)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.dictionaries(texts, texts), reals)
+def test_samples_read_back_equal(labels: dict[str, str], value: float) -> None:
+    """Labels of any name and value, and any number, come through a metrics row as they are."""
+    found = row(METRICS, {"name": "m", "labels": labels, "value": value})
+    assert (found["Labels"], found["MetricValue"], found["Unmapped"]) == (labels, value, None)
+    assert found["Pod"] == labels.get("pod")
+
+
+def main(write: Callable[[Table], bytes] = golden) -> None:
+    """Write the golden files."""
+    for table in (ALLOCATION, ASSETS, METRICS):
+        (GOLDEN / f"{table.dataset}.ndjson").write_bytes(write(table))
+
+
+if __name__ == "__main__":
+    main()
