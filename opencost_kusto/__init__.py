@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from opencost_kusto.batch import Options, Run, Source
+from opencost_kusto.batch import RequestOptions, Run, Source
 from opencost_kusto.coverage.backfill import backfill, survey
-from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.status import status
 from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.errors import (
@@ -25,14 +25,15 @@ from opencost_kusto.kusto.client import Deadlines, Kusto
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.replay import replay
-from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
 from opencost_kusto.window import parse as parse_window
 
 __all__ = [
+    "BatchResult",
     "ContentError",
     "Deadlines",
     "DuplicateError",
@@ -42,15 +43,15 @@ __all__ = [
     "OpenCost",
     "OpenCostError",
     "OpenCostKustoError",
-    "Options",
     "Outcome",
     "PartialError",
-    "Question",
     "Report",
+    "RequestOptions",
     "Run",
     "Source",
+    "SyncRequest",
+    "Target",
     "UsageError",
-    "Wanted",
     "Window",
     "__version__",
     "backfill",

@@ -39,7 +39,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RequestOptions:
     """What a user may ask of OpenCost beside the window. Part of a batch's identity where the table has it.
 
     `aggregate` is `container` (one row per container of a pod) or OpenCost's own words; `filter_types` are
@@ -52,7 +52,7 @@ class Options:
     filter_types: tuple[str, ...] = ()
     all_metrics: bool = False
 
-    def asked_of(self, table: Table) -> dict[str, object]:
+    def for_table(self, table: Table) -> dict[str, object]:
         """The options this table's dataset has, by OpenCost's names, in the order the table lists them."""
         values: dict[str, object] = {
             "aggregate": self.aggregate,
@@ -77,7 +77,7 @@ class Batch:
     table: Table
     source: str
     window: Window
-    options: Options = field(default_factory=Options)
+    options: RequestOptions = field(default_factory=RequestOptions)
     scraped: datetime | None = None
     run: str | None = None
     id: str = field(init=False)
@@ -87,7 +87,7 @@ class Batch:
             self.table.name,
             self.source,
             str(self.window),
-            self.options.asked_of(self.table),
+            self.options.for_table(self.table),
         )
         if self.run is not None:
             question = (*question, self.run)
@@ -103,7 +103,7 @@ class Batch:
     @property
     def aggregate(self) -> str | None:
         """The aggregate, where the dataset has one."""
-        return self.options.aggregate if "aggregate" in self.options.asked_of(self.table) else None
+        return self.options.aggregate if "aggregate" in self.options.for_table(self.table) else None
 
     @property
     def include_idle(self) -> bool:
@@ -117,7 +117,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class BatchContext:
     """Where a row comes from: what `schema.Asked` columns read."""
 
     run: Run

@@ -1,30 +1,30 @@
-"""A run that is told to end from another thread: it gives back what it holds, as at an interruption."""
+"""Cooperative cancellation: a cancelled run releases its resources and reports nothing it has not seen."""
 
 from __future__ import annotations
 
 import threading
 
 
-class Stopped(BaseException):
-    """The run was told to end. Not an error of ours: nobody reports it, and nothing is half-reported."""
+class Cancelled(BaseException):
+    """Cancellation was requested. Not an error of this package, so no handler reports it as a failure."""
 
 
-class Stop:
-    """Tells a run to end; it heeds that between batches and while it waits."""
+class CancelToken:
+    """Requests cancellation from any thread or signal handler; a run checks it between batches and while it waits."""
 
     def __init__(self) -> None:
-        self._told = threading.Event()
+        self._cancelled = threading.Event()
 
-    def tell(self) -> None:
-        """Tell it."""
-        self._told.set()
+    def cancel(self) -> None:
+        """Request cancellation, and wake whoever sleeps."""
+        self._cancelled.set()
 
-    def heed(self) -> None:
-        """Raise Stopped if it was told."""
-        if self._told.is_set():
-            raise Stopped
+    def check(self) -> None:
+        """Raise Cancelled if cancellation was requested."""
+        if self._cancelled.is_set():
+            raise Cancelled
 
     def sleep(self, seconds: float) -> None:
-        """Wait so long, or until it is told, which raises Stopped."""
-        self._told.wait(seconds)
-        self.heed()
+        """Wait for that many seconds; raise Cancelled as soon as cancellation is requested."""
+        self._cancelled.wait(seconds)
+        self.check()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
@@ -15,13 +16,23 @@ from opencost_kusto.redact import redacted
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.tables import SYNC_RUNS
 
-LANDED, ALREADY_THERE, QUEUED, EMPTY, FAILED, TIMED_OUT, WRITTEN, LOST, FORGOTTEN = OUTCOMES = (
-    *("landed", "already there", "queued", "empty", "failed", "timed out"),
-    *("written", "lost", "forgotten"),
-)
+
+class Outcome(StrEnum):
+    """What became of a batch."""
+
+    LANDED = "landed"
+    ALREADY_LANDED = "already landed"
+    QUEUED = "queued"
+    WRITTEN = "written"
+    EMPTY = "empty"
+    EXPIRED = "expired"
+    LOST = "lost"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    UNSUPPORTED = "unsupported"
 
 
-class Outcome(msgspec.Struct, omit_defaults=False):
+class BatchResult(msgspec.Struct, omit_defaults=False):
     """How one batch ended. `cost` is None where the table has none; `exit_code` is 0 unless it failed.
 
     `notes` are sentences about the answer that the outcome does not tell; `options` are what was asked of OpenCost
@@ -48,14 +59,14 @@ class Outcome(msgspec.Struct, omit_defaults=False):
     options: dict[str, Json] = {}
 
 
-def outcome(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None, **facts: Json) -> Outcome:
+def batch_result(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None, **facts: Json) -> BatchResult:
     """The outcome of a batch; `error` gives the reason, without secrets, and the exit code."""
     if error is not None:
         facts |= {"reason": redacted(error), "exit_code": error.exit_code}
     window = batch.window
     names = (batch.id, batch.table.name, batch.source, batch.table.dataset)
-    facts["options"] = batch.options.asked_of(batch.table)
-    return Outcome(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
+    facts["options"] = batch.options.for_table(batch.table)
+    return BatchResult(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
 
 
 @dataclass(slots=True)
@@ -63,14 +74,14 @@ class Report:
     """The outcomes of one run, in the order in which batches ended; `tell` is called with each."""
 
     run_id: str
-    outcomes: list[Outcome] = field(default_factory=list)
-    tell: Callable[[Outcome], None] = lambda _: None
+    outcomes: list[BatchResult] = field(default_factory=list)
+    on_result: Callable[[BatchResult], None] = lambda _: None
 
-    def end(self, outcomes: Iterable[Outcome]) -> None:
+    def end(self, outcomes: Iterable[BatchResult]) -> None:
         """Take outcomes as they come, and tell each."""
         for one in outcomes:
             self.outcomes.append(one)
-            self.tell(one)
+            self.on_result(one)
 
     @property
     def sources(self) -> list[str]:
@@ -85,17 +96,21 @@ class Report:
     @property
     def rows(self) -> int:
         """Rows in Kusto, or written or queued, for which this run vouches."""
-        return sum(o.rows or 0 for o in self.outcomes if o.outcome in (LANDED, ALREADY_THERE, QUEUED, WRITTEN))
+        return sum(
+            o.rows or 0
+            for o in self.outcomes
+            if o.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.QUEUED, Outcome.WRITTEN)
+        )
 
     @property
     def exit_code(self) -> int:
         """0 when every batch is where it was asked to be; else the worst kind, or 7 when only some failed."""
-        failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome in (FAILED, LOST)]
+        failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome in (Outcome.FAILED, Outcome.LOST)]
         # The run's own ledger says what became of the others; that it landed is no success of theirs.
         # What is forgotten comes coarser, and that, or that it is lost, is what counts.
-        others = [o for o in self.outcomes if o.table != SYNC_RUNS.name and o.outcome != FORGOTTEN]
-        nothing_else = all(o.outcome in (FAILED, LOST) for o in others)
-        late = any(outcome.outcome == TIMED_OUT for outcome in self.outcomes)
+        others = [o for o in self.outcomes if o.table != SYNC_RUNS.name and o.outcome != Outcome.EXPIRED]
+        nothing_else = all(o.outcome in (Outcome.FAILED, Outcome.LOST) for o in others)
+        late = any(outcome.outcome == Outcome.TIMED_OUT for outcome in self.outcomes)
         if failed:
             return max(failed) if nothing_else else PartialError.exit_code
         return NotLandedError.exit_code if late else 0

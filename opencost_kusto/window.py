@@ -72,7 +72,7 @@ def duration(text: str) -> timedelta:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def parse(text: str, *, now: datetime, tell: Callable[[str], None] = lambda _: None) -> Window:
+def parse(text: str, *, now: datetime, on_result: Callable[[str], None] = lambda _: None) -> Window:
     """Resolve what a user wrote to a window that does not end after the minute of `now` (an aware time).
 
     Bounds given to the second are widened to whole minutes, and what has not come yet is cut off; `tell` is given a
@@ -91,7 +91,7 @@ def parse(text: str, *, now: datetime, tell: Callable[[str], None] = lambda _: N
         )
     result = Window(_floor(window[0]), min(_ceiling(window[1]), minute))
     if (result.start, result.end) != window:
-        tell(f"The window is {result}: bounds are whole minutes, and nothing ends in the future.")
+        on_result(f"The window is {result}: bounds are whole minutes, and nothing ends in the future.")
     return result
 
 

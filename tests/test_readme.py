@@ -10,7 +10,7 @@ import typer.main
 from opencost_kusto.cli import app
 from opencost_kusto.emulator import Emulator
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.result import OUTCOMES
+from opencost_kusto.result import Outcome
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_every_exit_code_is_named() -> None:
 
 def test_every_outcome_is_named() -> None:
     """Each outcome has a row."""
-    for kind in OUTCOMES:
+    for kind in Outcome:
         assert f"| {kind} |" in README
 
 

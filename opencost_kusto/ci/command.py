@@ -1,4 +1,4 @@
-"""A command that runs inside ours, and the window in which it ran."""
+"""A command that runs inside ours, and the window in which it run_and_time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from opencost_kusto.window import Window, covering
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command ended, and the whole minutes in which it ran; the last may not be over yet."""
+class CommandResult:
+    """How a command ended, and the whole minutes in which it run_and_time; the last may not be over yet."""
 
     exit_code: int
     window: Window
@@ -30,7 +30,7 @@ def executed(command: Sequence[str]) -> int:
     Signals are the command's to decide about: SIGTERM is passed on, and SIGINT where no terminal has told it already.
     Raises UsageError when it cannot be run.
     """
-    with passing_on() as started:
+    with forward_signals() as started:
         try:
             process = subprocess.Popen(command)
         except OSError as error:
@@ -40,20 +40,20 @@ def executed(command: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def ran(
+def run_and_time(
     command: Sequence[str],
     *,
     now: Callable[[], datetime] = clock,
     execute: Callable[[Sequence[str]], int] = executed,
-) -> Ran:
+) -> CommandResult:
     """Run a command to its end; raises UsageError when it cannot be run."""
     began = now()
     exit_code = execute(command)
-    return Ran(exit_code, covering(began, now()))
+    return CommandResult(exit_code, covering(began, now()))
 
 
 @contextmanager
-def passing_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+def forward_signals() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     """Within it, signals to us go to the process that the given function is told, those before it started too."""
     processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []

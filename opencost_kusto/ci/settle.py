@@ -36,7 +36,7 @@ def settled(
     *,
     now: Callable[[], datetime] = clock,
     sleep: Callable[[float], None] = time.sleep,
-    tell: Callable[[str], None] = lambda _: None,
+    on_result: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """The run, beginning when the window has been over for `settle`, or now when it has; waits until then.
 
@@ -45,7 +45,7 @@ def settled(
     """
     until = window.end + settle
     if (moment := now()) < until:
-        tell(f"Waiting until {until:%H:%M:%S}Z, when what happened up to {window.end:%H:%M}Z will be known.")
+        on_result(f"Waiting until {until:%H:%M:%S}Z, when what happened up to {window.end:%H:%M}Z will be known.")
         while moment < until:
             sleep((until - moment).total_seconds())
             moment = now()

@@ -11,14 +11,14 @@ from pathlib import Path
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.redact import redacted
-from opencost_kusto.result import ALREADY_THERE, FAILED, LANDED, LOST, TIMED_OUT, Outcome, Report
+from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import stamp
 
 # Namespaces with a line of their own, and batches that did not land with one.
 _TOP, _LINES = 20, 50
-_NOT_THERE = (FAILED, TIMED_OUT, LOST)
+_NOT_THERE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 # What Markdown would read as a sign. Inside a table even a bar between backticks ends a cell.
 _SIGNS = re.compile(r"([\\`*_{}\[\]#|~!])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -42,7 +42,7 @@ class Page:
     costs: list[Cost] | None = None
     unknown: str = "Kusto was not asked what the namespaces cost."
 
-    def tell(self, report: Report, kusto: Kusto | None = None) -> None:
+    def add(self, report: Report, kusto: Kusto | None = None) -> None:
         """Take a run's report, and ask Kusto what its namespaces cost. Never raises: the run has ended already."""
         self.report = report
         if kusto is None:
@@ -87,7 +87,7 @@ def costs_query(batch_ids: Iterable[str]) -> str:
     )
 
 
-def by_namespace(kusto: Kusto, outcomes: Sequence[Outcome]) -> list[Cost]:
+def by_namespace(kusto: Kusto, outcomes: Sequence[BatchResult]) -> list[Cost]:
     """What the table holds of a run's batches by namespace, dearest first; raises KustoError."""
     batch_ids = [one.batch_id for one in _counted(outcomes)]
     if not batch_ids:
@@ -124,12 +124,16 @@ def _append(file: Path, text: str) -> None:
         raise UsageError(f"The summary {file} cannot be written: {error.strerror}.") from error
 
 
-def _counted(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def _counted(outcomes: Iterable[BatchResult]) -> list[BatchResult]:
     """The batches of allocations that Kusto was seen to hold."""
-    return [one for one in outcomes if one.table == ALLOCATION.name and one.outcome in (LANDED, ALREADY_THERE)]
+    return [
+        one
+        for one in outcomes
+        if one.table == ALLOCATION.name and one.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED)
+    ]
 
 
-def _totals(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, ...]]:
+def _totals(outcomes: Sequence[BatchResult]) -> Iterator[tuple[str, ...]]:
     """Rows and cost of what did not fail, by dataset; a dataset without costs has none."""
     for dataset in sorted({one.dataset for one in outcomes}):
         some = [one for one in outcomes if one.dataset == dataset]
@@ -139,7 +143,7 @@ def _totals(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, ...]]:
         yield dataset, str(len(some)), f"{sum(one.rows or 0 for one in there):,}", cost
 
 
-def _namespaces(page: Page, outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _namespaces(page: Page, outcomes: Sequence[BatchResult]) -> Iterator[str]:
     """The dearest namespaces and the rest in one line, and whether they add up to what landed."""
     costs = page.costs
     if not costs:
@@ -159,7 +163,7 @@ def _namespaces(page: Page, outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"Kusto has just answered {total / 1e6:,.6f}, but {landed / 1e6:,.6f} was counted as it landed."
 
 
-def _lost(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _lost(outcomes: Sequence[BatchResult]) -> Iterator[str]:
     """What is not where it was asked to be, and why."""
     lost = [one for one in outcomes if one.outcome in _NOT_THERE]
     if not lost:

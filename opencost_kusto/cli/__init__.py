@@ -16,7 +16,7 @@ from opencost_kusto.cli.option_groups import grouped
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.sync import replay_command, sync_command
-from opencost_kusto.cli.termination import Ended, ending, told_to_end, written
+from opencost_kusto.cli.termination import Interrupted, ending, told_to_end, written
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__
@@ -69,7 +69,7 @@ def main() -> None:
     except OpenCostKustoError as error:
         print(f"opencost-kusto: {redacted(error)}", file=sys.stderr)
         code = error.exit_code
-    except Ended as end:
+    except Interrupted as end:
         print(f"opencost-kusto: {end}", file=sys.stderr)
         code = end.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -13,11 +13,11 @@ from typing import TextIO
 import typer
 
 from opencost_kusto.cli import printing
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import BatchResult, Report
 
 
 @contextmanager
-def narrator(total: int, *, quiet_stdout: bool) -> Iterator[Callable[[Outcome], None]]:
+def narrator(total: int, *, quiet_stdout: bool) -> Iterator[Callable[[BatchResult], None]]:
     """A function that prints each outcome as it comes; on a terminal, a progress bar on stderr runs below the lines.
 
     `total` is the number of batches to come. With `quiet_stdout` the lines go to stderr.
@@ -33,23 +33,23 @@ def narrator(total: int, *, quiet_stdout: bool) -> Iterator[Callable[[Outcome], 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("batches", total=total)
 
-        def tell(one: Outcome) -> None:
+        def on_result(one: BatchResult) -> None:
             progress.advance(task)
             plainly(one)
 
-        yield tell
+        yield on_result
 
 
-def teller(*, quiet_stdout: bool) -> Callable[[Outcome], None]:
+def teller(*, quiet_stdout: bool) -> Callable[[BatchResult], None]:
     """A function that prints an outcome as lines of their own, from whichever thread it is called."""
     stream = sys.stderr if quiet_stdout else sys.stdout
     lock = threading.Lock()
 
-    def tell(one: Outcome) -> None:
+    def on_result(one: BatchResult) -> None:
         with lock:
             say(printing.outcome_line(one), stream)
 
-    return tell
+    return on_result
 
 
 def say(text: str, stream: TextIO) -> None:

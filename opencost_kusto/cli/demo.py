@@ -16,7 +16,7 @@ from opencost_kusto.errors import KustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.insight import pictures
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 
@@ -45,7 +45,7 @@ def demo(*, keep: bool = False, folder: Path | None = None) -> None:
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
         print(f"bootstrap: {bootstrap(kusto)} commands run")
         with OpenCost(emulated.opencost_url) as opencost:
-            report = sync(opencost, kusto, Question(DAY, timedelta(hours=1)), run=new_run("demo"))
+            report = sync(opencost, kusto, SyncRequest(DAY, timedelta(hours=1)), run=new_run("demo"))
         print(f"sync: {printing.report_line(report)}")
         if report.exit_code:
             raise KustoError(f"The demo did not land: {report.counts}.")

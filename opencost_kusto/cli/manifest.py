@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from opencost_kusto.cli.option_groups import Written
+from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import AskOptions, MarkOptions, SourceOptions, option
 from opencost_kusto.cli.schedule import TimesOptions
-from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__
@@ -89,13 +89,13 @@ def _target(kusto_uri: str, database: str) -> list[str]:
 
 def _cron(every: str, cron: str | None) -> str:
     """The crontab line of a CronJob; raises UsageError when there is none, or it is none."""
-    from opencost_kusto.schedule.loop import Times
+    from opencost_kusto.schedule.loop import Trigger
     from opencost_kusto.schedule.manifest import CRONS
 
     line = cron or CRONS.get(every)
     if line is None:
         raise UsageError(f"--every {every} has no crontab line of its own: say when with --cron.")
-    Times(duration(every), timedelta(), line)
+    Trigger(duration(every), timedelta(), line)
     return line
 
 
@@ -109,8 +109,8 @@ def _checked(args: list[str]) -> None:
     context = typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
     given = context.params
     ask = _taken(AskOptions, given)
-    ask.check(Written.of(context))
-    Wanted(duration(given["every"]), ask.datasets(), ask.options())
+    ask.check(ExplicitOptions.of(context))
+    Target(duration(given["every"]), ask.datasets(), ask.options())
     _taken(TimesOptions, given).horizon()
     _taken(MarkOptions, given).run()
     with _taken(SourceOptions, given).opencosts():

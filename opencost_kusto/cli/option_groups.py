@@ -12,11 +12,11 @@ import typer
 from opencost_kusto.cli.options import AskOptions
 
 
-class Written(frozenset[str]):
+class ExplicitOptions(frozenset[str]):
     """The options that stand on the command line; what the environment says is for other commands too."""
 
     @classmethod
-    def of(cls, context: typer.Context) -> Written:
+    def of(cls, context: typer.Context) -> ExplicitOptions:
         """Those of a command that is about to run, by the names of its parameters."""
         sources = {name: context.get_parameter_source(name) for name in context.params}
         return cls(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
@@ -26,14 +26,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Spread each parameter that is a group into the group's own options, as Typer knows only these."""
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
-    wanted = [one.name for one in parameters if one.annotation is Written]
+    wanted = [one.name for one in parameters if one.annotation is ExplicitOptions]
     spread = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for one in parameters:
-        if one.annotation is not Written:
+        if one.annotation is not ExplicitOptions:
             spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
 
     def run(context: typer.Context, **given: Any) -> None:
-        written = Written.of(context)
+        written = ExplicitOptions.of(context)
         taken = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         for one in taken.values():
             if isinstance(one, AskOptions):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from opencost_kusto.batch import Options, Run
+from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.errors import UsageError
@@ -128,12 +128,14 @@ class AskOptions:
         """The datasets in the order given, each once; all of them when none was named."""
         return tuple(dict.fromkeys(self.dataset or DATASETS))
 
-    def options(self) -> Options:
+    def options(self) -> RequestOptions:
         """The options, checked; raises UsageError for a word OpenCost would drop in silence."""
         if self.share_idle and not self.include_idle:
             raise UsageError("--share-idle shares nothing unless idle is asked for: add --include-idle.")
         types = asset_types(self.filter_types)
-        return Options(known_aggregate(self.aggregate), self.include_idle, self.share_idle, types, self.all_metrics)
+        return RequestOptions(
+            known_aggregate(self.aggregate), self.include_idle, self.share_idle, types, self.all_metrics
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +150,18 @@ class WhenOptions:
     ] = None
     settle: Settle = SETTLE
 
-    def interval(self, now: Callable[[], datetime] = clock, tell: Callable[[str], None] = narrate) -> Window:
+    def interval(self, now: Callable[[], datetime] = clock, on_result: Callable[[str], None] = narrate) -> Window:
         """The window, told where it is not as written; raises UsageError for two, and for words that say none."""
         settle_time(self.settle)
         if self.since is None:
-            return parse("1h" if self.window is None else self.window, now=now(), tell=tell)
+            return parse("1h" if self.window is None else self.window, now=now(), on_result=on_result)
         if self.window is not None:
             raise UsageError("--window and --since each say when; give one of them.")
         return since(self.since, now=now())
 
     def ready(self, run: Run, window: Window) -> Run:
         """The run, once OpenCost can be asked; waits where the window was still running."""
-        return run if self.since is None else settled(run, window, settle_time(self.settle), tell=narrate)
+        return run if self.since is None else settled(run, window, settle_time(self.settle), on_result=narrate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ import json
 from collections.abc import Callable, Iterable
 
 from opencost_kusto.database.functions import Function
-from opencost_kusto.result import ALREADY_THERE, LANDED, QUEUED, Outcome, Report
+from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.tables import SYNC_RUNS
 from opencost_kusto.window import stamp
 
 
-def outcome_line(one: Outcome) -> str:
+def outcome_line(one: BatchResult) -> str:
     """`prod allocation 2026-11-23T10:00:00Z 60m  landed  61 rows  1.07208`, and the reason and notes below it."""
     cost = f"  {one.cost:.5f}" if one.cost is not None else ""
     rows = f"  {one.rows} rows" if one.rows is not None else ""
@@ -26,7 +26,11 @@ def outcome_line(one: Outcome) -> str:
 def report_line(report: Report) -> str:
     """The sum: how many batches ended how, and their rows; the run's own ledger is told where it did not land."""
     told = Report(report.run_id, [one for one in report.outcomes if one.table != SYNC_RUNS.name])
-    ledger = {one.outcome for one in report.outcomes if one.table == SYNC_RUNS.name} - {LANDED, QUEUED, ALREADY_THERE}
+    ledger = {one.outcome for one in report.outcomes if one.table == SYNC_RUNS.name} - {
+        Outcome.LANDED,
+        Outcome.QUEUED,
+        Outcome.ALREADY_LANDED,
+    }
     if not report.outcomes:
         return f"Nothing to do in run {report.run_id}"
     counts = [f"{count} {kind}" for kind, count in told.counts.items()]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.batch import Run
-from opencost_kusto.ci.command import Ran, executed, ran
+from opencost_kusto.ci.command import CommandResult, executed, run_and_time
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.ci.summary import Page, page
 from opencost_kusto.cli import printing
@@ -31,9 +31,9 @@ from opencost_kusto.cli.options import (
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import present
+from opencost_kusto.load.ingest import count_batches
 from opencost_kusto.pipeline.fleet import sync_all
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import Report
 from opencost_kusto.schema.tables import DATASETS
@@ -53,7 +53,7 @@ def run_command(
 ) -> None:
     """Run a command, then sync the window in which it ran and print what that cost; its exit code comes first."""
     # Whatever is wrong is said now, not when the command has run: the window alone comes later.
-    asked = Question(covering(clock(), clock()), duration(step) if step else None, ask.datasets(), ask.options())
+    asked = SyncRequest(covering(clock(), clock()), duration(step) if step else None, ask.datasets(), ask.options())
     account = Account(source, kusto_options, load, asked, mark.run(), settle_time(settle), summary)
     if code := account.of(command):
         raise typer.Exit(code)
@@ -66,7 +66,7 @@ class Account:
     source: SourceOptions
     kusto_options: KustoOptions
     load: LoadOptions
-    asked: Question
+    asked: SyncRequest
     run: Run
     settle: timedelta
     summary: Path | None = None
@@ -80,13 +80,13 @@ class Account:
         Everything told goes to stderr, since stdout is the command's. Raises what `sync` raises, and before the command
         runs where OpenCost or Kusto cannot be asked; once it has failed, its exit code comes first.
         """
-        done: Ran | None = None
+        done: CommandResult | None = None
         try:
             with page(self.summary) as told, self.source.opencosts() as opencosts, self.kusto_options.kusto() as kusto:
                 self._reach(opencosts, kusto)
-                done = ran(command, now=self.now, execute=self.execute)
+                done = run_and_time(command, now=self.now, execute=self.execute)
                 report = self._synced(done.window, opencosts, kusto)
-                told.tell(report, kusto)
+                told.add(report, kusto)
         except OpenCostKustoError as error:
             if done is None or not done.exit_code:
                 raise
@@ -101,13 +101,13 @@ class Account:
         for opencost in opencosts:
             opencost.reach()
         for name in self.asked.datasets:
-            present(kusto, DATASETS[name], [""])
+            count_batches(kusto, DATASETS[name], [""])
 
     def _synced(self, window: Window, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
         question = replace(self.asked, window=window)
-        run = settled(self.run, window, self.settle, now=self.now, sleep=self.sleep, tell=narrate)
-        with narrator(question.count * len(opencosts), quiet_stdout=True) as tell:
-            return sync_all(opencosts, kusto, question, run=run, tell=tell, **self.load.loading())
+        run = settled(self.run, window, self.settle, now=self.now, sleep=self.sleep, on_result=narrate)
+        with narrator(question.count * len(opencosts), quiet_stdout=True) as on_result:
+            return sync_all(opencosts, kusto, question, run=run, on_result=on_result, **self.load.loading())
 
 
 def _told(told: Page, window: Window) -> Iterator[str]:

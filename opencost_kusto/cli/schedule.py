@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto.cancel import Stop
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli import printing
 from opencost_kusto.cli.console import finish, narrator, teller
@@ -27,13 +27,13 @@ from opencost_kusto.cli.options import (
     SourceOptions,
     option,
 )
-from opencost_kusto.coverage.catch_up import AT_MOST
-from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.coverage.catch_up import MAX_WINDOWS
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
-from opencost_kusto.result import Outcome, unreported
-from opencost_kusto.schedule.loop import Schedule, Ticked, Times, signals, ticking
-from opencost_kusto.schedule.tick import Horizon, tick
+from opencost_kusto.result import BatchResult, unreported
+from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, signals, ticking
+from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import between, duration, stamp
 
@@ -54,13 +54,13 @@ class TimesOptions:
     catch_up: Annotated[
         str | None, option("--catch-up", "How far back to look for what is missing: 48h, or 14d where --every is 1d.")
     ] = None
-    at_most: Annotated[int, option("--at-most", "Windows a tick brings at most.", min=1)] = AT_MOST
+    at_most: Annotated[int, option("--at-most", "Windows a tick brings at most.", min=1)] = MAX_WINDOWS
 
-    def horizon(self) -> Horizon:
+    def horizon(self) -> Lookback:
         """How far back a tick looks; raises UsageError when no window would lie in it."""
         step = duration(self.every)
         back = duration(self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
-        horizon = Horizon(back, duration(self.lag), self.at_most)
+        horizon = Lookback(back, duration(self.lag), self.at_most)
         horizon.span(clock(), step)
         return horizon
 
@@ -83,16 +83,24 @@ def schedule_command(
     from opencost_kusto.schedule.health import Health, served
 
     every = duration(when.every)
-    want, horizon = Wanted(every, ask.datasets(), ask.options()), when.horizon()
-    times = Times(every, horizon.lag, when.cron)
+    want, horizon = Target(every, ask.datasets(), ask.options()), when.horizon()
+    times = Trigger(every, horizon.lag, when.cron)
     # What is wrong with it is said before the first tick.
     mark.run()
     health = Health(2 * times.longest_pause(clock()), clock=clock, alive=lambda: once or ticking())
-    know, stop = health.known_until, Stop()
+    know, stop = health.known_until, CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         schedule = Schedule(
-            lambda tell: tick(
-                opencosts, kusto, want, horizon, run=mark.run(), tell=tell, know=know, stop=stop, **load.loading()
+            lambda on_result: tick(
+                opencosts,
+                kusto,
+                want,
+                horizon,
+                run=mark.run(),
+                on_result=on_result,
+                know=know,
+                stop=stop,
+                **load.loading(),
             ),
             tells=(teller(quiet_stdout=as_json), health.told),
             ends=(lambda one: _ended(one, as_json), health.ticked),
@@ -109,7 +117,7 @@ def schedule_command(
     raise typer.Exit(code)
 
 
-def _ended(one: Ticked, as_json: bool) -> None:
+def _ended(one: TickResult, as_json: bool) -> None:
     """Print how a tick ended: its sum, or what went wrong; with JSON a document on one line."""
     if one.error is not None:
         ours = isinstance(one.error, OpenCostKustoError)
@@ -141,9 +149,9 @@ def backfill_command(
 
     now = clock()
     span = between(from_, to, now=now)
-    past = tuple(name for name, table in DATASETS.items() if table.grain == "step")
-    want = Wanted(duration(step), ask.datasets() if ask.dataset else past, ask.options())
-    closed = Horizon(lag=duration(lag)).closed(now)
+    past = tuple(name for name, table in DATASETS.items() if table.cadence == "step")
+    want = Target(duration(step), ask.datasets() if ask.dataset else past, ask.options())
+    closed = Lookback(lag=duration(lag)).closed(now)
     run = mark.run()
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         surveyed = survey(opencosts, kusto, want, span, now=now, closed=closed)
@@ -151,21 +159,21 @@ def backfill_command(
         more = {"forgotten so fine": surveyed.coarser, "lost": surveyed.lost}
         told = "".join(f", {count} {what}" for what, count in more.items() if count)
         print(f"{surveyed.due} to bring{told}, of {whole}.", file=sys.stderr)
-        with narrator(surveyed.due, quiet_stdout=as_json) as tell:
-            report = backfill(surveyed, kusto, run=run, tell=estimated(tell, surveyed.due), **load.loading())
+        with narrator(surveyed.due, quiet_stdout=as_json) as on_result:
+            report = backfill(surveyed, kusto, run=run, on_result=estimated(on_result, surveyed.due), **load.loading())
     if not report.outcomes:
         print(f"Nothing is missing: all {whole} are in Kusto, or empty.", file=sys.stderr if as_json else sys.stdout)
     finish(report, as_json, quiet_stdout=as_json)
 
 
 def estimated(
-    tell: Callable[[Outcome], None], total: int, now: Callable[[], float] = time.monotonic
-) -> Callable[[Outcome], None]:
+    on_result: Callable[[BatchResult], None], total: int, now: Callable[[], float] = time.monotonic
+) -> Callable[[BatchResult], None]:
     """`tell`, and now and then on stderr how many batches are done and how long the others will take at that pace."""
     began, done = now(), [0]
 
-    def told(one: Outcome) -> None:
-        tell(one)
+    def told(one: BatchResult) -> None:
+        on_result(one)
         done[0] += one.dataset != SYNC_RUNS.dataset
         if one.dataset != SYNC_RUNS.dataset and done[0] % _ESTIMATED == 0 and done[0] < total:
             left = (now() - began) / done[0] * (total - done[0])

@@ -10,7 +10,7 @@ import typer
 
 from opencost_kusto.ci.summary import page
 from opencost_kusto.cli.console import finish, narrator, teller
-from opencost_kusto.cli.option_groups import Written
+from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import (
     AsJson,
     AskOptions,
@@ -29,7 +29,7 @@ from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.ndjson import LineWriter
 from opencost_kusto.pipeline.replay import replay
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import duration
 
@@ -46,7 +46,7 @@ def sync_command(
     summary: Summary = None,
     as_json: AsJson = False,
     *,
-    written: Written = Written(),  # noqa: B008
+    written: ExplicitOptions = ExplicitOptions(),  # noqa: B008
 ) -> None:
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
     if output is not None:
@@ -54,30 +54,30 @@ def sync_command(
     interval = when.interval()
     if "settle" in written and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
-    question = Question(interval, duration(step) if step else None, ask.datasets(), ask.options())
+    question = SyncRequest(interval, duration(step) if step else None, ask.datasets(), ask.options())
     run = mark.run()
     quiet_stdout = as_json or output == "-"
     with (
         page(summary) as told,
         source.opencosts() as opencosts,
-        narrator(question.count * len(opencosts), quiet_stdout=quiet_stdout) as tell,
+        narrator(question.count * len(opencosts), quiet_stdout=quiet_stdout) as on_result,
     ):
         if output is not None:
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
             with LineWriter(output, (DATASETS[name] for name in question.datasets)) as write:
-                report = export(opencosts[0], question, write, run=when.ready(run, interval), tell=tell)
-            told.tell(report)
+                report = export(opencosts[0], question, write, run=when.ready(run, interval), on_result=on_result)
+            told.add(report)
         else:
             with kusto_options.kusto() as kusto:
                 report = sync_all(
-                    opencosts, kusto, question, run=when.ready(run, interval), tell=tell, **load.loading()
+                    opencosts, kusto, question, run=when.ready(run, interval), on_result=on_result, **load.loading()
                 )
-                told.tell(report, kusto if summary else None)
+                told.add(report, kusto if summary else None)
     finish(report, as_json, quiet_stdout=quiet_stdout)
 
 
-def _check_dry_run(output: str, datasets: tuple[str, ...], written: Written, *, as_json: bool) -> None:
+def _check_dry_run(output: str, datasets: tuple[str, ...], written: ExplicitOptions, *, as_json: bool) -> None:
     """Refuse what a dry run would ignore, and what would get mixed up on stdout."""
     names = [field.name for group in (KustoOptions, LoadOptions) for field in fields(group)]
     if ignored := [f"--{name.replace('_', '-')}" for name in names if name in written]:
@@ -99,5 +99,5 @@ def replay_command(
     """Send what a spool still holds, exactly once."""
     seconds("--timeout", timeout)
     with kusto_options.kusto() as kusto:
-        report = replay(folder, kusto, wait=wait, timeout=timeout, tell=teller(quiet_stdout=as_json))
+        report = replay(folder, kusto, wait=wait, timeout=timeout, on_result=teller(quiet_stdout=as_json))
     finish(report, as_json, quiet_stdout=as_json)

@@ -19,7 +19,7 @@ from opencost_kusto.result import unreported
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF}
 
 
-class Ended(BaseException):
+class Interrupted(BaseException):
     """The process was interrupted, or told to end, by a signal; the text says so."""
 
     def __init__(self, number: int, said: str = "interrupted.") -> None:
@@ -30,7 +30,7 @@ class Ended(BaseException):
 
 def told_to_end(number: int, _: Any) -> NoReturn:
     """A handler of signals: gives back what is held on the way out."""
-    raise Ended(number)
+    raise Interrupted(number)
 
 
 @contextmanager
@@ -65,10 +65,10 @@ def ending(command: Callable[..., None], *, brings: bool) -> Callable[..., None]
                 if brings and given.get("as_json"):
                     print(json.dumps(unreported(error.exit_code, error)))
                 raise
-            except (KeyboardInterrupt, Ended) as end:
+            except (KeyboardInterrupt, Interrupted) as end:
                 # The command line's own library would end an interrupted process without a word.
-                number = end.number if isinstance(end, Ended) else signal.SIGINT
+                number = end.number if isinstance(end, Interrupted) else signal.SIGINT
                 later = "; what was not reported landed may land still. Run again." if brings else "."
-                raise Ended(number, f"interrupted{later}") from None
+                raise Interrupted(number, f"interrupted{later}") from None
 
     return run

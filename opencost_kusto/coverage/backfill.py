@@ -8,15 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from opencost_kusto.batch import Run
-from opencost_kusto.cancel import Stop
-from opencost_kusto.coverage.catch_up import GONE, Filling
-from opencost_kusto.coverage.gaps import Missing, Wanted, missing
+from opencost_kusto.cancel import CancelToken
+from opencost_kusto.coverage.catch_up import LOST_REASON, CatchUp
+from opencost_kusto.coverage.gaps import Gaps, Target, find_gaps
 from opencost_kusto.coverage.retention import aligned
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.fleet import side_by_side
-from opencost_kusto.result import LOST, Outcome, Report, outcome
+from opencost_kusto.pipeline.fleet import run_concurrently
+from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, stamp
 
@@ -25,10 +25,10 @@ from opencost_kusto.window import Window, stamp
 class Survey:
     """What Kusto lacks of a range, by source; `closed` is when windows had to end to be in it."""
 
-    wanted: Wanted
+    wanted: Target
     span: Window
     closed: datetime
-    found: list[tuple[OpenCost, Missing]]
+    found: list[tuple[OpenCost, Gaps]]
 
     @property
     def due(self) -> int:
@@ -52,26 +52,31 @@ class Survey:
 
 
 def survey(
-    opencosts: Sequence[OpenCost], kusto: Kusto, wanted: Wanted, span: Window, *, now: datetime, closed: datetime
+    opencosts: Sequence[OpenCost], kusto: Kusto, wanted: Target, span: Window, *, now: datetime, closed: datetime
 ) -> Survey:
     """Look for what Kusto lacks of a range, in windows that end before `closed`.
 
     Raises UsageError for a range without such a window and for datasets that are of the moment only, KustoError, and
     OpenCostError when a server does not say which cluster it serves.
     """
-    scrapes = [name for name in wanted.datasets if DATASETS[name].grain == "scrape"]
+    scrapes = [name for name in wanted.datasets if DATASETS[name].cadence == "scrape"]
     if scrapes:
         raise UsageError(f"OpenCost answers {', '.join(scrapes)} only of this moment; choose another --dataset.")
     windows = list(aligned(span.start, min(span.end, closed), wanted.step))
     if not windows:
         raise UsageError(f"No whole window lies in {span} and ends before {stamp(closed)}; choose a longer range.")
     whole = Window(windows[0].start, windows[-1].end)
-    found = [(one, missing(kusto, one.source(), wanted, whole, now)) for one in opencosts]
+    found = [(one, find_gaps(kusto, one.source(), wanted, whole, now)) for one in opencosts]
     return Survey(wanted, whole, closed, found)
 
 
 def backfill(
-    surveyed: Survey, kusto: Kusto, *, run: Run, tell: Callable[[Outcome], None] = lambda _: None, **loading: Any
+    surveyed: Survey,
+    kusto: Kusto,
+    *,
+    run: Run,
+    on_result: Callable[[BatchResult], None] = lambda _: None,
+    **loading: Any,
 ) -> Report:
     """Bring what a survey found, every source side by side; `loading` is what `sync` takes beside.
 
@@ -79,14 +84,14 @@ def backfill(
     run found lost is in the report again, as it is still not in Kusto. `tell` is called from several threads, which an
     interruption ends.
     """
-    stop = Stop()
-    reports = [Report(run.id, tell=tell) for _ in surveyed.found]
+    stop = CancelToken()
+    reports = [Report(run.id, on_result=on_result) for _ in surveyed.found]
 
-    def fill(report: Report, opencost: OpenCost, found: Missing) -> None:
-        report.end(outcome(batch, LOST, error=OpenCostError(GONE)) for batch in found.lost)
+    def fill(report: Report, opencost: OpenCost, found: Gaps) -> None:
+        report.end(batch_result(batch, Outcome.LOST, error=OpenCostError(LOST_REASON)) for batch in found.lost)
         end: dict[str, Any] = {"run": run, "closed": surveyed.closed, "tell": lambda one: report.end([one])}
-        Filling(opencost, kusto, surveyed.wanted, found, stop=stop, **end, **loading).fill()
+        CatchUp(opencost, kusto, surveyed.wanted, found, stop=stop, **end, **loading).fill()
 
     works = [(report, *one) for report, one in zip(reports, surveyed.found, strict=True)]
-    side_by_side([lambda work=work: fill(*work) for work in works], stop)  # type: ignore[misc]
+    run_concurrently([lambda work=work: fill(*work) for work in works], stop)  # type: ignore[misc]
     return Report(run.id, [one for report in reports for one in report.outcomes])

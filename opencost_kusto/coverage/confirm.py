@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from opencost_kusto.batch import Batch, Origin, Run, Source
-from opencost_kusto.coverage.state import Word, cost_once
+from opencost_kusto.batch import Batch, BatchContext, Run, Source
+from opencost_kusto.coverage.state import RunLogEntry, cost_once
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.transform.rows import Encoder
@@ -19,14 +19,14 @@ from opencost_kusto.transform.rows import Encoder
 _PER_ROW, _RELATIVE = 1e-5, 0.01
 
 
-def holds_more(opencost: OpenCost, coarse: Batch, source: Source, run: Run, there: Iterable[Word]) -> bool:
+def costs_more(opencost: OpenCost, coarse: Batch, source: Source, run: Run, there: Iterable[RunLogEntry]) -> bool:
     """Whether a coarser window costs more than what landed of it; also when that cannot be told."""
     span = coarse.window
     inside = [word for word in there if span.start <= word.window.start and word.window.end <= span.end]
     landed = cost_once(inside)
     if landed is None:
         return True
-    encoder = Encoder(coarse.table, Origin(run, source, coarse))
+    encoder = Encoder(coarse.table, BatchContext(run, source, coarse))
     try:
         for record in opencost.records(coarse, lambda _: None):
             encoder.encode(record)

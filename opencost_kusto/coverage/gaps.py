@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from opencost_kusto.batch import Batch, Options, Source
-from opencost_kusto.coverage.retention import aged, aligned, checked
-from opencost_kusto.coverage.state import Word, known
+from opencost_kusto.batch import Batch, RequestOptions, Source
+from opencost_kusto.coverage.retention import aligned, checked, past_retention
+from opencost_kusto.coverage.state import RunLogEntry, known
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Target:
     """What should be in Kusto of a source: datasets, in windows of one step, asked with options.
 
     Raises UsageError for a dataset that is not known and a step that does not tile a day.
@@ -26,7 +26,7 @@ class Wanted:
 
     step: timedelta
     datasets: tuple[str, ...]
-    options: Options = field(default_factory=Options)
+    options: RequestOptions = field(default_factory=RequestOptions)
 
     def __post_init__(self) -> None:
         checked(self.step)
@@ -37,7 +37,7 @@ class Wanted:
     @property
     def tables(self) -> list[Table]:
         """The tables that are filled window by window."""
-        return [DATASETS[name] for name in self.datasets if DATASETS[name].grain == "step"]
+        return [DATASETS[name] for name in self.datasets if DATASETS[name].cadence == "step"]
 
     def batches(self, source: str, span: Window) -> Iterator[Batch]:
         """Every batch of a span, oldest first."""
@@ -47,14 +47,14 @@ class Wanted:
 
     def scrapes(self, source: Source, now: datetime) -> list[Batch]:
         """The batches of datasets that can only be had of this moment."""
-        names = tuple(name for name in self.datasets if DATASETS[name].grain == "scrape")
+        names = tuple(name for name in self.datasets if DATASETS[name].cadence == "scrape")
         minute = now.replace(second=0, microsecond=0)
-        question = Question(Window(minute, minute + timedelta(minutes=1)), None, names, self.options)
+        question = SyncRequest(Window(minute, minute + timedelta(minutes=1)), None, names, self.options)
         return list(question.batches(source, now))
 
 
 @dataclass(slots=True)
-class Missing:
+class Gaps:
     """What Kusto lacks of a span of one source.
 
     `due` is to be asked for, in this order; of `forgotten` OpenCost has said that it has it only coarser, if at all;
@@ -64,16 +64,16 @@ class Missing:
     """
 
     source: Source
-    words: dict[str, Word]
+    words: dict[str, RunLogEntry]
     due: list[Batch] = field(default_factory=list)
     forgotten: list[Batch] = field(default_factory=list)
     lost: list[Batch] = field(default_factory=list)
     expected: int = 0
-    there: dict[str, list[Word]] = field(default_factory=dict)
+    there: dict[str, list[RunLogEntry]] = field(default_factory=dict)
     until: dict[str, datetime] = field(default_factory=dict)
 
 
-def missing(kusto: Kusto, source: Source, wanted: Wanted, span: Window, now: datetime) -> Missing:
+def find_gaps(kusto: Kusto, source: Source, wanted: Target, span: Window, now: datetime) -> Gaps:
     """What Kusto lacks of a span: a query for the ledger and one for each table. Raises KustoError.
 
     First what the built-in store still has at `now`, oldest first, since that is forgotten first; then the rest.
@@ -81,7 +81,7 @@ def missing(kusto: Kusto, source: Source, wanted: Wanted, span: Window, now: dat
     of_table = {one.table.name: one for one in known(kusto, source.name, wanted.tables, span)}
     settled = {name: one.settled(wanted.options) for name, one in of_table.items()}
     lost = {name: one.lost(wanted.options) for name, one in of_table.items()}
-    found = Missing(source, {id_: word for one in of_table.values() for id_, word in one.words.items()})
+    found = Gaps(source, {id_: word for one in of_table.values() for id_, word in one.words.items()})
     found.there = {name: one.there(wanted.options) for name, one in of_table.items()}
     for batch in wanted.batches(source.name, span):
         found.expected += 1
@@ -94,5 +94,5 @@ def missing(kusto: Kusto, source: Source, wanted: Wanted, span: Window, now: dat
             found.forgotten.append(batch)
         else:
             found.due.append(batch)
-    found.due.sort(key=lambda batch: aged(batch.window, now))
+    found.due.sort(key=lambda batch: past_retention(batch.window, now))
     return found

@@ -16,7 +16,7 @@ from opencost_kusto.window import Window
 
 _DAY = timedelta(days=1)
 # By length of the window: how many of them the built-in store keeps.
-KEPT = {timedelta(minutes=10): 36, timedelta(hours=1): 49, _DAY: 15}
+RETENTION = {timedelta(minutes=10): 36, timedelta(hours=1): 49, _DAY: 15}
 # What it says of a window that it has forgotten.
 _FORGOTTEN = re.compile(r"past limit|failed to find MetricCollector")
 
@@ -31,9 +31,9 @@ def checked(step: timedelta) -> timedelta:
     return step
 
 
-def coarser(step: timedelta) -> list[timedelta]:
+def fallbacks(step: timedelta) -> list[timedelta]:
     """The steps to fall back to, the finest first."""
-    return [kept for kept in KEPT if kept > step and not kept % step]
+    return [kept for kept in RETENTION if kept > step and not kept % step]
 
 
 def aligned(start: datetime, end: datetime, step: timedelta) -> Iterator[Window]:
@@ -55,11 +55,11 @@ def length(window: Window) -> timedelta:
     return window.end - window.start
 
 
-def aged(window: Window, asked: datetime) -> bool:
+def past_retention(window: Window, asked: datetime) -> bool:
     """Whether the built-in store may have forgotten a window when it was asked: then an empty answer proves nothing."""
-    fits = [kept for kept in KEPT if kept <= length(window)]
-    grain = max(fits, default=min(KEPT))
-    return asked - window.start >= grain * (KEPT[grain] - 1)
+    fits = [kept for kept in RETENTION if kept <= length(window)]
+    grain = max(fits, default=min(RETENTION))
+    return asked - window.start >= grain * (RETENTION[grain] - 1)
 
 
 def refused(reason: str | None) -> bool:

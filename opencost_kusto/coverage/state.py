@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from opencost_kusto.batch import Batch, Options
-from opencost_kusto.coverage.retention import aged, refused
+from opencost_kusto.batch import Batch, RequestOptions
+from opencost_kusto.coverage.retention import past_retention, refused
 from opencost_kusto.kusto.client import Kusto, Row
-from opencost_kusto.result import ALREADY_THERE, EMPTY, FAILED, FORGOTTEN, LANDED, LOST, QUEUED, TIMED_OUT
+from opencost_kusto.result import Outcome
 from opencost_kusto.schema.aggregate import CONTAINER_ROWS
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.kql import literal
@@ -18,11 +18,11 @@ from opencost_kusto.schema.tables import SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
 # Outcomes with which rows were sent: they are there when the table holds as many.
-_SENT = (LANDED, ALREADY_THERE, QUEUED, TIMED_OUT)
+_SENT = (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.QUEUED, Outcome.TIMED_OUT)
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class RunLogEntry:
     """The last the run ledger says of a batch; `asked` is when OpenCost was asked.
 
     `partial` is a batch of some types of assets only.
@@ -40,20 +40,20 @@ class Word:
     @property
     def forgotten(self) -> bool:
         """Whether OpenCost had forgotten the window; an empty answer that came too late proves nothing else."""
-        if self.outcome == EMPTY:
+        if self.outcome == Outcome.EMPTY:
             return self.doubtful
-        return self.outcome == FORGOTTEN or (self.outcome == FAILED and refused(self.reason))
+        return self.outcome == Outcome.EXPIRED or (self.outcome == Outcome.FAILED and refused(self.reason))
 
     @property
     def doubtful(self) -> bool:
         """Whether all that is known is an empty answer that may have come too late; a reason would settle it."""
-        late = self.outcome in (EMPTY, FORGOTTEN) and aged(self.window, self.asked)
+        late = self.outcome in (Outcome.EMPTY, Outcome.EXPIRED) and past_retention(self.window, self.asked)
         return late and self.reason is None
 
     @property
     def known_empty(self) -> bool:
         """Whether OpenCost was asked in time, and had no cost for the window."""
-        return self.outcome == EMPTY and not self.doubtful
+        return self.outcome == Outcome.EMPTY and not self.doubtful
 
     @property
     def sent(self) -> bool:
@@ -62,12 +62,12 @@ class Word:
 
 
 @dataclass(slots=True)
-class Known:
+class DatasetState:
     """What Kusto knows of one dataset of one source, by batch id; `held` is how many rows its table holds."""
 
     table: Table
     source: str
-    words: dict[str, Word] = field(default_factory=dict)
+    words: dict[str, RunLogEntry] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
 
     def whole(self, batch_id: str) -> bool:
@@ -75,25 +75,25 @@ class Known:
         word, held = self.words.get(batch_id), self.held.get(batch_id)
         return word is not None and held is not None and word.sent and word.rows == held
 
-    def there(self, options: Options | None = None) -> list[Word]:
+    def there(self, options: RequestOptions | None = None) -> list[RunLogEntry]:
         """The words on batches that are whole, asked with these options or with any."""
         return [self.words[id_] for id_ in self._same(options, filter(self.whole, self.words))]
 
-    def settled(self, options: Options | None = None) -> Minutes:
+    def settled(self, options: RequestOptions | None = None) -> IntervalSet:
         """The minutes that are there or empty, in whatever grain, asked with these options or with any.
 
         Rows of which the ledger knows nothing may be half a batch, so they do not settle anything; nor do some types
         of assets, unless it is they that are wanted.
         """
         ids = (id_ for id_, word in self.words.items() if word.known_empty or self.whole(id_))
-        return Minutes(self.words[id_].window for id_ in self._same(options, ids))
+        return IntervalSet(self.words[id_].window for id_ in self._same(options, ids))
 
-    def lost(self, options: Options | None = None) -> Minutes:
+    def lost(self, options: RequestOptions | None = None) -> IntervalSet:
         """The minutes that OpenCost had in no grain any more when it was asked."""
-        ids = (id_ for id_, word in self.words.items() if word.outcome == LOST)
-        return Minutes(self.words[id_].window for id_ in self._same(options, ids))
+        ids = (id_ for id_, word in self.words.items() if word.outcome == Outcome.LOST)
+        return IntervalSet(self.words[id_].window for id_ in self._same(options, ids))
 
-    def _same(self, options: Options | None, ids: Iterable[str]) -> Iterator[str]:
+    def _same(self, options: RequestOptions | None, ids: Iterable[str]) -> Iterator[str]:
         """Those batches that were asked with these options, as their ids tell; or with any that leave nothing out."""
         for id_ in ids:
             word = self.words[id_]
@@ -102,7 +102,7 @@ class Known:
                 yield id_
 
 
-class Minutes:
+class IntervalSet:
     """A set of minutes, given as windows that may overlap."""
 
     def __init__(self, windows: Iterable[Window]) -> None:
@@ -137,17 +137,17 @@ class Minutes:
             yield Window(start, window.end)
 
 
-def cost_once(words: Iterable[Word]) -> float | None:
+def cost_once(words: Iterable[RunLogEntry]) -> float | None:
     """The cost of windows that may overlap, each minute counted once; None when none has a cost.
 
     By container where there is such, and in the shortest window there is.
     """
-    cost, counted = None, Minutes([])
+    cost, counted = None, IntervalSet([])
     known = [word for word in words if word.cost is not None]
     for word in sorted(known, key=lambda one: (one.aggregate != CONTAINER_ROWS, one.window.minutes, one.cost)):
         free = sum(hole.minutes for hole in counted.holes(word.window))
         cost = (cost or 0.0) + (word.cost or 0.0) * free / word.window.minutes
-        counted = Minutes([*counted, word.window])
+        counted = IntervalSet([*counted, word.window])
     return cost
 
 
@@ -160,20 +160,20 @@ def words_query(source: str | None, span: Window) -> str:
 def held_query(table: Table, source: str | None, span: Window) -> str:
     """The rows a table holds of each batch whose window touches the span; None asks of every source."""
     # A scrape is of a moment, and its rows have no window.
-    bounds = ("WindowStart", "WindowEnd") if table.grain == "step" else ("Timestamp", "Timestamp")
+    bounds = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
     return f"{table.name} | {_touching(source, span, *bounds)} | summarize Rows = count() by Source, BatchId"
 
 
-def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Window) -> list[Known]:
+def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Window) -> list[DatasetState]:
     """What Kusto knows of some datasets, of one source or of all: one query, and one for each table.
 
     One for each table and source; for a source of which it knows nothing too. Raises KustoError.
     """
-    found = {(table.name, source): Known(table, source) for table in tables if source is not None}
+    found = {(table.name, source): DatasetState(table, source) for table in tables if source is not None}
     by_name = {table.name: table for table in tables}
 
-    def of(name: str, whose: str) -> Known:
-        return found.setdefault((name, whose), Known(by_name[name], whose))
+    def of(name: str, whose: str) -> DatasetState:
+        return found.setdefault((name, whose), DatasetState(by_name[name], whose))
 
     for table in tables:
         for row in kusto.query(held_query(table, source, span)):
@@ -190,12 +190,12 @@ def _touching(source: str | None, span: Window, first: str = "WindowStart", last
     return f"where {whose}{first} < {end} and {last} > {start}"
 
 
-def _word(row: Row) -> Word:
+def _word(row: Row) -> RunLogEntry:
     start, end, asked = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
     rows = None if row["Rows"] is None else int(row["Rows"])
     said = row["Outcome"], row["Reason"] or None
     partial = some_only(row["Options"])
-    return Word(Window(start, end), *said, rows, asked, row["Cost"], row["Aggregate"] or None, partial)
+    return RunLogEntry(Window(start, end), *said, rows, asked, row["Cost"], row["Aggregate"] or None, partial)
 
 
 def some_only(options: dict[str, Json] | None) -> bool:

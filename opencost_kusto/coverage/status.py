@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from opencost_kusto.coverage.state import Known, Minutes, Word, cost_once, known
+from opencost_kusto.coverage.state import DatasetState, IntervalSet, RunLogEntry, cost_once, known
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.result import ALREADY_THERE, EMPTY, FAILED, LANDED, QUEUED, TIMED_OUT
+from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
 _DAY = timedelta(days=1)
-_SCRAPES = [name for name, table in DATASETS.items() if table.grain == "scrape"]
+_SCRAPES = [name for name, table in DATASETS.items() if table.cadence == "scrape"]
 # Failures with reasons of their own that are told; the others are counted.
 _TOLD = 5
 
@@ -31,7 +31,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Freshness:
+class DatasetStatus:
     """One dataset of one source.
 
     `until` is the end of its last landed window, or the minute of its last scrape, None when nothing ever landed;
@@ -107,12 +107,13 @@ def status_query(now: datetime) -> str:
     What was only queued counts among batches and rows, but says nothing about until when the dataset is there; nor do
     some types of assets. `First` is where the first window on the clock begins.
     """
-    seen, empty = ", ".join(map(literal, (LANDED, ALREADY_THERE))), literal(EMPTY)
+    seen, empty = ", ".join(map(literal, (Outcome.LANDED, Outcome.ALREADY_LANDED))), literal(Outcome.EMPTY)
     last = "Source, Dataset, WindowStart, WindowEnd, Outcome, Rows, Options"
     return (
         f"{SYNC_RUNS.name} | summarize arg_max(CollectionTime, {last}) by BatchId"
         f" | extend Recent = WindowEnd > datetime({stamp(now - _DAY)}),"
-        f" All = tostring(Options.filterTypes) in ('', '[]'), Landed = Outcome in ({seen}, {empty}, {literal(QUEUED)}),"
+        f" All = tostring(Options.filterTypes) in ('', '[]'),"
+        f" Landed = Outcome in ({seen}, {empty}, {literal(Outcome.QUEUED)}),"
         f" End = iff(Dataset in ({', '.join(map(literal, _SCRAPES))}), WindowStart, WindowEnd),"
         " Clock = WindowStart == bin(WindowStart, 10m) and WindowEnd == bin(WindowEnd, 10m)"
         f" | extend Until = iff(All and Outcome in ({seen}), End, datetime(null)),"
@@ -124,7 +125,7 @@ def status_query(now: datetime) -> str:
     )
 
 
-def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[Freshness]:
+def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[DatasetStatus]:
     """What Kusto knows, by source and dataset, and what is not in it of the time since `back`; raises KustoError.
 
     Missing are stretches between the first and the last window on the clock that the ledger knows. Five queries are
@@ -144,11 +145,11 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
         span = Window(minute - back, minute)
         facts = _of(recent[name], span, first is not None and first < span.start) if name in recent else {}
-        found.append(Freshness(*name, until, batches, rows, day_rows, **facts, empty_until=empty))
+        found.append(DatasetStatus(*name, until, batches, rows, day_rows, **facts, empty_until=empty))
     return found
 
 
-def _of(one: Known, span: Window, earlier: bool) -> dict[str, Json]:
+def _of(one: DatasetState, span: Window, earlier: bool) -> dict[str, Json]:
     """What is missing, lost and failed of a span, and what its last day cost; `earlier` when more was known before."""
     there, lost = one.settled(), one.lost()
     # What OpenCost had forgotten says nothing: it came coarser, or is lost, or is missing. What failed and is longer
@@ -166,7 +167,7 @@ def _of(one: Known, span: Window, earlier: bool) -> dict[str, Json]:
     scrapes = one.table.dataset in _SCRAPES
     gone = [hole for stretch in lost for hole in there.holes(stretch)]
     return {
-        "missing": list(Minutes([*there, *gone]).holes(Window(begin, end))) if begin < end and not scrapes else [],
+        "missing": list(IntervalSet([*there, *gone]).holes(Window(begin, end))) if begin < end and not scrapes else [],
         "lost": gone,
         "failures": _failures(word for word in words if word.window not in there),
         "day_cost": cost_once(word for word in one.there() if word.window.start >= span.end - _DAY),
@@ -183,11 +184,11 @@ def _end(window: Window, dataset: str) -> datetime:
     return window.start if dataset in _SCRAPES else window.end
 
 
-def _failures(words: Iterable[Word]) -> list[Failure]:
+def _failures(words: Iterable[RunLogEntry]) -> list[Failure]:
     """What failed and is not there all the same, the newest windows first, each reason once."""
     by_reason: dict[tuple[str, str], list[Window]] = {}
     for word in words:
-        if word.outcome in (FAILED, TIMED_OUT):
+        if word.outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
             by_reason.setdefault((word.outcome, word.reason or ""), []).append(word.window)
     newest = sorted(by_reason.items(), key=lambda item: max(item[1]), reverse=True)[:_TOLD]
     return [Failure(max(windows), *said, len(windows)) for said, windows in newest]

@@ -76,7 +76,7 @@ def differences(kusto: Kusto) -> Iterator[Difference]:
         yield from (Difference(command, what, conflict) for what, conflict in _difference(command, database))
 
 
-def bootstrap(kusto: Kusto, tell: Callable[[Difference], None] = lambda _: None) -> int:
+def bootstrap(kusto: Kusto, on_result: Callable[[Difference], None] = lambda _: None) -> int:
     """Mend every difference, command by command, and return how many there were; 0 when nothing had to change.
 
     Raises KustoError naming file and line for the first command that fails, and, before anything is changed, when a
@@ -94,7 +94,7 @@ def bootstrap(kusto: Kusto, tell: Callable[[Difference], None] = lambda _: None)
             kusto.command(difference.command.text)
         except KustoError as error:
             raise KustoError(f"{difference.command.place}: {error}") from error
-        tell(difference)
+        on_result(difference)
     return len(found)
 
 

@@ -83,7 +83,7 @@ def call(name: str, parameters: dict[str, str]) -> str:
 
 def _sensible(parameters: dict[str, str]) -> None:
     """Refuse what would be answered with no rows, as if nothing had cost anything."""
-    windowed = [name for name, table in DATASETS.items() if table.grain == "step"]
+    windowed = [name for name, table in DATASETS.items() if table.cadence == "step"]
     if (dataset := parameters.get("dataset")) is not None and dataset not in windowed:
         raise UsageError(f"There is no dataset {dataset!r} with windows; there are {', '.join(windowed)}.")
     now = datetime.now(UTC)

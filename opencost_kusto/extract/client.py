@@ -192,7 +192,7 @@ class _Typed(msgspec.Struct):
 def parameters(batch: Batch) -> dict[str, str]:
     """The query of the GET for a batch, in the only spellings every OpenCost understands."""
     query = {"window": str(batch.window)}
-    for name, value in batch.options.asked_of(batch.table).items():
+    for name, value in batch.options.for_table(batch.table).items():
         if name == "aggregate" and value != CONTAINER_ROWS:
             query[name] = spelled(str(value))
         elif value is True:

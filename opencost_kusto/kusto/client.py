@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
-from opencost_kusto.kusto.sdk_errors import translated
+from opencost_kusto.kusto.sdk_errors import translate
 from opencost_kusto.kusto.signin import Auth, connection
 from opencost_kusto.retry import retrying, within
 
@@ -190,7 +190,7 @@ class Kusto:
         except OpenCostKustoError:
             raise
         except Exception as error:
-            raise translated(error, self.ingest_uri if hop != "query" else self.uri, what) from error
+            raise translate(error, self.ingest_uri if hop != "query" else self.uri, what) from error
 
     def _querying(self) -> Any:
         with self._lock:

@@ -33,7 +33,7 @@ TRANSLATIONS: dict[str, tuple[str, bool]] = {
 }
 
 
-def translated(error: Exception, uri: str, what: str) -> KustoError:
+def translate(error: Exception, uri: str, what: str) -> KustoError:
     """The SDK's error as ours: what happened, while doing what, and the cause's first sentence without secrets."""
     names = [cls.__name__ for cls in type(error).__mro__]
     template, transient = next(

@@ -11,7 +11,7 @@ from typing import TypeVar
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, DuplicateError, KustoError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.spool import Sealed
+from opencost_kusto.load.spool import SealedBatch
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import literal, paths
 
@@ -23,7 +23,7 @@ _LOOKED_UP = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class TableCount:
     """What a table holds of a batch; `micros` is the cost in millionths, None where the table has no cost."""
 
     rows: int
@@ -35,21 +35,21 @@ class Landed:
         return None if self.micros is None else self.micros / 1e6
 
     @classmethod
-    def of(cls, sealed: Sealed) -> Landed:
+    def of(cls, sealed: SealedBatch) -> TableCount:
         """What a table holds when all of it has landed, and nothing else."""
         return cls(sealed.rows, sealed.micros)
 
-    def is_all_of(self, sealed: Sealed) -> bool:
+    def is_all_of(self, sealed: SealedBatch) -> bool:
         """Whether this is exactly what was sent: equal, never at least."""
-        return self == Landed.of(sealed)
+        return self == TableCount.of(sealed)
 
-    def difference(self, sealed: Sealed) -> str:
+    def difference(self, sealed: SealedBatch) -> str:
         """By how much an answer differs from this, in rows and cost."""
         cost = ((sealed.micros or 0) - (self.micros or 0)) / 1e6
         more = f" and {cost:+.6f} in cost" if sealed.micros is not None else ""
         return f"{sealed.rows - self.rows:+d} rows{more}"
 
-    def changed_to(self, sealed: Sealed) -> str | None:
+    def changed_to(self, sealed: SealedBatch) -> str | None:
         """In a sentence, by how much OpenCost's answer has changed since this landed; None when it has not."""
         if self.is_all_of(sealed):
             return None
@@ -81,24 +81,26 @@ def failures_command(source_ids: Iterable[str]) -> str:
     )
 
 
-def present(kusto: Kusto, table: Table, batch_ids: Iterable[str], within: str | None = None) -> dict[str, Landed]:
+def count_batches(
+    kusto: Kusto, table: Table, batch_ids: Iterable[str], within: str | None = None
+) -> dict[str, TableCount]:
     """What the table holds of each batch; batches it does not hold are left out. Raises KustoError."""
-    found: dict[str, Landed] = {}
+    found: dict[str, TableCount] = {}
     for some in _cut(batch_ids, _AT_ONCE):
         for row in kusto.query(count_query(table, some, within)):
             micros = int(row["Micros"] or 0) if table.cost else None
-            found[row[table.batch_column]] = Landed(int(row["Rows"]), micros)
+            found[row[table.batch_column]] = TableCount(int(row["Rows"]), micros)
     return found
 
 
-def lookups(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, Landed] | None]]:
+def counted_ahead(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, TableCount] | None]]:
     """Each batch, with what the tables hold of it: asked for many batches at once, and None where that failed."""
     for some in _cut(batches, _LOOKED_UP):
-        found: dict[str, Landed] = {}
+        found: dict[str, TableCount] = {}
         asked = True
         try:
             for table in {batch.table.name: batch.table for batch in some}.values():
-                found |= present(kusto, table, [batch.id for batch in some if batch.table is table])
+                found |= count_batches(kusto, table, [batch.id for batch in some if batch.table is table])
         except KustoError:
             asked = False
         for batch in some:
@@ -137,7 +139,7 @@ def check_mapping(kusto: Kusto, table: Table) -> None:
         )
 
 
-def send(kusto: Kusto, sealed: Sealed, table: str) -> Iterator[str]:
+def send(kusto: Kusto, sealed: SealedBatch, table: str) -> Iterator[str]:
     """Upload and announce each part for a table, giving the source id of each as it is queued.
 
     Raises KustoError, and ContentError for a part that is not there any more.
@@ -158,7 +160,7 @@ def send(kusto: Kusto, sealed: Sealed, table: str) -> Iterator[str]:
         yield uploaded.source_id
 
 
-def check(sealed: Sealed, landed: Landed | None, table: str) -> bool:
+def check(sealed: SealedBatch, landed: TableCount | None, table: str) -> bool:
     """Whether the batch landed whole. Raises DuplicateError for more rows than sent, KustoError for other cost."""
     if landed is None or landed.rows < sealed.rows:
         return False
@@ -189,7 +191,7 @@ def refused(kusto: Kusto, source_ids: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def why(kusto: Kusto, sealed: Sealed, landed: Landed | None, source_ids: list[str]) -> str:
+def why(kusto: Kusto, sealed: SealedBatch, landed: TableCount | None, source_ids: list[str]) -> str:
     """Why a batch has not landed, as far as Kusto knows. Never raises, since something failed already."""
     there = landed.rows if landed else 0
     try:

@@ -84,7 +84,7 @@ def named(extents: Iterable[str], within: str) -> str:
     return f"datatable(ExtentId:guid, TableName:string)[{rows}]"
 
 
-class Replacement:
+class BatchReplacement:
     """A staging table that a batch is loaded into before it takes the place of what its table holds.
 
     Nothing changes in the batch's table before `swap`, which changes it in one transaction or not at all. Needs the

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import msgspec
 
-from opencost_kusto.batch import Batch, Options
+from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import ContentError, UsageError
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.window import Window
@@ -50,7 +50,7 @@ class Part(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Sealed(msgspec.Struct, frozen=True):
+class SealedBatch(msgspec.Struct, frozen=True):
     """A batch that is whole on disk, with the question it answers, so that any process can load it.
 
     `micros` is its cost in millionths, None where the table has no cost.
@@ -59,7 +59,7 @@ class Sealed(msgspec.Struct, frozen=True):
     batch_id: str
     source: str
     window: Window
-    options: Options
+    options: RequestOptions
     scraped: datetime | None
     run: str | None
     table: str
@@ -153,7 +153,7 @@ class Spool:
             self._sync(file)
         return Part(path.name, count, size)
 
-    def seal(self, sealed: Sealed) -> None:
+    def seal(self, sealed: SealedBatch) -> None:
         """Write `batch.json`, whole or not at all."""
         folder = Path(sealed.folder)
         try:
@@ -166,11 +166,11 @@ class Spool:
             remove(folder)
             raise UsageError(f"The spool folder {self.root} cannot be written: {error.strerror}.") from error
 
-    def sealed(self) -> Iterator[Sealed]:
+    def sealed(self) -> Iterator[SealedBatch]:
         """The batches left to send, by folder name; raises ContentError for a seal that cannot be read."""
         for seal in sorted(self.root.glob(f"*/{_SEAL}")):
             try:
-                batch = msgspec.json.decode(seal.read_bytes(), type=Sealed)
+                batch = msgspec.json.decode(seal.read_bytes(), type=SealedBatch)
             except FileNotFoundError:
                 # Another process that uses this spool has seen it land in the meantime.
                 continue
@@ -214,7 +214,7 @@ def _compressor(level: int) -> Any:
     return isal_zlib.compressobj(min(level, 3), isal_zlib.DEFLATED, 31)
 
 
-def taken(sealed: Sealed) -> bool:
+def taken(sealed: SealedBatch) -> bool:
     """Whether another process has removed a batch, as one does that has seen it land."""
     return not (Path(sealed.folder) / _SEAL).exists()
 

@@ -7,22 +7,22 @@ from collections.abc import Callable
 
 import msgspec
 
-from opencost_kusto.batch import Origin, Run
+from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.pipeline.request import Question, new_run
-from opencost_kusto.result import EMPTY, FAILED, WRITTEN, Outcome, Report, outcome
+from opencost_kusto.pipeline.request import SyncRequest, new_run
+from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.transform.rows import Encoder, held
 
 
 def export(
     opencost: OpenCost,
-    question: Question,
+    question: SyncRequest,
     write: Callable[[Table, bytes], None],
     *,
     run: Run | None = None,
-    tell: Callable[[Outcome], None] = lambda _: None,
+    on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
     """The same rows, handed line by line to `write` instead of Kusto, each column under its name, as tables hold it.
 
@@ -30,20 +30,20 @@ def export(
     """
     run = run or new_run()
     source = opencost.source()
-    report = Report(run.id, tell=tell)
+    report = Report(run.id, on_result=on_result)
     for batch in question.batches(source, run.collection_time):
         begun = time.monotonic()
         notes: list[str] = []
-        encoder = Encoder(batch.table, Origin(run, source, batch))
+        encoder = Encoder(batch.table, BatchContext(run, source, batch))
         try:
             for record in opencost.records(batch, notes.append):
                 row = held(batch.table, encoder.encode(record))
                 write(batch.table, msgspec.json.encode(row) + b"\n")
         except OpenCostKustoError as error:
-            one = outcome(batch, FAILED, error=error, seconds=time.monotonic() - begun)
+            one = batch_result(batch, Outcome.FAILED, error=error, seconds=time.monotonic() - begun)
         else:
             size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}
-            kind = WRITTEN if encoder.rows else EMPTY
-            one = outcome(batch, kind, notes=notes, seconds=round(time.monotonic() - begun, 3), **size)
+            kind = Outcome.WRITTEN if encoder.rows else Outcome.EMPTY
+            one = batch_result(batch, kind, notes=notes, seconds=round(time.monotonic() - begun, 3), **size)
         report.end([one])
     return report

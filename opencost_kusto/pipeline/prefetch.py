@@ -14,7 +14,7 @@ _AHEAD = 2
 _HEEDED = 0.5
 
 
-def ahead(items: Iterable[T], heed: Callable[[], None] = lambda: None) -> Iterator[T]:
+def prefetch(items: Iterable[T], heed: Callable[[], None] = lambda: None) -> Iterator[T]:
     """The items, made on another thread and a few ahead; what making one raises is raised here.
 
     `heed` is called again and again while an item is waited for, and may raise.

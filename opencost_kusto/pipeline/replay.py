@@ -9,11 +9,11 @@ from pathlib import Path
 
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import present
-from opencost_kusto.load.spool import Sealed, Spool, remove
-from opencost_kusto.load.tracker import Landing, already_there
+from opencost_kusto.load.ingest import count_batches
+from opencost_kusto.load.spool import SealedBatch, Spool, remove
+from opencost_kusto.load.tracker import IngestionTracker, already_there
 from opencost_kusto.pipeline.run_log import is_same_answer, may_be_half
-from opencost_kusto.result import FAILED, Outcome, Report, outcome
+from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.tables import TABLES
 
 
@@ -23,7 +23,7 @@ def replay(
     *,
     wait: bool = True,
     timeout: float = 900.0,
-    tell: Callable[[Outcome], None] = lambda _: None,
+    on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
     """Load the batches a spool still holds, each exactly once, and remove those that are in Kusto.
 
@@ -35,10 +35,10 @@ def replay(
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")
     _check_is_spool(folder)
-    report = Report("replay", tell=tell)
+    report = Report("replay", on_result=on_result)
     spool = Spool(folder, durable=True)
     spool.sweep()
-    with Landing(kusto, wait=wait, timeout=timeout, keep=True) as landing:
+    with IngestionTracker(kusto, wait=wait, timeout=timeout, keep=True) as landing:
         for sealed in spool.sealed():
             report.end(chain(_load(sealed, kusto, landing), landing.poll()))
         report.end(landing.finish())
@@ -55,16 +55,16 @@ def _check_is_spool(folder: Path) -> None:
         )
 
 
-def _load(sealed: Sealed, kusto: Kusto, landing: Landing) -> Iterator[Outcome]:
+def _load(sealed: SealedBatch, kusto: Kusto, landing: IngestionTracker) -> Iterator[BatchResult]:
     """Load a sealed batch, unless it is there already; gives outcomes that are known at once."""
     begun = time.monotonic()
     batch = sealed.batch(TABLES)
     try:
-        before = present(kusto, batch.table, [batch.id]).get(batch.id)
+        before = count_batches(kusto, batch.table, [batch.id]).get(batch.id)
         whole = before is not None and (before.is_all_of(sealed) or not may_be_half(kusto, batch, before, sealed))
         mixes = before is not None and not whole and not is_same_answer(kusto, sealed, batch.table)
     except KustoError as error:
-        yield outcome(batch, FAILED, error=error)
+        yield batch_result(batch, Outcome.FAILED, error=error)
         return
     if before is None:
         yield from landing.add(batch, sealed, begun, [])

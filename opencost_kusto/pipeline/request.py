@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from opencost_kusto.batch import Batch, Options, Run, Source
+from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
 
 
-class Asking(Protocol):
+class BatchPlan(Protocol):
     """What `sync` is asked for: batches of a source, and the window they lie in."""
 
     @property
@@ -27,13 +27,13 @@ class Asking(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SyncRequest:
     """What a run asks for: a window, cut into steps, of some datasets, with options."""
 
     window: Window
     step: timedelta | None = None
     datasets: tuple[str, ...] = tuple(DATASETS)
-    options: Options = field(default_factory=Options)
+    options: RequestOptions = field(default_factory=RequestOptions)
 
     def __post_init__(self) -> None:
         for name in self.datasets:
@@ -44,18 +44,18 @@ class Question:
     def count(self) -> int:
         """How many batches one source has."""
         steps = sum(1 for _ in self.window.steps(self.step))
-        return sum(steps if DATASETS[name].grain == "step" else 1 for name in self.datasets)
+        return sum(steps if DATASETS[name].cadence == "step" else 1 for name in self.datasets)
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
         """One batch for each dataset and step, oldest first; a scrape is of now, and comes once."""
         tables = [DATASETS[name] for name in self.datasets]
         for step in self.window.steps(self.step):
             for table in tables:
-                if table.grain == "step":
+                if table.cadence == "step":
                     yield Batch(table, source.name, step, self.options)
         minute = now.replace(second=0, microsecond=0)
         for table in tables:
-            if table.grain == "scrape":
+            if table.cadence == "scrape":
                 yield Batch(
                     table, source.name, Window(minute, minute + timedelta(minutes=1)), self.options, scraped=now
                 )

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from opencost_kusto.batch import Batch, Origin, Run, Source
+from opencost_kusto.batch import Batch, BatchContext, Run, Source
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import Landed
-from opencost_kusto.load.spool import ROWS_PER_PART, Sealed, Spool
-from opencost_kusto.load.tracker import Landing
+from opencost_kusto.load.ingest import TableCount
+from opencost_kusto.load.spool import ROWS_PER_PART, SealedBatch, Spool
+from opencost_kusto.load.tracker import IngestionTracker
 from opencost_kusto.pipeline.stage import seal
-from opencost_kusto.result import ALREADY_THERE, FAILED, LANDED, Outcome, Report, outcome
+from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
@@ -23,11 +23,11 @@ from opencost_kusto.window import Window
 
 
 def record(
-    report: Report, run: Run, source: Source, window: Window, parts: Spool, landing: Landing
-) -> Iterator[Outcome]:
+    report: Report, run: Run, source: Source, window: Window, parts: Spool, landing: IngestionTracker
+) -> Iterator[BatchResult]:
     """Load a row for each outcome so far, as a batch of its own, filed under `window`; gives the batch's outcome."""
     batch = Batch(SYNC_RUNS, source.name, window, run=f"{run.id}/{run.collection_time.isoformat()}")
-    origin = Origin(run, source, batch)
+    origin = BatchContext(run, source, batch)
     encoder = Encoder(SYNC_RUNS, origin)
     encode = msgspec.json.Encoder().encode
     lines = [encoder.encode(encode(_row(one))) for one in report.outcomes]
@@ -39,24 +39,24 @@ def record(
         sealed = seal(origin, encoder, folder, written, parts)
     except OpenCostKustoError as error:
         # What became of the others is known all the same.
-        yield outcome(batch, FAILED, error=error)
+        yield batch_result(batch, Outcome.FAILED, error=error)
         return
     yield from landing.add(batch, sealed, begun, [])
     yield from landing.finish()
 
 
-def _row(one: Outcome) -> dict[str, Json]:
+def _row(one: BatchResult) -> dict[str, Json]:
     known = {key.path for key in SYNC_RUNS.keys()}
     return {name: value for name, value in msgspec.structs.asdict(one).items() if name in known}
 
 
 def whole_query(batch: Batch, rows: int) -> str:
     """Whether a run has seen the batch land with so many rows."""
-    seen = f'Outcome in ("{LANDED}", "{ALREADY_THERE}")'
+    seen = f'Outcome in ("{Outcome.LANDED}", "{Outcome.ALREADY_LANDED}")'
     return f"{SYNC_RUNS.name} | where BatchId == {literal(batch.id)} and Rows == {rows} and {seen} | count"
 
 
-def may_be_half(kusto: Kusto, batch: Batch, before: Landed, sealed: Sealed | None) -> bool:
+def may_be_half(kusto: Kusto, batch: Batch, before: TableCount, sealed: SealedBatch | None) -> bool:
     """Whether what the table holds may be some parts of an answer: no run has seen so many rows land whole.
 
     `sealed` is the answer that is at hand. A batch of fewer rows than a part holds was sent in one piece, which lands
@@ -73,7 +73,7 @@ def collected_query(table: Table, batch_id: str) -> str:
     return f"{of} | summarize First = min(CollectionTime), Last = max(CollectionTime)"
 
 
-def is_same_answer(kusto: Kusto, sealed: Sealed, table: Table) -> bool:
+def is_same_answer(kusto: Kusto, sealed: SealedBatch, table: Table) -> bool:
     """Whether all rows the table holds of a batch are of this very answer. Raises KustoError."""
     (found,) = kusto.query(collected_query(table, sealed.batch_id))
     return sealed.collected is not None and found["First"] == found["Last"] == sealed.collected

@@ -7,18 +7,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from opencost_kusto.batch import Batch, Origin
+from opencost_kusto.batch import Batch, BatchContext
 from opencost_kusto.errors import KustoError, OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import Landed, present
-from opencost_kusto.load.spool import Part, Sealed, Spool, remove
+from opencost_kusto.load.ingest import TableCount, count_batches
+from opencost_kusto.load.spool import Part, SealedBatch, Spool, remove
 from opencost_kusto.retry import retrying
 from opencost_kusto.transform.rows import Encoder
 
 
 @dataclass(slots=True)
-class Fetched:
+class StagedBatch:
     """A batch whose answer was read, and what the table held of it before; `sealed` is None when it had no rows.
 
     `unknown` says that Kusto could not be asked what it holds.
@@ -26,23 +26,25 @@ class Fetched:
 
     batch: Batch
     begun: float
-    sealed: Sealed | None = None
+    sealed: SealedBatch | None = None
     error: OpenCostKustoError | None = None
-    before: Landed | None = None
+    before: TableCount | None = None
     unknown: bool = False
     notes: list[str] = field(default_factory=list)
 
 
-def fetch(opencost: OpenCost, kusto: Kusto, origin: Origin, found: dict[str, Landed] | None, parts: Spool) -> Fetched:
+def fetch(
+    opencost: OpenCost, kusto: Kusto, origin: BatchContext, found: dict[str, TableCount] | None, parts: Spool
+) -> StagedBatch:
     """Ask OpenCost for a batch and seal its answer; what goes wrong is in the result.
 
     `found` is what the tables hold, None when they could not be asked for many batches at once.
     """
     batch = origin.batch
-    result = Fetched(batch, time.monotonic())
+    result = StagedBatch(batch, time.monotonic())
     try:
         try:
-            result.before = (present(kusto, batch.table, [batch.id]) if found is None else found).get(batch.id)
+            result.before = (count_batches(kusto, batch.table, [batch.id]) if found is None else found).get(batch.id)
         except KustoError:
             # With a spool the answer is kept for later; without one, asking for it would be in vain.
             if not parts.durable:
@@ -56,7 +58,7 @@ def fetch(opencost: OpenCost, kusto: Kusto, origin: Origin, found: dict[str, Lan
     return result
 
 
-def _read(opencost: OpenCost, origin: Origin, parts: Spool, notes: list[str]) -> Sealed | None:
+def _read(opencost: OpenCost, origin: BatchContext, parts: Spool, notes: list[str]) -> SealedBatch | None:
     """One answer, read to its end and sealed as parts; None when it holds no rows."""
     batch = origin.batch
     encoder = Encoder(batch.table, origin)
@@ -74,12 +76,12 @@ def _read(opencost: OpenCost, origin: Origin, parts: Spool, notes: list[str]) ->
     return seal(origin, encoder, folder, written, parts)
 
 
-def seal(origin: Origin, encoder: Encoder, folder: Path, written: list[Part], parts: Spool) -> Sealed:
+def seal(origin: BatchContext, encoder: Encoder, folder: Path, written: list[Part], parts: Spool) -> SealedBatch:
     """Seal parts that are whole, with the question they answer."""
     batch, table = origin.batch, origin.batch.table
     asked = (batch.id, batch.source, batch.window, batch.options, batch.scraped, batch.run)
     micros = encoder.micros if table.cost else None
     sizes = (tuple(written), encoder.rows, encoder.bytes, micros)
-    sealed = Sealed(*asked, table.name, table.mapping, str(folder), *sizes, origin.run.collection_time)
+    sealed = SealedBatch(*asked, table.name, table.mapping, str(folder), *sizes, origin.run.collection_time)
     parts.seal(sealed)
     return sealed

@@ -9,27 +9,27 @@ from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
-from opencost_kusto.batch import Origin, Run, Source
-from opencost_kusto.cancel import Stop
+from opencost_kusto.batch import BatchContext, Run, Source
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.errors import ContentError, KustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import Landed, lookups, present
+from opencost_kusto.load.ingest import TableCount, count_batches, counted_ahead
 from opencost_kusto.load.replace import refuse_where_impossible
 from opencost_kusto.load.spool import GZIP_LEVEL, Spool, remove
-from opencost_kusto.load.tracker import Landing, already_there
-from opencost_kusto.pipeline.prefetch import ahead
-from opencost_kusto.pipeline.request import Asking, new_run
+from opencost_kusto.load.tracker import IngestionTracker, already_there
+from opencost_kusto.pipeline.prefetch import prefetch
+from opencost_kusto.pipeline.request import BatchPlan, new_run
 from opencost_kusto.pipeline.run_log import may_be_half, record
-from opencost_kusto.pipeline.stage import Fetched, fetch
-from opencost_kusto.result import EMPTY, FAILED, Outcome, Report, outcome
+from opencost_kusto.pipeline.stage import StagedBatch, fetch
+from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json
 
 
 def sync(
     opencost: OpenCost,
     kusto: Kusto,
-    question: Asking,
+    question: BatchPlan,
     *,
     run: Run | None = None,
     wait: bool = True,
@@ -37,8 +37,8 @@ def sync(
     replace: bool = False,
     spool: Path | None = None,
     gzip_level: int = GZIP_LEVEL,
-    stop: Stop | None = None,
-    tell: Callable[[Outcome], None] = lambda _: None,
+    stop: CancelToken | None = None,
+    on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
     """Take a window of cost into Kusto, exactly once, and report what became of each batch.
 
@@ -49,25 +49,26 @@ def sync(
     and OpenCostError when the server does not say which cluster it is; what goes wrong with a batch is in the report
     and its `exit_code`.
     """
-    run, stop = run or new_run(), stop or Stop()
+    run, stop = run or new_run(), stop or CancelToken()
     if replace:
         if not wait:
             raise UsageError("--replace proves what it puts in the place of rows, so it cannot go with --no-wait.")
         refuse_where_impossible(kusto)
     source = opencost.source()
-    report = Report(run.id, tell=tell)
+    report = Report(run.id, on_result=on_result)
     with (
         nullcontext(str(spool)) if spool else tempfile.TemporaryDirectory(prefix="opencost-kusto-") as folder,
-        Landing(kusto, wait=wait, timeout=timeout, keep=spool is not None, sleep=stop.sleep) as landing,
+        IngestionTracker(kusto, wait=wait, timeout=timeout, keep=spool is not None, sleep=stop.sleep) as landing,
     ):
         parts = Spool(Path(folder), durable=spool is not None, level=gzip_level)
         parts.sweep()
         batches = question.batches(source, run.collection_time)
         answers = (
-            fetch(opencost, kusto, Origin(run, source, batch), found, parts) for batch, found in lookups(kusto, batches)
+            fetch(opencost, kusto, BatchContext(run, source, batch), found, parts)
+            for batch, found in counted_ahead(kusto, batches)
         )
         told = _renamed(source)
-        for fetched in ahead(answers, stop.heed):
+        for fetched in prefetch(answers, stop.check):
             fetched.notes += told
             told = []
             report.end(chain(_load(fetched, kusto, landing, replace), landing.poll()))
@@ -86,28 +87,28 @@ def _renamed(source: Source) -> list[str]:
     ]
 
 
-def _load(fetched: Fetched, kusto: Kusto, landing: Landing, replace: bool) -> Iterator[Outcome]:
+def _load(fetched: StagedBatch, kusto: Kusto, landing: IngestionTracker, replace: bool) -> Iterator[BatchResult]:
     """Load what was fetched, unless it is there already; gives outcomes that are known at once."""
     batch, sealed, before = fetched.batch, fetched.sealed, fetched.before
     took: dict[str, Json] = {"seconds": round(time.monotonic() - fetched.begun, 3), "notes": fetched.notes}
     try:
         if fetched.unknown and sealed is not None:
             # Nothing is sent before it is known what is there: tags guard for a week, the question for ever.
-            before = present(kusto, batch.table, [batch.id]).get(batch.id)
+            before = count_batches(kusto, batch.table, [batch.id]).get(batch.id)
         whole = before is not None and sealed is not None and before.is_all_of(sealed)
         half = before is not None and not whole and may_be_half(kusto, batch, before, sealed)
     except KustoError as error:
         if fetched.unknown and sealed is not None:
             fetched.notes.append(sealed.kept)
-        yield outcome(batch, FAILED, error=error, **took)
+        yield batch_result(batch, Outcome.FAILED, error=error, **took)
         return
     if before is None:
         if sealed is not None:
             yield from landing.add(batch, sealed, fetched.begun, fetched.notes)
         elif fetched.error is not None:
-            yield outcome(batch, FAILED, error=fetched.error, **took)
+            yield batch_result(batch, Outcome.FAILED, error=fetched.error, **took)
         else:
-            yield outcome(batch, EMPTY, rows=0, **took)
+            yield batch_result(batch, Outcome.EMPTY, rows=0, **took)
     elif sealed is None:
         yield _left(fetched, before, half, replace, took)
     elif not whole and (replace or half):
@@ -117,18 +118,18 @@ def _load(fetched: Fetched, kusto: Kusto, landing: Landing, replace: bool) -> It
         remove(sealed.folder)
 
 
-def _left(fetched: Fetched, before: Landed, half: bool, replace: bool, took: dict[str, Json]) -> Outcome:
+def _left(fetched: StagedBatch, before: TableCount, half: bool, replace: bool, took: dict[str, Json]) -> BatchResult:
     """The outcome of rows that stay, because OpenCost has nothing to put beside them or in their place."""
     error = fetched.error
     if error is not None and (half or replace):
-        return outcome(fetched.batch, FAILED, error=error, **took)
+        return batch_result(fetched.batch, Outcome.FAILED, error=error, **took)
     gone = "OpenCost has no data for the window any more"
     if half:
         error = ContentError(
             f"{gone}, and the {before.rows} rows that are there may be a part of it: no run has seen them land whole. "
             "If a spool holds the batch, replay it."
         )
-        return outcome(fetched.batch, FAILED, error=error, **took)
+        return batch_result(fetched.batch, Outcome.FAILED, error=error, **took)
     if error is not None:
         gone = f"OpenCost could not be asked whether its answer has changed: {error}"
     return already_there(fetched.batch, before, gone if error else f"{gone}; the rows that landed stay", **took)

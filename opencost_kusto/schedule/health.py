@@ -16,9 +16,9 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.result import ALREADY_THERE, EMPTY, LANDED, QUEUED, Outcome
+from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import retries
-from opencost_kusto.schedule.loop import Ticked
+from opencost_kusto.schedule.loop import TickResult
 from opencost_kusto.schema.tables import SYNC_RUNS
 
 _SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -60,17 +60,17 @@ class Health:
         )
         registry.register(_Retries())
 
-    def told(self, one: Outcome) -> None:
+    def told(self, one: BatchResult) -> None:
         """Take an outcome as it comes, from any thread; the run ledger's own are not counted."""
         if one.dataset == SYNC_RUNS.dataset:
             return
         of = (one.source, one.dataset)
         self._batches.labels(*of, one.outcome).inc()
-        if one.outcome in (LANDED, QUEUED):
+        if one.outcome in (Outcome.LANDED, Outcome.QUEUED):
             self._rows.labels(*of).inc(one.rows or 0)
             self._bytes.labels(*of).inc(one.bytes or 0)
             self._cost.labels(*of).inc(one.cost or 0)
-        if one.outcome in (LANDED, ALREADY_THERE, EMPTY):
+        if one.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.EMPTY):
             self.known_until(*of, one.window_end)
 
     def known_until(self, source: str, dataset: str, until: datetime) -> None:
@@ -80,7 +80,7 @@ class Health:
             self._lag.labels(*of).set_function(lambda: (self._clock() - self._until[of]).total_seconds())
         self._until[of] = max(until, self._until.get(of, until))
 
-    def ticked(self, one: Ticked) -> None:
+    def ticked(self, one: TickResult) -> None:
         """Take the end of a tick."""
         self._ticks.labels(str(one.exit_code)).inc()
         self._seconds.observe(one.seconds)

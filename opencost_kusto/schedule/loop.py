@@ -19,9 +19,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
 
-from opencost_kusto.cancel import Stop, Stopped
+from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.errors import OpenCostKustoError, UsageError
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import ANCHOR
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -32,7 +32,7 @@ _MOMENT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ticked:
+class TickResult:
     """How a tick ended: with a report, or with what went wrong before there could be one."""
 
     began: datetime
@@ -48,7 +48,7 @@ class Ticked:
         return self.error.exit_code if isinstance(self.error, OpenCostKustoError) else 1
 
 
-class Times:
+class Trigger:
     """When to tick: every so long after an aligned moment and the lag, or by a crontab line in UTC.
 
     Raises UsageError for a line that is no crontab.
@@ -110,29 +110,29 @@ class Schedule:
 
     def __init__(
         self,
-        tick: Callable[[Callable[[Outcome], None]], Report],
+        tick: Callable[[Callable[[BatchResult], None]], Report],
         *,
-        tells: Sequence[Callable[[Outcome], None]] = (),
-        ends: Sequence[Callable[[Ticked], None]] = (),
+        tells: Sequence[Callable[[BatchResult], None]] = (),
+        ends: Sequence[Callable[[TickResult], None]] = (),
         grace: float = 25.0,
-        stop: Stop | None = None,
+        stop: CancelToken | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._tick = tick
         self._tells = tells
         self._ends = ends
         self._grace = grace
-        self._stop = stop or Stop()
+        self._stop = stop or CancelToken()
         self._clock = clock
         self._lock = threading.Lock()
         self._busy = False
         self._stopping = False
-        self._last: Ticked | None = None
+        self._last: TickResult | None = None
         self.abandoned = False
         # A simple queue can be written from a signal handler, whatever the thread it interrupts is doing.
         self.events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
-    def run(self, times: Times) -> int:
+    def run(self, times: Trigger) -> int:
         """Tick at once, then at these times, until told to end: 0 when no tick was abandoned, else 128 + the signal."""
         from apscheduler.executors.debug import DebugExecutor
         from apscheduler.schedulers.background import BackgroundScheduler
@@ -172,7 +172,7 @@ class Schedule:
         if busy:
             self.abandoned = any(again) or self._outlasted()
         if self.abandoned:
-            self._stop.tell()
+            self._stop.cancel()
             with suppress(queue.Empty):
                 self.events.get(timeout=_MOMENT)
 
@@ -193,12 +193,12 @@ class Schedule:
         failure: Exception | None = None
         try:
             report = self._tick(self._told)
-        except Stopped:
+        except Cancelled:
             # It has given back what it held; nobody is told how an abandoned tick ended.
             pass
         except Exception as error:
             failure = error
-        self._last = Ticked(began, time.monotonic() - clock, report, failure)
+        self._last = TickResult(began, time.monotonic() - clock, report, failure)
         for end in self._ends:
             if not self.abandoned:
                 end(self._last)
@@ -206,10 +206,10 @@ class Schedule:
             self._busy = False
             self.events.put(None)
 
-    def _told(self, one: Outcome) -> None:
-        for tell in self._tells:
+    def _told(self, one: BatchResult) -> None:
+        for on_result in self._tells:
             if not self.abandoned:
-                tell(one)
+                on_result(one)
 
 
 def ticking() -> bool:

@@ -8,20 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opencost_kusto.batch import Run
-from opencost_kusto.cancel import Stop
-from opencost_kusto.coverage.catch_up import AT_MOST, catch_up
-from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.cancel import CancelToken
+from opencost_kusto.coverage.catch_up import MAX_WINDOWS, catch_up
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.retention import aligned
 from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.fleet import side_by_side
-from opencost_kusto.result import FAILED, Outcome, Report, outcome
+from opencost_kusto.pipeline.fleet import run_concurrently
+from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.window import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Horizon:
+class Lookback:
     """How far back a tick looks, and what it leaves alone.
 
     A window is closed `lag` after its end, when OpenCost's own measurements have settled. Raises UsageError where
@@ -30,7 +30,7 @@ class Horizon:
 
     catch_up: timedelta = timedelta(hours=48)
     lag: timedelta = timedelta(minutes=10)
-    at_most: int = AT_MOST
+    at_most: int = MAX_WINDOWS
 
     def closed(self, now: datetime) -> datetime:
         """Up to when windows are closed."""
@@ -47,13 +47,13 @@ class Horizon:
 def tick(
     opencosts: Sequence[OpenCost],
     kusto: Kusto,
-    wanted: Wanted,
-    horizon: Horizon,
+    wanted: Target,
+    horizon: Lookback,
     *,
     run: Run,
-    tell: Callable[[Outcome], None] = lambda _: None,
+    on_result: Callable[[BatchResult], None] = lambda _: None,
     know: Callable[[str, str, datetime], None] = lambda *_: None,
-    stop: Stop | None = None,
+    stop: CancelToken | None = None,
     **loading: Any,
 ) -> Report:
     """Bring what is due of every source, in one report; the moment is the run's `collection_time`.
@@ -64,10 +64,10 @@ def tick(
     """
     now = run.collection_time
     span, closed = horizon.span(now, wanted.step), horizon.closed(now)
-    told: dict[int, list[Outcome]] = {number: [] for number in range(len(opencosts))}
+    told: dict[int, list[BatchResult]] = {number: [] for number in range(len(opencosts))}
 
     def bring(number: int, opencost: OpenCost) -> None:
-        report = Report(run.id, told[number], tell)
+        report = Report(run.id, told[number], on_result)
         more: dict[str, Any] = {
             "closed": closed,
             "at_most": horizon.at_most,
@@ -81,7 +81,7 @@ def tick(
             if opencost.cluster is None:
                 raise
             newest = wanted.batches(opencost.cluster, Window(span.end - wanted.step, span.end))
-            report.end(outcome(batch, FAILED, error=error) for batch in newest)
+            report.end(batch_result(batch, Outcome.FAILED, error=error) for batch in newest)
 
-    side_by_side([lambda at=at: bring(*at) for at in enumerate(opencosts)], stop)  # type: ignore[misc]
+    run_concurrently([lambda at=at: bring(*at) for at in enumerate(opencosts)], stop)  # type: ignore[misc]
     return Report(run.id, [one for outcomes in told.values() for one in outcomes])

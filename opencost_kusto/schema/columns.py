@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 Json: TypeAlias = Any
 
 Type = Literal["datetime", "real", "long", "bool", "string", "dynamic"]
-Grain = Literal["step", "scrape", "run"]
+Cadence = Literal["step", "scrape", "run"]
 
 # The key of a row under which the record stands as OpenCost sent it.
 RECORD = "Record"
@@ -25,14 +25,14 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FromContext:
     """A value every row of a batch shares: a dotted path into `batch.Origin`."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Unmapped:
     """The keys of the record that no column reads and no list ignores, so that nothing is dropped."""
 
 
@@ -53,7 +53,7 @@ class Column:
 
     name: str
     type: Type
-    source: str | Asked | Derived | Rest
+    source: str | FromContext | Derived | Unmapped
     doc: str
 
     def keys(self) -> tuple[Key, ...]:
@@ -74,9 +74,9 @@ class Column:
                 return self.source
             case Derived(keys=keys):
                 return "from " + ", ".join(key.path for key in keys)
-            case Asked(path=path):
+            case FromContext(path=path):
                 return f"asked: {path}"
-            case Rest():
+            case Unmapped():
                 return "every other key"
 
 
@@ -93,7 +93,7 @@ class Request:
 class Table:
     """One Kusto table: its columns, what identifies a row in a batch, and how OpenCost is asked for it.
 
-    `grain` says when a new batch is due: each step of the window, each scrape, or each run.
+    `cadence` says when a new batch is due: each step of the window, each scrape, or each run.
     `cost` names the column whose sum proves, with the row count, that a batch landed complete.
     `ignored` maps the keys OpenCost sends that have no column to the reason. `unordered` names the lists of names whose
     order changes from answer to answer; in a row they are in alphabetical order.
@@ -104,7 +104,7 @@ class Table:
     doc: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
-    grain: Grain = "step"
+    cadence: Cadence = "step"
     request: Request | None = None
     cost: str | None = None
     batch_column: str = "BatchId"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from opencost_kusto.batch import Origin
+from opencost_kusto.batch import BatchContext
 from opencost_kusto.schema.columns import Json
 
 
-def cluster_or_named(origin: Origin, cluster: str | None) -> str | None:
+def cluster_or_named(origin: BatchContext, cluster: str | None) -> str | None:
     """OpenCost's cluster, else the user's name for the source."""
     return cluster or origin.source.named
 
 
-def moment(_: Origin, text: str | None) -> datetime | None:
+def moment(_: BatchContext, text: str | None) -> datetime | None:
     """A time in UTC; OpenCost writes an unset one as the string `null`."""
     return _moment(text)
 
@@ -32,31 +32,31 @@ def _moment(text: str | None) -> datetime | None:
     return value.astimezone(UTC)
 
 
-def seconds_to_moment(_: Origin, seconds: float | None) -> datetime | None:
+def seconds_to_moment(_: BatchContext, seconds: float | None) -> datetime | None:
     """Unix seconds as a time in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def first_of(_: Origin, older: float | None, newer: float | None) -> float | None:
+def first_of(_: BatchContext, older: float | None, newer: float | None) -> float | None:
     """The value of whichever key this version of OpenCost sends."""
     return older if older is not None else newer
 
 
-def flag(_: Origin, number: float | None) -> bool | None:
+def flag(_: BatchContext, number: float | None) -> bool | None:
     """OpenCost's 1.0 and 0.0 as true and false."""
     return None if number is None else number != 0
 
 
-def cost_less_adjustment(_: Origin, total: float | None, adjustment: float | None) -> float | None:
+def cost_less_adjustment(_: BatchContext, total: float | None, adjustment: float | None) -> float | None:
     """The cost before adjustment; an asset type without adjustment has none to take off."""
     return None if total is None else total - (adjustment or 0.0)
 
 
-def region_or_cluster_region(origin: Origin, topology: str | None, beta: str | None) -> str | None:
+def region_or_cluster_region(origin: BatchContext, topology: str | None, beta: str | None) -> str | None:
     """The region label of a node, else the region of the cluster."""
     return topology or beta or origin.source.region
 
 
-def asset_name(origin: Origin, cluster: str | None, kind: Json, name: str | None) -> str:
+def asset_name(origin: BatchContext, cluster: str | None, kind: Json, name: str | None) -> str:
     """What identifies an asset: cluster, type and name."""
     return f"{cluster or origin.source.named or ''}/{kind or ''}/{name or ''}"

@@ -10,7 +10,7 @@ today; what came later stands at the end, because Kusto only appends columns.
 
 from __future__ import annotations
 
-from opencost_kusto.schema.columns import Asked, Column, Derived, Key, Request, Rest, Table
+from opencost_kusto.schema.columns import Column, Derived, FromContext, Key, Request, Table, Unmapped
 from opencost_kusto.schema.derive import (
     asset_name,
     cluster_or_named,
@@ -24,29 +24,44 @@ from opencost_kusto.schema.derive import (
 
 _COLLECTED = (
     Column(
-        "Timestamp", "datetime", Asked("batch.timestamp"), "WindowStart, so that sums by hour and day are right (UTC)."
+        "Timestamp",
+        "datetime",
+        FromContext("batch.timestamp"),
+        "WindowStart, so that sums by hour and day are right (UTC).",
     ),
-    Column("CollectionTime", "datetime", Asked("run.collection_time"), "When the run that wrote the row began (UTC)."),
-    Column("Source", "string", Asked("source.name"), "The OpenCost server, named by its cluster or by --cluster."),
+    Column(
+        "CollectionTime", "datetime", FromContext("run.collection_time"), "When the run that wrote the row began (UTC)."
+    ),
+    Column(
+        "Source", "string", FromContext("source.name"), "The OpenCost server, named by its cluster or by --cluster."
+    ),
 )
 _WINDOW = (
-    Column("WindowStart", "datetime", Asked("batch.window.start"), "Start of the window asked for (UTC, inclusive)."),
-    Column("WindowEnd", "datetime", Asked("batch.window.end"), "End of the window asked for (UTC, exclusive)."),
-    Column("WindowMinutes", "real", Asked("batch.window.minutes"), "Length of the window asked for, in minutes."),
+    Column(
+        "WindowStart", "datetime", FromContext("batch.window.start"), "Start of the window asked for (UTC, inclusive)."
+    ),
+    Column("WindowEnd", "datetime", FromContext("batch.window.end"), "End of the window asked for (UTC, exclusive)."),
+    Column("WindowMinutes", "real", FromContext("batch.window.minutes"), "Length of the window asked for, in minutes."),
 )
 _RUN = (
-    Column("RunId", "string", Asked("run.id"), "The run that wrote the row: --run-id, or one made up for the run."),
-    Column("ScenarioName", "string", Asked("run.scenario_name"), "What --scenario-name said."),
-    Column("Metadata", "dynamic", Asked("run.metadata"), "What --metadata said, as a bag of strings."),
+    Column(
+        "RunId", "string", FromContext("run.id"), "The run that wrote the row: --run-id, or one made up for the run."
+    ),
+    Column("ScenarioName", "string", FromContext("run.scenario_name"), "What --scenario-name said."),
+    Column("Metadata", "dynamic", FromContext("run.metadata"), "What --metadata said, as a bag of strings."),
 )
-_BATCH = Column("BatchId", "string", Asked("batch.id"), "The batch the row landed with: what was asked, not what came.")
+_BATCH = Column(
+    "BatchId", "string", FromContext("batch.id"), "The batch the row landed with: what was asked, not what came."
+)
 _CLUSTER = Column(
     "Cluster",
     "string",
     Derived(cluster_or_named, (Key("properties.cluster", "string"),)),
     "The cluster as OpenCost names it, else --cluster; null where rows of several clusters were merged.",
 )
-_UNMAPPED = Column("Unmapped", "dynamic", Rest(), "Keys OpenCost sent that have no column yet, as sent; mostly null.")
+_UNMAPPED = Column(
+    "Unmapped", "dynamic", Unmapped(), "Keys OpenCost sent that have no column yet, as sent; mostly null."
+)
 
 ALLOCATION = Table(
     name="OpenCostAllocation",
@@ -91,12 +106,12 @@ ALLOCATION = Table(
         Column(
             "Aggregate",
             "string",
-            Asked("batch.aggregate"),
+            FromContext("batch.aggregate"),
             "What a row stands for; never add up rows of two aggregates.",
         ),
         _BATCH,
-        Column("IncludeIdle", "bool", Asked("batch.include_idle"), "Whether the batch has an __idle__ row."),
-        Column("ShareIdle", "bool", Asked("batch.share_idle"), "Whether idle cost was shared out over the rows."),
+        Column("IncludeIdle", "bool", FromContext("batch.include_idle"), "Whether the batch has an __idle__ row."),
+        Column("ShareIdle", "bool", FromContext("batch.share_idle"), "Whether idle cost was shared out over the rows."),
         Column(
             "Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the workload began to run (UTC)."
         ),
@@ -260,11 +275,11 @@ METRICS = Table(
     dataset="metrics",
     doc="One scrape of OpenCost's /metrics: prices, allocations and cluster state, one row per sample.",
     request=Request("/metrics", "exposition", ("allMetrics",)),
-    grain="scrape",
+    cadence="scrape",
     key=("Source", "Timestamp", "MetricName", "Labels"),
     ignored={"raw": "how a value that is not a number was spelled; the report counts them"},
     columns=(
-        Column("Timestamp", "datetime", Asked("batch.timestamp"), "When /metrics was scraped (UTC)."),
+        Column("Timestamp", "datetime", FromContext("batch.timestamp"), "When /metrics was scraped (UTC)."),
         *_COLLECTED[1:],
         Column("MetricName", "string", "name", "Name of the sample, suffix included."),
         Column("MetricValue", "real", "value", "Value of the sample; null for NaN and infinities."),
@@ -279,7 +294,7 @@ METRICS = Table(
         Column(
             "Cluster",
             "string",
-            Asked("source.name"),
+            FromContext("source.name"),
             "The cluster: OpenCost's own metrics do not say it, so the source.",
         ),
         _BATCH,
@@ -309,7 +324,7 @@ SYNC_RUNS = Table(
     name="OpenCostSyncRuns",
     dataset="runs",
     doc="The run ledger: one row per batch and run, so that no cost and never synced are different facts.",
-    grain="run",
+    cadence="run",
     batch_column="LedgerBatchId",
     key=("RunId", "CollectionTime", "BatchId"),
     columns=(
@@ -318,7 +333,9 @@ SYNC_RUNS = Table(
         ),
         *_COLLECTED[1:],
         *_RUN,
-        Column("Cluster", "string", Asked("source.name"), "The cluster the batch was asked of; the source's name."),
+        Column(
+            "Cluster", "string", FromContext("source.name"), "The cluster the batch was asked of; the source's name."
+        ),
         Column("BatchId", "string", "batch_id", "The batch, as in the table it is in."),
         Column("TableName", "string", "table", "The table the batch belongs to."),
         Column("Dataset", "string", "dataset", "allocation, assets or metrics."),
@@ -332,7 +349,7 @@ SYNC_RUNS = Table(
             "Outcome",
             "string",
             "outcome",
-            "landed, already there, queued, empty, failed, timed out, forgotten or lost.",
+            "landed, already landed, queued, empty, failed, timed out, expired, lost or unsupported.",
         ),
         Column("Reason", "string", "reason", "Why, where the outcome needs a reason."),
         Column("Rows", "long", "rows", "Rows of the batch in OpenCost's answer; null when it gave none."),
@@ -340,9 +357,9 @@ SYNC_RUNS = Table(
         Column("Bytes", "long", "bytes", "Bytes of the rows before compression."),
         Column("Parts", "long", "parts", "Blobs the batch was cut into."),
         Column("DurationSeconds", "real", "seconds", "Seconds from asking OpenCost to the outcome."),
-        Column("ToolVersion", "string", Asked("run.tool_version"), "Version of opencost-kusto."),
-        Column("OpenCostVersion", "string", Asked("source.version"), "Version of OpenCost, where it says so."),
-        Column("LedgerBatchId", "string", Asked("batch.id"), "The batch this ledger row itself landed with."),
+        Column("ToolVersion", "string", FromContext("run.tool_version"), "Version of opencost-kusto."),
+        Column("OpenCostVersion", "string", FromContext("source.version"), "Version of OpenCost, where it says so."),
+        Column("LedgerBatchId", "string", FromContext("batch.id"), "The batch this ledger row itself landed with."),
         Column(
             "Options",
             "dynamic",

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct, defstruct
 
-from opencost_kusto.batch import Origin
+from opencost_kusto.batch import BatchContext
 from opencost_kusto.errors import ContentError
-from opencost_kusto.schema.columns import RECORD, Asked, Derived, Json, Rest, Table
+from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, Table, Unmapped
 
 _DECODED: dict[str, Any] = {
     "real": float | None,
@@ -40,7 +40,7 @@ class Encoder:
     `unmapped` holds the keys that OpenCost sent and no column reads; their values are in the rows' Unmapped.
     """
 
-    def __init__(self, table: Table, origin: Origin) -> None:
+    def __init__(self, table: Table, origin: BatchContext) -> None:
         self.rows = 0
         self.bytes = 0
         self.micros = 0
@@ -118,15 +118,15 @@ class _Shape:
             if isinstance(column.source, Derived)
         ]
         self._lists = _reader(list(table.unordered))
-        self.rest = next((column.name for column in table.columns if isinstance(column.source, Rest)), "").encode()
+        self.rest = next((column.name for column in table.columns if isinstance(column.source, Unmapped)), "").encode()
         self.cost = attrgetter(str(table[table.cost].source)) if table.cost else None
 
-    def begin(self, origin: Origin) -> bytes:
+    def begin(self, origin: BatchContext) -> bytes:
         """What comes ahead of the record in every row of a batch: the asked columns that are not null."""
         asked = {
             column.name: value
             for column in self.table.columns
-            if isinstance(column.source, Asked) and (value := attrgetter(column.source.path)(origin)) is not None
+            if isinstance(column.source, FromContext) and (value := attrgetter(column.source.path)(origin)) is not None
         }
         return msgspec.json.encode({**asked, RECORD: None}).removesuffix(b"null}")
 

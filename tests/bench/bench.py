@@ -31,7 +31,7 @@ from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, Reply, json
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.prometheus import samples
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 from tests.bench.pipelines import PIPELINES, Measured
@@ -227,7 +227,7 @@ def backfill() -> float:
         return json_reply(b"")._replace(body=sent())
 
     first = datetime(2026, 11, 1, tzinfo=UTC)
-    question = Question(Window(first, first + timedelta(hours=STEPS)), timedelta(hours=1), ("allocation",))
+    question = SyncRequest(Window(first, first + timedelta(hours=STEPS)), timedelta(hours=1), ("allocation",))
     with (
         OpenCostEmulator(answers=answers) as there,
         KustoEmulator(latency=0.02) as emulated,

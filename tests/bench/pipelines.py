@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import requests
 
-from opencost_kusto.batch import Batch, Origin, Run, Source
+from opencost_kusto.batch import Batch, BatchContext, Run, Source
 from opencost_kusto.extract import responses
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.load.spool import GZIP_LEVEL, Spool
@@ -36,7 +36,7 @@ _SOURCE = Source("bench", None, None, None)
 _RUN = Run("bench", datetime(2026, 11, 23, 12, tzinfo=UTC), "0")
 _WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
 BATCH = Batch(ALLOCATION, _SOURCE.name, _WINDOW)
-ORIGIN = Origin(_RUN, _SOURCE, BATCH)
+ORIGIN = BatchContext(_RUN, _SOURCE, BATCH)
 
 
 class Measured(msgspec.Struct):

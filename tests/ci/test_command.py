@@ -1,4 +1,4 @@
-"""A command runs as if it were alone: its streams, its exit code, its signals, and the window it ran in."""
+"""A command runs as if it were alone: its streams, its exit code, its signals, and the window it run_and_time in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto.ci.command import Ran, executed, passing_on, ran
+from opencost_kusto.ci.command import CommandResult, executed, forward_signals, run_and_time
 from opencost_kusto.errors import UsageError
 from opencost_kusto.window import Window
 
@@ -96,7 +96,7 @@ def test_signals_are_passed_on(number: signal.Signals, told: str) -> None:
 
 def test_a_signal_while_the_command_starts_is_passed_on() -> None:
     """A command that is told to end before we know that it runs is told when we do."""
-    with passing_on() as started:
+    with forward_signals() as started:
         os.kill(os.getpid(), signal.SIGTERM)
         with subprocess.Popen(["sleep", "30"]) as process:
             started(process)
@@ -132,5 +132,5 @@ def test_the_window_is_the_minutes_it_ran_in(seconds: int, end: str) -> None:
 
     hour, minute = map(int, end.split(":"))
     window = Window(BEGAN.replace(second=0), BEGAN.replace(hour=hour, minute=minute, second=0))
-    assert ran(["load", "test"], now=lambda: next(times), execute=execute) == Ran(3, window)
+    assert run_and_time(["load", "test"], now=lambda: next(times), execute=execute) == CommandResult(3, window)
     assert commands == [["load", "test"]]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto import Kusto, Question, Run, bootstrap
+from opencost_kusto import Kusto, Run, SyncRequest, bootstrap
 from opencost_kusto.cli.options import KustoOptions, LoadOptions, SourceOptions
 from opencost_kusto.cli.run import Account
 from opencost_kusto.emulator import Emulator, json_reply
@@ -63,7 +63,7 @@ def account(servers: Emulator, hour: Hour, cluster: str, summary: Path | None = 
         SourceOptions(endpoint or servers.opencost_url, cluster or None, request_timeout=1.0),
         KustoOptions(servers.kusto_url, database=servers.database, auth="none"),
         LoadOptions(timeout=10.0),
-        Question(covering(BEGAN, BEGAN), datasets=("allocation", "assets")),
+        SyncRequest(covering(BEGAN, BEGAN), datasets=("allocation", "assets")),
         Run(f"run-{cluster}", BEGAN, "1"),
         timedelta(minutes=2),
         summary,

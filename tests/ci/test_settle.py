@@ -36,7 +36,7 @@ def settle_at(time: Time, settle: timedelta) -> tuple[Run, list[str]]:
     """What `settled` gives, and what it says."""
     said: list[str] = []
     run = Run("r", WINDOW.start, "1")
-    return settled(run, WINDOW, settle, now=lambda: time.now, sleep=time.sleep, tell=said.append), said
+    return settled(run, WINDOW, settle, now=lambda: time.now, sleep=time.sleep, on_result=said.append), said
 
 
 def test_it_waits_until_the_window_is_over_and_settled() -> None:

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from opencost_kusto import Kusto, OpenCost, Question, Report, bootstrap, export, parse_window, sync
+from opencost_kusto import Kusto, OpenCost, Report, SyncRequest, bootstrap, export, parse_window, sync
 from opencost_kusto.batch import Batch
 from opencost_kusto.ci.summary import Cost, Page, markdown, page
 from opencost_kusto.emulator import Emulator, json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
-from opencost_kusto.result import FAILED, LOST, outcome
+from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ASSETS
 
 ROOT = Path(__file__).parents[2]
 HOUR = parse_window("2026-11-23T10:00Z,2026-11-23T11:00Z", now=datetime(2026, 11, 24, tzinfo=UTC))
-COSTS = Question(HOUR, datasets=("allocation", "assets"))
+COSTS = SyncRequest(HOUR, datasets=("allocation", "assets"))
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,14 @@ def test_a_run_that_landed(servers: Emulator, tmp_path: Path) -> None:
     file.write_text("# What an earlier step told\n", "utf-8")
     rows: list[dict[str, float | str]] = []
     with OpenCost(servers.opencost_url) as opencost, Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto:
-        export(opencost, Question(HOUR, datasets=("allocation",)), lambda _, line: rows.append(json.loads(line)))
-        for _ in ("landed", "already there"):
+        export(opencost, SyncRequest(HOUR, datasets=("allocation",)), lambda _, line: rows.append(json.loads(line)))
+        for _ in ("landed", "already landed"):
             with page(file) as told:
-                told.tell(sync(opencost, kusto, COSTS), kusto)
+                told.add(sync(opencost, kusto, COSTS), kusto)
     head, first, second = file.read_text("utf-8").split("## OpenCost to Kusto: ")
     assert head == "# What an earlier step told\n"
     assert first.startswith("3 landed\n\nRun sync-")
-    assert second.startswith("2 already there, 1 landed\n\nRun sync-")
+    assert second.startswith("2 already landed, 1 landed\n\nRun sync-")
     costs: Counter[str] = Counter()
     for row in rows:
         costs[str(row["Namespace"])] += round(float(row["TotalCost"]) * 1e6)
@@ -94,7 +94,7 @@ def test_a_batch_that_failed_is_told_with_its_reason(tmp_path: Path) -> None:
     ):
         bootstrap(kusto)
         with page(file) as told:
-            told.tell(sync(opencost, kusto, COSTS), kusto)
+            told.add(sync(opencost, kusto, COSTS), kusto)
     text = file.read_text("utf-8")
     assert ", exit code 7." in text
     lost = tables(text)[-1]
@@ -106,8 +106,8 @@ def test_a_batch_that_failed_is_told_with_its_reason(tmp_path: Path) -> None:
 def test_many_batches_that_failed() -> None:
     """Fifty have a line each, and the page says how many more there are."""
     batch = Batch(ASSETS, "prod", HOUR)
-    lost = [outcome(batch, FAILED, error=OpenCostError(f"reason {at}")) for at in range(60)]
-    text = markdown(Page(Report("r", [*lost, outcome(batch, LOST)])))
+    lost = [batch_result(batch, Outcome.FAILED, error=OpenCostError(f"reason {at}")) for at in range(60)]
+    text = markdown(Page(Report("r", [*lost, batch_result(batch, Outcome.LOST)])))
     assert len(tables(text)[-1]) == 51
     assert text.endswith("\n\nAnd 11 more.\n\n")
 
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
     """No option, no page."""
     with page(None) as told:
-        told.tell(Report("r"))
+        told.add(Report("r"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,9 +158,9 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
         kusto = Kusto(servers.kusto_url, "OpenCost", auth="none")
         with OpenCost(servers.opencost_url) as opencost:
             bootstrap(kusto)
-            report = sync(opencost, kusto, Question(HOUR, datasets=("allocation",)))
+            report = sync(opencost, kusto, SyncRequest(HOUR, datasets=("allocation",)))
             kusto.command(".drop table OpenCostAllocation")
-    told.tell(report, kusto)
+    told.add(report, kusto)
     assert "Kusto could not be asked what the namespaces cost:" in markdown(told)
     assert report.exit_code == 0
 

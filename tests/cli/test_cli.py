@@ -92,8 +92,8 @@ def test_an_hour_lands_and_a_second_run_finds_it_there(servers: Emulator, run: C
 
     second = run(*_sync(servers, *cluster, "--dataset", "allocation", "--dataset", "assets"))
     assert second.returncode == 0, second.stderr
-    assert second.stdout.count("already there") == 3, second.stdout
-    assert second.stdout.splitlines()[-1].endswith(": 2 already there; 80 rows")
+    assert second.stdout.count("already landed") == 3, second.stdout
+    assert second.stdout.splitlines()[-1].endswith(": 2 already landed; 80 rows")
 
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
         for table, rows in ROWS.items():

@@ -121,7 +121,7 @@ def test_the_demo_keeps_its_servers(tmp_path: Path) -> None:
         done = _run(tmp_path, sync)
         assert done.returncode == 0, done.stderr
         # The metrics are there too when this minute's scrape is the demo's.
-        assert re.search(r": (49 already there|48 already there, 1 landed); ", done.stdout), done.stdout
+        assert re.search(r": (49 already landed|48 already landed, 1 landed); ", done.stdout), done.stdout
         for line in more:
             assert _run(tmp_path, line).returncode == 0, line
         assert _stopped(process) == "Stopped.\n"

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from opencost_kusto.batch import Options
-from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.batch import RequestOptions
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database import kql
 from opencost_kusto.emulator import Emulator, Reply, json_reply, text_reply
 from opencost_kusto.extract.client import OpenCost
@@ -25,7 +25,7 @@ from tests.support.recordings import recording
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 CLUSTER = "aks-shop-prod-weu"
-NAMESPACES = Options(aggregate="namespace")
+NAMESPACES = RequestOptions(aggregate="namespace")
 ROWS = {"allocation": 8, "assets": 19}
 # What the built-in store keeps, by length of the window, the unfinished one included.
 _KEPT = {10 * MINUTE: 36, HOUR: 49, DAY: 15}
@@ -134,6 +134,6 @@ def world(now: datetime, **forgetful: Any) -> Iterator[World]:
         yield World(answers, emulator, opencost, kusto)
 
 
-def wanted(step: timedelta = HOUR, *datasets: str) -> Wanted:
+def wanted(step: timedelta = HOUR, *datasets: str) -> Target:
     """Datasets by namespace in windows of a step; allocation when none is named."""
-    return Wanted(step, datasets or ("allocation",), NAMESPACES)
+    return Target(step, datasets or ("allocation",), NAMESPACES)

@@ -15,12 +15,12 @@ import pytest
 from opencost_kusto.batch import Run
 from opencost_kusto.cli.schedule import estimated
 from opencost_kusto.coverage.backfill import backfill, survey
-from opencost_kusto.coverage.gaps import Wanted
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database import kql
 from opencost_kusto.emulator import Emulator, Reply, Request, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.result import LANDED, Outcome
+from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.window import Window, stamp
 from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, wanted, world
 
@@ -121,7 +121,7 @@ def test_what_is_lost_stays_in_the_exit_code() -> None:
     """Days that are forgotten are lost; the second run asks for nothing, and says still that they are not in Kusto."""
     with world(NOW) as here:
         span = Window(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC))
-        for expected in ({"forgotten": 2, "landed": 4, "lost": 2}, {"lost": 2}):
+        for expected in ({"expired": 2, "landed": 4, "lost": 2}, {"lost": 2}):
             found = survey([here.opencost], here.kusto, wanted(DAY), span, now=NOW, closed=NOW)
             report = backfill(found, here.kusto, run=Run("again", NOW, "1.0"))
             assert report.counts == expected
@@ -179,21 +179,21 @@ def test_many_windows_reach_the_ledger_in_between() -> None:
 def test_the_time_left_is_estimated(capsys: pytest.CaptureFixture[str]) -> None:
     """After 25 of 100 batches in 50 seconds, 150 seconds are left; the ledger's own batch is not counted."""
     now = [0.0]
-    told: list[Outcome] = []
-    tell = estimated(told.append, 100, now=lambda: now[0])
+    told: list[BatchResult] = []
+    on_result = estimated(told.append, 100, now=lambda: now[0])
     for _ in range(25):
         now[0] += 2
-        tell(_landed("runs"))
-        tell(_landed("allocation"))
+        on_result(_landed("runs"))
+        on_result(_landed("allocation"))
     assert capsys.readouterr().err == "25 of 100 batches, about 2 min left\n"
     assert len(told) == 50
 
 
-def _landed(dataset: str) -> Outcome:
-    return Outcome("id", "table", "source", dataset, NOW, NOW + HOUR, 60, None, LANDED)
+def _landed(dataset: str) -> BatchResult:
+    return BatchResult("id", "table", "source", dataset, NOW, NOW + HOUR, 60, None, Outcome.LANDED)
 
 
 def test_datasets_are_checked() -> None:
     """A dataset that is not known is refused before anybody is asked."""
     with pytest.raises(UsageError, match="There is no dataset 'costs'"):
-        Wanted(HOUR, ("costs",))
+        Target(HOUR, ("costs",))

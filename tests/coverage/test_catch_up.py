@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Batch, Options, Source
+from opencost_kusto.batch import Batch, RequestOptions, Source
 from opencost_kusto.coverage.catch_up import catch_up
-from opencost_kusto.coverage.gaps import Wanted, missing
-from opencost_kusto.coverage.retention import aligned, checked, coarser, containing
-from opencost_kusto.coverage.state import Known, Word
+from opencost_kusto.coverage.gaps import Target, find_gaps
+from opencost_kusto.coverage.retention import aligned, checked, containing, fallbacks
+from opencost_kusto.coverage.state import DatasetState, RunLogEntry
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.result import Report
-from opencost_kusto.schedule.tick import Horizon
+from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
@@ -36,9 +36,9 @@ def here() -> Iterator[World]:
         yield one
 
 
-def bring(here: World, want: Wanted, back: timedelta, *, lag: timedelta = TEN, **more: Any) -> Report:
+def bring(here: World, want: Target, back: timedelta, *, lag: timedelta = TEN, **more: Any) -> Report:
     """One catch-up at the world's moment."""
-    horizon = Horizon(back, lag)
+    horizon = Lookback(back, lag)
     now = here.forgetful.now
     # The clock of the run is the world's, not the machine's.
     run = new_run()
@@ -55,7 +55,7 @@ def hours(first: datetime, count: int, step: timedelta = HOUR) -> list[Window]:
 def kinds(report: Report) -> dict[str, int]:
     """Outcomes of data, without the ledger's own, and without what came coarser or is lost."""
     told = [one.outcome for one in report.outcomes if one.dataset != "runs"]
-    return dict(Counter(outcome for outcome in told if outcome != "forgotten"))
+    return dict(Counter(outcome for outcome in told if outcome != "expired"))
 
 
 def test_windows_are_whole_and_where_every_run_cuts_them() -> None:
@@ -73,7 +73,12 @@ def test_a_finer_window_lies_in_one_coarser_one() -> None:
     hour = Window(datetime(2026, 12, 9, 23, tzinfo=UTC), last.end)
     day = Window(datetime(2026, 12, 9, tzinfo=UTC), last.end)
     assert (containing(last, HOUR), containing(last, DAY), containing(hour, DAY)) == (hour, day, day)
-    assert (coarser(TEN), coarser(HOUR), coarser(DAY), coarser(15 * MINUTE)) == ([HOUR, DAY], [DAY], [], [HOUR, DAY])
+    assert (fallbacks(TEN), fallbacks(HOUR), fallbacks(DAY), fallbacks(15 * MINUTE)) == (
+        [HOUR, DAY],
+        [DAY],
+        [],
+        [HOUR, DAY],
+    )
 
 
 def test_a_step_that_does_not_tile_a_day_is_refused() -> None:
@@ -87,7 +92,7 @@ def test_what_is_missing_is_brought_oldest_first_and_once(here: World) -> None:
     """Two hours are missing in the middle: they are asked for in order, and then nothing is."""
     eight = datetime(2026, 12, 10, 1, tzinfo=UTC)
     for window in (*hours(eight, 3), *hours(eight + 5 * HOUR, 3)):
-        assert sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES)).exit_code == 0
+        assert sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES)).exit_code == 0
     here.forgetful.asked.clear()
     report = bring(here, wanted(), 8 * HOUR + 15 * MINUTE)
     assert [window for _, window in here.forgetful.asked] == hours(eight + 3 * HOUR, 2)
@@ -117,13 +122,13 @@ def test_datasets_are_caught_up_each_by_what_it_lacks(here: World) -> None:
 def test_other_options_are_another_question(here: World) -> None:
     """Hours by namespace do not settle hours by pod."""
     bring(here, wanted(), 3 * HOUR)
-    span = Horizon(3 * HOUR).span(NOW, HOUR)
-    by_pod = Wanted(HOUR, ("allocation",), Options(aggregate="pod"))
+    span = Lookback(3 * HOUR).span(NOW, HOUR)
+    by_pod = Target(HOUR, ("allocation",), RequestOptions(aggregate="pod"))
     source = Source(CLUSTER)
-    assert len(missing(here.kusto, source, by_pod, span, NOW).due) == 2
-    assert missing(here.kusto, Source("another"), wanted(), span, NOW).expected == 2
-    assert len(missing(here.kusto, Source("another"), wanted(), span, NOW).due) == 2
-    assert missing(here.kusto, source, wanted(), span, NOW).due == []
+    assert len(find_gaps(here.kusto, source, by_pod, span, NOW).due) == 2
+    assert find_gaps(here.kusto, Source("another"), wanted(), span, NOW).expected == 2
+    assert len(find_gaps(here.kusto, Source("another"), wanted(), span, NOW).due) == 2
+    assert find_gaps(here.kusto, source, wanted(), span, NOW).due == []
 
 
 def test_windows_of_another_grain_settle_the_minutes_they_hold(here: World) -> None:
@@ -142,7 +147,7 @@ def test_rows_that_no_run_vouches_for_are_asked_for_again(here: World) -> None:
     bring(here, wanted(), 2 * HOUR)
     here.kusto.command(".clear table OpenCostSyncRuns data")
     report = bring(here, wanted(), 2 * HOUR)
-    assert kinds(report) == {"already there": 1}
+    assert kinds(report) == {"already landed": 1}
     assert set(here.windows().values()) == {8}
     assert bring(here, wanted(), 2 * HOUR).outcomes == []
 
@@ -162,12 +167,12 @@ def test_half_a_batch_is_not_whole() -> None:
         ("queued", 8, 8, True),
         ("timed out", 8, 8, True),
         ("landed", 8, 7, False),
-        ("already there", 8, 9, False),
+        ("already landed", 8, 9, False),
         ("failed", None, 8, False),
     ]:
-        word = Word(window, outcome, None, sent, NOW)
-        assert Known(ALLOCATION, CLUSTER, {"id": word}, {"id": held}).whole("id") == whole, outcome
-    assert not Known(ALLOCATION, CLUSTER, {}, {"id": 8}).whole("id")
+        word = RunLogEntry(window, outcome, None, sent, NOW)
+        assert DatasetState(ALLOCATION, CLUSTER, {"id": word}, {"id": held}).whole("id") == whole, outcome
+    assert not DatasetState(ALLOCATION, CLUSTER, {}, {"id": 8}).whole("id")
 
 
 def test_a_window_without_cost_is_asked_once(here: World) -> None:
@@ -197,7 +202,7 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool)
     # 33 tens that are kept for sure, then the 15 oldest others, which lie in three hours.
     first = bring(here, wanted(TEN), back)
     assert (kinds(first), first.exit_code) == ({"landed": 36}, 0)
-    assert first.counts["forgotten"] == 15
+    assert first.counts["expired"] == 15
     # One ten was kept after all, and the other 20 lie in four hours, of which it is a part.
     second = bring(here, wanted(TEN), back)
     assert (kinds(second), second.exit_code) == ({"landed": 5}, 0)
@@ -205,7 +210,7 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool)
     assert Counter(window.minutes for window in here.windows()) == {10: 34, 60: 7}
     # The ledger's last word, which dashboards and alerts read, knows of no failure.
     last = here.ask("OpenCostSyncRuns | summarize arg_max(CollectionTime, Outcome) by BatchId")
-    assert Counter(row["Outcome"] for row in last) == {"landed": 41, "forgotten": 35}
+    assert Counter(row["Outcome"] for row in last) == {"landed": 41, "expired": 35}
     assert set(here.windows().values()) == {8}
 
 

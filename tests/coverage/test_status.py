@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Options, Run
+from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.coverage.catch_up import catch_up
-from opencost_kusto.coverage.state import Minutes
-from opencost_kusto.coverage.status import Freshness, status
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.coverage.state import IntervalSet
+from opencost_kusto.coverage.status import DatasetStatus, status
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
-from opencost_kusto.schedule.tick import Horizon
+from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
 
@@ -36,13 +36,13 @@ def here() -> Iterator[World]:
 
 def bring(here: World, back: timedelta, *datasets: str, step: timedelta = HOUR, **more: Any) -> None:
     """One catch-up at the world's moment."""
-    now, horizon = here.forgetful.now, Horizon(back)
+    now, horizon = here.forgetful.now, Lookback(back)
     want = wanted(step, *datasets)
     run = Run(f"{now:%d%H%M}", now, "1.0")
     catch_up(here.opencost, here.kusto, want, horizon.span(now, step), run=run, closed=horizon.closed(now), **more)
 
 
-def of(here: World, back: timedelta = 48 * HOUR, dataset: str = "allocation") -> Freshness:
+def of(here: World, back: timedelta = 48 * HOUR, dataset: str = "allocation") -> DatasetStatus:
     """The status of one dataset at the world's moment."""
     (one,) = (one for one in status(here.kusto, now=here.forgetful.now, back=back) if one.dataset == dataset)
     return one
@@ -56,14 +56,14 @@ def hour(number: int, count: int = 1) -> Window:
 
 def test_a_set_of_minutes_knows_its_holes() -> None:
     """Stretches grow together where they touch, and what is between them is a hole."""
-    minutes = Minutes([hour(4), hour(1), hour(2), hour(7, 2)])
+    minutes = IntervalSet([hour(4), hour(1), hour(2), hour(7, 2)])
     assert list(minutes) == [hour(1, 2), hour(4), hour(7, 2)]
     assert list(minutes.holes(hour(0, 10))) == [hour(0), hour(3), hour(5, 2), hour(9)]
     assert list(minutes.holes(hour(1, 2))) == []
     assert list(minutes.holes(hour(2, 2))) == [hour(3)]
     assert list(minutes.holes(hour(5))) == [hour(5)]
     assert (hour(1, 2) in minutes, hour(2, 2) in minutes, hour(8) in minutes) == (True, False, True)
-    assert list(Minutes([]).holes(hour(5))) == [hour(5)]
+    assert list(IntervalSet([]).holes(hour(5))) == [hour(5)]
 
 
 def test_a_whole_day_has_nothing_missing(here: World) -> None:
@@ -101,7 +101,7 @@ def hourly(here: World, table: str = "OpenCostAllocation") -> float:
 def test_what_lies_between_is_missing(here: World) -> None:
     """Two stretches that nobody brought are told with their bounds, and the way to bring them."""
     for window in (hour(0, 2), hour(4), hour(7, 2)):
-        sync(here.opencost, here.kusto, Question(window, HOUR, ("allocation",), NAMESPACES))
+        sync(here.opencost, here.kusto, SyncRequest(window, HOUR, ("allocation",), NAMESPACES))
     one = of(here)
     assert one.missing == [hour(2, 2), hour(5, 2)]
     assert one.lines(NOW)[1] == (
@@ -152,14 +152,14 @@ def test_what_is_lost_is_told_as_lost(here: World) -> None:
     here.forgetful.keeps[DAY] = 15
     window = Window(datetime(2026, 12, 6, tzinfo=UTC), datetime(2026, 12, 7, tzinfo=UTC))
     later = Run("later", NOW + MINUTE, "1.0")
-    sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES), run=later)
+    sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES), run=later)
     assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
 
 
 def test_some_types_of_assets_are_not_the_whole(here: World) -> None:
     """Disks alone settle nothing and are no day's cost; beside everything they change neither."""
     disks, everything = (
-        Question(hour(5, 4), HOUR, ("assets",), Options(filter_types=types)) for types in (("disk",), ())
+        SyncRequest(hour(5, 4), HOUR, ("assets",), RequestOptions(filter_types=types)) for types in (("disk",), ())
     )
     sync(here.opencost, here.kusto, disks)
     one = of(here, dataset="assets")
@@ -197,19 +197,21 @@ def test_minutes_between_two_commands_are_not_missing(here: World) -> None:
     eight = hour(8).start
     for start, minutes in ((3, 14), (20, 5), (41, 5)):
         window = Window(eight + start * MINUTE, eight + (start + minutes) * MINUTE)
-        sync(here.opencost, here.kusto, Question(window, None, ("allocation",), NAMESPACES))
+        sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES))
     one = of(here)
     assert (one.batches, one.until, one.missing) == (3, eight + 46 * MINUTE, [])
-    sync(here.opencost, here.kusto, Question(hour(5), None, ("allocation",), NAMESPACES))
-    sync(here.opencost, here.kusto, Question(hour(7), None, ("allocation",), NAMESPACES))
+    sync(here.opencost, here.kusto, SyncRequest(hour(5), None, ("allocation",), NAMESPACES))
+    sync(here.opencost, here.kusto, SyncRequest(hour(7), None, ("allocation",), NAMESPACES))
     assert of(here).missing == [hour(6)]
 
 
 def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: World) -> None:
     """A thousand days that OpenCost refused say nothing about the last two: not as a failure, and not as missing."""
-    sync(here.opencost, here.kusto, Question(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
+    sync(here.opencost, here.kusto, SyncRequest(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
     here.forgetful.down = True
-    sync(here.opencost, here.kusto, Question(Window(hour(9).start - 1000 * DAY, hour(9).start), None, ("allocation",)))
+    sync(
+        here.opencost, here.kusto, SyncRequest(Window(hour(9).start - 1000 * DAY, hour(9).start), None, ("allocation",))
+    )
     assert (of(here).failures, of(here).missing) == ([], [])
     assert len(of(here, 1000 * DAY + HOUR).failures) == 1
 

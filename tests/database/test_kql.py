@@ -195,7 +195,7 @@ def test_texts_our_code_sends_are_clean(analyser: Analyser, name: str) -> None:
 def test_the_commands_of_a_staging_table_are_clean(analyser: Analyser) -> None:
     """What makes a staging table passes the analyser, once the table is there."""
     with Kusto("http://127.0.0.1:9", "OpenCost", auth="none") as kusto:
-        replacement = replace.Replacement(kusto, BATCH, 8)
+        replacement = replace.BatchReplacement(kusto, BATCH, 8)
     columns = [(column.name, column.type) for column in ALLOCATION.columns]
     tables = {**SCHEMA.tables, replacement.staging: columns}
     create, *others = replacement.commands()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Batch, Options
+from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.emulator import CloseConnection, OpenCostEmulator, Reply, json_reply, text_reply
 from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
@@ -47,7 +47,7 @@ def serve() -> Iterator[Serve]:
 
 def batch(dataset: str = "allocation", **options: Any) -> Batch:
     """The recorded hour of a dataset."""
-    return Batch(DATASETS[dataset], "aks-shop-prod-weu", HOUR, Options(**options))
+    return Batch(DATASETS[dataset], "aks-shop-prod-weu", HOUR, RequestOptions(**options))
 
 
 def ask(opencost: OpenCost, dataset: str = "allocation", **options: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.faults.lane import ROWS, Lane, honest, of
 
@@ -43,7 +43,7 @@ class Ending:
         self.declared = declared
         self.seen: set[str] = set()
 
-    def of(self, report: Report, table: str = ALLOCATION.name) -> Outcome:
+    def of(self, report: Report, table: str = ALLOCATION.name) -> BatchResult:
         """The outcome of the one batch of a table, which is as declared, like the report's exit code and reason."""
         honest(report)
         one = of(report, table)

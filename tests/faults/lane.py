@@ -6,20 +6,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from opencost_kusto.batch import Options
+from opencost_kusto.batch import RequestOptions
 from opencost_kusto.database import kql
 from opencost_kusto.emulator import KustoEmulator, MemoryStorage, OpenCostEmulator
 from opencost_kusto.emulator.kusto.storage import Storage
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
-NAMESPACES = Options(aggregate="namespace")
+NAMESPACES = RequestOptions(aggregate="namespace")
 ROWS = 8
 QUICK = Deadlines(query=3, resources=3, upload=3, queue=3)
 COMMANDS = [command.text for command in kql.commands("tables")]
@@ -60,7 +60,7 @@ class Lane:
 
     def sync(self, *datasets: str, deadlines: Deadlines = QUICK, timeout: float = 10, **more: Any) -> Report:
         """Take the recorded hour in, by namespace."""
-        question = Question(HOUR, None, datasets or ("allocation",), NAMESPACES)
+        question = SyncRequest(HOUR, None, datasets or ("allocation",), NAMESPACES)
         with OpenCost(self.opencost.url, timeout=5) as opencost, self.client(deadlines) as kusto:
             return sync(opencost, kusto, question, timeout=timeout, **more)
 
@@ -100,7 +100,7 @@ class Lane:
         assert self.count(table) == rows
 
 
-def of(report: Report, table: str = ALLOCATION.name) -> Outcome:
+def of(report: Report, table: str = ALLOCATION.name) -> BatchResult:
     """The outcome of the one batch of a table."""
     (one,) = (outcome for outcome in report.outcomes if outcome.table == table)
     return one

@@ -22,7 +22,7 @@ import pytest
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.pipeline.replay import replay
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, SYNC_RUNS
 from opencost_kusto.window import Window
@@ -30,7 +30,7 @@ from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, Lane
 
 HOURS = Window(HOUR.start, HOUR.start + timedelta(hours=2))
-QUESTION = Question(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
+QUESTION = SyncRequest(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
 # With and without a spool, by SIGTERM and by SIGKILL: 52 in all.
 MOMENTS = 13
 SAID = "opencost-kusto: interrupted; what was not reported landed may land still. Run again."
@@ -49,8 +49,8 @@ class Ended:
 
     @property
     def reported(self) -> set[tuple[str, str]]:
-        """The batches that were reported landed or already there."""
-        found = re.findall(r"^\S+ (allocation|assets) +(\S+) 60m  (landed|already there)", self.stdout, re.MULTILINE)
+        """The batches that were reported landed or already landed."""
+        found = re.findall(r"^\S+ (allocation|assets) +(\S+) 60m  (landed|already landed)", self.stdout, re.MULTILINE)
         return {(dataset, start) for dataset, start, _ in found}
 
 
@@ -147,7 +147,7 @@ def look(lane: Lane, whole: Rows, ended: Ended) -> None:
             id="SIGTERM",
             marks=fault(
                 "The process is told to end (SIGTERM) at any moment; then run again",
-                *("landed", "already there"),
+                *("landed", "already landed"),
                 exit_code=143,
                 says=SAID,
             ),
@@ -157,7 +157,7 @@ def look(lane: Lane, whole: Rows, ended: Ended) -> None:
             id="SIGKILL",
             marks=fault(
                 "The process is killed (SIGKILL) at any moment; then run again",
-                *("landed", "already there"),
+                *("landed", "already landed"),
                 exit_code=137,
             ),
         ),

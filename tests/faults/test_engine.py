@@ -108,7 +108,7 @@ def test_rows_never_land(lane: Lane, ending: Ending) -> None:
     lane.kusto.pause()
     ending.failed(lane, lane.sync(timeout=0.5))
     lane.settle(ROWS)
-    assert of(lane.sync()).outcome == "already there"
+    assert of(lane.sync()).outcome == "already landed"
     lane.settle(ROWS)
 
 

@@ -46,7 +46,7 @@ def test_a_half_is_completed_by_replacement(half: Lane, ending: Ending) -> None:
     # What a run has seen whole is not taken for a half, however short it is against another answer.
     answers(half, json_reply(many(0.25).replace(b"}]}", b',"z":{"name":"z","totalCost":1}}]}')))
     again = of(half.sync(deadlines=Deadlines()))
-    assert again.outcome == "already there"
+    assert again.outcome == "already landed"
     assert "changed since: +1 rows and +1.000000 in cost. sync --replace" in (again.reason or "")
 
 
@@ -65,7 +65,7 @@ def test_a_half_is_not_taken_for_a_longer_answer(half: Lane, ending: Ending) -> 
 
 @fault("A batch has landed in part, and OpenCost is down", "failed", exit_code=3, says="OpenCost answered … with 500")
 def test_a_half_is_not_already_there_while_opencost_is_down(half: Lane, ending: Ending) -> None:
-    """A half that nobody can complete now is a failed batch, and never already there."""
+    """A half that nobody can complete now is a failed batch, and never already landed."""
     answers(half, json_reply(b'{"code":500,"message":"no"}', status=500))
     ending.failed(half, half.sync(), ROWS_PER_PART)
 

@@ -100,7 +100,7 @@ def test_opencost_has_no_data(lane: Lane, ending: Ending) -> None:
 
 @fault(
     "OpenCost answers differently the second time",
-    "already there",
+    "already landed",
     says="OpenCost's answer has changed since: … rows and … in cost. sync --replace puts the new answer in its place.",
 )
 def test_opencost_answers_differently_the_second_time(lane: Lane, ending: Ending) -> None:
@@ -119,7 +119,7 @@ def test_opencost_answers_differently_the_second_time(lane: Lane, ending: Ending
 
 @fault(
     "OpenCost has forgotten a window that has landed",
-    "already there",
+    "already landed",
     says="OpenCost has no data for the window any more; the rows that landed stay",
 )
 def test_opencost_has_forgotten(lane: Lane, ending: Ending) -> None:
@@ -132,7 +132,7 @@ def test_opencost_has_forgotten(lane: Lane, ending: Ending) -> None:
 
 @fault(
     "OpenCost is down when a window that has landed is asked for again",
-    "already there",
+    "already landed",
     says="OpenCost could not be asked whether its answer has changed: …",
 )
 def test_opencost_is_down_for_a_window_that_has_landed(lane: Lane, ending: Ending) -> None:

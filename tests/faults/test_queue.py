@@ -48,7 +48,7 @@ def test_queue_reply_is_lost_every_time(lane: Lane, ending: Ending) -> None:
     ending.of(lane.sync(deadlines=Deadlines(query=3, resources=3, queue=1)))
     lane.settle(ROWS)
     again = lane.sync()
-    assert (of(again).outcome, again.exit_code) == ("already there", 0)
+    assert (of(again).outcome, again.exit_code) == ("already landed", 0)
     lane.settle(ROWS)
 
 

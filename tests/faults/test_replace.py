@@ -13,7 +13,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
 from opencost_kusto.load.replace import swap_command
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.ending import Ending, fault
@@ -41,7 +41,7 @@ def test_an_answer_that_did_not_change_stays(changed: Lane) -> None:
     changed.opencost.answers = None
     before = changed.runs()
     report = changed.sync(replace=True)
-    assert (of(report).outcome, of(report).reason, report.exit_code) == ("already there", None, 0)
+    assert (of(report).outcome, of(report).reason, report.exit_code) == ("already landed", None, 0)
     assert changed.runs() == before
 
 
@@ -55,7 +55,7 @@ def test_a_window_that_never_landed_lands(changed: Lane) -> None:
 
 @fault(
     "OpenCost has forgotten the window that is to be replaced",
-    "already there",
+    "already landed",
     says="OpenCost has no data for the window any more; the rows that landed stay",
 )
 def test_nothing_takes_the_place_of_rows_when_opencost_has_forgotten(changed: Lane, ending: Ending) -> None:
@@ -224,7 +224,7 @@ def test_replacing_is_refused_where_it_cannot_be_proven(changed: Lane, uri: str,
         Kusto(uri, "OpenCost", auth="none" if uri.startswith("http:") else "cli") as kusto,
         pytest.raises(UsageError, match=said),
     ):
-        sync(opencost, kusto, Question(HOUR), replace=True, **more)
+        sync(opencost, kusto, SyncRequest(HOUR), replace=True, **more)
     assert len(changed.opencost.requests) == asked
 
 

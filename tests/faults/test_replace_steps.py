@@ -13,11 +13,11 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.load.ingest import Landed
-from opencost_kusto.load.replace import Replacement
+from opencost_kusto.load.ingest import TableCount
+from opencost_kusto.load.replace import BatchReplacement
 from opencost_kusto.load.spool import Spool
-from opencost_kusto.load.tracker import Landing
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.load.tracker import IngestionTracker
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schema.tables import ALLOCATION, TABLES
 from opencost_kusto.window import Window
@@ -107,18 +107,18 @@ class Killed(Kusto):
 
 
 @pytest.mark.parametrize("step", [*STEPS, "after the swap"])
-@fault("A run with `--replace` is killed at any of its steps; then run again", "landed", "already there")
+@fault("A run with `--replace` is killed at any of its steps; then run again", "landed", "already landed")
 def test_a_run_is_killed_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
     """A run that ends at any step leaves the old rows or the new, never both and never neither."""
     killed = Killed(changed, STEPS.get(step, ".drop table"), heard=False)
-    question = Question(HOUR, None, ("allocation",), NAMESPACES)
+    question = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCost(changed.opencost.url) as opencost, killed, pytest.raises(Stopped):
         sync(opencost, killed, question, replace=True)
     rows = changed.count()
     assert rows == (ROWS - 1 if step == "after the swap" else ROWS)
     assert len(changed.runs()) == 1
     one = ending.of(changed.sync(replace=True))
-    assert one.outcome == ("already there" if rows < ROWS else "landed")
+    assert one.outcome == ("already landed" if rows < ROWS else "landed")
     assert changed.count() == ROWS - 1
 
 
@@ -127,7 +127,7 @@ def test_a_run_is_killed_at_a_step(changed: Lane, step: str, ending: Ending) -> 
 def test_a_run_is_interrupted_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
     """A run that can still speak to Kusto drops its staging table on its way out."""
     interrupted = Killed(changed, STEPS[step], heard=True)
-    question = Question(HOUR, None, ("allocation",), NAMESPACES)
+    question = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCost(changed.opencost.url) as opencost, interrupted, pytest.raises(Stopped):
         sync(opencost, interrupted, question, replace=True)
     assert interrupted.dead
@@ -140,15 +140,15 @@ def test_a_run_is_interrupted_at_a_step(changed: Lane, step: str, ending: Ending
 def test_a_run_that_ends_does_not_wait_for_a_kusto_that_hangs(lane: Lane, tmp_path: Path) -> None:
     """Of several staging tables that cannot be dropped, one is waited for, by our own deadline."""
     three = Window(HOUR.start, HOUR.start + timedelta(hours=3))
-    hours = Question(three, timedelta(hours=1), ("allocation",), NAMESPACES)
+    hours = SyncRequest(three, timedelta(hours=1), ("allocation",), NAMESPACES)
     lane.kusto.fault = always(is_upload, storage_refusal())
     with OpenCost(lane.opencost.url) as opencost, lane.client() as kusto:
         assert sync(opencost, kusto, hours, spool=tmp_path).counts == {"failed": 4}
     lane.kusto.fault = lambda request: REFUSED._replace(delay=60) if request.csl.startswith(".drop") else None
-    with lane.client(Deadlines(query=1)) as kusto, Landing(kusto, wait=True, timeout=10, keep=True) as landing:
+    with lane.client(Deadlines(query=1)) as kusto, IngestionTracker(kusto, wait=True, timeout=10, keep=True) as landing:
         for sealed in Spool(tmp_path).sealed():
             if sealed.table == ALLOCATION.name:
-                assert list(landing.replace(sealed.batch(TABLES), sealed, 0.0, [], Landed.of(sealed))) == []
+                assert list(landing.replace(sealed.batch(TABLES), sealed, 0.0, [], TableCount.of(sealed))) == []
         assert len(lane.staging) == 3
         began = time.monotonic()
     assert len(lane.staging) == 3
@@ -160,7 +160,7 @@ def test_what_a_killed_run_left_is_swept_a_day_later(changed: Lane) -> None:
     now = datetime.now(UTC)
     batch = Batch(ALLOCATION, "aks", HOUR, NAMESPACES)
     with changed.client() as kusto:
-        old, new = Replacement(kusto, batch, 7, now - timedelta(days=2)), Replacement(kusto, batch, 7, now)
+        old, new = BatchReplacement(kusto, batch, 7, now - timedelta(days=2)), BatchReplacement(kusto, batch, 7, now)
         changed.command(*old.commands(), *new.commands())
     assert of(changed.sync(replace=True)).outcome == "landed"
     assert changed.staging == [new.staging]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from opencost_kusto.result import OUTCOMES
+from opencost_kusto.result import Outcome
 from tests.faults.rows import declared, table
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -20,11 +20,11 @@ def test_a_fault_ends_in_one_way() -> None:
     """Where several tests show one fault, they declare the same ending; outcomes are those a run tells."""
     endings = {one.what: one for one in declared()}
     assert all(endings[one.what] == one for one in declared())
-    assert {outcome for one in declared() for outcome in one.outcomes} <= set(OUTCOMES)
+    assert {outcome for one in declared() for outcome in one.outcomes} <= set(Outcome)
 
 
 def test_only_what_is_there_whole_ends_with_0() -> None:
     """Exit code 0 goes with rows that landed, that were there, that nobody waited for, or that do not exist."""
-    fine = {"landed", "already there", "queued", "empty"}
+    fine = {"landed", "already landed", "queued", "empty"}
     for one in declared():
         assert one.exit_code != 0 or set(one.outcomes) <= fine, one

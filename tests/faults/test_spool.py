@@ -67,7 +67,7 @@ def test_a_spool_keeps_what_kusto_did_not_take(lane: Lane, tmp_path: Path, endin
     assert not list(tmp_path.iterdir())
 
 
-@fault("Kusto comes back between the question what is there and the upload, with `--spool`", "already there")
+@fault("Kusto comes back between the question what is there and the upload, with `--spool`", "already landed")
 def test_kusto_comes_back_under_way(lane: Lane, tmp_path: Path, ending: Ending) -> None:
     """What could not be asked before is asked again before anything is sent: rows older than their tags stay once."""
     assert of(lane.sync()).outcome == "landed"
@@ -84,7 +84,7 @@ def test_kusto_comes_back_under_way(lane: Lane, tmp_path: Path, ending: Ending) 
 
 @fault(
     "Another answer has landed before a spool is replayed",
-    "already there",
+    "already landed",
     says="another answer to the same question is there; the spool's, which differs by … and … in cost, was not sent",
 )
 @pytest.mark.parametrize("weeks", [0, 1], ids=["tagged", "tags forgotten"])
@@ -142,7 +142,7 @@ def test_a_batch_is_taken_before_it_is_sent(lane: Lane, spooled: Path, ending: E
     lane.settle(ROWS)
 
 
-@fault("Two replays of one spool at the same moment", "landed", "already there")
+@fault("Two replays of one spool at the same moment", "landed", "already landed")
 def test_two_replays_of_one_spool(lane: Lane, spooled: Path, ending: Ending) -> None:
     """Whichever is first, both say the truth, the rows are there once, and the spool is empty."""
     lane.kusto.latency = 0.3

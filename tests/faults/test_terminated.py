@@ -12,7 +12,7 @@ from pathlib import Path
 
 from opencost_kusto.emulator import Reply
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from tests.faults.ending import Ending, fault
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane
@@ -93,7 +93,7 @@ def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: End
 def test_replacements_side_by_side_are_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
     """Every source drops its staging table on the way out, and the old rows stay."""
     changed.opencost.answers = None
-    question = Question(HOUR, None, ("allocation",), NAMESPACES)
+    question = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCost(changed.opencost.url, cluster="other") as other, changed.client() as kusto:
         assert sync(other, kusto, question).exit_code == 0
     changed.opencost.answers = shortened

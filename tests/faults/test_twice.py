@@ -25,7 +25,7 @@ from tests.faults.lane import HOUR, ROWS, Lane, honest, of
 from tests.faults.wire import is_message
 
 
-@fault("The same window is taken in again", "already there")
+@fault("The same window is taken in again", "already landed")
 def test_the_same_window_twice(lane: Lane, ending: Ending) -> None:
     """The second time it is there already, and stays once."""
     assert of(lane.sync()).outcome == "landed"
@@ -52,7 +52,7 @@ def at_once(lane: Lane, **more: Any) -> list[Report]:
     return reports
 
 
-@fault("Two syncs take in one window at the same moment", "landed", "already there")
+@fault("Two syncs take in one window at the same moment", "landed", "already landed")
 def test_two_syncs_at_the_same_moment(lane: Lane, ending: Ending) -> None:
     """Whichever message comes first lands, both see it land, and the rows are there once."""
     lane.kusto.latency = 0.3
@@ -61,7 +61,7 @@ def test_two_syncs_at_the_same_moment(lane: Lane, ending: Ending) -> None:
     lane.settle(ROWS)
 
 
-@fault("Two machines take in one window at the same moment", "landed", "already there")
+@fault("Two machines take in one window at the same moment", "landed", "already landed")
 def test_two_machines_at_the_same_moment(lane: Lane, ending: Ending) -> None:
     """Two processes that share nothing but the two services: in each round both are right, and the rows are once."""
     rounds = [HOUR.start + timedelta(hours=number) for number in range(3)]
@@ -121,7 +121,7 @@ def untagged(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     "module",
     ["batch", "retry", "kusto/client", "load/ingest", "load/tracker"]
-    + [f"pipeline/{name}" for name in ("prefetch", "stage", "sync", "replay", "run_log")],
+    + [f"pipeline/{name}" for name in ("ahead", "stage", "sync", "replay", "run_log")],
 )
 def test_nothing_is_timed_by_the_clock_on_the_wall(module: str) -> None:
     """A clock that jumps in the middle of a run ends no wait and names no batch: deadlines are counted, not dated."""
@@ -129,7 +129,7 @@ def test_nothing_is_timed_by_the_clock_on_the_wall(module: str) -> None:
     assert not re.search(r"time\.time\(|datetime\.now|utcnow|date\.today", source)
 
 
-@fault("The machine's clock is a day ahead, or a day behind", "already there")
+@fault("The machine's clock is a day ahead, or a day behind", "already landed")
 def test_the_clock_jumps_between_two_runs(lane: Lane, ending: Ending) -> None:
     """What a batch is called does not depend on when it was asked for: the other day's run finds it there."""
     now = new_run()

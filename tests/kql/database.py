@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from opencost_kusto.batch import Batch, Options, Origin, Run, Source
+from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
 from opencost_kusto.database import kql
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.engine import Engine
@@ -36,14 +36,14 @@ class Asked:
     cluster: str = CLUSTER
     run: str = "nightly"
     collected: datetime = COLLECTED
-    options: Options = field(default_factory=Options)
+    options: RequestOptions = field(default_factory=RequestOptions)
 
-    def origin(self, table: Any, window: Window, scraped: datetime | None = None) -> Origin:
+    def origin(self, table: Any, window: Window, scraped: datetime | None = None) -> BatchContext:
         """The origin of one batch's rows."""
         run = Run(self.run, self.collected, "1.0", metadata={"suite": "kql"})
         source = Source(self.cluster, self.cluster, "westeurope", "1.112.0")
         batch = Batch(table, self.cluster, window, self.options, scraped)
-        return Origin(run, source, batch)
+        return BatchContext(run, source, batch)
 
 
 class Database:
@@ -104,7 +104,7 @@ class Database:
         origin = (asked or Asked()).origin(SYNC_RUNS, Window(DAY, NEXT))
         self._land(origin, map(_encoded, outcomes))
 
-    def _land(self, origin: Origin, records: Iterable[bytes]) -> None:
+    def _land(self, origin: BatchContext, records: Iterable[bytes]) -> None:
         encoder = Encoder(origin.batch.table, origin)
         lines = [encoder.encode(record).decode() for record in records]
         table = self.engine.table(origin.batch.table.name)

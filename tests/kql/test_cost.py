@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Options
+from opencost_kusto.batch import RequestOptions
 from opencost_kusto.database import kql
 from opencost_kusto.emulator.kusto import commands
 from tests.kql import recorded
@@ -199,17 +199,17 @@ def test_top_movers_know_what_came_and_what_went(empty: Database) -> None:
 
 
 def test_cost_of_a_run_is_of_its_rows_and_of_what_it_found_there(empty: Database) -> None:
-    """A run's cost is that of the batches it wrote and of those its ledger calls already there; of no other."""
+    """A run's cost is that of the batches it wrote and of those its ledger calls already landed; of no other."""
     load_day(empty)
     test = Asked(run="test-123", collected=COLLECTED + HOUR)
     empty.allocation(
         recording("1.112", "allocation_window_1min.json"),
-        Asked(run="test-123", options=Options(aggregate="namespace")),
+        Asked(run="test-123", options=RequestOptions(aggregate="namespace")),
     )
     batch = empty.one("OpenCostAllocation | where WindowStart == datetime(2026-11-23 03:00) | distinct BatchId")[
         "BatchId"
     ]
-    empty.runs([{"batch_id": batch, "outcome": "already there"}], test)
+    empty.runs([{"batch_id": batch, "outcome": "already landed"}], test)
     own = json.loads(recording("1.112", "allocation_window_1min.json"))["data"][0].values()
     expected = recorded.total(own) + recorded.total(recorded.allocation_hours()[3])
     rows = empty.rows('OpenCostOfRun("test-123")')

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Options
+from opencost_kusto.batch import RequestOptions
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, SCRAPED, Asked, Database
 from tests.support.recordings import recording
@@ -78,7 +78,7 @@ def test_missing_hours_are_those_that_no_window_covers_with_the_reason(gaps: Dat
 
 def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
     """Disks alone leave the hour missing, and nobody asked for the others; assets the ledger does not know count."""
-    disks = Asked(options=Options(filter_types=("disk",)))
+    disks = Asked(options=RequestOptions(filter_types=("disk",)))
     empty.assets(recording("1.112", "assets_hour.json"), disks)
     empty.assets(recording("1.112", "assets_hours/09.json"))
     (batch,) = empty.rows("OpenCostAssets | where WindowStart == datetime(2026-11-23 10:00) | distinct BatchId")

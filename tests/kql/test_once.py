@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Options
+from opencost_kusto.batch import RequestOptions
 from tests.kql import recorded
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, COLLECTED, HOUR, Asked, Database
 from tests.support.recordings import recording
 
 DAY = "datetime(2026-11-23), datetime(2026-11-24)"
-BY_NAMESPACE = Options(aggregate="namespace")
-WITH_IDLE = Options(aggregate="namespace", include_idle=True)
+BY_NAMESPACE = RequestOptions(aggregate="namespace")
+WITH_IDLE = RequestOptions(aggregate="namespace", include_idle=True)
 
 
 def hour_of(body: str, hour: int) -> bytes:
@@ -51,12 +51,12 @@ def test_nothing_that_is_loaded_beside_the_hours_by_container_is_added_up(empty:
     body = recording("1.112", "allocation_day_step1h_namespace.json")
     empty.allocation(body, Asked(options=BY_NAMESPACE))
     empty.allocation(recording("1.112", "allocation_day_step1h_idle_namespace.json"), Asked(options=WITH_IDLE))
-    empty.allocation(recording("1.112", "allocation_hour_idle.json"), Asked(options=Options(include_idle=True)))
-    shared = Options(include_idle=True, share_idle=True)
+    empty.allocation(recording("1.112", "allocation_hour_idle.json"), Asked(options=RequestOptions(include_idle=True)))
+    shared = RequestOptions(include_idle=True, share_idle=True)
     empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Asked(options=shared))
     empty.allocation(
         recording("1.112", "allocation_hour_agg_full.json"),
-        Asked(options=Options(aggregate="cluster,node,namespace,pod,container")),
+        Asked(options=RequestOptions(aggregate="cluster,node,namespace,pod,container")),
     )
     empty.allocation(recording("1.112", "allocation_day.json"))
     empty.allocation(recording("1.112", "allocation_day_namespace.json"), Asked(options=BY_NAMESPACE))
@@ -72,7 +72,9 @@ def test_assets_loaded_by_day_or_by_type_are_not_added_up(empty: Database) -> No
     load_day(empty)
     cost = infrastructure(empty)
     empty.assets(recording("1.112", "assets_day.json"))
-    empty.assets(recording("1.112", "assets_filter_disk_lower.json"), Asked(options=Options(filter_types=("disk",))))
+    empty.assets(
+        recording("1.112", "assets_filter_disk_lower.json"), Asked(options=RequestOptions(filter_types=("disk",)))
+    )
     empty.assets(recording("1.112", "assets_hour.json"), Asked(collected=COLLECTED + HOUR))
     assert infrastructure(empty) == pytest.approx(cost)
 
@@ -80,7 +82,9 @@ def test_assets_loaded_by_day_or_by_type_are_not_added_up(empty: Database) -> No
 def test_an_hour_of_some_types_does_not_hide_a_day_of_all(empty: Database) -> None:
     """Where an hour has disks only, nodes and load balancers of that hour come from the day."""
     empty.assets(recording("1.112", "assets_day.json"))
-    empty.assets(recording("1.112", "assets_filter_disk_lower.json"), Asked(options=Options(filter_types=("disk",))))
+    empty.assets(
+        recording("1.112", "assets_filter_disk_lower.json"), Asked(options=RequestOptions(filter_types=("disk",)))
+    )
     day = list(json.loads(recording("1.112", "assets_day.json"))["data"].values())
     disks = json.loads(recording("1.112", "assets_filter_disk_lower.json"))["data"].values()
     by_type = recorded.summed(day, lambda asset: asset["type"])
@@ -143,7 +147,7 @@ def test_idle_rows_are_never_workloads(empty: Database) -> None:
 
 def test_hours_with_idle_shared_out_take_no_minutes_from_others(empty: Database) -> None:
     """A batch whose rows carry shared idle does not count, so the day it lies in counts whole."""
-    shared = Options(include_idle=True, share_idle=True)
+    shared = RequestOptions(include_idle=True, share_idle=True)
     empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Asked(options=shared))
     assert workloads(empty)[0] == 0
     empty.allocation(recording("1.112", "allocation_day.json"))

@@ -14,7 +14,7 @@ from azure.identity import CredentialUnavailableError
 from opencost_kusto.emulator import KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.kusto.sdk_errors import TRANSLATIONS, translated
+from opencost_kusto.kusto.sdk_errors import TRANSLATIONS, translate
 from opencost_kusto.kusto.signin import METHODS, Auth
 
 URI = "https://shop.westeurope.kusto.windows.net"
@@ -54,7 +54,7 @@ def test_an_error_of_the_service_says_itself_whether_waiting_helps(permanent: bo
         "@message": "Table not found. More.",
         "@permanent": permanent,
     }
-    error = translated(azure.kusto.data.exceptions.KustoApiError({"error": said}), URI, "asking")
+    error = translate(azure.kusto.data.exceptions.KustoApiError({"error": said}), URI, "asking")
     assert str(error) == f"Kusto at {URI} refused while asking: Table not found."
     assert error.transient is not permanent
     assert error.exit_code == 5
@@ -76,7 +76,7 @@ def test_an_error_of_the_service_says_itself_whether_waiting_helps(permanent: bo
 )
 def test_secrets_are_never_said(error: Exception) -> None:
     """Signatures and tokens are taken out of whatever the SDK says."""
-    message = str(translated(error, URI, "uploading x"))
+    message = str(translate(error, URI, "uploading x"))
     assert "SECRET" not in message
     assert "uploading x" in message
 
@@ -84,7 +84,7 @@ def test_secrets_are_never_said(error: Exception) -> None:
 @pytest.mark.parametrize("error", [ServiceRequestError("down"), HttpResponseError("busy")])
 def test_a_failed_upload_says_why(error: Exception) -> None:
     """What lies inside the SDK's error of an upload is what the reader needs."""
-    message = str(translated(azure.kusto.data.exceptions.KustoBlobError(error), URI, "uploading x"))
+    message = str(translate(azure.kusto.data.exceptions.KustoBlobError(error), URI, "uploading x"))
     assert str(error) in message
     assert "bound method" not in message
 
@@ -93,7 +93,7 @@ def test_a_failed_sign_in_says_why() -> None:
     """The credential's own words come through the SDK's wrapper."""
     inner = CredentialUnavailableError("Please run 'az login' to set up an account")
     error = azure.kusto.data.exceptions.KustoAuthenticationError("token", inner)
-    assert "az login" in str(translated(error, URI, "asking"))
+    assert "az login" in str(translate(error, URI, "asking"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.request import Question
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 from tests.support.azurite import Azurite
@@ -31,10 +31,10 @@ def test_an_hour_lands_through_azurite(azurite: Azurite) -> None:
         OpenCost(server.url) as opencost,
     ):
         assert bootstrap(kusto) > 0
-        first = sync(opencost, kusto, Question(HOUR), timeout=30)
+        first = sync(opencost, kusto, SyncRequest(HOUR), timeout=30)
         assert (first.counts, first.exit_code) == ({"landed": 4}, 0), first.outcomes
-        second = sync(opencost, kusto, Question(HOUR, None, ("allocation", "assets")), timeout=30)
-        assert (second.counts, second.exit_code) == ({"already there": 2, "landed": 1}, 0), second.outcomes
+        second = sync(opencost, kusto, SyncRequest(HOUR, None, ("allocation", "assets")), timeout=30)
+        assert (second.counts, second.exit_code) == ({"already landed": 2, "landed": 1}, 0), second.outcomes
         for table, rows in ROWS.items():
             assert kusto.query(f"{table} | count") == [{"Count": rows}]
         assert kusto.query("OpenCostMetrics | count")[0]["Count"] > 1000

@@ -13,15 +13,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from opencost_kusto.batch import Batch, Options
+from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import ContentError, OpenCostError, UsageError
 from opencost_kusto.load import spool as module
-from opencost_kusto.load.spool import Part, Sealed, Spool, remove
+from opencost_kusto.load.spool import Part, SealedBatch, Spool, remove
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, TABLES
 from opencost_kusto.window import Window
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
-BATCH = Batch(ALLOCATION, "prod/eu: é", HOUR, Options(aggregate="pod", include_idle=True))
+BATCH = Batch(ALLOCATION, "prod/eu: é", HOUR, RequestOptions(aggregate="pod", include_idle=True))
 
 
 def lines(count: int) -> Iterator[bytes]:
@@ -29,11 +29,11 @@ def lines(count: int) -> Iterator[bytes]:
     return (b'{"n":%d}\n' % number for number in range(count))
 
 
-def sealed(batch: Batch, folder: Path, parts: list[Part], micros: int | None = 1_072_080) -> Sealed:
+def sealed(batch: Batch, folder: Path, parts: list[Part], micros: int | None = 1_072_080) -> SealedBatch:
     """The seal of a batch that was written."""
     rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
     question = (batch.id, batch.source, batch.window, batch.options, batch.scraped, batch.run)
-    return Sealed(*question, batch.table.name, batch.table.mapping, str(folder), tuple(parts), rows, size, micros)
+    return SealedBatch(*question, batch.table.name, batch.table.mapping, str(folder), tuple(parts), rows, size, micros)
 
 
 def read(folder: Path, parts: list[Part]) -> list[bytes]:

@@ -11,19 +11,19 @@ from contextlib import ExitStack
 
 import pytest
 
-from opencost_kusto.cancel import Stop
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.options import SourceOptions
 from opencost_kusto.emulator import OpenCostEmulator, Reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
-from opencost_kusto.pipeline.fleet import side_by_side, sync_all
-from opencost_kusto.pipeline.request import Question
-from opencost_kusto.result import Outcome
+from opencost_kusto.pipeline.fleet import run_concurrently, sync_all
+from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, honest
 
-QUESTION = Question(HOUR, None, ("allocation",), NAMESPACES)
+QUESTION = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ class Meeting:
 def test_sources_run_side_by_side(lane: Lane) -> None:
     """Three servers are asked at once, each lands under its own name, and each has its ledger."""
     meeting = Meeting(3)
-    told: list[Outcome] = []
+    told: list[BatchResult] = []
     with ExitStack() as stack, lane.client(Deadlines()) as kusto:
         servers = [stack.enter_context(OpenCostEmulator(answers=meeting)) for _ in range(3)]
         opencosts = [
             stack.enter_context(OpenCost(server.url, cluster=name)) for name, server in zip("abc", servers, strict=True)
         ]
-        report = sync_all(opencosts, kusto, QUESTION, tell=told.append)
+        report = sync_all(opencosts, kusto, QUESTION, on_result=told.append)
         honest(report)
         assert (report.counts, report.exit_code, report.sources) == ({"landed": 6}, 0, ["a", "b", "c"])
         assert {(one.source, one.table) for one in told} == {
@@ -104,7 +104,7 @@ def test_work_side_by_side_raises_what_went_wrong() -> None:
         raise KeyError("wrong")
 
     with pytest.raises(KeyError, match="wrong"):
-        side_by_side([wrong, lambda: done.append(1)])
+        run_concurrently([wrong, lambda: done.append(1)])
     assert done == [1]
 
 
@@ -133,7 +133,7 @@ def test_sources_by_name() -> None:
 
 def test_an_interruption_waits_until_every_work_has_given_back() -> None:
     """Interrupted in its wait, it tells the works to end and returns after the last of them, not before."""
-    stop, given_back = Stop(), []
+    stop, given_back = CancelToken(), []
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -149,7 +149,7 @@ def test_an_interruption_waits_until_every_work_has_given_back() -> None:
     before = signal.signal(signal.SIGUSR1, interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
-            side_by_side([work], stop)
+            run_concurrently([work], stop)
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert given_back == [True]

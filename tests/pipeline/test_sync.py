@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Batch, Options, Run, Source
+from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.database import kql
 from opencost_kusto.emulator import Emulator, Reply, json_reply, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.export import export
-from opencost_kusto.pipeline.request import Question, new_run
+from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import create_mapping
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, TABLES
@@ -69,7 +69,7 @@ class Synced:
     emulator: Emulator
     kusto: Kusto
     report: Report
-    told: list[Outcome]
+    told: list[BatchResult]
     watched: Watched
 
     def asked(self, path: str) -> list[dict[str, str]]:
@@ -86,14 +86,14 @@ def _tables(kusto: Kusto) -> None:
 def day() -> Iterator[Synced]:
     """The recorded day, synced once for all tests that only look at it."""
     watched = Watched()
-    told: list[Outcome] = []
+    told: list[BatchResult] = []
     with (
         Emulator(answers=watched, latency=0.02) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto,
         OpenCost(emulator.opencost_url) as opencost,
     ):
         _tables(kusto)
-        report = sync(opencost, kusto, Question(DAY, HOUR), run=RUN, tell=told.append)
+        report = sync(opencost, kusto, SyncRequest(DAY, HOUR), run=RUN, on_result=told.append)
         yield Synced(emulator, kusto, report, told, watched)
 
 
@@ -190,19 +190,19 @@ def test_services_are_sorted(day: Synced) -> None:
 
 
 def test_a_second_run_adds_nothing(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """The same window again is already there, by another run at another time; only the ledger grows."""
+    """The same window again is already landed, by another run at another time; only the ledger grows."""
     emulator, opencost, kusto = empty
-    question = Question(Window(TEN.start, TEN.end + HOUR), HOUR, ("allocation", "assets"))
+    question = SyncRequest(Window(TEN.start, TEN.end + HOUR), HOUR, ("allocation", "assets"))
     first = sync(opencost, kusto, question)
     messages = [request for request in emulator.kusto.requests if request.method == "PUT"]
     second = sync(opencost, kusto, question)
     again = [request for request in emulator.kusto.requests if request.method == "PUT"]
     assert first.counts == {"landed": 5}
-    assert second.counts == {"already there": 4, "landed": 1}
+    assert second.counts == {"already landed": 4, "landed": 1}
     assert (second.exit_code, second.rows) == (0, first.rows)
     assert len(again) - len(messages) == 1, "one blob, of the ledger"
     assert kusto.query("OpenCostSyncRuns | summarize Rows = count() by Outcome | order by Outcome asc") == [
-        {"Outcome": "already there", "Rows": 4},
+        {"Outcome": "already landed", "Rows": 4},
         {"Outcome": "landed", "Rows": 4},
     ]
     for table in (ALLOCATION, ASSETS):
@@ -215,20 +215,20 @@ def test_a_mapping_of_another_version_is_refused(empty: tuple[Emulator, OpenCost
     emulator, opencost, kusto = empty
     older = create_mapping(METRICS).replace('"$.Record.help"', '"$.MetricHelp"')
     kusto.command(older)
-    report = sync(opencost, kusto, Question(TEN, None, ("metrics",)))
+    report = sync(opencost, kusto, SyncRequest(TEN, None, ("metrics",)))
     assert (report.counts, report.exit_code) == ({"failed": 1, "landed": 1}, 5)
     assert "another version of opencost-kusto, and would lose MetricHelp, so" in (report.outcomes[0].reason or "")
     assert kusto.query("OpenCostMetrics | count") == [{"Count": 0}]
     assert len([request for request in emulator.kusto.requests if request.method == "PUT"]) == 1, "the ledger's"
     _tables(kusto)
-    assert sync(opencost, kusto, Question(TEN, None, ("metrics",))).exit_code == 0
+    assert sync(opencost, kusto, SyncRequest(TEN, None, ("metrics",))).exit_code == 0
 
 
 def test_without_waiting_batches_end_as_queued(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """With `wait=False` nothing is waited for: batches are queued while ingestion stands still, and land later."""
     emulator, opencost, kusto = empty
     emulator.kusto.pause()
-    report = sync(opencost, kusto, Question(TEN), wait=False)
+    report = sync(opencost, kusto, SyncRequest(TEN), wait=False)
     assert (report.counts, report.exit_code) == ({"queued": 4}, 0)
     assert kusto.query("OpenCostAllocation | count") == [{"Count": 0}]
     emulator.kusto.resume()
@@ -246,7 +246,7 @@ def test_rows_that_do_not_land_in_time(empty: tuple[Emulator, OpenCost, Kusto]) 
     """Where ingestion stands still, the batch is timed out after `timeout`, and the exit code is 6."""
     emulator, opencost, kusto = empty
     emulator.kusto.pause()
-    report = sync(opencost, kusto, Question(TEN, None, ("assets",)), timeout=0.3)
+    report = sync(opencost, kusto, SyncRequest(TEN, None, ("assets",)), timeout=0.3)
     assert (report.counts, report.exit_code) == ({"timed out": 2}, 6)
     assert "0 of 19 rows are there" in (report.outcomes[0].reason or "")
 
@@ -255,7 +255,7 @@ def test_an_answer_without_rows_is_empty(empty: tuple[Emulator, OpenCost, Kusto]
     """A window before the data is empty, nothing is sent for it, and the ledger says so."""
     emulator, opencost, kusto = empty
     before = Window(TEN.start - 30 * 24 * HOUR, TEN.end - 30 * 24 * HOUR)
-    report = sync(opencost, kusto, Question(before, None, ("allocation", "assets")))
+    report = sync(opencost, kusto, SyncRequest(before, None, ("allocation", "assets")))
     assert (report.counts, report.exit_code) == ({"empty": 2, "landed": 1}, 0)
     assert len([request for request in emulator.kusto.requests if request.method == "PUT"]) == 1
     ledger = kusto.query("OpenCostSyncRuns | project Outcome, Rows, Cost")
@@ -271,14 +271,14 @@ def test_one_step_that_fails_does_not_stop_the_others(empty: tuple[Emulator, Ope
         return text_reply("Bad Request: no\n", status=400) if refused else None
 
     emulator.opencost.answers = refuse
-    report = sync(opencost, kusto, Question(Window(TEN.start - HOUR, TEN.end), HOUR, ("allocation",)))
+    report = sync(opencost, kusto, SyncRequest(Window(TEN.start - HOUR, TEN.end), HOUR, ("allocation",)))
     assert (report.counts, report.exit_code) == ({"failed": 1, "landed": 2}, 7)
     failed = next(one for one in report.outcomes if one.outcome == "failed")
     assert (failed.window_start, failed.exit_code) == (TEN.start, 3)
     ledger = kusto.query('OpenCostSyncRuns | where Outcome == "failed" | project BatchId, Reason, Rows')
     assert ledger == [{"BatchId": failed.batch_id, "Reason": failed.reason, "Rows": None}]
     emulator.opencost.answers = None
-    assert sync(opencost, kusto, Question(TEN, None, ("allocation",))).counts == {"landed": 2}
+    assert sync(opencost, kusto, SyncRequest(TEN, None, ("allocation",))).counts == {"landed": 2}
 
 
 def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
@@ -288,16 +288,16 @@ def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost
         json_reply(b'{"code":200,"data":{"id":"","name":""}}') if path == "/clusterInfo" else None
     )
     with pytest.raises(UsageError, match="name it with --cluster"):
-        sync(opencost, kusto, Question(TEN))
+        sync(opencost, kusto, SyncRequest(TEN))
     assert {request.path for request in emulator.opencost.requests} == {"/clusterInfo"}
     with OpenCost(emulator.opencost_url, cluster="mine") as named:
-        assert sync(named, kusto, Question(TEN, None, ("assets",))).sources == ["mine"]
+        assert sync(named, kusto, SyncRequest(TEN, None, ("assets",))).sources == ["mine"]
 
 
 def test_export_writes_what_sync_would_land(day: Synced) -> None:
     """The rows that `export` writes are, table by table, as many and as dear as those that land; Kusto is not asked."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    told: list[Outcome] = []
+    told: list[BatchResult] = []
 
     def write(table: Table, line: bytes) -> None:
         assert line.endswith(b"\n")
@@ -305,7 +305,7 @@ def test_export_writes_what_sync_would_land(day: Synced) -> None:
 
     before = len(day.emulator.kusto.requests)
     with OpenCost(day.emulator.opencost_url) as opencost:
-        report = export(opencost, Question(TEN), write, run=RUN, tell=told.append)
+        report = export(opencost, SyncRequest(TEN), write, run=RUN, on_result=told.append)
     assert len(day.emulator.kusto.requests) == before
     assert told == report.outcomes
     assert (report.counts, report.rows, report.exit_code) == ({"written": 3}, 1121, 0)
@@ -324,7 +324,7 @@ def test_export_reports_a_failure(empty: tuple[Emulator, OpenCost, Kusto]) -> No
     emulator, opencost, _ = empty
     emulator.opencost.answers = lambda path, _: text_reply("no\n", status=400) if path == "/assets" else None
     written: Counter[str] = Counter()
-    report = export(opencost, Question(TEN), lambda table, _: written.update([table.name]))
+    report = export(opencost, SyncRequest(TEN), lambda table, _: written.update([table.name]))
     assert (report.counts, report.exit_code) == ({"written": 2, "failed": 1}, 7)
     assert written == {"OpenCostAllocation": 61, "OpenCostMetrics": 1041}
 
@@ -333,7 +333,7 @@ def test_a_question_gives_a_batch_for_each_dataset_and_step() -> None:
     """Steps come oldest first, with each dataset in turn; the scrape comes once, at the end, and is of now."""
     now = datetime(2026, 11, 24, 6, 0, 12, 345678, tzinfo=UTC)
     window = Window(START, START + 2 * HOUR)
-    batches = list(Question(window, HOUR).batches(SOURCE, now))
+    batches = list(SyncRequest(window, HOUR).batches(SOURCE, now))
     assert [(one.table, one.window) for one in batches[:4]] == [
         (table, step) for step in window.steps(HOUR) for table in (ALLOCATION, ASSETS)
     ]
@@ -347,32 +347,32 @@ def test_a_question_gives_a_batch_for_each_dataset_and_step() -> None:
 
 def test_a_question_without_a_step_is_one_batch_for_each_dataset() -> None:
     """Without a step, the whole window is one batch."""
-    batches = list(Question(DAY, None, ("allocation", "assets")).batches(SOURCE, START))
+    batches = list(SyncRequest(DAY, None, ("allocation", "assets")).batches(SOURCE, START))
     assert [(one.table, one.window) for one in batches] == [(ALLOCATION, DAY), (ASSETS, DAY)]
 
 
 def test_a_question_of_an_unknown_dataset() -> None:
     """A dataset that there is not is refused with the list of those that there are."""
     with pytest.raises(UsageError, match="no dataset 'costs'; there are allocation, assets, metrics"):
-        Question(DAY, None, ("costs",))
+        SyncRequest(DAY, None, ("costs",))
 
 
-def _ids(run: Run, question: Question) -> dict[str, str]:
+def _ids(run: Run, question: SyncRequest) -> dict[str, str]:
     return {batch.table.dataset: batch.id for batch in question.batches(SOURCE, run.collection_time)}
 
 
 def test_ids_do_not_depend_on_who_asks_or_when() -> None:
     """Another run at another time, with other marks, asks for the same batches by the same ids."""
-    question = Question(TEN, None, ("allocation", "assets"))
+    question = SyncRequest(TEN, None, ("allocation", "assets"))
     one = _ids(RUN, question)
     other = _ids(Run("other", RUN.collection_time + 5 * HOUR, "9.9", "scenario", {"a": "b"}), question)
     assert one == other
 
 
 def test_ids_do_not_depend_on_the_answer(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """An answer that has changed since is the same batch: it is already there, and the report says what changed."""
+    """An answer that has changed since is the same batch: it is already landed, and the report says what changed."""
     emulator, opencost, kusto = empty
-    question = Question(TEN, None, ("assets",))
+    question = SyncRequest(TEN, None, ("assets",))
     first = sync(opencost, kusto, question).outcomes[0]
     emulator.opencost.answers = lambda path, _: (
         json_reply(b'{"code":200,"data":{"a":{"type":"Disk","properties":{"name":"a"},"totalCost":1}}}')
@@ -380,13 +380,13 @@ def test_ids_do_not_depend_on_the_answer(empty: tuple[Emulator, OpenCost, Kusto]
         else None
     )
     second = sync(opencost, kusto, question).outcomes[0]
-    assert (second.batch_id, second.outcome, second.rows) == (first.batch_id, "already there", 19)
+    assert (second.batch_id, second.outcome, second.rows) == (first.batch_id, "already landed", 19)
     assert "-18 rows" in (second.reason or "")
 
 
-OPTIONS = Options()
+OPTIONS = RequestOptions()
 # Another question, and the datasets for which it is another batch.
-CHANGED: dict[str, tuple[Options, set[str]]] = {
+CHANGED: dict[str, tuple[RequestOptions, set[str]]] = {
     "aggregate": (replace(OPTIONS, aggregate="namespace"), {"allocation"}),
     "idle": (replace(OPTIONS, include_idle=True), {"allocation"}),
     "shared idle": (replace(OPTIONS, include_idle=True, share_idle=True), {"allocation"}),
@@ -399,7 +399,7 @@ CHANGED: dict[str, tuple[Options, set[str]]] = {
 def test_ids_depend_on_the_options_of_their_dataset(case: str) -> None:
     """An option makes another batch of the datasets that have it, and of no other."""
     options, datasets = CHANGED[case]
-    one, other = _ids(RUN, Question(TEN)), _ids(RUN, Question(TEN, options=options))
+    one, other = _ids(RUN, SyncRequest(TEN)), _ids(RUN, SyncRequest(TEN, options=options))
     assert {name for name in DATASETS if one[name] != other[name]} == datasets
 
 

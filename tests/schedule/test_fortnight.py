@@ -16,13 +16,13 @@ import pytest
 
 from opencost_kusto.batch import Run
 from opencost_kusto.coverage.backfill import backfill, survey
-from opencost_kusto.coverage.retention import aligned, coarser, containing
-from opencost_kusto.coverage.state import Minutes
-from opencost_kusto.coverage.status import Freshness, status
+from opencost_kusto.coverage.retention import aligned, containing, fallbacks
+from opencost_kusto.coverage.state import IntervalSet
+from opencost_kusto.coverage.status import DatasetStatus, status
 from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.result import Outcome
-from opencost_kusto.schedule.tick import Horizon, tick
+from opencost_kusto.result import BatchResult
+from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import DAY, HOUR, MINUTE, ROWS, World, wanted, world
 
@@ -53,7 +53,7 @@ class Fortnight:
     def __init__(self, here: World, step: timedelta, days: int, every: int, random: Random) -> None:
         self.here, self.days, self.every, self.random = here, days, every, random
         self.want = wanted(step)
-        self.horizon = Horizon(5 * DAY if step == HOUR else DAY, at_most=1000)
+        self.horizon = Lookback(5 * DAY if step == HOUR else DAY, at_most=1000)
         self.opencost, self.kusto, self.scheduler = (outages(random, days) for _ in range(3))
         self.expected: dict[Window, Window | None] = {}
         self.ticks: Counter[str] = Counter()
@@ -83,7 +83,7 @@ class Fortnight:
         run = Run(f"tick-{number}", self.here.forgetful.now, "1.0")
         left = [self.random.randint(0, 3) if kind == "killed" else None]
 
-        def tell(_: Outcome) -> None:
+        def on_result(_: BatchResult) -> None:
             if left[0] is not None:
                 left[0] -= 1
                 if left[0] < 0:
@@ -92,7 +92,7 @@ class Fortnight:
         try:
             # Rows that nobody waits for must be found by the next tick.
             report = tick(
-                [self.here.opencost], self.here.kusto, self.want, self.horizon, run=run, tell=tell, wait=False
+                [self.here.opencost], self.here.kusto, self.want, self.horizon, run=run, on_result=on_result, wait=False
             )
         except (Killed, OpenCostKustoError):
             assert kind != "good"
@@ -127,13 +127,13 @@ class Fortnight:
         for window in aligned(span.start, span.end, self.want.step):
             if window in self.expected:
                 continue
-            tried = [window, *(containing(window, step) for step in coarser(self.want.step))]
+            tried = [window, *(containing(window, step) for step in fallbacks(self.want.step))]
             closed = [one for one in tried if one.end <= self.horizon.closed(now)]
             found = next((one for one in closed if self.here.forgetful.has(one)), None)
             if found is not None or len(closed) == len(tried):
                 self.expected[window] = found
 
-    def status(self) -> Freshness:
+    def status(self) -> DatasetStatus:
         """What status says at the end of all of it."""
         (one,) = status(self.here.kusto, now=self.here.forgetful.now, back=15 * DAY)
         return one
@@ -163,17 +163,17 @@ def test_a_fortnight(seed: int, silent: bool, step: timedelta, days: int, every:
         assert "failed" not in filled.counts
         end = fortnight.status()
         assert end.missing == []
-        held = Minutes(here.windows())
+        held = IntervalSet(here.windows())
         for window in aligned(START, closed, step):
-            assert (window in held) != (window in Minutes(end.lost)), window
+            assert (window in held) != (window in IntervalSet(end.lost)), window
         assert set(here.windows().values()) == {ROWS["allocation"]}
 
 
-def check(fortnight: Fortnight, held: dict[Window, int], said: Freshness) -> Counter[str]:
+def check(fortnight: Fortnight, held: dict[Window, int], said: DatasetStatus) -> Counter[str]:
     """What is in Kusto against what could have been, and what status says of the rest; counts what became of it."""
     # Once: no window has a row twice, or half of its rows.
     assert set(held.values()) == {ROWS["allocation"]}
-    there, lost, missing = Minutes(held), Minutes(said.lost), Minutes(said.missing)
+    there, lost, missing = IntervalSet(held), IntervalSet(said.lost), IntervalSet(said.missing)
     kinds = Counter[str]()
     for window in aligned(START + HOUR, fortnight.horizon.closed(fortnight.here.forgetful.now), fortnight.want.step):
         expected = fortnight.expected.get(window)

@@ -21,40 +21,40 @@ from typing import IO
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
-from opencost_kusto.cancel import Stop
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.emulator import CloseConnection, Emulator, Reply
 from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.result import EMPTY, FAILED, LANDED, Outcome, Report
+from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.retry import retrying
 from opencost_kusto.schedule.health import Health, served
-from opencost_kusto.schedule.loop import Schedule, Ticked, Times, signals
+from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, signals
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import HOUR, MINUTE, Forgetful, World, world
 
 ROOT = Path(__file__).parents[2]
 # A Thursday.
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
-Tell = Callable[[Outcome], None]
+Tell = Callable[[BatchResult], None]
 
 
-def one(kind: str = LANDED, dataset: str = "allocation", **more: object) -> Outcome:
+def one(kind: str = Outcome.LANDED, dataset: str = "allocation", **more: object) -> BatchResult:
     """An outcome of the hour before NOW."""
     until = NOW.replace(minute=0)
-    return Outcome("id", "table", "here", dataset, until - HOUR, until, 60, None, kind, **more)  # type: ignore[arg-type]
+    return BatchResult("id", "table", "here", dataset, until - HOUR, until, 60, None, kind, **more)  # type: ignore[arg-type]
 
 
-def fires(times: Times, count: int) -> list[str]:
+def fires(times: Trigger, count: int) -> list[str]:
     """The next ticks, day of the week and time."""
     return [f"{fire:%a %H:%M}" for fire in islice(times.after(NOW), count)]
 
 
 def test_ticks_come_when_windows_close() -> None:
     """A tick comes as long after each aligned end as measurements need to settle."""
-    assert fires(Times(HOUR, 10 * MINUTE), 3) == ["Thu 10:10", "Thu 11:10", "Thu 12:10"]
-    assert fires(Times(10 * MINUTE, 4 * MINUTE), 3) == ["Thu 09:24", "Thu 09:34", "Thu 09:44"]
-    assert fires(Times(24 * HOUR, HOUR), 2) == ["Fri 01:00", "Sat 01:00"]
-    assert Times(HOUR, 10 * MINUTE).longest_pause(NOW) == HOUR
+    assert fires(Trigger(HOUR, 10 * MINUTE), 3) == ["Thu 10:10", "Thu 11:10", "Thu 12:10"]
+    assert fires(Trigger(10 * MINUTE, 4 * MINUTE), 3) == ["Thu 09:24", "Thu 09:34", "Thu 09:44"]
+    assert fires(Trigger(24 * HOUR, HOUR), 2) == ["Fri 01:00", "Sat 01:00"]
+    assert Trigger(HOUR, 10 * MINUTE).longest_pause(NOW) == HOUR
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_ticks_come_when_windows_close() -> None:
 )
 def test_a_crontab_line_means_what_it_means_to_cron(line: str, expected: list[str]) -> None:
     """Days of the week count from Sunday, as everywhere but in the scheduler's own numbering."""
-    assert fires(Times(HOUR, MINUTE, line), 2) == expected
+    assert fires(Trigger(HOUR, MINUTE, line), 2) == expected
 
 
 def test_the_longest_pause_of_working_days_is_the_weekend() -> None:
     """Readiness waits as long as the schedule does."""
-    assert Times(HOUR, MINUTE, "0 6 * * 1-5").longest_pause(NOW) == timedelta(days=3)
+    assert Trigger(HOUR, MINUTE, "0 6 * * 1-5").longest_pause(NOW) == timedelta(days=3)
 
 
 @pytest.mark.parametrize("line", ["", "hourly", "* * * *", "61 * * * *", "0 6 * * 8"])
 def test_what_is_no_crontab_line_is_refused(line: str) -> None:
     """One sentence says what five fields look like."""
     with pytest.raises(UsageError, match="is no crontab line"):
-        Times(HOUR, MINUTE, line)
+        Trigger(HOUR, MINUTE, line)
 
 
 class Soon(BaseTrigger):  # type: ignore[misc]
@@ -99,23 +99,23 @@ class Soon(BaseTrigger):  # type: ignore[misc]
         return now + timedelta(milliseconds=5) if self._go_on() else None
 
 
-def soon(go_on: Callable[[], bool] = lambda: True) -> Times:
+def soon(go_on: Callable[[], bool] = lambda: True) -> Trigger:
     """Times that come at once, as long as they are to go on."""
-    times = Times(HOUR, MINUTE)
+    times = Trigger(HOUR, MINUTE)
     times.trigger = Soon(go_on)
     return times
 
 
 def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
     """The first comes at once; one that fails is told, and the next comes all the same, never two at a time."""
-    ended: list[Ticked] = []
+    ended: list[TickResult] = []
     running = threading.Lock()
     numbers = iter(range(10))
 
-    def tick(tell: Tell) -> Report:
+    def tick(on_result: Tell) -> Report:
         assert running.acquire(blocking=False)
         number = next(numbers)
-        tell(one())
+        on_result(one())
         running.release()
         if number == 1:
             raise KustoError("Kusto is away.")
@@ -123,7 +123,7 @@ def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
             schedule.events.put(signal.SIGTERM)
         return Report(str(number))
 
-    told: list[Outcome] = []
+    told: list[BatchResult] = []
     schedule = Schedule(tick, tells=[told.append], ends=[ended.append])
     # A fourth could begin before the signal is heard.
     assert schedule.run(soon(lambda: len(told) < 3)) == 0
@@ -134,12 +134,12 @@ def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
 
 def test_a_tick_that_is_under_way_may_end() -> None:
     """Told to end in the middle of a tick, it ends within the grace, is told as it ended, and no other begins."""
-    ended: list[Ticked] = []
+    ended: list[TickResult] = []
 
-    def tick(tell: Tell) -> Report:
+    def tick(on_result: Tell) -> Report:
         schedule.events.put(signal.SIGTERM)
         threading.Event().wait(0.2)
-        tell(one())
+        on_result(one())
         return Report("only")
 
     schedule = Schedule(tick, ends=[ended.append], grace=20)
@@ -152,15 +152,15 @@ def test_a_tick_that_is_under_way_may_end() -> None:
 def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -> None:
     """After the grace, or at a second signal, the process ends with 128 + the signal, and nothing more is told."""
     go_on = threading.Event()
-    told: list[Outcome] = []
-    ended: list[Ticked] = []
+    told: list[BatchResult] = []
+    ended: list[TickResult] = []
 
-    def tick(tell: Tell) -> Report:
+    def tick(on_result: Tell) -> Report:
         schedule.events.put(signal.SIGTERM)
         if second:
             schedule.events.put(signal.SIGINT)
         go_on.wait(20)
-        tell(one())
+        on_result(one())
         return Report("late")
 
     schedule = Schedule(tick, tells=[told.append], ends=[ended.append], grace=60 if second else 0.05)
@@ -173,10 +173,10 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
 @pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
 def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
     """After the grace it is told to stop, and has a moment for it before the process ends."""
-    stop, given_back, ended = Stop(), list[bool](), list[Ticked]()
+    stop, given_back, ended = CancelToken(), list[bool](), list[TickResult]()
 
-    def tick(tell: Tell) -> Report:
-        del tell
+    def tick(on_result: Tell) -> Report:
+        del on_result
         schedule.events.put(signal.SIGTERM)
         try:
             stop.sleep(20)
@@ -190,7 +190,7 @@ def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
     assert (given_back, ended) == ([True], [])
 
 
-@pytest.mark.parametrize(("kind", "code"), [(LANDED, 0), (FAILED, 3)])
+@pytest.mark.parametrize(("kind", "code"), [(Outcome.LANDED, 0), (Outcome.FAILED, 3)])
 def test_one_tick_ends_with_its_exit_code(kind: str, code: int) -> None:
     """`--once` is what the tick was."""
     report = Report("once", [one(kind, exit_code=code)])
@@ -224,12 +224,12 @@ def test_readiness_follows_the_last_good_tick() -> None:
     now = [NOW]
     health = Health(2 * HOUR, clock=lambda: now[0])
     assert health.answer("/readyz")[0] == 503
-    health.ticked(Ticked(NOW, 3.0, Report("bad", [one(FAILED, exit_code=3)])))
+    health.ticked(TickResult(NOW, 3.0, Report("bad", [one(Outcome.FAILED, exit_code=3)])))
     assert health.answer("/readyz")[0] == 503
-    health.ticked(Ticked(NOW, 3.0, Report("good", [one()])))
+    health.ticked(TickResult(NOW, 3.0, Report("good", [one()])))
     assert health.answer("/readyz")[::2] == (200, b"ok\n")
     now[0] += 2 * HOUR + MINUTE
-    health.ticked(Ticked(now[0], 3.0, error=KustoError("no")))
+    health.ticked(TickResult(now[0], 3.0, error=KustoError("no")))
     status, _, body = health.answer("/readyz")
     assert (status, body) == (503, b"The last good tick began 2:01:00 ago, and 2:00:00 is the limit.\n")
 
@@ -248,8 +248,8 @@ def test_metrics_count_what_was_told() -> None:
     """Batches by outcome, rows, bytes and cost of what landed, lag from the last window, ticks by exit code."""
     health = Health(HOUR, clock=lambda: NOW)
     health.told(one(rows=8, bytes=900, cost=1.5))
-    health.told(one(EMPTY))
-    health.told(one(FAILED, exit_code=3, rows=7))
+    health.told(one(Outcome.EMPTY))
+    health.told(one(Outcome.FAILED, exit_code=3, rows=7))
     health.told(one(dataset="runs", rows=3))
     before = health.registry.get_sample_value("opencost_kusto_retries_total")
     refusals = [KustoError("busy", transient=True)] * 2
@@ -259,14 +259,18 @@ def test_metrics_count_what_was_told() -> None:
             raise refusals.pop()
 
     retrying(busy, seconds=60, sleep=lambda _: None)
-    health.ticked(Ticked(NOW, 3.0, Report("good")))
-    health.ticked(Ticked(NOW, 3.0, error=KustoError("no")))
+    health.ticked(TickResult(NOW, 3.0, Report("good")))
+    health.ticked(TickResult(NOW, 3.0, error=KustoError("no")))
 
     def value(name: str, **labels: str) -> float | None:
         return health.registry.get_sample_value(f"opencost_kusto_{name}", labels)
 
     of = {"source": "here", "dataset": "allocation"}
-    assert [value("batches_total", outcome=kind, **of) for kind in (LANDED, EMPTY, FAILED)] == [1, 1, 1]
+    assert [value("batches_total", outcome=kind, **of) for kind in (Outcome.LANDED, Outcome.EMPTY, Outcome.FAILED)] == [
+        1,
+        1,
+        1,
+    ]
     assert (value("rows_total", **of), value("bytes_total", **of), value("landed_cost", **of)) == (8, 900, 1.5)
     assert value("lag_seconds", **of) == 15 * 60
     assert value("rows_total", source="here", dataset="runs") is None
@@ -336,7 +340,7 @@ def test_once_brings_what_is_missing_and_ends(here: World, tmp_path: Path) -> No
         assert done.returncode == 0, done.stderr
         (line,) = done.stdout.splitlines()
         batches = json.loads(line)["batches"]
-        landed = [batch["dataset"] for batch in batches if batch["outcome"] == LANDED]
+        landed = [batch["dataset"] for batch in batches if batch["outcome"] == Outcome.LANDED]
         assert landed.count("allocation") in expected
         assert landed.count("assets") == landed.count("allocation")
         assert "metrics" in {batch["dataset"] for batch in batches}

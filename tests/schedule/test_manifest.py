@@ -21,7 +21,7 @@ import yaml
 
 from opencost_kusto.cli import app
 from opencost_kusto.schedule.health import Health
-from opencost_kusto.schedule.loop import Times
+from opencost_kusto.schedule.loop import Trigger
 from opencost_kusto.schedule.manifest import CRONS, GRACE, MEMORY, PORT, Word, rendered
 from opencost_kusto.window import duration
 
@@ -216,7 +216,7 @@ def test_jobs_come_when_windows_have_just_closed(every: str) -> None:
     step, lag = duration(every), timedelta(minutes=10)
     _, job = objects("--every", every)
     moment = datetime(2026, 11, 24, 7, 41, tzinfo=UTC)
-    for fire in islice(Times(step, lag, job["spec"]["schedule"]).after(moment), 20):
+    for fire in islice(Trigger(step, lag, job["spec"]["schedule"]).after(moment), 20):
         closed = fire - lag - timedelta(minutes=1)
         assert (closed - datetime(1970, 1, 1, tzinfo=UTC)) % step == timedelta()
     assert job["spec"]["timeZone"] == "Etc/UTC"

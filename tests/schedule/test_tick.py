@@ -12,12 +12,12 @@ from opencost_kusto.batch import Run
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.result import Outcome, Report
-from opencost_kusto.schedule.tick import Horizon, tick
+from opencost_kusto.result import BatchResult, Report
+from opencost_kusto.schedule.tick import Lookback, tick
 from tests.coverage.forgetful import HOUR, MINUTE, World, wanted, world
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
-HORIZON = Horizon(3 * HOUR)
+HORIZON = Lookback(3 * HOUR)
 NOBODY = "http://127.0.0.1:9"
 _REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","@permanent":true}}'
 
@@ -45,13 +45,13 @@ def by_source(report: Report) -> dict[str, list[str]]:
 
 def test_a_source_that_is_away_fails_alone(here: World) -> None:
     """Of two sources one lands all the same; the exit code is 7, and the next tick brings the other."""
-    told: list[Outcome] = []
+    told: list[BatchResult] = []
     with (
         OpenCost(here.emulator.opencost_url, cluster="b", attempts=1) as b,
         OpenCost(NOBODY, cluster="c", attempts=1) as c,
     ):
         c.timeout = 0.1
-        report = tick([b, c], here.kusto, wanted(), HORIZON, run=run(), tell=told.append)
+        report = tick([b, c], here.kusto, wanted(), HORIZON, run=run(), on_result=told.append)
         assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"] * 2}
         assert report.exit_code == 7
         assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.outcomes)
@@ -90,4 +90,4 @@ def test_what_is_there_already_is_known(here: World) -> None:
 def test_a_horizon_without_a_window_is_refused() -> None:
     """A catch-up that is shorter than a window and the lag would never bring anything."""
     with pytest.raises(UsageError, match="make --catch-up longer"):
-        Horizon(HOUR).span(NOW, HOUR)
+        Lookback(HOUR).span(NOW, HOUR)

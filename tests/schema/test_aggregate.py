@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencost_kusto.batch import Options
+from opencost_kusto.batch import RequestOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.aggregate import ASSET_TYPES, CONTAINER_ROWS, WORDS, aggregate, asset_types, spelled
 
@@ -100,7 +100,7 @@ def test_any_text_is_an_aggregate_or_a_usage_error(text: str) -> None:
 def test_asset_types_in_any_case_and_order(text: str, types: tuple[str, ...]) -> None:
     """The same types are the same question, so the same batch, however they were written; none means all."""
     assert asset_types(text) == types
-    assert Options(filter_types=asset_types(text)) == Options(filter_types=types)
+    assert RequestOptions(filter_types=asset_types(text)) == RequestOptions(filter_types=types)
 
 
 @pytest.mark.parametrize("text", ["Disks", "disk;node", "Node,Banana"])

@@ -13,8 +13,8 @@ import pytest
 from opencost_kusto.database import kql
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import prometheus, responses
-from opencost_kusto.result import Outcome
-from opencost_kusto.schema.columns import Asked, Column, Derived, Json, Rest, Table
+from opencost_kusto.result import BatchResult
+from opencost_kusto.schema.columns import Column, Derived, FromContext, Json, Table, Unmapped
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, SYNC_RUNS, TABLES
 from tests.support.recordings import VERSIONS, names, recording
 
@@ -91,7 +91,7 @@ def paths(record: dict[str, Json], known: set[str], parent: str = "") -> Iterato
 def recorded(table: Table, version: str) -> dict[str, set[str]]:
     """The paths of all records of a version, by answer; the run ledger's come from our own report."""
     if table is SYNC_RUNS:
-        return {"report": known_to(table) & set(Outcome.__struct_fields__)}
+        return {"report": known_to(table) & set(BatchResult.__struct_fields__)}
     known = known_to(table)
     return {
         name: {path for record in records(table, version, name) for path in paths(record, known)}
@@ -193,15 +193,15 @@ def test_origin_tells_where_each_column_comes_from(table: Table) -> None:
     """The data dictionary has words for every source, and only one column keeps the rest."""
     for column in table.columns:
         match column.source:
-            case Asked(path=path):
+            case FromContext(path=path):
                 assert column.origin == f"asked: {path}"
-            case Rest():
+            case Unmapped():
                 assert column.origin == "every other key"
             case Derived():
                 assert column.origin.startswith("from ")
             case source:
                 assert column.origin == source
-    rests = [column for column in table.columns if isinstance(column.source, Rest)]
+    rests = [column for column in table.columns if isinstance(column.source, Unmapped)]
     assert len(rests) == (table.dataset in DATASETS)
 
 

@@ -18,7 +18,7 @@ from tests.support.node.install import (
     unavailable,
 )
 
-OUTCOMES = (pytest.skip.Exception, pytest.fail.Exception)
+Outcome = (pytest.skip.Exception, pytest.fail.Exception)
 
 
 def test_what_is_pinned_is_installed(node_packages: Packages) -> None:
@@ -122,6 +122,6 @@ def test_absence_skips_except_in_ci(
         monkeypatch.delenv("CI", raising=False)
     else:
         monkeypatch.setenv("CI", ci)
-    with pytest.raises(OUTCOMES, match="no Node here") as raised:
+    with pytest.raises(Outcome, match="no Node here") as raised:
         unavailable("no Node here")
     assert raised.type is outcome

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencost_kusto.batch import Batch, Options, Origin, Run, Source
+from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
 from opencost_kusto.database import kql
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.mapping import select
 from opencost_kusto.errors import ContentError
 from opencost_kusto.extract import prometheus, responses
-from opencost_kusto.schema.columns import RECORD, Asked, Derived, Json, Table
+from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, Table
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
 from opencost_kusto.transform.rows import Encoder, held
 from opencost_kusto.window import Window
@@ -46,10 +46,10 @@ NAMES = {"allocation": "allocation_hour.json", "assets": "assets_hour.json", "me
 Row = dict[str, Json]
 
 
-def origin(table: Table, *, source: Source = SOURCE, options: Options | None = None) -> Origin:
+def origin(table: Table, *, source: Source = SOURCE, options: RequestOptions | None = None) -> BatchContext:
     """The recorded hour, asked by a fixed run of a fixed source."""
     scraped = datetime(2026, 11, 24, 7, 41, 5, tzinfo=UTC) if table is METRICS else None
-    return Origin(RUN, source, Batch(table, source.name, HOUR, options or Options(), scraped=scraped))
+    return BatchContext(RUN, source, Batch(table, source.name, HOUR, options or RequestOptions(), scraped=scraped))
 
 
 def records(table: Table, version: str, name: str) -> Iterator[bytes]:
@@ -71,7 +71,7 @@ def rows(table: Table, version: str, key: str, name: str | None = None) -> dict[
     return {row[key]: row for row in found}
 
 
-def row(table: Table, record: Row, *, source: Source = SOURCE, options: Options | None = None) -> Row:
+def row(table: Table, record: Row, *, source: Source = SOURCE, options: RequestOptions | None = None) -> Row:
     """The row of one record, as the table holds it."""
     line = Encoder(table, origin(table, source=source, options=options)).encode(msgspec.json.encode(record))
     assert line.endswith(b"}\n")
@@ -411,7 +411,7 @@ def test_bags_are_objects_not_strings() -> None:
 
 def test_each_row_says_what_was_asked() -> None:
     """Run, source, batch, window and options are on every row; one CollectionTime a run."""
-    options = Options(aggregate="namespace,label:app", include_idle=True)
+    options = RequestOptions(aggregate="namespace,label:app", include_idle=True)
     found = row(ALLOCATION, {"name": "shop"}, options=options)
     assert found["Timestamp"] == found["WindowStart"] == "2026-11-23T10:00:00Z"
     assert found["CollectionTime"] == "2026-11-24T07:41:01Z"
@@ -431,16 +431,16 @@ def test_a_batch_is_known_by_its_question() -> None:
         Batch(ASSETS, "prod", HOUR),
         Batch(ALLOCATION, "test", HOUR),
         Batch(ALLOCATION, "prod", later),
-        Batch(ALLOCATION, "prod", HOUR, Options(aggregate="pod")),
-        Batch(ALLOCATION, "prod", HOUR, Options(include_idle=True)),
-        Batch(ALLOCATION, "prod", HOUR, Options(share_idle=True)),
+        Batch(ALLOCATION, "prod", HOUR, RequestOptions(aggregate="pod")),
+        Batch(ALLOCATION, "prod", HOUR, RequestOptions(include_idle=True)),
+        Batch(ALLOCATION, "prod", HOUR, RequestOptions(share_idle=True)),
         Batch(ALLOCATION, "prod", HOUR, run="1"),
     ]
     assert len({batch.id, *(other.id for other in others)}) == 1 + len(others)
-    # Options of another dataset do not matter.
-    assert Batch(ALLOCATION, "prod", HOUR, Options(filter_types=("disk",), all_metrics=True)).id == batch.id
-    assert Batch(ASSETS, "prod", HOUR, Options(aggregate="pod")).id == others[0].id
-    assert Batch(ASSETS, "prod", HOUR, Options(filter_types=("disk",))).id != others[0].id
+    # RequestOptions of another dataset do not matter.
+    assert Batch(ALLOCATION, "prod", HOUR, RequestOptions(filter_types=("disk",), all_metrics=True)).id == batch.id
+    assert Batch(ASSETS, "prod", HOUR, RequestOptions(aggregate="pod")).id == others[0].id
+    assert Batch(ASSETS, "prod", HOUR, RequestOptions(filter_types=("disk",))).id != others[0].id
     assert (batch.aggregate, others[0].aggregate) == ("container", None)
 
 
@@ -536,7 +536,7 @@ def read_back(table: Table, record: Row) -> None:
     for column in table.columns:
         if isinstance(column.source, str) and "." not in column.source:
             assert found[column.name] == record.get(column.source), column.name
-        elif isinstance(column.source, Asked):
+        elif isinstance(column.source, FromContext):
             assert found[column.name] is None or column.source.path
         elif not isinstance(column.source, Derived):
             assert found[column.name] is None
