@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-_RECORDED: Final = Path(__file__).parent / "recorded"
+_RECORDED: Final = Path(__file__).parents[2] / "opencost_kusto" / "emulator" / "opencost" / "recorded"
 _DAY: Final = "2026-11-23"
 _ROW: Final = re.compile(r"\| (\S+) \| `(/[^`]*)` \| (\d+) \| ([^|]+?) \|")
 # Each is a day of hourly sets: every set is kept once and serves its hour and the whole day.
