@@ -11,9 +11,10 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.sdk_errors import translate
@@ -82,13 +83,25 @@ class Kusto:
             if client is not None:
                 client.close()
 
-    def query(self, text: str) -> list[Row]:
-        """The rows of a KQL query's first result; raises KustoError."""
-        return self._ask("query", text)
+    def query(self, text: str, *, fresh: bool = False) -> list[Row]:
+        """The rows of a KQL query's first result; raises KustoError.
 
-    def command(self, text: str) -> list[Row]:
-        """The rows of a management command's first result; raises KustoError."""
-        return self._ask("command", text)
+        `fresh` asks for strong consistency and no cached results, whatever the cluster's workload group says: for
+        what proves. https://learn.microsoft.com/kusto/api/rest/request-properties
+        """
+        return self._ask("query", text, self._fresh() if fresh else {}, attempts=4)
+
+    def command(self, text: str, *, retry: bool = True) -> list[Row]:
+        """The rows of a management command's first result; raises KustoError.
+
+        Without `retry` it is sent once, for a command that must not run twice.
+        """
+        return self._ask("command", text, {}, attempts=4 if retry else 1)
+
+    def now(self) -> datetime:
+        """The time by the clock of the database, in UTC; raises KustoError."""
+        moment: datetime = self.query("print Now = now()", fresh=True)[0]["Now"]
+        return moment.astimezone(UTC)
 
     def upload(self, path: Path, *, name: str, table: str, raw_bytes: int) -> Uploaded:
         """Upload a finished gzip file as a blob; raises KustoError when no container takes it.
@@ -118,41 +131,54 @@ class Kusto:
             except KustoError as error:
                 refused = error
                 continue
-            return Uploaded(blob, str(source))
+            return Uploaded(blob, str(source), name)
         raise refused or KustoError(f"No container took {name}.")
 
-    def enqueue(self, uploaded: Uploaded, *, table: str, mapping: str, tag: str) -> None:
-        """Announce a blob; its tag lands once per table, however often the message arrives. Raises KustoError."""
+    def enqueue(self, uploaded: Uploaded, *, table: str, mapping: str, tag: str | None) -> None:
+        """Queue a blob; raises KustoError.
+
+        A tag lands once per table, however often the message arrives. Without one the blob may land more than once.
+        """
         from azure.kusto.data.data_format import DataFormat
         from azure.kusto.ingest import IngestionProperties
 
         client = self._ingesting()
+        what = tag or uploaded.name
+        tags = None if tag is None else [tag]
         # Fresh each time: the SDK writes into the properties it is given.
         properties = IngestionProperties(
             database=self.database,
             table=table,
             data_format=DataFormat.MULTIJSON,
             ingestion_mapping_reference=mapping,
-            ingest_by_tags=[tag],
-            ingest_if_not_exists=[tag],
+            ingest_by_tags=tags,
+            ingest_if_not_exists=tags,
             additional_properties={},
         )
 
         def post() -> Any:
             return client.ingest_from_blob(uploaded.blob, ingestion_properties=properties)
 
-        result = self._hop("queue", self.deadlines.queue, f"queueing {tag}", post)
+        result = self._hop("queue", self.deadlines.queue, f"queueing {what}", post)
         if result is None:
             raise KustoError(
-                f"Kusto's ingestion endpoint lists no queue, so {tag} was uploaded but not queued. Run again."
+                f"Kusto's ingestion endpoint lists no queue, so {what} was uploaded but not queued. Run again."
             )
 
-    def _ask(self, kind: str, text: str) -> list[Row]:
+    def _fresh(self) -> dict[str, Any]:
+        # Fabric has no such option.
+        fabric = (urlsplit(self.uri).hostname or "").endswith(".fabric.microsoft.com")
+        strong = {} if fabric else {"queryconsistency": "strongconsistency"}
+        return {**strong, "query_results_cache_max_age": timedelta(0)}
+
+    def _ask(self, kind: str, text: str, options: dict[str, Any], *, attempts: int) -> list[Row]:
         from azure.kusto.data import ClientRequestProperties as Properties
 
         def ask() -> list[Row]:
             properties = Properties()  # type: ignore[no-untyped-call]
             properties.set_option("servertimeout", timedelta(seconds=max(self.deadlines.query, 1)))
+            for name, value in options.items():
+                properties.set_option(name, value)
             client = self._querying()
             execute = client.execute_query if kind == "query" else client.execute_mgmt
             result = execute(self.database, text, properties)
@@ -162,7 +188,7 @@ class Kusto:
         begins = " ".join(_VALUE.split(text, maxsplit=1)[0].split())
         what = f"the {kind} {begins[:80]} …"
         return retrying(
-            lambda: self._hop("query", self.deadlines.query, what, ask), seconds=self.deadlines.query, attempts=4
+            lambda: self._hop("query", self.deadlines.query, what, ask), seconds=self.deadlines.query, attempts=attempts
         )
 
     def _resources(self, what: str, get: Callable[[], list[Any]]) -> list[Any]:
@@ -216,6 +242,7 @@ class Uploaded:
 
     blob: Any
     source_id: str
+    name: str
 
 
 def _checked(uri: str) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import inspect
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import azure.kusto.data.exceptions
 import azure.kusto.ingest.exceptions
@@ -219,3 +225,57 @@ def test_a_wrong_query_is_quoted_and_asked_once() -> None:
             kusto.query("NoSuchTable | count")
         assert not refused.value.transient
         assert len([request for request in emulator.requests if request.csl]) == 1
+
+
+def options_sent(emulator: KustoEmulator) -> dict[str, object]:
+    """The request options of the last query or command."""
+    properties = json.loads(json.loads(emulator.requests[-1].body)["properties"])
+    options: dict[str, object] = properties["Options"]
+    return options
+
+
+def test_what_proves_is_read_fresh() -> None:
+    """A fresh query asks for strong consistency and no cached results; another query leaves both to the cluster."""
+    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+        kusto.query("print 1", fresh=True)
+        sent = options_sent(emulator)
+        assert (sent["queryconsistency"], sent["query_results_cache_max_age"]) == ("strongconsistency", "0:00:00")
+        kusto.query("print 1")
+        assert not {"queryconsistency", "query_results_cache_max_age"} & options_sent(emulator).keys()
+
+
+def test_the_time_is_the_database_s() -> None:
+    """`now` is a time with a zone, read from the database."""
+    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+        before = datetime.now(UTC) - timedelta(seconds=1)
+        assert before < kusto.now() < datetime.now(UTC) + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("retry", "sent"), [(True, 4), (False, 1)])
+def test_a_command_that_must_not_run_twice_is_sent_once(retry: bool, sent: int) -> None:
+    """A transient error is retried, unless the caller says that the command must not run twice."""
+    said = b'{"error":{"code":"Busy","message":"busy","@message":"Busy.","@permanent":false}}'
+    with KustoEmulator() as emulator:
+        emulator.fault = lambda request: Reply(503, {"Content-Type": "application/json"}, said) if request.csl else None
+        with Kusto(emulator.url, "OpenCost", auth="none") as kusto, pytest.raises(KustoError):
+            kusto.command(".show tables", retry=retry)
+        assert len([request for request in emulator.requests if request.csl]) == sent
+
+
+@pytest.mark.parametrize("tag", ["T/a", None])
+def test_a_blob_is_queued_with_its_tag_or_with_none(tag: str | None, tmp_path: Path) -> None:
+    """A tag is sent as an ingest-by tag that is not ingested twice; without one the message has no tags."""
+    path = tmp_path / "rows.json.gz"
+    path.write_bytes(gzip.compress(b'{"A": 1}\n'))
+    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+        emulator.pause()
+        uploaded = kusto.upload(path, name="rows.multijson.gz", table="T", raw_bytes=9)
+        kusto.enqueue(uploaded, table="T", mapping="m", tag=tag)
+        [posted] = [one for one in emulator.requests if one.method == "POST" and one.path.endswith("/messages")]
+        text = ElementTree.fromstring(posted.body).findtext("MessageText") or ""
+        sent = json.loads(base64.b64decode(text))["AdditionalProperties"]
+        if tag is None:
+            assert not {"tags", "ingestIfNotExists"} & sent.keys()
+        else:
+            assert json.loads(sent["tags"]) == ["ingest-by:T/a"]
+            assert json.loads(sent["ingestIfNotExists"]) == ["T/a"]
