@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import typer
 
 from opencost_kusto.cli.options import AskOptions
+from opencost_kusto.errors import UsageError
+from opencost_kusto.names import shown, variable
 
 
 class ExplicitOptions(frozenset[str]):
@@ -33,6 +35,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
 
     def run(context: typer.Context, **given: Any) -> None:
+        _check_encoding(given)
         written = ExplicitOptions.of(context)
         taken = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         for one in taken.values():
@@ -44,6 +47,15 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in spread}
     return run
+
+
+def _check_encoding(given: Mapping[str, Any]) -> None:
+    """Raise UsageError for a text that was not UTF-8: Python keeps its bytes as half characters, which no table can."""
+    for option, value in given.items():
+        for text in map(str, value if isinstance(value, list | tuple) else [value]):
+            if any("\ud800" <= one <= "\udfff" for one in text):
+                flag = "--" + option.rstrip("_").replace("_", "-")
+                raise UsageError(f"{variable(flag)} is not UTF-8: {shown(text)}.")
 
 
 def _fields(group: Any) -> list[inspect.Parameter]:

@@ -21,6 +21,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.kusto.signin import METHODS
 from opencost_kusto.load.spool import GZIP_LEVEL
+from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.schema.aggregate import aggregate as known_aggregate
 from opencost_kusto.schema.aggregate import asset_types
@@ -87,7 +88,7 @@ class SourceOptions:
 
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:
-        """The servers, closed at the end; raises UsageError for an address that cannot be one."""
+        """The servers, closed at the end; raises UsageError for an address or a name that cannot be one."""
         named: dict[str | None, str] = dict(key_values(self.source or [], "--source", "name=URL").items())
         if named and (self.cluster is not None or self.endpoint != _ENDPOINT):
             raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
@@ -206,13 +207,17 @@ def seconds(name: str, value: float) -> float:
 
 
 def key_values(pairs: list[str], said: str = "--metadata", form: str = "key=value") -> dict[str, str]:
-    """`key=value` texts as a dict; raises UsageError for one without a key or `=`, or a key given twice."""
+    """`key=value` texts as a dict, keys as `names.identity` has them.
+
+    Raises UsageError for one without `=`, whose key is no name, or a key given twice.
+    """
     result: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key.strip() or (form == "name=URL" and "://" in key):
             raise UsageError(f"{said} {pair!r} is not {form}.")
-        if key.strip() in result:
-            raise UsageError(f"{said} names {key.strip()!r} twice.")
-        result[key.strip()] = value
+        key = identity(key, f"A key of {variable(said)}")
+        if key in result:
+            raise UsageError(f"{said} names {key!r} twice.")
+        result[key] = value
     return result

@@ -20,6 +20,7 @@ import requests
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, UsageError
 from opencost_kusto.extract import prometheus, responses
+from opencost_kusto.names import identity, variable
 from opencost_kusto.redact import first_sentence, redacted
 from opencost_kusto.retry import retrying, within
 from opencost_kusto.schema.aggregate import CONTAINER_ROWS, spelled
@@ -53,7 +54,7 @@ class OpenCost:
         signed_in = _checked(endpoint.strip())
         self.endpoint = redacted(endpoint.strip().rstrip("/"))
         self._base = endpoint.strip().rstrip("/")
-        self.cluster = cluster
+        self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))
         self.timeout = timeout
         self._connect_timeout = connect_timeout
         self._attempts = attempts
@@ -79,13 +80,15 @@ class OpenCost:
             if self.cluster is None:
                 raise
             info = {}
-        own = info.get("id") or info.get("name") or None
+        own = info.get("id")
+        if own is not None and own != "":
+            own = identity(own, f"The cluster id in /clusterInfo of OpenCost at {self.endpoint}")
         name = self.cluster or own
         if not name:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        return Source(str(name), self.cluster, info.get("region") or None, self._version(), own and str(own))
+        return Source(name, self.cluster, info.get("region") or None, self._version(), own or None)
 
     def reach(self) -> None:
         """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""

@@ -19,10 +19,13 @@ from urllib.parse import urlsplit
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.sdk_errors import translate
 from opencost_kusto.kusto.signin import Auth, connection
+from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying, within
 
 T = TypeVar("T")
 Row = dict[str, Any]
+# Of an entity's name: learn.microsoft.com/azure/data-explorer, "Entity names".
+_LONGEST_ENTITY = 1024
 _VALUE = re.compile(r'[("]')
 _ADDRESS = re.compile(r"(https?)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
 
@@ -59,9 +62,9 @@ class Kusto:
         deadlines: Deadlines | None = None,
     ) -> None:
         self.uri = _checked(uri).replace("://ingest-", "://", 1)
-        if not re.fullmatch(r"[\w .()-]{1,1024}", database):
-            raise UsageError(f"{database!r} is not the name of a Kusto database.")
-        self.database = database
+        self.database = identity(database, variable("--database"), longest=_LONGEST_ENTITY)
+        if not re.fullmatch(r"[\w .()-]+", self.database):
+            raise UsageError(f"{self.database!r} is not the name of a Kusto database.")
         self.deadlines = deadlines or Deadlines()
         self.ingest_uri = _checked(ingest_uri) if ingest_uri else _ingest_address(self.uri)
         self._auth: Auth = auth

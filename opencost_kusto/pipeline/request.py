@@ -10,6 +10,7 @@ from typing import Protocol
 
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.errors import UsageError
+from opencost_kusto.names import identity, variable
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
@@ -62,7 +63,9 @@ class SyncRequest:
 
 
 def new_run(run_id: str | None = None, scenario: str | None = None, metadata: dict[str, str] | None = None) -> Run:
-    """A run that begins now; without an id it gets one of its own."""
+    """A run that begins now; without an id it gets one of its own. Raises UsageError for marks that are no names."""
     now = datetime.now(UTC)
     made_up = f"sync-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
-    return Run(run_id or made_up, now, __version__, scenario, metadata or {})
+    id_ = made_up if run_id is None else identity(run_id, variable("--run-id"))
+    scenario = None if scenario is None else identity(scenario, variable("--scenario-name"))
+    return Run(id_, now, __version__, scenario, metadata or {})

@@ -334,6 +334,35 @@ def test_a_cluster_that_nobody_names_is_refused(serve: Serve, info: Reply) -> No
         opencost.source()
 
 
+def identified(id_: object) -> Reply:
+    """A /clusterInfo with this id; derived from the recorded one."""
+    return json_reply(json.dumps({"code": 200, "data": {"id": id_, "name": "Azure Cluster #1"}}).encode())
+
+
+@pytest.mark.parametrize("id_", ["prod-a\n", " prod-a", "prod-a"])
+def test_blanks_around_an_id_make_no_second_cluster(serve: Serve, id_: str) -> None:
+    """OpenCost's own id is trimmed like every other name."""
+    opencost, _ = serve(identified(id_))
+    assert opencost.source().name == "prod-a"
+
+
+@pytest.mark.parametrize("id_", ["\x1b[31mprod", "a\u202eb", '"prod"', "$(CLUSTER_ID)", "x" * 600, {"a": 1}, 7])
+def test_an_id_that_is_no_name_is_refused(serve: Serve, id_: object) -> None:
+    """An id that cannot be a name ends in one printable sentence before anything is requested or sent."""
+    opencost, _ = serve(identified(id_))
+    with pytest.raises((UsageError, ContentError), match="id") as refused:
+        opencost.source()
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("id_", [None, ""])
+def test_the_constant_name_of_a_cluster_is_not_its_id(serve: Serve, id_: object) -> None:
+    """Every Azure cluster is named `Azure Cluster #1` by OpenCost, so without an id the user names it."""
+    opencost, _ = serve(identified(id_))
+    with pytest.raises(UsageError, match="--cluster"):
+        opencost.source()
+
+
 def test_something_else_on_the_port(serve: Serve) -> None:
     """A web page where OpenCost should be is named as such."""
     opencost, _ = serve(Reply(200, {"Content-Type": "text/html"}, b"<html></html>"))

@@ -1,0 +1,62 @@
+"""One rule for every text that becomes an identity or a mark: cluster, run id, scenario, database, metadata keys.
+
+Two spellings of one name are two clusters in every sum, so a name is trimmed and brought to Unicode's form NFC, and a
+text that is an accident of quoting, encoding or an unset variable is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from opencost_kusto.errors import UsageError
+
+LONGEST = 512
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»"}
+# A variable that nothing replaced: Azure Pipelines and Kubernetes $(…), shells ${…}, Azure's runtime $[…], GitHub
+# ${{…}}, templates {{…}}, Windows %…%; and a shell's $NAME alone, which an env file keeps as it is.
+_MACRO = re.compile(
+    r"\$\([^()]*\)|\$\{[^{}]*\}|\$\[[^\[\]]*\]|\{\{.*?\}\}|%[A-Za-z_][\w.]*%|\A\$[A-Za-z_]\w*\Z", re.DOTALL
+)
+_SHOWN = 60
+
+
+def variable(option: str) -> str:
+    """An option and the environment variable that sets it, as a message names them."""
+    return f"{option} (or OPENCOST_KUSTO_{option.removeprefix('--').replace('-', '_').upper()})"
+
+
+def identity(text: object, said: str, *, longest: int = LONGEST) -> str:
+    """The name that a text stands for: trimmed, in NFC, of at most `longest` characters.
+
+    `said` is where the text is from, an option or a field of a response. Raises UsageError, which names `said`, for
+    what is no text, is empty, holds a character that is not printable (control characters and half surrogate pairs
+    among them), stands in quotes, holds a variable that was not replaced, or is too long.
+    """
+    if not isinstance(text, str):
+        raise UsageError(f"{said} is not a text but {shown(text)}.")
+    found = unicodedata.normalize("NFC", text.strip())
+    if not found:
+        raise UsageError(f"{said} is empty.")
+    if not found.isprintable():
+        odd = next(one for one in found if not one.isprintable())
+        raise UsageError(f"{said} is {shown(found)}: it holds {_described(odd)}, which a name cannot.")
+    if _QUOTES.get(found[0]) == found[-1]:
+        raise UsageError(f"{said} is {shown(found)}: the quotes are part of it. Remove them.")
+    if macro := _MACRO.search(found):
+        raise UsageError(f"{said} is {shown(found)}: {shown(macro[0])} is a variable that nothing has set or replaced.")
+    if len(found) > longest:
+        raise UsageError(f"{said} is {len(found)} characters long, and at most {longest} are possible: {shown(found)}.")
+    return found
+
+
+def shown(value: object) -> str:
+    """A value from outside as a message can quote it: printable, on one line, and short."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _described(character: str) -> str:
+    """A character that cannot be printed, by its number and kind."""
+    kind = {"Cc": "a control character", "Cs": "half of a character, from bytes that are not UTF-8"}
+    return f"U+{ord(character):04X} ({kind.get(unicodedata.category(character), 'not printable')})"
