@@ -55,8 +55,11 @@ def batching_policy(name: str) -> str:
 
 
 def tags_policy(table: Table) -> str:
-    """The command that bounds the table's tags."""
-    policy = [{"TagPrefix": f"ingest-by:{table.name}/", "RetentionPeriod": TAG_RETENTION}]
+    """The command that bounds the table's tags.
+
+    The prefix ends in its only colon: https://learn.microsoft.com/kusto/management/extent-tags-retention-policy
+    """
+    policy = [{"TagPrefix": "ingest-by:", "RetentionPeriod": TAG_RETENTION}]
     return f".alter table {table.name} policy extent_tags_retention {_FENCE}{json.dumps(policy)}{_FENCE}"
 
 

@@ -128,11 +128,11 @@ def test_mappings_are_read_in_every_spelling_of_kusto(entry: dict[str, object]) 
 
 
 def test_policies_are_what_the_design_says() -> None:
-    """Batching takes half a minute, and tags are kept for a week, by the prefix of the table's batches."""
+    """Batching takes half a minute, and tags are kept for a week, by the only prefix that Kusto allows for them."""
     batching = json.loads(batching_policy("T").split(FENCE)[1])
     assert batching["MaximumBatchingTimeSpan"] == "00:00:30"
     [tags] = json.loads(tags_policy(ASSETS).split(FENCE)[1])
-    assert tags == {"TagPrefix": "ingest-by:OpenCostAssets/", "RetentionPeriod": "7.00:00:00"}
+    assert tags == {"TagPrefix": "ingest-by:", "RetentionPeriod": "7.00:00:00"}
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)

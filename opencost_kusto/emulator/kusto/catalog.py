@@ -1,4 +1,4 @@
-"""What a database knows about itself: tables, columns, mappings, policies, extents, functions, failures."""
+"""The metadata of a database: tables, columns, mappings, policies, extents, failures."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ class KustoRefusal(Exception):
         *,
         code: str = "General_BadRequest",
         kind: str = "Kusto.Data.Exceptions.KustoBadRequestException",
+        status: int = 400,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.kind = kind
+        self.status = status
 
 
 def not_found(what: str, name: str) -> KustoRefusal:
@@ -56,12 +58,17 @@ TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The rows of one ingestion, which come, move and go together."""
+    """Rows that come, move and go together; those of one ingestion, until extents merge.
+
+    `created` and `latest` are the ends of their creation times, `deleted` counts soft-deleted rows.
+    """
 
     rows: int
+    created: datetime
     tags: tuple[str, ...] = ()
+    latest: datetime | None = None
+    deleted: int = 0
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def holds(self, keys: tuple[str, ...]) -> bool:
         """Whether one of the keys was ingested into this extent."""
@@ -124,6 +131,6 @@ class Failure:
     details: str
     error_code: str
     properties: str
+    failed: datetime
     kind: str = "Permanent"
-    failed: datetime = field(default_factory=lambda: datetime.now(UTC))
     operation_id: str = field(default_factory=lambda: str(uuid.uuid4()))

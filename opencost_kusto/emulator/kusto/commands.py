@@ -1,4 +1,4 @@
-"""Management commands: every one the stand-in knows, and a syntax error for every other."""
+"""Management commands: every one the emulator has, and a syntax error for every other."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from typing import Final
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto import extent_commands, function_commands, show_commands, table_commands
+from opencost_kusto.emulator.kusto import (
+    extent_commands,
+    function_commands,
+    show_commands,
+    table_commands,
+    update_commands,
+)
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine
+from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor, split_pipe
 
-COMMANDS: Final[dict[str, Callable[[Engine, Cursor], Result]]] = {
+COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".create-merge table": table_commands.create_merge,
     ".create table": table_commands.create,
     ".drop table": table_commands.drop,
@@ -26,6 +33,8 @@ COMMANDS: Final[dict[str, Callable[[Engine, Cursor], Result]]] = {
     ".set-or-append": extent_commands.set_or_append,
     ".drop extents": extent_commands.drop,
     ".replace extents in table": extent_commands.replace,
+    ".update table": update_commands.update,
+    ".delete table": update_commands.delete,
     ".show table": show_commands.table,
     ".show tables": show_commands.tables,
     ".show functions": show_commands.functions,
@@ -52,17 +61,21 @@ def is_show(text: str) -> bool:
     return re.match(r"\.show\b", text, re.IGNORECASE) is not None
 
 
-def extents(engine: Engine, text: str) -> Result:
-    """The extents that a `.show` command or a query names."""
-    return run(engine, text) if text.lstrip().startswith(".") else engine.query(text)
-
-
 def _run(engine: Engine, text: str) -> Result:
     for opening in sorted(COMMANDS, key=len, reverse=True):
         cursor = Cursor(text)
         if cursor.accept(opening):
-            return COMMANDS[opening](engine, cursor)
+            return COMMANDS[opening](Session(engine, lambda named: _answer(engine, named)), cursor)
     raise KustoRefusal(
         f"Syntax error: SYN0100: this is not a command that is known here: '{' '.join(text.split())[:60]}'",
         kind="Kusto.Data.Exceptions.SyntaxException",
     )
+
+
+def _answer(engine: Engine, text: str) -> Result:
+    """What a command that takes a query or a `.show` command reads."""
+    if not text.lstrip().startswith("."):
+        return engine.query(text)
+    if not is_show(text.lstrip()):
+        raise KustoRefusal("Syntax error: SYN0002: expected a query or a .show command")
+    return run(engine, text)

@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from duckdb_kql.server import Result
 
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
-from opencost_kusto.emulator.kusto.engine import Engine, result
+from opencost_kusto.emulator.kusto.engine import result
+from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor
 
+_MADE = {
+    **{"ExtentId": "guid", "OriginalSize": "long", "ExtentSize": "long"},
+    **{"ColumnSize": "long", "IndexSize": "long", "RowCount": "long"},
+}
 
-def set_or_append(engine: Engine, cursor: Cursor) -> Result:
-    """`.set-or-append T [with (tags='[…]', ingestIfNotExists='[…]')] <| query`."""
+
+def set_or_append(session: Session, cursor: Cursor) -> Result:
+    """`.set-or-append T [with (tags='[…]', ingestIfNotExists='[…]', creationTime='…')] <| query`."""
+    engine = session.engine
     name, options = cursor.name(), cursor.options()
     cursor.expect("<|")
+    query = cursor.rest()
     keys = tuple(json.loads(options.get("ingestifnotexists", "[]")))
     if name in engine.tables and any(extent.holds(keys) for extent in engine.tables[name].extents.values()):
-        extents = []
-    else:
-        extents = [engine.append(name, cursor.rest(), json.loads(options.get("tags", "[]")))]
-    columns = {"ExtentId": "guid", "OriginalSize": "real", "ExtentSize": "real"}
-    columns |= {"CompressedSize": "real", "IndexSize": "real", "RowCount": "long"}
-    return result(columns, [[extent.id, None, None, None, None, extent.rows] for extent in extents])
+        return result(_MADE, [])
+    if name not in engine.tables:
+        engine.create(Table(name, engine.shape(query)))
+    created = _moment(options["creationtime"]) if "creationtime" in options else None
+    made = engine.append(engine.tables[name], query, json.loads(options.get("tags", "[]")), created)
+    return result(_MADE, [[made.id, 0, 0, 0, 0, made.rows]])
 
 
-def drop(engine: Engine, cursor: Cursor) -> Result:
+def drop(session: Session, cursor: Cursor) -> Result:
     """`.drop extents <| …`, where the query or `.show` command names ExtentId and TableName."""
     cursor.expect("<|")
-    found = _named(engine, cursor.rest(), None)
-    for table in {table.name: table for table in found.values()}.values():
-        engine.replace(table, [id for id, owner in found.items() if owner is table], {})
+    found = _named(session, cursor.rest(), None)
     columns = {"ExtentId": "guid", "TableName": "string", "CreatedOn": "datetime"}
-    return result(columns, [[id, table.name, None] for id, table in found.items()])
+    rows = [[id, table.name, table.extents[id].created] for id, table in found.items()]
+    for table in {table.name: table for table in found.values()}.values():
+        session.engine.drop_extents(table, [id for id, owner in found.items() if owner is table])
+    return result(columns, rows)
 
 
-def replace(engine: Engine, cursor: Cursor) -> Result:
+def replace(session: Session, cursor: Cursor) -> Result:
     """`.replace extents in table T <| {extents to drop}, {extents to move, with their TableName}`."""
-    target = engine.table(cursor.name())
+    target = session.engine.table(cursor.name())
     cursor.options()
     cursor.expect("<|")
     dropping = cursor.block()
     cursor.expect(",")
     moving = cursor.block()
     cursor.end()
-    dropped = _named(engine, dropping, target)
-    moved = {id: table for id, table in _named(engine, moving, None, of="TableName").items() if table is not target}
+    dropped = _named(session, dropping, target)
+    moved = {id: table for id, table in _named(session, moving, None, of="TableName").items() if table is not target}
     for id, table in dropped.items():
         if table is not target:
             raise KustoRefusal(f"Extent {id} to drop is of table '{table.name}', not of '{target.name}'")
@@ -53,7 +63,7 @@ def replace(engine: Engine, cursor: Cursor) -> Result:
         for column, kind in source.columns.items():
             if target.columns.get(column) != kind:
                 raise KustoRefusal(f"Column '{column}' ({kind}) of '{source.name}' is not in '{target.name}' as such")
-    arriving = engine.replace(target, list(dropped), moved)
+    arriving = session.engine.replace(target, list(dropped), moved)
     columns = {"OriginalExtentId": "string", "ResultExtentId": "string", "Details": "string"}
     return result(
         columns,
@@ -61,21 +71,18 @@ def replace(engine: Engine, cursor: Cursor) -> Result:
     )
 
 
-def _named(engine: Engine, text: str, owner: Table | None, of: str | None = None) -> dict[str, Table]:
+def _named(session: Session, text: str, owner: Table | None, of: str | None = None) -> dict[str, Table]:
     """The live extents that a query or `.show` command names, with their tables; one that is gone is an error.
 
     `of` is a further column that the query must have.
     """
-    # `commands` knows this module, and what names extents may be any command.
-    from opencost_kusto.emulator.kusto.commands import extents
-
-    answer = extents(engine, text)
+    answer = session.answer(text)
     names = [column.name for column in answer.columns]
     for needed in ("ExtentId", of):
         if needed is not None and needed not in names:
             raise KustoRefusal(f"The query that names extents must have a column {needed}")
     at = names.index("ExtentId")
-    tables = [owner] if owner is not None else list(engine.tables.values())
+    tables = [owner] if owner is not None else list(session.engine.tables.values())
     found: dict[str, Table] = {}
     for row in answer.rows:
         id = str(row[at])
@@ -85,3 +92,11 @@ def _named(engine: Engine, text: str, owner: Table | None, of: str | None = None
             raise KustoRefusal(f"Extent {id} was not found{where}", code="BadRequest_EntityNotFound")
         found[id] = holder
     return found
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise KustoRefusal(f"creationTime '{text}' is not a datetime") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -176,6 +176,8 @@ class Ingestion:
             if name != "authorizationContext"
         }
         path = message["BlobPath"].split("?")[0]
-        failure = Failure(message["TableName"], path, details, code, json.dumps(properties))
+        failure = Failure(
+            message["TableName"], path, details, code, json.dumps(properties), failed=self._engine.clock()
+        )
         with self._engine.lock:
             self._engine.failures.append(failure)

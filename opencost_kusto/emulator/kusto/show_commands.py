@@ -1,4 +1,4 @@
-"""Commands that only tell."""
+"""Commands that only read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from duckdb_kql.server import Result
 from opencost_kusto.emulator.kusto import function_commands, table_commands
 from opencost_kusto.emulator.kusto.catalog import Extent, KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
+from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor
 
 _EXTENT_COLUMNS = {
@@ -28,8 +29,9 @@ _FAILURE_COLUMNS = {
 }
 
 
-def table(engine: Engine, cursor: Cursor) -> Result:
+def table(session: Session, cursor: Cursor) -> Result:
     """`.show table T …`: extents, mappings, a policy, or the schema."""
+    engine = session.engine
     found = engine.table(cursor.name())
     if cursor.accept("extents"):
         return _extents(engine, found, cursor)
@@ -48,22 +50,25 @@ def table(engine: Engine, cursor: Cursor) -> Result:
     return result(dict.fromkeys(columns, "string"), [row])
 
 
-def tables(engine: Engine, cursor: Cursor) -> Result:
+def tables(session: Session, cursor: Cursor) -> Result:
     """`.show tables`."""
+    engine = session.engine
     cursor.end()
     columns = ("TableName", "DatabaseName", "Folder", "DocString")
     rows = [[one.name, engine.database, one.folder, one.docstring] for one in engine.tables.values()]
     return result(dict.fromkeys(columns, "string"), rows)
 
 
-def functions(engine: Engine, cursor: Cursor) -> Result:
+def functions(session: Session, cursor: Cursor) -> Result:
     """`.show functions`."""
+    engine = session.engine
     cursor.end()
     return function_commands.described(list(engine.functions.values()))
 
 
-def database(engine: Engine, cursor: Cursor) -> Result:
+def database(session: Session, cursor: Cursor) -> Result:
     """`.show database [DB] schema as json`."""
+    engine = session.engine
     if not cursor.accept("schema"):
         name = cursor.name()
         if name != engine.database:
@@ -74,13 +79,14 @@ def database(engine: Engine, cursor: Cursor) -> Result:
     schema = {
         "Name": engine.database,
         "Tables": {name: one.as_json() for name, one in engine.tables.items()},
-        "Functions": {name: function_commands.as_json(one) for name, one in engine.functions.items()},
+        "Functions": {name: one.as_json() for name, one in engine.functions.items()},
     }
     return result({"DatabaseSchema": "string"}, [[json.dumps({"Databases": {engine.database: schema}})]])
 
 
-def failures(engine: Engine, cursor: Cursor) -> Result:
+def failures(session: Session, cursor: Cursor) -> Result:
     """`.show ingestion failures`."""
+    engine = session.engine
     cursor.end()
     rows = [
         [
@@ -93,7 +99,7 @@ def failures(engine: Engine, cursor: Cursor) -> Result:
     return result(_FAILURE_COLUMNS, rows)
 
 
-def version(_: Engine, cursor: Cursor) -> Result:
+def version(_: Session, cursor: Cursor) -> Result:
     """`.show version`."""
     cursor.end()
     columns = {"BuildVersion": "string", "BuildTime": "datetime", "ServiceType": "string"}
@@ -134,6 +140,6 @@ def _extent(engine: Engine, owner: Table, extent: Extent) -> list[object]:
     sizes = [None, None, None, None, None, None]
     tags = "\r\n".join(extent.tags)
     return [
-        *(extent.id, engine.database, owner.name, extent.created, *sizes, ""),
-        *(extent.rows, extent.created, tags, "ShardedStorage", 0),
+        *(extent.id, engine.database, owner.name, extent.latest or extent.created, *sizes, ""),
+        *(extent.rows, extent.created, tags, "ShardedStorage", extent.deleted),
     ]

@@ -1,4 +1,4 @@
-"""The grammar of Kusto management commands, as far as the stand-in speaks it."""
+"""The grammar of Kusto management commands, as far as the emulator has it."""
 
 from __future__ import annotations
 
@@ -39,10 +39,15 @@ def split_pipe(text: str) -> tuple[str, str]:
 
 def split_commas(text: str) -> list[str]:
     """The parts between commas that are in no bracket and no literal."""
+    return split(text, ",")
+
+
+def split(text: str, sign: str) -> list[str]:
+    """The parts between signs that are in no bracket and no literal; empty ones are left out."""
     parts, depth, start = [], 0, 0
     for at, char in enumerate(masked(text)):
         depth += (char in "([{") - (char in ")]}")
-        if char == "," and depth == 0:
+        if char == sign and depth == 0:
             parts.append(text[start:at])
             start = at + 1
     return [part.strip() for part in [*parts, text[start:]] if part.strip()]
@@ -130,16 +135,18 @@ class Cursor:
             self.accept(",")
         return columns
 
-    def block(self) -> str:
-        """The text between the next brace and its partner."""
-        self.expect("{")
-        depth, start = 1, self._at
+    def block(self, brackets: str = "{}") -> str:
+        """The text between the next bracket and its partner, as it stands."""
+        opening, closing = brackets[0], brackets[1]
+        if not self._text.startswith(opening, self._at):
+            raise self._unexpected(f"'{opening}'")
+        depth, start = 1, self._at + 1
         for at, char in enumerate(masked(self._text)[start:], start):
-            depth += (char == "{") - (char == "}")
+            depth += (char == opening) - (char == closing)
             if depth == 0:
                 self._step(at + 1)
-                return self._text[start:at].strip()
-        raise self._unexpected("'}'")
+                return self._text[start:at]
+        raise self._unexpected(f"'{closing}'")
 
     def rest(self) -> str:
         """Everything that is left."""

@@ -11,6 +11,7 @@ from duckdb_kql.server import Result
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.mapping import parse_mapping
+from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor
 
 POLICIES: Final = {
@@ -28,8 +29,9 @@ POLICIES: Final = {
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
-def create_merge(engine: Engine, cursor: Cursor) -> Result:
+def create_merge(session: Session, cursor: Cursor) -> Result:
     """`.create-merge table`: creates it, or adds the columns it lacks; a column of another type is refused."""
+    engine = session.engine
     name, columns, options = cursor.name(), cursor.schema(), cursor.options()
     cursor.end()
     if name not in engine.tables:
@@ -46,8 +48,9 @@ def create_merge(engine: Engine, cursor: Cursor) -> Result:
     return _described(engine, table)
 
 
-def create(engine: Engine, cursor: Cursor) -> Result:
+def create(session: Session, cursor: Cursor) -> Result:
     """`.create table`, with a schema or based on another table; mappings and policies are not copied."""
+    engine = session.engine
     name = cursor.name()
     if cursor.accept("based-on"):
         source = engine.table(cursor.name())
@@ -68,8 +71,9 @@ def create(engine: Engine, cursor: Cursor) -> Result:
     return _described(engine, engine.tables[name])
 
 
-def drop(engine: Engine, cursor: Cursor) -> Result:
+def drop(session: Session, cursor: Cursor) -> Result:
     """`.drop table T [ifexists]`, or `.drop table T ingestion json mapping "M"`."""
+    engine = session.engine
     name = cursor.name()
     if cursor.accept("ingestion json mapping"):
         mapping = cursor.literal()
@@ -85,17 +89,19 @@ def drop(engine: Engine, cursor: Cursor) -> Result:
     )
 
 
-def clear(engine: Engine, cursor: Cursor) -> Result:
+def clear(session: Session, cursor: Cursor) -> Result:
     """`.clear table T data`."""
+    engine = session.engine
     table = engine.table(cursor.name())
     cursor.expect("data")
     cursor.end()
-    engine.replace(table, list(table.extents), {})
+    engine.drop_extents(table, list(table.extents))
     return result({"Status": "string"}, [["Succeeded"]])
 
 
-def create_mapping(engine: Engine, cursor: Cursor) -> Result:
+def create_mapping(session: Session, cursor: Cursor) -> Result:
     """`.create-or-alter table T ingestion json mapping "M" '[…]'`."""
+    engine = session.engine
     table = engine.table(cursor.name())
     cursor.expect("ingestion json mapping")
     name, text = cursor.literal(), cursor.literal()
@@ -104,14 +110,14 @@ def create_mapping(engine: Engine, cursor: Cursor) -> Result:
     return mappings(engine, table, [name])
 
 
-def alter_merge(engine: Engine, cursor: Cursor) -> Result:
+def alter_merge(session: Session, cursor: Cursor) -> Result:
     """`.alter-merge table T` with column docstrings or a policy, both merged into what is there."""
-    return _alter(engine, cursor, merge=True)
+    return _alter(session.engine, cursor, merge=True)
 
 
-def alter(engine: Engine, cursor: Cursor) -> Result:
+def alter(session: Session, cursor: Cursor) -> Result:
     """`.alter table T` with column docstrings, a policy, the docstring or the folder, each replaced."""
-    return _alter(engine, cursor, merge=False)
+    return _alter(session.engine, cursor, merge=False)
 
 
 def mappings(engine: Engine, table: Table, names: list[str]) -> Result:

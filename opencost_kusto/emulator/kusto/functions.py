@@ -1,0 +1,101 @@
+"""Stored functions: their text, and their parse where a query calls them.
+
+Parsing a function costs more than everything else about it, and most are never called, so it waits for the first call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from duckdb_kql.stored_functions import StoredFunction, parse_functions
+
+from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal
+from opencost_kusto.emulator.kusto.syntax import Cursor, masked, split_commas
+
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A stored function as `.show functions` describes it: `(x:long=5)` and `{ … }`."""
+
+    name: str
+    parameters: str
+    body: str
+    folder: str = ""
+    docstring: str = ""
+
+    @property
+    def declared(self) -> list[tuple[str, str, str | None]]:
+        """Name, type and default of each parameter."""
+        found = []
+        for text in split_commas(self.parameters[1:-1]):
+            declaration, given, default = text.partition("=")
+            name, _, kind = (part.strip() for part in declaration.partition(":"))
+            found.append((name, kind, default.strip() if given else None))
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """The function as `.show database schema as json` describes it."""
+        parameters = []
+        for name, kind, default in self.declared:
+            parameter = {"Name": name, "Type": TYPES[kind].clr, "CslType": kind}
+            parameters.append(parameter if default is None else {**parameter, "CslDefaultValue": default})
+        return {
+            **{"Name": self.name, "InputParameters": parameters, "Body": self.body, "Folder": self.folder},
+            **{"DocString": self.docstring, "FunctionKind": "Unknown", "OutputColumns": []},
+        }
+
+
+def read(cursor: Cursor) -> Function:
+    """The function of `.create-or-alter function [with (…)] F(…) { … }`."""
+    options, name = cursor.options(), cursor.name()
+    parameters = [re.sub(r"\s*([:=])\s*", r"\1", one, count=2) for one in split_commas(cursor.block("()"))]
+    body = cursor.block("{}")
+    cursor.end()
+    function = Function(
+        name,
+        f"({', '.join(parameters)})",
+        f"{{{body}}}",
+        options.get("folder", ""),
+        options.get("docstring", ""),
+    )
+    for parameter, kind, _ in function.declared:
+        if kind not in TYPES:
+            raise KustoRefusal(f"Syntax error: SYN0002: parameter '{parameter}' has the type '{kind}', which is none")
+    return function
+
+
+def words(text: str) -> set[str]:
+    """The identifiers in a text, without its literals and comments."""
+    return set(_WORD.findall(masked(text)))
+
+
+def called(text: str, functions: Mapping[str, Function]) -> dict[str, Function]:
+    """The functions that a text names, and those that they name."""
+    found: dict[str, Function] = {}
+    ahead = [name for name in words(text) if name in functions]
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found[name] = functions[name]
+            ahead += [other for other in words(functions[name].body) if other in functions]
+    return found
+
+
+def parsed(function: Function, body: str) -> StoredFunction:
+    """The function with this body, as the translator wants it."""
+    return _parsed(function.name, function.parameters, body)
+
+
+@lru_cache(maxsize=512)
+def _parsed(name: str, parameters: str, body: str) -> StoredFunction:
+    try:
+        found = parse_functions([f"function {name}{parameters} {body}"]) or {}
+    except ValueError as wrong:
+        raise KustoRefusal(f"Syntax error: {wrong}", kind="Kusto.Data.Exceptions.SyntaxException") from wrong
+    return next(iter(found[None].values()))

@@ -1,0 +1,183 @@
+"""Rows in DuckDB: a base table per Kusto table with columns that Kusto hides, and the views that queries read.
+
+The hidden columns say which extent a row is in, when it was ingested, and, where stale reads are asked for, when it
+came into the table and left it. Every method is called under the database's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import duckdb_kql
+
+from opencost_kusto.emulator.kusto.catalog import TYPES, Extent, Table
+
+EXTENT_ID: Final = "_ExtentId"
+ROW_ID: Final = "_RowId"
+INGESTED: Final = "$IngestionTime"
+HIDDEN: Final = (EXTENT_ID, ROW_ID, INGESTED)
+WITH_HIDDEN: Final = "_hidden"
+"""The catalog whose tables show their hidden columns."""
+STALE: Final = "_stale"
+"""The catalog whose tables show what they held at the moment given to `as_of`."""
+_BASE: Final = "_base"
+
+
+def quoted(name: str) -> str:
+    """A name as SQL wants it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def naive(moment: datetime) -> datetime:
+    """A moment as DuckDB's TIMESTAMP, which is UTC without saying so."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+class Rows:
+    """The rows of every table; with `history`, rows that are gone are kept for stale reads."""
+
+    def __init__(self, database: str, *, history: bool = False) -> None:
+        self.duckdb = duckdb_kql.connect()
+        self._database = database
+        self._history = history
+        for catalog in (_BASE, WITH_HIDDEN, STALE, quoted(database)):
+            self.duckdb.execute(f"ATTACH ':memory:' AS {catalog}")
+        self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {quoted(database)}")
+
+    def close(self) -> None:
+        """Drop everything."""
+        self.duckdb.close()
+
+    def create(self, table: Table) -> None:
+        """Create a table."""
+        columns = ", ".join(f"{quoted(name)} {TYPES[kind].sql}" for name, kind in table.columns.items())
+        self.duckdb.execute(
+            f"CREATE TABLE {_base(table)} ({EXTENT_ID} UUID, {ROW_ID} BIGINT DEFAULT nextval('{_BASE}.ids'), "
+            f"{quoted(INGESTED)} TIMESTAMP, _Added TIMESTAMP, _Deleted TIMESTAMP, {columns})"
+        )
+        self._show(table)
+
+    def add_column(self, table: Table, name: str, kind: str) -> None:
+        """Add a column at the end of a table."""
+        self.duckdb.execute(f"ALTER TABLE {_base(table)} ADD COLUMN {quoted(name)} {TYPES[kind].sql}")
+        table.columns[name] = kind
+        self._show(table)
+
+    def drop(self, table: Table) -> None:
+        """Drop a table and its rows."""
+        for catalog in (quoted(self._database), WITH_HIDDEN, STALE):
+            self.duckdb.execute(f"DROP VIEW IF EXISTS {catalog}.{quoted(table.name)}")
+        self.duckdb.execute(f"DROP TABLE {_base(table)}")
+
+    def insert(
+        self,
+        table: Table,
+        select: str,
+        parameters: Mapping[str, Any],
+        *,
+        columns: Sequence[str],
+        extent: str,
+        now: datetime,
+    ) -> int:
+        """Insert the rows of a SELECT into one extent; returns how many."""
+        names = ", ".join(map(quoted, (EXTENT_ID, INGESTED, "_Added", *columns)))
+        counted = self.duckdb.execute(
+            f"INSERT INTO {_base(table)} ({names}) SELECT $extent::UUID, $at::TIMESTAMP, $at::TIMESTAMP, * "
+            f"FROM ({select})",
+            {**parameters, "extent": extent, "at": naive(now)},
+        ).fetchone()
+        return int(counted[0]) if counted else 0
+
+    def drop_extents(self, table: Table, extents: Sequence[str], now: datetime) -> None:
+        """Remove the rows of whole extents."""
+        self._remove(table, f"{EXTENT_ID} IN (SELECT unnest($extents::UUID[]))", {"extents": list(extents)}, now)
+
+    def matching(self, table: Table, select: str, parameters: Mapping[str, Any]) -> list[tuple[int, str]]:
+        """The id and the extent of each row of a table that a SELECT of row ids names."""
+        found = self.duckdb.execute(
+            f"SELECT {ROW_ID}, {EXTENT_ID}::VARCHAR FROM {WITH_HIDDEN}.{quoted(table.name)} "
+            f"WHERE {ROW_ID} IN (SELECT {ROW_ID} FROM ({select}))",
+            dict(parameters),
+        )
+        return [(int(row), str(extent)) for row, extent in found.fetchall()]
+
+    def remove(self, table: Table, ids: Sequence[int], now: datetime) -> None:
+        """Remove single rows."""
+        self._remove(table, f"{ROW_ID} IN (SELECT unnest($ids::BIGINT[]))", {"ids": list(ids)}, now)
+
+    def move(self, source: Table, extent: str, target: Table, moved: str, now: datetime) -> None:
+        """Move an extent between tables of the same columns; rows keep the time of their ingestion."""
+        columns = ", ".join(quoted(name) if name in source.columns else "NULL" for name in target.columns)
+        names = ", ".join(map(quoted, (EXTENT_ID, INGESTED, "_Added", *target.columns)))
+        self.duckdb.execute(
+            f"INSERT INTO {_base(target)} ({names}) SELECT $new::UUID, {quoted(INGESTED)}, $at::TIMESTAMP, {columns} "
+            f"FROM {WITH_HIDDEN}.{quoted(source.name)} WHERE {EXTENT_ID} = $old::UUID",
+            {"new": moved, "old": extent, "at": naive(now)},
+        )
+        self.drop_extents(source, [extent], now)
+
+    def rename(self, table: Table, extents: Sequence[str], into: str) -> None:
+        """Make the rows of some extents those of another: a merge, or an extent that was rewritten."""
+        self.duckdb.execute(
+            f"UPDATE {_base(table)} SET {EXTENT_ID} = $into::UUID "
+            f"WHERE {EXTENT_ID} IN (SELECT unnest($extents::UUID[]))",
+            {"into": into, "extents": list(extents)},
+        )
+
+    def as_of(self, moment: datetime) -> None:
+        """Choose what the catalog of stale tables shows."""
+        self.duckdb.execute("SET VARIABLE as_of = $1::TIMESTAMP", [naive(moment)])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing."""
+        self.duckdb.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.duckdb.execute("ROLLBACK")
+            raise
+        self.duckdb.execute("COMMIT")
+
+    def _remove(self, table: Table, condition: str, parameters: dict[str, Any], now: datetime) -> None:
+        if not self._history:
+            self.duckdb.execute(f"DELETE FROM {_base(table)} WHERE {condition}", parameters)
+            return
+        self.duckdb.execute(
+            f"UPDATE {_base(table)} SET _Deleted = $at::TIMESTAMP WHERE _Deleted IS NULL AND {condition}",
+            {**parameters, "at": naive(now)},
+        )
+
+    def _show(self, table: Table) -> None:
+        names = ", ".join(map(quoted, table.columns))
+        hidden = ", ".join(map(quoted, HIDDEN))
+        live = "WHERE _Deleted IS NULL" if self._history else ""
+        past = "getvariable('as_of')"
+        views = {
+            quoted(self._database): f"SELECT {names} FROM {_base(table)} {live}",
+            WITH_HIDDEN: f"SELECT {hidden}, {names} FROM {_base(table)} {live}",
+        }
+        if self._history:
+            views[STALE] = (
+                f"SELECT {names} FROM {_base(table)} WHERE _Added <= {past} AND (_Deleted IS NULL OR _Deleted > {past})"
+            )
+        for catalog, select in views.items():
+            self.duckdb.execute(f"CREATE OR REPLACE VIEW {catalog}.{quoted(table.name)} AS {select}")
+
+
+def merged(extents: Sequence[Extent]) -> Extent:
+    """The extent that holds the rows of some: with all their tags, and their creation times as a range."""
+    return Extent(
+        sum(one.rows for one in extents),
+        min(one.created for one in extents),
+        tuple(dict.fromkeys(tag for one in extents for tag in one.tags)),
+        max(one.latest or one.created for one in extents),
+        sum(one.deleted for one in extents),
+    )
+
+
+def _base(table: Table) -> str:
+    return f"{_BASE}.{quoted(table.name)}"

@@ -1,0 +1,18 @@
+"""Who runs a command, on which database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from duckdb_kql.server import Result
+
+from opencost_kusto.emulator.kusto.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command runs in; `answer` runs a `.show` command or a query, for commands that take either."""
+
+    engine: Engine
+    answer: Callable[[str], Result]
