@@ -59,8 +59,8 @@ class ReasonCode(StrEnum):
 class OpenCostKustoError(Exception):
     """Base of every error this package raises on purpose; `exit_code` is the process's exit code.
 
-    `code` is the cause, by kind. `transient` says that another attempt may succeed, `retry_after` (seconds) how soon
-    the other side said so.
+    `code` is the cause, by kind. `transient` says that another attempt may succeed, `once` that more than one other
+    will not help, `retry_after` (seconds) how soon the other side said so.
     """
 
     exit_code: ClassVar[int] = 70
@@ -72,11 +72,13 @@ class OpenCostKustoError(Exception):
         *,
         code: ReasonCode | None = None,
         transient: bool = False,
+        once: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.transient = transient
+        self.once = once
         self.retry_after = retry_after
 
 

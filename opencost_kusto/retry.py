@@ -35,7 +35,7 @@ def retrying(
         return _BACKOFF(state) if asked is None else asked
 
     retry = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, OpenCostKustoError) and error.transient),
+        retry=_may_help,
         wait=wait,
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(seconds),
         sleep=sleep,
@@ -43,6 +43,14 @@ def retrying(
         reraise=True,
     )
     return retry(call)
+
+
+def _may_help(state: tenacity.RetryCallState) -> bool:
+    """Whether another attempt may succeed."""
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, OpenCostKustoError):
+        return False
+    return error.transient and not (error.once and state.attempt_number > 1)
 
 
 def retries() -> int:

@@ -22,7 +22,7 @@ DOORS = {
     "matplotlib": ("insight/pictures.py",),
     "msgspec": ("",),
     "prometheus_client": ("extract/prometheus.py", "schedule/health.py"),
-    "requests": ("extract/client.py",),
+    "requests": ("extract/http.py",),
     "rich": ("cli/console.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),

@@ -33,6 +33,14 @@ SAS = "https://acct.blob.core.windows.net/temp?sv=2022-11-02&se=2026-11-25T00%3A
         ("Application Key=hush;x", "hush", "Application Key=<secret>;x"),
         ("http://user:pa55@opencost:9003/allocation", "pa55", "http://<credentials>@opencost:9003/allocation"),
         ("http://user@opencost:9003", "user", "opencost:9003"),
+        ("http://user:p@ssw0rd@host:9003/a", "ssw0rd", "http://<credentials>@host:9003/a"),
+        ("http://user:p'ssw\"0rd@host", "0rd", "http://<credentials>@host"),
+        ('{"password":"hunter3","a":1}', "hunter3", '"a":1}'),
+        ('{"clientSecret": "hun\\"ter3", "a": 1}', "ter3", ', "a": 1}'),
+        ('{"api-key":12345}', "12345", "}"),
+        ("{'access_token': 'hunter3'}", "hunter3", "}"),
+        ('message: {\\"password\\":\\"hunter3\\"} end', "hunter3", "end"),
+        ('{"db.password":"hunter3', "hunter3", "db.password"),
     ],
 )
 def test_secrets_are_taken_out(text: str, secret: str, kept: str) -> None:
@@ -53,6 +61,7 @@ def test_secrets_are_taken_out(text: str, secret: str, kept: str) -> None:
         "Basic auth is not supported; a bearer is needed.",
         "mail ops@example.com or see https://example.com/@team",
         "design=new signal=old",
+        '{"tokens":3,"keyboard":"x","password":',
         "--metadata 'team' is not key=value, and a monkey=banana is none.",
     ],
 )
@@ -77,10 +86,13 @@ def test_first_sentence() -> None:
     assert first_sentence("It broke.\n  at x.go:12") == "It broke."
     assert first_sentence("a  b\n c") == "a b c"
     assert first_sentence("version 1.2 is odd. Really") == "version 1.2 is odd."
-    assert first_sentence("error occurred: 0) Errors: x", 300) == "error occurred:"
+    assert first_sentence("error occurred: 0) Errors: x", 300) == "error occurred"
+    assert first_sentence("Error: illegal window: [nil, nil)") == "illegal window: [nil, nil)"
+    assert first_sentence("  failed:\n  * at 10.0.0.1:9090\n") == "failed: * at 10.0.0.1:9090"
+    assert first_sentence("a\x1b[2Jb\u202ec") == "a\\u001b[2Jb\\u202ec"
     assert first_sentence("Bearer abcdefghijkl. More") == "Bearer <secret> More"
     long = first_sentence("x" * 1000)
-    assert len(long) == 300
+    assert len(long) == 200
     assert long.endswith("…")
     assert first_sentence("x" * 20, limit=20) == "x" * 20
     assert first_sentence("") == ""

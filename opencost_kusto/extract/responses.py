@@ -19,7 +19,9 @@ from typing import TypeVar
 
 import msgspec
 
-from opencost_kusto.errors import ContentError, OpenCostError
+from opencost_kusto.errors import ContentError
+from opencost_kusto.extract.refusals import failure
+from opencost_kusto.redact import first_sentence
 
 
 class _Key(str):
@@ -101,16 +103,6 @@ def _place(error: msgspec.DecodeError) -> float:
         return -1
     place = re.search(r"\(byte (\d+)\)$", str(error))
     return int(place[1]) if place else math.inf
-
-
-def first_sentence(message: str, limit: int = 300) -> str:
-    """The first sentence or line of an error text, on one line of at most `limit` characters.
-
-    OpenCost's errors run to 36 KB when Prometheus is down; 1.112 begins them with `Error: `.
-    """
-    line = message.strip().removeprefix("Error: ").partition("\n")[0].partition(". ")[0]
-    line = " ".join(line.split()).rstrip(" :")
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 class _Set:
@@ -203,7 +195,7 @@ class _Cutter:
                 raise ContentError("OpenCost's answer has no `code` or a field twice, as no OpenCost sends it.")
             if code != b"200":
                 message = _decode(_MESSAGE, fields.get("message", b"null")) or "it does not say why"
-                raise OpenCostError(f"OpenCost answered with code {code.decode()}: {first_sentence(message)}")
+                raise failure(f"OpenCost responded with code {code.decode()}: {first_sentence(message)}", message)
             if "data" not in fields:
                 raise ContentError("OpenCost's answer has no `data`; is this really an OpenCost?")
             yield from self._records(_decode(_DATA, fields["data"]), fields["data"], ends=True)

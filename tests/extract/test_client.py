@@ -413,3 +413,31 @@ def test_credentials_in_the_endpoint_are_never_said(serve: Serve, port: str) -> 
     with pytest.raises(UsageError) as refused:
         OpenCost("http://user:hunter2@host:9003/?a=b")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        ('{"code":200,"data":"not ready"}', ContentError, "another shape.*data"),
+        ('{"code":200,"data":[]}', ContentError, "another shape"),
+        ('{"code":200,"data":{"id":"c1","region":7}}', ContentError, "another shape.*region"),
+        ('["c1"]', ContentError, "another shape"),
+        ('{"data":' + "[" * 100_000, ContentError, "another shape|is there an OpenCost"),
+        ('{"code":500,"data":null,"message":"Error: no cluster"}', OpenCostError, "code 500: no cluster"),
+        ('{"code":', ContentError, "is there an OpenCost"),
+        ("[" * 100_000, ContentError, "another shape"),
+    ],
+)
+def test_a_cluster_info_of_another_shape(serve: Serve, body: str, kind: type[OpenCostKustoError], said: str) -> None:
+    """What /clusterInfo says is read with types; anything else ends in one sentence."""
+    opencost, _ = serve(json_reply(body.encode()))
+    with pytest.raises(kind, match=said):
+        opencost.source()
+
+
+@pytest.mark.parametrize("body", ['"x"', '{"version":7}', "[]", "no", '{"version":""}'])
+def test_a_version_that_cannot_be_read_is_none(serve: Serve, body: str) -> None:
+    """No run fails for want of OpenCost's version."""
+    info = json_reply(b'{"code":200,"data":{"id":"c1"}}')
+    opencost, _ = serve(paths={"/clusterInfo": info, "/installInfo": json_reply(body.encode())})
+    assert opencost.source().version is None

@@ -63,7 +63,9 @@ def test_a_half_is_not_taken_for_a_longer_answer(half: Lane, ending: Ending) -> 
     assert len(half.runs()) == 1
 
 
-@fault("A batch has landed in part, and OpenCost is down", "failed", exit_code=3, says="OpenCost answered … with 500")
+@fault(
+    "A batch has landed in part, and OpenCost is down", "failed", exit_code=3, says="OpenCost responded to … with 500"
+)
 def test_a_half_is_not_already_there_while_opencost_is_down(half: Lane, ending: Ending) -> None:
     """A half that nobody can complete now is a failed batch, and never already landed."""
     answers(half, json_reply(b'{"code":500,"message":"no"}', status=500))

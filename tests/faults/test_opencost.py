@@ -18,7 +18,7 @@ from tests.support.recordings import recording
     "OpenCost dies in the middle of every answer to one of two questions",
     "failed",
     exit_code=7,
-    says="OpenCost broke off its answer to …",
+    says="OpenCost broke off its response: …",
 )
 def test_opencost_dies_in_its_answer(lane: Lane, ending: Ending) -> None:
     """Half an answer is never loaded, and the other batch lands all the same."""
@@ -53,7 +53,7 @@ NOT_FOUND = text_reply("404 page not found\n", status=404)
                 "OpenCost answers 500",
                 "failed",
                 exit_code=3,
-                says="OpenCost answered … with 500: error computing allocations…",
+                says="OpenCost responded to … with 500: error computing allocations…",
             ),
         ),
         pytest.param(

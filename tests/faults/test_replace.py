@@ -66,7 +66,9 @@ def test_nothing_takes_the_place_of_rows_when_opencost_has_forgotten(changed: La
     changed.settle(ROWS)
 
 
-@fault("OpenCost is down when a window is to be replaced", "failed", exit_code=3, says="OpenCost answered … with 500")
+@fault(
+    "OpenCost is down when a window is to be replaced", "failed", exit_code=3, says="OpenCost responded to … with 500"
+)
 def test_an_answer_that_cannot_be_had_replaces_nothing(changed: Lane, ending: Ending) -> None:
     """A replacement that was asked for and could not be made has failed, and the rows stay."""
     changed.opencost.answers = lambda path, _: json_reply(b"", status=500) if path == "/allocation" else None

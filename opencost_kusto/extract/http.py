@@ -1,0 +1,234 @@
+"""One OpenCost over HTTP: a GET, and the bytes of its response. The door to `requests`.
+
+Nothing of the environment counts but proxies and certificates, which are read here: no `.netrc`, no redirect. A body
+that comes to its end without an error is whole, or says that its framing does not prove that.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import BadStatusLine
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
+from opencost_kusto.extract.address import Address, proxy_for
+from opencost_kusto.extract.framing import broken_off, counted, decompressed, is_compressed
+from opencost_kusto.extract.refusals import refusal
+from opencost_kusto.redact import first_sentence
+from opencost_kusto.retry import within
+
+_CHUNK = 1 << 16
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+class Body:
+    """The plain bytes of a 200 response, in chunks; raises OpenCostError or ContentError while it is read.
+
+    `framed` says that an end without an error proves that it is whole: a length, chunks or compression said where it
+    ends. Else the connection just ended, and the format alone can tell.
+    """
+
+    def __init__(self, route: HttpRoute, response: requests.Response, where: str, deadline: float) -> None:
+        self._route, self._response, self._where, self._deadline = route, response, where, deadline
+        headers = response.headers
+        length = None if response.raw.chunked else headers.get("Content-Length")
+        self._length = int(length) if length and length.isdigit() else None
+        self._compressed = is_compressed(headers.get("Content-Encoding", "").strip().lower())
+        self.framed = self._compressed or self._length is not None or response.raw.chunked
+        self.content_type = headers.get("Content-Type", "").lower()
+        # What is left for urllib3 to do is to read: it would not miss the end of a compression.
+        response.raw.headers.pop("Content-Encoding", None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = counted(self._read(), self._length)
+        with self:
+            yield from decompressed(chunks) if self._compressed else chunks
+
+    def _read(self) -> Iterator[bytes]:
+        """The bytes as sent, before the deadline."""
+        with self._route.translated(self._where, reading=True):
+            for chunk in self._response.iter_content(_CHUNK):
+                if time.monotonic() > self._deadline:
+                    raise self._route.late(self._where)
+                yield chunk
+
+    def __enter__(self) -> Body:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+
+class HttpRoute:
+    """The way to one OpenCost. `connect_timeout` and `timeout` are seconds, for connecting and for a whole response.
+
+    `server_date` is the `Date` of the last response, by OpenCost's clock. Raises UsageError for proxies and
+    certificates of the environment that cannot be used.
+    """
+
+    def __init__(
+        self, address: Address, *, connect_timeout: float, timeout: float, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.server_date: datetime | None = None
+        self._connect_timeout = connect_timeout
+        self._proxy = proxy_for(address, environment)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        if address.credentials is not None:
+            user, password = address.credentials
+            self._session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())
+        self._session.headers["Accept-Encoding"] = "gzip"
+        self._session.verify = _certificates(environment) if address.scheme == "https" else True
+        if self._proxy is not None:
+            self._session.proxies = {address.scheme: self._proxy.url}
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._session.close()
+
+    def get(self, path: str, query: Mapping[str, str]) -> Body:
+        """The body of a 200 response; raises OpenCostError, ContentError. The deadline is for request and body."""
+        where = f"{self.address}{path}"
+        deadline = time.monotonic() + self.timeout
+
+        def request() -> requests.Response:
+            timeouts = (self._connect_timeout, self.timeout)
+            return self._session.get(where, params=query, stream=True, timeout=timeouts, allow_redirects=False)
+
+        with self.translated(where):
+            response = within(self._connect_timeout + self.timeout, request, lambda: self.late(where))
+        self.server_date = _date(response.headers.get("Date")) or self.server_date
+        try:
+            if response.status_code != HTTPStatus.OK:
+                raise self._refused(response, where, deadline)
+            return Body(self, response, where, deadline)
+        except BaseException:
+            response.close()
+            raise
+
+    def _refused(self, response: requests.Response, where: str, deadline: float) -> OpenCostError:
+        """The error for a response that is no 200."""
+        status, location = response.status_code, response.headers.get("Location")
+        if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            return OpenCostError(
+                f"{where} redirects to {_place(urljoin(where, location))}: OpenCost never does, so something before it "
+                "asks for a sign-in or has moved. Use an address that reaches OpenCost itself as --endpoint.",
+                code=ReasonCode.REDIRECTED,
+            )
+        body = b""
+        # Whatever is wrong with the words of a refusal, it stays one.
+        with suppress(OpenCostKustoError), Body(self, response, where, deadline) as chunks:
+            for chunk in chunks:
+                body += chunk
+                if len(body) >= _CHUNK:
+                    break
+        return refusal(where, status, body, response.headers)
+
+    def late(self, where: str) -> OpenCostError:
+        """The error for a response that did not come in time."""
+        text = f"OpenCost did not answer {where} within {self.timeout:g} s; try a smaller --step."
+        return OpenCostError(text, code=ReasonCode.TIMED_OUT)
+
+    @contextmanager
+    def translated(self, where: str, *, reading: bool = False) -> Iterator[None]:
+        """Turn the errors of `requests` and of the system into ours."""
+        begun = time.monotonic()
+        try:
+            yield
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise broken_off(_reason(error)) from error
+        except requests.exceptions.SSLError as error:
+            raise self._tls(where, error) from error
+        except requests.ConnectTimeout as error:
+            text = f"OpenCost at {where}{self._through()} did not accept a connection in time."
+            raise OpenCostError(text, code=ReasonCode.TIMED_OUT, transient=True) from error
+        except requests.Timeout as error:
+            if self.address.scheme == "https" and time.monotonic() - begun < self.timeout:
+                raise self._tls(where, error) from error
+            raise self.late(where) from error
+        except OSError as error:
+            # Within a body, requests has no other error for a read that timed out.
+            raise self.late(where) if reading else self._unreachable(where, error) from error
+
+    def _unreachable(self, where: str, error: OSError) -> OpenCostError:
+        cause = _innermost(error)
+        more = ""
+        if self._proxy is not None:
+            more = " Check the proxy too, or list the host in NO_PROXY."
+        elif self.address.scheme == "http" and isinstance(cause, (ConnectionResetError, BadStatusLine)):
+            more = " If it is https, write https://."
+        at = f"OpenCost at {where}{self._through()}"
+        text = f"{at} cannot be reached: {_reason(error)}. Is it running, and is the port forwarded?{more}"
+        transient = isinstance(error, requests.ConnectionError)
+        return OpenCostError(text, code=ReasonCode.UNREACHABLE, transient=transient)
+
+    def _tls(self, where: str, error: OSError) -> OpenCostError:
+        cause = _innermost(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted ({cause.verify_message or _reason(error)})"
+            hint = "Set REQUESTS_CA_BUNDLE to the file with the certificate of its CA."
+        else:
+            why, hint = _reason(error), "Is it http?"
+        text = f"TLS with OpenCost at {where}{self._through()} failed: {why}. {hint}"
+        return OpenCostError(text, code=ReasonCode.TLS)
+
+    def _through(self) -> str:
+        return "" if self._proxy is None else f", through {self._proxy},"
+
+
+def _certificates(environment: Mapping[str, str]) -> str | bool:
+    """The file or folder of certificates that the environment names; True for those of `requests`.
+
+    Raises UsageError when it cannot be read, by its file and the variable.
+    """
+    for variable in _CA_VARIABLES:
+        if path := environment.get(variable, "").strip():
+            try:
+                context = ssl.create_default_context()
+                context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
+            except OSError as error:
+                why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+                raise UsageError(f"{variable} names {path}, which cannot be used: {why}.") from error
+            return path
+    return True
+
+
+def _place(location: str) -> str:
+    """Where a redirect points, without what may be secret: credentials and what stands after the path."""
+    try:
+        parts = urlsplit(location)
+        return str(Address(parts.scheme, parts.hostname or "", parts.port, parts.path[:120]))
+    except ValueError:
+        return "an address that is none"
+
+
+def _date(header: str | None) -> datetime | None:
+    """A Date header as a time in UTC."""
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC) if header else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first cause, which is the socket's error."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """What the first cause says, without a full stop."""
+    cause = _innermost(error)
+    return first_sentence(str(getattr(cause, "strerror", None) or cause), 120).rstrip(".")

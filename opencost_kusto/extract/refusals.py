@@ -1,0 +1,88 @@
+"""OpenCost's refusals as errors with a reason code. The one place where the text of OpenCost's errors is read.
+
+It has no codes of its own: that a window has expired, or that Prometheus was too slow, stands in a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from opencost_kusto.errors import OpenCostError, ReasonCode
+from opencost_kusto.redact import first_sentence
+
+# Of OpenCost's built-in store: modules/collector-source/pkg/collector, of a window that it does not keep (any more).
+_EXPIRED = re.compile(r"past limit|failed to find MetricCollector")
+# Of Go, when a query of OpenCost to Prometheus took longer than it may.
+_SLOW = re.compile(r"context deadline exceeded")
+_LONGEST_WAIT = 120.0
+
+_CODES: dict[int, ReasonCode] = {
+    HTTPStatus.UNAUTHORIZED: ReasonCode.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: ReasonCode.FORBIDDEN,
+    HTTPStatus.NOT_FOUND: ReasonCode.NOT_FOUND,
+    HTTPStatus.REQUEST_TIMEOUT: ReasonCode.TIMED_OUT,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: ReasonCode.UNAUTHORIZED,
+    HTTPStatus.TOO_EARLY: ReasonCode.UNAVAILABLE,
+    HTTPStatus.TOO_MANY_REQUESTS: ReasonCode.THROTTLED,
+    HTTPStatus.BAD_GATEWAY: ReasonCode.UNAVAILABLE,
+    HTTPStatus.SERVICE_UNAVAILABLE: ReasonCode.UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT: ReasonCode.UNAVAILABLE,
+}
+_WAIT_HELPS = {429, 502, 503, 504}
+_ONCE_MORE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+
+
+def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
+    """A status other than 200 as an error; of a failure it quotes the first sentence of what the server said."""
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return OpenCostError(f"OpenCost responded to {where} with {status}, which is no whole response.")
+    message = _message(body)
+    said = first_sentence(message) or "nothing more"
+    code = _CODES.get(status)
+    if status == HTTPStatus.NOT_FOUND:
+        text = f"{where} is not there (404): is this an OpenCost, with its API enabled? It said: {said}"
+        return OpenCostError(text, code=code)
+    after = _seconds(headers.get("Retry-After")) if status in _WAIT_HELPS else None
+    text = f"OpenCost responded to {where} with {status}: {said}"
+    if code is None:
+        return failure(text, message)
+    once = status in _ONCE_MORE
+    return OpenCostError(text, code=code, transient=once or status in _WAIT_HELPS, once=once, retry_after=after)
+
+
+def failure(text: str, message: str) -> OpenCostError:
+    """A failure of OpenCost itself, with the code that its message stands for."""
+    if _EXPIRED.search(message):
+        return OpenCostError(text, code=ReasonCode.EXPIRED)
+    slow = bool(_SLOW.search(message))
+    return OpenCostError(text, code=ReasonCode.TIMED_OUT if slow else None, transient=slow, once=slow)
+
+
+def _message(body: bytes) -> str:
+    """The message in an error's body; a bad window is a line of text with a JSON document glued to it."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return str(msgspec.json.decode(text, type=dict[str, Any]).get("message") or text)
+    except ValueError:
+        return text
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After as seconds, at most two minutes; it may be a number or a date."""
+    if not header:
+        return None
+    try:
+        wait = float(header)
+    except ValueError:
+        try:
+            wait = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(wait, 0.0), _LONGEST_WAIT)
