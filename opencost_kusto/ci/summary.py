@@ -12,6 +12,7 @@ from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import BatchResult, Outcome, Report
+from opencost_kusto.schema import micros
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import stamp
@@ -82,7 +83,7 @@ def costs_query(batch_ids: Iterable[str]) -> str:
         f"{ALLOCATION.name} | where {ALLOCATION.batch_column} in ({ids})"
         ' | extend Namespace = case(isnotempty(Namespace), Namespace, AllocationName endswith "__idle__", "__idle__",'
         ' "__unallocated__")'
-        f" | summarize Rows = count(), Micros = sum(tolong(round({ALLOCATION.cost} * 1000000.0))) by Cluster, Namespace"
+        f" | summarize Rows = count(), Micros = sum({micros.kql('TotalCost')}) by Cluster, Namespace"
         " | order by Micros desc, Cluster asc, Namespace asc"
     )
 
@@ -156,11 +157,14 @@ def _namespaces(page: Page, outcomes: Sequence[BatchResult]) -> Iterator[str]:
         shown.append((("", f"{len(rest)} more"), sum(one.rows for one in rest), sum(one.micros for one in rest)))
     total = sum(one.micros for one in costs)
     shown.append((("", "all"), sum(one.rows for one in costs), total))
-    lines = ((*names[0 if several else 1 :], f"{rows:,}", f"{micros / 1e6:,.5f}") for names, rows, micros in shown)
+    lines = (
+        (*names[0 if several else 1 :], f"{rows:,}", f"{micros.to_cost(cost):,.5f}") for names, rows, cost in shown
+    )
     yield _table(head, lines)
-    landed = sum(round((one.cost or 0.0) * 1e6) for one in _counted(outcomes))
+    landed = sum(micros.from_cost(one.cost or 0.0) for one in _counted(outcomes))
     if total != landed:
-        yield f"Kusto has just answered {total / 1e6:,.6f}, but {landed / 1e6:,.6f} was counted as it landed."
+        now, then = micros.to_cost(total), micros.to_cost(landed)
+        yield f"Kusto has just answered {now:,.6f}, but {then:,.6f} was counted as it landed."
 
 
 def _lost(outcomes: Sequence[BatchResult]) -> Iterator[str]:

@@ -36,6 +36,7 @@ from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import Report
+from opencost_kusto.schema import micros
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, covering, duration, stamp
 
@@ -115,9 +116,12 @@ def _told(told: Page, window: Window) -> Iterator[str]:
     if not told.costs:
         yield told.unknown if told.costs is None else "No allocation was counted in Kusto."
         return
-    total = sum(one.micros for one in told.costs) / 1e6
+    total = micros.to_cost(sum(one.micros for one in told.costs))
     yield f"From {stamp(window.start)} to {stamp(window.end)} everything cost {total:.5f}:"
     several = len({one.cluster for one in told.costs}) > 1
     yield from printing.bars(
-        {f"{one.cluster}/{one.namespace}" if several else one.namespace: one.micros / 1e6 for one in told.costs}
+        {
+            f"{one.cluster}/{one.namespace}" if several else one.namespace: micros.to_cost(one.micros)
+            for one in told.costs
+        }
     )

@@ -28,8 +28,8 @@ def costs_more(opencost: OpenCost, coarse: Batch, source: Source, run: Run, ther
         return True
     encoder = Encoder(coarse.table, BatchContext(run, source, coarse))
     try:
-        for record in opencost.records(coarse, lambda _: None):
-            encoder.encode(record)
+        for _ in encoder.lines(opencost.records(coarse, lambda _: None)):
+            pass
     except OpenCostKustoError:
         return True
     # Nothing at all where something landed: the coarser one is forgotten too.

@@ -12,6 +12,7 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, DuplicateError, KustoError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.spool import SealedBatch
+from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import literal, paths
 
@@ -32,7 +33,7 @@ class TableCount:
     @property
     def cost(self) -> float | None:
         """The summed cost, in the currency OpenCost is set to."""
-        return None if self.micros is None else self.micros / 1e6
+        return None if self.micros is None else micros.to_cost(self.micros)
 
     @classmethod
     def of(cls, sealed: SealedBatch) -> TableCount:
@@ -45,7 +46,7 @@ class TableCount:
 
     def difference(self, sealed: SealedBatch) -> str:
         """By how much an answer differs from this, in rows and cost."""
-        cost = ((sealed.micros or 0) - (self.micros or 0)) / 1e6
+        cost = micros.to_cost((sealed.micros or 0) - (self.micros or 0))
         more = f" and {cost:+.6f} in cost" if sealed.micros is not None else ""
         return f"{sealed.rows - self.rows:+d} rows{more}"
 
@@ -65,9 +66,9 @@ def count_query(table: Table, batch_ids: Iterable[str], within: str | None = Non
     `within` names another table of the same columns.
     """
     ids = ", ".join(map(literal, batch_ids))
-    micros = f", Micros = sum(tolong(round({table.cost} * 1000000.0)))" if table.cost else ""
+    summed = f", Micros = sum({micros.kql(table.cost)})" if table.cost else ""
     by = table.batch_column
-    return f"{within or table.name} | where {by} in ({ids}) | summarize Rows = count(){micros} by {by}"
+    return f"{within or table.name} | where {by} in ({ids}) | summarize Rows = count(){summed} by {by}"
 
 
 def failures_command(source_ids: Iterable[str]) -> str:
@@ -88,8 +89,8 @@ def count_batches(
     found: dict[str, TableCount] = {}
     for some in _cut(batch_ids, _AT_ONCE):
         for row in kusto.query(count_query(table, some, within)):
-            micros = int(row["Micros"] or 0) if table.cost else None
-            found[row[table.batch_column]] = TableCount(int(row["Rows"]), micros)
+            summed = int(row["Micros"] or 0) if table.cost else None
+            found[row[table.batch_column]] = TableCount(int(row["Rows"]), summed)
     return found
 
 

@@ -25,6 +25,7 @@ import msgspec
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import ContentError, UsageError
+from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.window import Window
 
@@ -83,7 +84,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> float | None:
         """The summed cost, in the currency OpenCost is set to."""
-        return None if self.micros is None else self.micros / 1e6
+        return None if self.micros is None else micros.to_cost(self.micros)
 
     @property
     def kept(self) -> str:

@@ -13,7 +13,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.transform.rows import Encoder, held
+from opencost_kusto.transform.rows import Encoder, flatten
 
 
 def export(
@@ -36,9 +36,8 @@ def export(
         notes: list[str] = []
         encoder = Encoder(batch.table, BatchContext(run, source, batch))
         try:
-            for record in opencost.records(batch, notes.append):
-                row = held(batch.table, encoder.encode(record))
-                write(batch.table, msgspec.json.encode(row) + b"\n")
+            for line in encoder.lines(opencost.records(batch, notes.append)):
+                write(batch.table, msgspec.json.encode(flatten(batch.table, line)) + b"\n")
         except OpenCostKustoError as error:
             one = batch_result(batch, Outcome.FAILED, error=error, seconds=time.monotonic() - begun)
         else:

@@ -30,7 +30,7 @@ def record(
     origin = BatchContext(run, source, batch)
     encoder = Encoder(SYNC_RUNS, origin)
     encode = msgspec.json.Encoder().encode
-    lines = [encoder.encode(encode(_row(one))) for one in report.outcomes]
+    lines = list(encoder.lines(encode(_row(one)) for one in report.outcomes))
     if not lines:
         return
     begun = time.monotonic()

@@ -65,7 +65,7 @@ def _read(opencost: OpenCost, origin: BatchContext, parts: Spool, notes: list[st
     notes.clear()
     # Closed when writing fails, or the error would hold the connection.
     with closing(opencost.records(batch, notes.append)) as records:
-        folder, written = parts.write(batch, map(encoder.encode, records))
+        folder, written = parts.write(batch, encoder.lines(records))
     if encoder.unmapped:
         notes.append(
             f"OpenCost sent keys that have no column yet, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}"

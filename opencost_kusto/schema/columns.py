@@ -37,6 +37,18 @@ class Unmapped:
 
 
 @dataclass(frozen=True, slots=True)
+class RowNumber:
+    """The number of the row in its batch, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A total of the whole batch, an attribute of its encoder; only the last row has it."""
+
+    of: Literal["rows", "micros", "keys"]
+
+
+@dataclass(frozen=True, slots=True)
 class Derived:
     """A value computed from keys of the record and the origin; the column's sentence says how.
 
@@ -53,7 +65,7 @@ class Column:
 
     name: str
     type: Type
-    source: str | FromContext | Derived | Unmapped
+    source: str | FromContext | Derived | Unmapped | RowNumber | Total
     doc: str
 
     def keys(self) -> tuple[Key, ...]:
@@ -75,9 +87,13 @@ class Column:
             case Derived(keys=keys):
                 return "from " + ", ".join(key.path for key in keys)
             case FromContext(path=path):
-                return f"asked: {path}"
+                return f"set by opencost-kusto: {path}"
             case Unmapped():
                 return "every other key"
+            case RowNumber():
+                return "set by opencost-kusto: row number"
+            case Total(of=of):
+                return f"set by opencost-kusto: {of} of the batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """One Kusto table: its columns, what identifies a row in a batch, and how OpenCost is asked for it.
+    """One Kusto table: its columns, what identifies a row within its batch, and how OpenCost is asked for it.
+
+    `key` names columns that are copied from the record: no two records of a response have the same values there.
 
     `cadence` says when a new batch is due: each step of the window, each scrape, or each run.
     `cost` names the column whose sum proves, with the row count, that a batch landed complete.
@@ -126,6 +144,18 @@ class Table:
                     yield key
         for path in self.ignored:
             yield Key(path, "dynamic")
+
+    def copied(self, name: str) -> str:
+        """The path in a record of a column that is copied from there; TypeError for any other column."""
+        source = self[name].source
+        if not isinstance(source, str):
+            raise TypeError(f"{self.name}.{name} is not copied from a record.")
+        return source
+
+    @property
+    def key_paths(self) -> tuple[str, ...]:
+        """The paths in a record of what identifies it within its batch."""
+        return tuple(map(self.copied, self.key))
 
     def path(self, column: Column) -> str:
         """Where a row has the column's value: in OpenCost's record when it is copied, else under the column's name."""

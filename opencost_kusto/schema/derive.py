@@ -9,11 +9,6 @@ from opencost_kusto.batch import BatchContext
 from opencost_kusto.schema.columns import Json
 
 
-def cluster_or_named(origin: BatchContext, cluster: str | None) -> str | None:
-    """OpenCost's cluster, else the user's name for the source."""
-    return cluster or origin.source.named
-
-
 def moment(_: BatchContext, text: str | None) -> datetime | None:
     """A time in UTC; OpenCost writes an unset one as the string `null`."""
     return _moment(text)
@@ -34,7 +29,10 @@ def _moment(text: str | None) -> datetime | None:
 
 def seconds_to_moment(_: BatchContext, seconds: float | None) -> datetime | None:
     """Unix seconds as a time in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"{seconds:g} is not a time") from error
 
 
 def first_of(_: BatchContext, older: float | None, newer: float | None) -> float | None:
@@ -57,6 +55,6 @@ def region_or_cluster_region(origin: BatchContext, topology: str | None, beta: s
     return topology or beta or origin.source.region
 
 
-def asset_name(origin: BatchContext, cluster: str | None, kind: Json, name: str | None) -> str:
-    """What identifies an asset: cluster, type and name."""
-    return f"{cluster or origin.source.named or ''}/{kind or ''}/{name or ''}"
+def asset_name(origin: BatchContext, kind: Json, name: str | None) -> str:
+    """A name for an asset that is unique among clusters: cluster, type and name."""
+    return f"{origin.source.name}/{kind or ''}/{name or ''}"

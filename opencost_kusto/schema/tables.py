@@ -10,10 +10,9 @@ today; what came later stands at the end, because Kusto only appends columns.
 
 from __future__ import annotations
 
-from opencost_kusto.schema.columns import Column, Derived, FromContext, Key, Request, Table, Unmapped
+from opencost_kusto.schema.columns import Column, Derived, FromContext, Key, Request, RowNumber, Table, Total, Unmapped
 from opencost_kusto.schema.derive import (
     asset_name,
-    cluster_or_named,
     cost_less_adjustment,
     first_of,
     flag,
@@ -56,11 +55,36 @@ _BATCH = Column(
 _CLUSTER = Column(
     "Cluster",
     "string",
-    Derived(cluster_or_named, (Key("properties.cluster", "string"),)),
-    "The cluster as OpenCost names it, else --cluster; null where rows of several clusters were merged.",
+    FromContext("source.name"),
+    "The Kubernetes cluster: the name given with --cluster, else OpenCost's id.",
 )
 _UNMAPPED = Column(
     "Unmapped", "dynamic", Unmapped(), "Keys OpenCost sent that have no column yet, as sent; mostly null."
+)
+
+_CLUSTER_REPORTED = Column(
+    "ClusterReported",
+    "string",
+    "properties.cluster",
+    "OpenCost's id for the cluster of the row; null where the row merges several clusters.",
+)
+_SOURCE_REPORTED = Column("ClusterReported", "string", FromContext("source.own"), "OpenCost's id for its cluster.")
+# What proves that a batch is whole: each number once, as many rows as the last one says, and its cost.
+_PROOF = (
+    Column("RowNumber", "long", RowNumber(), "Number of the row in its batch, from 1 to BatchRows."),
+    Column("BatchRows", "long", Total("rows"), "Rows of the batch; only on its last row, null on all others."),
+    Column(
+        "BatchCost",
+        "long",
+        Total("micros"),
+        "Sum of TotalCost over the batch, in millionths; only on its last row, null where the table has no cost.",
+    ),
+    Column(
+        "BatchKeys",
+        "string",
+        Total("keys"),
+        "Digest of what identifies the rows of the batch, in any order; only on its last row.",
+    ),
 )
 
 ALLOCATION = Table(
@@ -69,7 +93,7 @@ ALLOCATION = Table(
     doc="What each workload cost in each window, as OpenCost's /allocation answers it.",
     request=Request("/allocation", "records", ("aggregate", "includeIdle", "shareIdle")),
     cost="TotalCost",
-    key=("Source", "WindowStart", "WindowEnd", "Aggregate", "IncludeIdle", "ShareIdle", "AllocationName"),
+    key=("AllocationName",),
     ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
     unordered=("properties.services",),
     columns=(
@@ -177,6 +201,8 @@ ALLOCATION = Table(
         ),
         Column("SharedCostBreakdown", "dynamic", "sharedCostBreakdown", "Shared costs by name; empty in OpenCost."),
         _UNMAPPED,
+        _CLUSTER_REPORTED,
+        *_PROOF,
     ),
 )
 
@@ -186,7 +212,8 @@ ASSETS = Table(
     doc="What each node, disk, load balancer and other asset cost, as OpenCost's /assets answers it.",
     request=Request("/assets", "records", ("filterTypes",)),
     cost="TotalCost",
-    key=("Source", "WindowStart", "WindowEnd", "Cluster", "Type", "Name"),
+    # A node that is replaced keeps its name, and has another ProviderID.
+    key=("ClusterReported", "Type", "Name", "ProviderID"),
     ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
     columns=(
         *_COLLECTED,
@@ -195,9 +222,9 @@ ASSETS = Table(
             "string",
             Derived(
                 asset_name,
-                (Key("properties.cluster", "string"), Key("type", "string"), Key("properties.name", "string")),
+                (Key("type", "string"), Key("properties.name", "string")),
             ),
-            "cluster/type/name, which outlives an upgrade of OpenCost; its own key does not.",
+            "Cluster/Type/Name, which does not change when OpenCost is upgraded.",
         ),
         *_WINDOW,
         Column("Type", "string", "type", "Node, Disk, LoadBalancer, ClusterManagement, …"),
@@ -267,6 +294,8 @@ ASSETS = Table(
         Column("Ip", "string", "ip", "Address of a load balancer."),
         Column("Credit", "real", "credit", "Credit on a cloud asset; OpenCost does not send these yet."),
         _UNMAPPED,
+        _CLUSTER_REPORTED,
+        *_PROOF,
     ),
 )
 
@@ -276,7 +305,7 @@ METRICS = Table(
     doc="One scrape of OpenCost's /metrics: prices, allocations and cluster state, one row per sample.",
     request=Request("/metrics", "exposition", ("allMetrics",)),
     cadence="scrape",
-    key=("Source", "Timestamp", "MetricName", "Labels"),
+    key=("MetricName", "Labels"),
     ignored={"raw": "how a value that is not a number was spelled; the report counts them"},
     columns=(
         Column("Timestamp", "datetime", FromContext("batch.timestamp"), "When /metrics was scraped (UTC)."),
@@ -291,12 +320,7 @@ METRICS = Table(
         Column("Namespace", "string", "labels.namespace", "Label namespace."),
         Column("Node", "string", "labels.node", "Label node."),
         *_RUN,
-        Column(
-            "Cluster",
-            "string",
-            FromContext("source.name"),
-            "The cluster: OpenCost's own metrics do not say it, so the source.",
-        ),
+        _CLUSTER,
         _BATCH,
         Column("MetricFamily", "string", "family", "Name of the family the sample belongs to."),
         Column(
@@ -317,55 +341,62 @@ METRICS = Table(
         Column("Unit", "string", "labels.unit", "Label unit."),
         Column("Uid", "string", "labels.uid", "Label uid; newer OpenCosts only."),
         _UNMAPPED,
+        _SOURCE_REPORTED,
+        *_PROOF,
     ),
 )
 
 SYNC_RUNS = Table(
     name="OpenCostSyncRuns",
     dataset="runs",
-    doc="The run ledger: one row per batch and run, so that no cost and never synced are different facts.",
+    doc="The run log: one row for each batch of each run, with what became of it and why.",
     cadence="run",
-    batch_column="LedgerBatchId",
-    key=("RunId", "CollectionTime", "BatchId"),
+    batch_column="RunLogBatchId",
+    key=("BatchId",),
     columns=(
-        Column(
-            "Timestamp", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the batch's window."
-        ),
+        Column("Timestamp", "datetime", "window_start", "Start of the batch's window (UTC)."),
         *_COLLECTED[1:],
         *_RUN,
+        _CLUSTER,
+        _SOURCE_REPORTED,
+        Column("BatchId", "string", "batch_id", "The batch, as in the table that holds its rows."),
+        Column("TableName", "string", "table", "The table that holds the batch's rows."),
+        Column("Dataset", "string", "dataset", "The dataset of the batch, such as allocation or assets."),
+        Column("WindowStart", "datetime", "window_start", "Start of the batch's window (UTC, inclusive)."),
+        Column("WindowEnd", "datetime", "window_end", "End of the batch's window (UTC, exclusive)."),
+        Column("WindowMinutes", "real", "window_minutes", "Length of the batch's window, in minutes."),
+        Column("Aggregate", "string", "aggregate", "Aggregate of the batch; null where the dataset has none."),
         Column(
-            "Cluster", "string", FromContext("source.name"), "The cluster the batch was asked of; the source's name."
+            "Options",
+            "dynamic",
+            "options",
+            "Options of the request, by OpenCost's names; with filterTypes a batch holds some of the assets only.",
         ),
-        Column("BatchId", "string", "batch_id", "The batch, as in the table it is in."),
-        Column("TableName", "string", "table", "The table the batch belongs to."),
-        Column("Dataset", "string", "dataset", "allocation, assets or metrics."),
-        Column(
-            "WindowStart", "datetime", Derived(moment, (Key("window_start", "string"),)), "Start of the window (UTC)."
-        ),
-        Column("WindowEnd", "datetime", Derived(moment, (Key("window_end", "string"),)), "End of the window (UTC)."),
-        Column("WindowMinutes", "real", "window_minutes", "Length of the window, in minutes."),
-        Column("Aggregate", "string", "aggregate", "Aggregate of the batch; null but for allocation."),
         Column(
             "Outcome",
             "string",
             "outcome",
             "landed, already landed, queued, empty, failed, timed out, expired, lost or unsupported.",
         ),
-        Column("Reason", "string", "reason", "Why, where the outcome needs a reason."),
-        Column("Rows", "long", "rows", "Rows of the batch in OpenCost's answer; null when it gave none."),
-        Column("Cost", "real", "cost", "Cost of the batch; null for metrics."),
+        Column("ReasonCode", "string", "reason_code", "Why, as a word for queries and alerts; null where all is well."),
+        Column("Reason", "string", "reason", "Why, as a sentence for people; null where all is well."),
+        Column("Rows", "long", "rows", "Rows of the batch in OpenCost's response; null without a response."),
+        Column("RowsHeld", "long", "rows_held", "Rows of the batch in its table when the run last counted them."),
+        Column("Cost", "real", "cost", "Cost of the batch; null where the table has none."),
+        Column("Currency", "string", "currency", "Currency of the costs of this cluster; null where nobody set it."),
+        Column("ResponseKeys", "string", "response_keys", "BatchKeys of OpenCost's response."),
         Column("Bytes", "long", "bytes", "Bytes of the rows before compression."),
-        Column("Parts", "long", "parts", "Blobs the batch was cut into."),
-        Column("DurationSeconds", "real", "seconds", "Seconds from asking OpenCost to the outcome."),
+        Column("DurationSeconds", "real", "seconds", "Seconds from the request to OpenCost to the outcome."),
+        Column("LoggedAt", "datetime", "logged_at", "When the row was written, by Kusto's clock (UTC)."),
         Column("ToolVersion", "string", FromContext("run.tool_version"), "Version of opencost-kusto."),
-        Column("OpenCostVersion", "string", FromContext("source.version"), "Version of OpenCost, where it says so."),
-        Column("LedgerBatchId", "string", FromContext("batch.id"), "The batch this ledger row itself landed with."),
+        Column("OpenCostVersion", "string", FromContext("source.version"), "Version of OpenCost; null where unknown."),
         Column(
-            "Options",
+            "Fingerprint",
             "dynamic",
-            "options",
-            "What OpenCost was asked beside the window; assets with filterTypes are some of the assets only.",
+            "fingerprint",
+            "What identifies the cluster, by scheme; the same name with another fingerprint is refused.",
         ),
+        Column("RunLogBatchId", "string", FromContext("batch.id"), "The batch of this row of the run log."),
     ),
 )
 

@@ -53,7 +53,7 @@ def ours(url: str, folder: Path, level: int) -> int:
     """The package: records as they stream, encoded and spooled; the number of rows."""
     encoder = Encoder(ALLOCATION, ORIGIN)
     with OpenCost(url) as opencost:
-        Spool(folder, level=level).write(BATCH, map(encoder.encode, opencost.records(BATCH, lambda _: None)))
+        Spool(folder, level=level).write(BATCH, encoder.lines(opencost.records(BATCH, lambda _: None)))
     return encoder.rows
 
 
@@ -110,6 +110,7 @@ def asked_columns() -> dict[str, Any]:
         "BatchId": BATCH.id,
         "IncludeIdle": False,
         "ShareIdle": False,
+        "Cluster": _SOURCE.name,
     }
 
 
@@ -120,7 +121,6 @@ def plain_whole(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]
     if properties.get("services"):
         properties["services"].sort()
     derived = {
-        "Cluster": properties.get("cluster"),
         "Start": record.get("start"),
         "End": record.get("end"),
         "GpuRequestAverage": record.get("gpuRequestAverage", gpu.get("gpuRequestAverage")),
@@ -172,7 +172,7 @@ def plain_row(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "RunId": asked["RunId"],
         "ScenarioName": asked["ScenarioName"],
         "Metadata": asked["Metadata"],
-        "Cluster": properties.get("cluster"),
+        "Cluster": asked["Cluster"],
         "Aggregate": asked["Aggregate"],
         "BatchId": asked["BatchId"],
         "IncludeIdle": asked["IncludeIdle"],
@@ -221,6 +221,7 @@ def plain_row(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "ProportionalAssetResourceCosts": record.get("proportionalAssetResourceCosts"),
         "SharedCostBreakdown": record.get("sharedCostBreakdown"),
         "Unmapped": None,
+        "ClusterReported": properties.get("cluster"),
     }
 
 

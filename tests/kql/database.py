@@ -106,7 +106,7 @@ class Database:
 
     def _land(self, origin: BatchContext, records: Iterable[bytes]) -> None:
         encoder = Encoder(origin.batch.table, origin)
-        lines = [encoder.encode(record).decode() for record in records]
+        lines = [line.decode() for line in encoder.lines(records)]
         table = self.engine.table(origin.batch.table.name)
         statement, parameters, columns = select(table, table.mappings[f"{table.name}_mapping"], lines)
         self.engine.insert(table, statement, parameters, [], columns=columns)

@@ -142,10 +142,10 @@ def test_the_run_ledger_has_a_row_for_each_batch(day: Synced) -> None:
     for row in ledger:
         one = outcomes[row["BatchId"]]
         assert (row["TableName"], row["Dataset"], row["Outcome"]) == (one.table, one.dataset, "landed")
-        assert (row["Rows"], row["Cost"], row["Bytes"], row["Parts"]) == (one.rows, one.cost, one.bytes, one.parts)
+        assert (row["Rows"], row["Cost"], row["Bytes"]) == (one.rows, one.cost, one.bytes)
         assert (row["WindowStart"], row["WindowEnd"]) == (one.window_start, one.window_end)
         assert (row["RunId"], row["ScenarioName"], row["Source"]) == ("the-day", "recorded", SOURCE.name)
-        assert row["LedgerBatchId"] == day.told[-1].batch_id
+        assert row["RunLogBatchId"] == day.told[-1].batch_id
         assert row["Options"] == UNSAID[row["Dataset"]]
     costs: dict[str, float] = defaultdict(float)
     for row in ledger:
