@@ -1,50 +1,146 @@
-"""The Kusto SDK's errors as ours: what happened, while doing what, and whether asking again may help."""
+"""The errors of the Kusto SDK and of Azure storage as ours: what failed, why, what to do, and by which reason code."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
-from opencost_kusto.errors import KustoError
+from opencost_kusto.errors import KustoError, ReasonCode
+from opencost_kusto.kusto import rights
+from opencost_kusto.kusto.network import cause
 from opencost_kusto.redact import first_sentence
 
-# What Kusto says of a table, function or mapping of ours that it does not have.
-_NOT_BOOTSTRAPPED = re.compile(r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w")
-# Foreign errors by name (nearest class first): what happened, and whether asking again may help.
-TRANSLATIONS: dict[str, tuple[str, bool]] = {
-    "KustoThrottlingError": ("Kusto at {uri} is throttling", True),
-    "KustoNetworkError": ("Kusto at {uri} cannot be reached", True),
-    "KustoAuthenticationError": ("Signing in to {uri} failed", False),
-    "KustoBlobError": ("Kusto's storage refused the upload", True),
-    "KustoQueueError": ("Kusto's queue refused the message", True),
-    "KustoMultiApiError": ("Kusto at {uri} refused", False),
-    "KustoApiError": ("Kusto at {uri} refused", False),
-    "KustoServiceError": ("Kusto at {uri} failed", True),
-    "KustoClosedError": ("The connection to {uri} was closed", False),
-    "KustoClientInvalidConnectionStringException": ("{uri} is not an address the Kusto SDK trusts", False),
-    "KustoMappingError": ("The SDK refused the mapping", False),
-    "KustoInvalidEndpointError": ("{uri} is not an ingestion endpoint", False),
-    "KustoUnsupportedApiError": ("The SDK cannot do this with {uri}", False),
-    "KustoStreamingQueryError": ("Kusto at {uri} answered something unreadable", False),
-    "KustoClientError": ("The Kusto SDK failed", False),
-    "KustoError": ("The Kusto SDK failed", False),
-    "ClientAuthenticationError": ("Signing in to {uri} failed", False),
-    "CredentialUnavailableError": ("Signing in to {uri} failed", False),
-    "AzureError": ("Azure storage failed", True),
+# What Kusto says of a table, function or mapping of ours that it does not have; no field of the error names it.
+_NOT_BOOTSTRAPPED = re.compile(
+    r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w"
+    r"|Entity ID 'OpenCost\w+' of kind '\w+' was not found"
+)
+_PRINCIPAL = re.compile(r"Principal '([^']+)'")
+_ANYBODY = "aadapp=<client id>;<tenant id>"
+_SENTENCE = 400
+
+R = ReasonCode
+# Foreign errors by name (nearest class first): what happened, the reason code, whether another attempt may succeed.
+TRANSLATIONS: dict[str, tuple[str, ReasonCode, bool]] = {
+    "KustoThrottlingError": ("Kusto at {uri} throttled {what}", R.THROTTLED, True),
+    "KustoNetworkError": ("Kusto at {uri} cannot be reached", R.UNREACHABLE, True),
+    "KustoAuthenticationError": ("Signing in to {uri} failed", R.UNAUTHORIZED, False),
+    "KustoBlobError": ("Kusto's storage refused {what}", R.REFUSED, True),
+    "KustoQueueError": ("Kusto's queue refused {what}", R.REFUSED, True),
+    "KustoMultiApiError": ("Kusto at {uri} refused {what}", R.REFUSED, False),
+    "KustoApiError": ("Kusto at {uri} refused {what}", R.REFUSED, False),
+    "KustoServiceError": ("Kusto at {uri} failed at {what}", R.UNAVAILABLE, True),
+    "KustoClosedError": ("The connection to {uri} was closed", R.UNREACHABLE, False),
+    "KustoClientInvalidConnectionStringException": ("{uri} is not an address the Kusto SDK trusts", R.REFUSED, False),
+    "KustoMappingError": ("The Kusto SDK refused the mapping", R.REFUSED, False),
+    "KustoInvalidEndpointError": ("{uri} is not an ingestion endpoint", R.REFUSED, False),
+    "KustoUnsupportedApiError": ("The Kusto SDK cannot do this with {uri}", R.REFUSED, False),
+    "KustoStreamingQueryError": ("The response of Kusto at {uri} cannot be read", R.MALFORMED, False),
+    "KustoClientError": ("The Kusto SDK failed at {what}", R.REFUSED, False),
+    "KustoError": ("The Kusto SDK failed at {what}", R.REFUSED, False),
+    "ClientAuthenticationError": ("Signing in to {uri} failed", R.UNAUTHORIZED, False),
+    "CredentialUnavailableError": ("Signing in to {uri} failed", R.UNAUTHORIZED, False),
+    "AzureError": ("Azure storage refused {what}", R.REFUSED, True),
 }
+_STATUS: dict[int, ReasonCode] = {401: R.UNAUTHORIZED, 403: R.FORBIDDEN, 404: R.NOT_FOUND, 429: R.THROTTLED}
+_SIGN_IN = (R.UNAUTHORIZED,)
 
 
-def translate(error: Exception, uri: str, what: str) -> KustoError:
-    """The SDK's error as ours: what happened, while doing what, and the cause's first sentence without secrets."""
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One exchange with a service: where, what it was for (`the query T …`), and by which id Microsoft finds it.
+
+    `text` is the whole statement; `advice` is what to do when signing in fails. `storage` names the service
+    (`Kusto's queue`) where it is not Kusto itself: its 403 is about a signed address, not about who signed in.
+    """
+
+    uri: str
+    what: str
+    database: str = ""
+    text: str = ""
+    request_id: str = ""
+    advice: str = ""
+    storage: str = ""
+
+
+def translate(error: Exception, exchange: Exchange) -> KustoError:
+    """The error as ours. The cause's own first sentence is in it, without secrets."""
     names = [cls.__name__ for cls in type(error).__mro__]
-    template, transient = next(
-        (TRANSLATIONS[name] for name in names if name in TRANSLATIONS), ("The Kusto SDK failed at {uri}", False)
-    )
-    cause = getattr(error, "inner", None) or error.__cause__ or error
-    detail = first_sentence(getattr(error, "message_text", None) or getattr(cause, "message", None) or str(cause), 400)
-    if "KustoApiError" in names:
-        api = error.get_api_error()  # type: ignore[attr-defined]
-        transient = api.permanent is False
-        detail = first_sentence(api.description or api.message or detail, 400)
+    default = ("The Kusto SDK failed at {what}", R.REFUSED, False)
+    template, code, transient = next((TRANSLATIONS[name] for name in names if name in TRANSLATIONS), default)
+    if exchange.storage:
+        template, code, transient = f"{exchange.storage} refused {{what}}", R.REFUSED, True
+    status = _status(error)
+    if status is None and code not in _SIGN_IN and (network := cause(error)) is not None:
+        server = f"{exchange.storage}, for {exchange.what}," if exchange.storage else f"Kusto at {exchange.uri}"
+        said = f"{server} cannot be reached: {network.reason}. {network.advice}"
+        return KustoError(said, code=network.code, transient=network.transient)
+    detail, permanent, activity = _said(error)
+    if permanent is not None:
+        transient = not permanent
+    if status in _STATUS and not exchange.storage:
+        code, transient = _STATUS[status], status == 429
     if _NOT_BOOTSTRAPPED.search(detail):
-        detail = f"{detail.rstrip('.')}. Run opencost-kusto bootstrap, which makes it"
-    return KustoError(f"{template.format(uri=uri)} while {what}: {detail}", transient=transient)
+        code, transient = R.NOT_BOOTSTRAPPED, False
+    said = f"{template.format(uri=exchange.uri, what=exchange.what)}: {detail.rstrip('.')}."
+    parts = (said, _advice(code, detail, names, exchange), _ids(exchange, activity))
+    return KustoError(" ".join(part for part in parts if part), code=code, transient=transient)
+
+
+def _status(error: Any) -> int | None:
+    """The HTTP status of the response inside the error; None where there was no response."""
+    for each in (error, getattr(error, "inner", None), error.__cause__):
+        # A response with an error status is false in a condition.
+        holders = (getattr(each, "http_response", None), getattr(each, "response", None), each)
+        for status in (getattr(holder, "status_code", None) for holder in holders):
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def _said(error: Any) -> tuple[str, bool | None, str]:
+    """The cause's own first sentence, whether Kusto calls it permanent, and the ActivityId."""
+    apis: list[Any] = []
+    if hasattr(error, "get_api_error"):
+        apis = [error.get_api_error()]
+    elif hasattr(error, "get_api_errors"):
+        apis = error.get_api_errors()
+    response = getattr(error, "http_response", None)
+    activity = str(getattr(response, "headers", {}).get("x-ms-activity-id") or "")
+    if not apis:
+        inner = getattr(error, "exception", None) or getattr(error, "inner", None) or error
+        said = getattr(inner, "message_text", None) or getattr(inner, "message", None)
+        text = said or next((each for each in inner.args if isinstance(each, str)), "") or str(inner)
+        return first_sentence(str(text) or type(inner).__name__, _SENTENCE), None, activity
+    for api in apis:
+        activity = activity or str((api.context or {}).get("activityId") or "")
+    text = apis[0].description or apis[0].message or str(error)
+    # One part of a distributed query that is worth another attempt makes the whole worth one.
+    permanent = not any(api.permanent is False for api in apis)
+    return first_sentence(text, _SENTENCE), permanent, activity
+
+
+def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange) -> str:
+    """The one thing to do about it, where it is known."""
+    if code is R.NOT_BOOTSTRAPPED:
+        return "Run opencost-kusto bootstrap, which creates it."
+    if code is R.UNAUTHORIZED:
+        return exchange.advice or "The token has expired or is of another tenant: check --auth and AZURE_TENANT_ID."
+    if code is R.FORBIDDEN and exchange.database:
+        needed = rights.right(exchange.text or ".ingest inline")
+        found = _PRINCIPAL.search(detail)
+        line = rights.grant(needed.grant, exchange.database, found[1] if found else _ANYBODY)
+        return f"It needs {needed.least}; an administrator of the database runs: {line}"
+    if "KustoClientInvalidConnectionStringException" in names:
+        return "If it is yours, name it with --trusted-host."
+    return ""
+
+
+def _ids(exchange: Exchange, activity: str) -> str:
+    """What Microsoft's support asks for first."""
+    ids = (
+        f"ActivityId {activity}" if activity else "",
+        f"request {exchange.request_id}" if exchange.request_id else "",
+    )
+    return f"({', '.join(each for each in ids if each)})" if any(ids) else ""

@@ -34,7 +34,12 @@ def test_throttled_then_fine(lane: Lane, hop: Callable[[Request], bool], ending:
     ending.landed(lane, lane.sync(deadlines=Deadlines()))
 
 
-@fault("Kusto is throttling to the end", "failed", exit_code=5, says="Kusto at … is throttling while …")
+@fault(
+    "Kusto is throttling to the end",
+    "failed",
+    exit_code=5,
+    says="Kusto at … throttled the …: The request was throttled by the server",
+)
 def test_throttled_to_the_end(lane: Lane, ending: Ending) -> None:
     """A Kusto that stays busy is a failed batch."""
     lane.kusto.fault = always(lambda request: bool(request.csl), THROTTLED)
@@ -71,7 +76,7 @@ def test_engine_goes_down_during_the_wait_and_comes_back(lane: Lane, ending: End
     "The engine goes down while rows are waited for, and stays down",
     "timed out",
     exit_code=6,
-    says="not seen to land within … s: Kusto at … failed while the query …",
+    says="not seen to land within … s: Kusto at … failed at the query …",
 )
 def test_engine_stays_down_during_the_wait(lane: Lane, ending: Ending) -> None:
     """Rows that cannot be counted are not reported landed, though they are."""
@@ -80,7 +85,7 @@ def test_engine_stays_down_during_the_wait(lane: Lane, ending: Ending) -> None:
     lane.settle(ROWS)
 
 
-@fault("Kusto is down from the start", "failed", exit_code=5, says="Kusto at … failed while the query …")
+@fault("Kusto is down from the start", "failed", exit_code=5, says="Kusto at … failed at the query …")
 def test_kusto_is_down_from_the_start(lane: Lane, ending: Ending) -> None:
     """OpenCost is not asked in vain, and the exit code says whose fault it is."""
     lane.kusto.fault = always(lambda _: True, DOWN)
@@ -127,7 +132,7 @@ def test_nobody_waits(lane: Lane, ending: Ending) -> None:
     "Nobody may ask the engine: the right to read is missing",
     "failed",
     exit_code=5,
-    says="Kusto at … refused while the query …Principal is not authorized",
+    says="Kusto at … refused the query …Principal is not authorized",
 )
 def test_the_engine_may_not_be_asked(lane: Lane, ending: Ending) -> None:
     """What the engine refuses for good it will refuse again, so nobody waits for the deadline."""

@@ -40,7 +40,7 @@ def test_queue_reply_is_lost(lane: Lane, ending: Ending) -> None:
     "The queue's reply never comes, though the message arrives",
     "failed",
     exit_code=5,
-    says="Kusto did not finish queueing … within … s.",
+    says="The queue message for … did not end within … s",
 )
 def test_queue_reply_is_lost_every_time(lane: Lane, ending: Ending) -> None:
     """When no reply ever comes the batch has failed for us, and a second run finds what landed, once."""
@@ -56,7 +56,7 @@ def test_queue_reply_is_lost_every_time(lane: Lane, ending: Ending) -> None:
     "The queue refuses the message",
     "failed",
     exit_code=5,
-    says="Kusto's queue refused the message while queueing …: This request is refused",
+    says="Kusto's queue refused the queue message for …: This request is refused",
 )
 def test_queue_refuses(lane: Lane, ending: Ending) -> None:
     """A blob that was uploaded and not announced is a failed batch."""
@@ -79,7 +79,7 @@ def test_no_queues_listed(lane: Lane, ending: Ending) -> None:
     "Kusto refuses the identity token",
     "failed",
     exit_code=5,
-    says="Kusto at … refused while queueing …: Principal is not authorized.",
+    says="Kusto at … refused the command .get kusto identity token …: Principal is not authorized.",
 )
 def test_identity_token_refused(lane: Lane, ending: Ending) -> None:
     """Without a token to put into the message, nothing is queued."""

@@ -80,7 +80,7 @@ def test_a_poisoned_record(lane: Lane, ending: Ending) -> None:
     "The table is dropped while rows are under way",
     "failed",
     exit_code=5,
-    says="Kusto at … refused while the query OpenCostAllocation … Run opencost-kusto bootstrap, which makes it",
+    says="Kusto at … refused the query OpenCostAllocation … Run opencost-kusto bootstrap, which creates it",
 )
 def test_the_table_is_dropped_under_way(lane: Lane, ending: Ending) -> None:
     """A table that goes while its rows are in the queue is a batch that Kusto refused."""
@@ -108,7 +108,7 @@ def test_the_run_ledger_is_missing(lane: Lane, ending: Ending) -> None:
     "The table is missing",
     "failed",
     exit_code=5,
-    says="Kusto at … refused while the query OpenCostAllocation … Run opencost-kusto bootstrap, which makes it",
+    says="Kusto at … refused the query OpenCostAllocation … Run opencost-kusto bootstrap, which creates it",
 )
 def test_the_table_is_missing(lane: Lane, ending: Ending) -> None:
     """A table that was never created is a failed batch that names it, and nothing is uploaded in vain."""

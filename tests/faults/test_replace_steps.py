@@ -42,7 +42,7 @@ STEPS = {
     "Kusto refuses a step of `--replace`",
     "failed",
     exit_code=5,
-    says="Kusto at … refused while the …: Principal is not authorized.",
+    says="Kusto at … refused the …: Principal is not authorized.",
 )
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_fails(changed: Lane, step: str, ending: Ending) -> None:
@@ -99,11 +99,20 @@ class Killed(Kusto):
         self._heard = heard
         self.dead = False
 
-    def _ask(self, kind: str, text: str) -> list[dict[str, Any]]:
+    def query(self, text: str, *, fresh: bool = False) -> list[dict[str, Any]]:
+        """Send a query, unless the run ends here."""
+        self._end_at(text)
+        return super().query(text, fresh=fresh)
+
+    def command(self, text: str, *, retry: bool = True) -> list[dict[str, Any]]:
+        """Send a command, unless the run ends here."""
+        self._end_at(text)
+        return super().command(text, retry=retry)
+
+    def _end_at(self, text: str) -> None:
         if (self.dead and not self._heard) or (not self.dead and text.startswith(self._opens)):
             self.dead = True
             raise Stopped
-        return super()._ask(kind, text)
 
 
 @pytest.mark.parametrize("step", [*STEPS, "after the swap"])

@@ -49,9 +49,7 @@ def untag(lane: Lane) -> None:
         extents[name] = changed(extent, tags=())
 
 
-@fault(
-    "Kusto is down for a whole sync with `--spool`", "failed", exit_code=5, says="Kusto at … failed while the query …"
-)
+@fault("Kusto is down for a whole sync with `--spool`", "failed", exit_code=5, says="Kusto at … failed at the query …")
 def test_a_spool_keeps_what_kusto_did_not_take(lane: Lane, tmp_path: Path, ending: Ending) -> None:
     """With a spool the answer is on disk, and replay lands it once, and only once."""
     lane.kusto.fault = always(lambda _: True, DOWN)

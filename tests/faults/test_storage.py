@@ -51,7 +51,7 @@ def test_first_container_refuses(lane: Lane, ending: Ending) -> None:
     "Every container refuses the upload",
     "failed",
     exit_code=5,
-    says="Kusto's storage refused the upload while uploading …: This request is refused",
+    says="Kusto's storage refused the upload of …: This request is refused",
 )
 def test_both_containers_refuse(lane: Lane, ending: Ending) -> None:
     """A blob that no storage takes is a failed batch, and nothing is queued."""
@@ -65,7 +65,7 @@ def test_both_containers_refuse(lane: Lane, ending: Ending) -> None:
     "Storage is slower than our deadline",
     "failed",
     exit_code=5,
-    says="Kusto did not finish uploading … within … s.",
+    says="The upload of … did not end within … s",
 )
 def test_upload_is_slower_than_its_deadline(lane: Lane, ending: Ending) -> None:
     """A storage that takes for ever costs our deadline for each container, and no more."""
@@ -117,7 +117,7 @@ def test_an_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
     assert f"/{blob.split('/')[0]}" not in proxy.broken
 
 
-@fault(HALF_CUT, "failed", exit_code=5, says="Kusto did not finish uploading … within … s.")
+@fault(HALF_CUT, "failed", exit_code=5, says="The upload of … did not end within … s")
 def test_every_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
     """Where the wire is cut on the way to each container, nothing is announced and nothing lands."""
     lane, proxy = wire(lambda *_: "cut")
@@ -132,7 +132,7 @@ def test_every_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
     "Storage swallows the upload and never answers",
     "failed",
     exit_code=5,
-    says="Kusto did not finish uploading … within … s.",
+    says="The upload of … did not end within … s",
 )
 def test_an_upload_is_swallowed(wire: Wire, ending: Ending) -> None:
     """A wire that answers nothing costs our deadline for each container."""
@@ -153,7 +153,7 @@ def test_an_upload_is_swallowed(wire: Wire, ending: Ending) -> None:
         ),
         pytest.param(
             lambda *_: "cut",
-            marks=fault(HALF_CUT, "failed", exit_code=5, says="Kusto did not finish uploading … within … s."),
+            marks=fault(HALF_CUT, "failed", exit_code=5, says="The upload of … did not end within … s"),
             id="every",
         ),
     ],

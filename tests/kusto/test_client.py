@@ -1,4 +1,4 @@
-"""The door to the Kusto SDK: addresses, ways of signing in, and the SDK's errors as ours."""
+"""The client: addresses, what is sent with each statement, deadlines, and the first question of a run."""
 
 from __future__ import annotations
 
@@ -6,100 +6,37 @@ import base64
 import gzip
 import inspect
 import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
-import azure.kusto.data.exceptions
-import azure.kusto.ingest.exceptions
 import pytest
-from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
-from azure.identity import CredentialUnavailableError
+import requests
+from azure.kusto.data import KustoClient
+from azure.kusto.data.exceptions import KustoClientInvalidConnectionStringException
+from azure.kusto.data.kusto_trusted_endpoints import MatchRule, well_known_kusto_endpoints
+from azure.kusto.ingest.ingestion_blob_info import IngestionBlobInfo
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from opencost_kusto.emulator import KustoEmulator, Reply, Request
-from opencost_kusto.errors import KustoError, UsageError
+from opencost_kusto.errors import KustoError, ReasonCode, UsageError
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.kusto.sdk_errors import TRANSLATIONS, translate
-from opencost_kusto.kusto.signin import METHODS, Auth
+from opencost_kusto.version import __version__
 
 URI = "https://shop.westeurope.kusto.windows.net"
-SIGNED = "https://x.blob.core.windows.net/c/b.gz?sv=2024-11-04&sp=rw&sig=abcdefSECRET%3D"
-# Raised for wrong use of the SDK from Python, which no service can cause.
-PROGRAMMING = {"KustoAioSyntaxError", "KustoAsyncUsageError"}
-
-
-def exceptions() -> list[type[Exception]]:
-    """Every exception class the SDK has."""
-    modules: tuple[ModuleType, ...] = (azure.kusto.data.exceptions, azure.kusto.ingest.exceptions)
-    members = (member for module in modules for _, member in inspect.getmembers(module, inspect.isclass))
-    found = {member for member in members if issubclass(member, Exception) and member.__module__.startswith("azure.")}
-    return sorted(found, key=lambda kind: kind.__name__)
-
-
-@pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
-def test_every_exception_of_the_sdk_is_translated(kind: type[Exception]) -> None:
-    """A class of the SDK, or a base of it below Exception, has a line in the table."""
-    names = {cls.__name__ for cls in kind.__mro__}
-    assert names & set(TRANSLATIONS) or kind.__name__ in PROGRAMMING
-
-
-def test_the_table_names_nothing_that_does_not_exist() -> None:
-    """A class that the SDK renamed would leave a line that never matches."""
-    azure = {"ClientAuthenticationError", "CredentialUnavailableError", "AzureError"}
-    assert set(TRANSLATIONS) - azure <= {kind.__name__ for kind in exceptions()}
-
-
-@pytest.mark.parametrize("permanent", [True, False])
-def test_an_error_of_the_service_says_itself_whether_waiting_helps(permanent: bool) -> None:
-    """Kusto's own `@permanent` decides, and its own sentence is quoted."""
-    said = {
-        "code": "X",
-        "message": "short",
-        "@type": "T",
-        "@message": "Table not found. More.",
-        "@permanent": permanent,
-    }
-    error = translate(azure.kusto.data.exceptions.KustoApiError({"error": said}), URI, "asking")
-    assert str(error) == f"Kusto at {URI} refused while asking: Table not found."
-    assert error.transient is not permanent
-    assert error.exit_code == 5
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        azure.kusto.data.exceptions.KustoBlobError(HttpResponseError(f"PUT {SIGNED} refused")),
-        azure.kusto.data.exceptions.KustoServiceError(f"failed at {SIGNED}"),
-        azure.kusto.data.exceptions.KustoClientError(f"failed at {SIGNED}"),
-        ServiceRequestError(f"no route to {SIGNED}"),
-        HttpResponseError(f"{SIGNED} said 403"),
-        ValueError(f"odd: {SIGNED}"),
-        ClientAuthenticationError("client_secret=abcdefSECRET was wrong"),
-        CredentialUnavailableError("Authorization: Bearer abcdefSECRET.abc"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_secrets_are_never_said(error: Exception) -> None:
-    """Signatures and tokens are taken out of whatever the SDK says."""
-    message = str(translate(error, URI, "uploading x"))
-    assert "SECRET" not in message
-    assert "uploading x" in message
-
-
-@pytest.mark.parametrize("error", [ServiceRequestError("down"), HttpResponseError("busy")])
-def test_a_failed_upload_says_why(error: Exception) -> None:
-    """What lies inside the SDK's error of an upload is what the reader needs."""
-    message = str(translate(azure.kusto.data.exceptions.KustoBlobError(error), URI, "uploading x"))
-    assert str(error) in message
-    assert "bound method" not in message
-
-
-def test_a_failed_sign_in_says_why() -> None:
-    """The credential's own words come through the SDK's wrapper."""
-    inner = CredentialUnavailableError("Please run 'az login' to set up an account")
-    error = azure.kusto.data.exceptions.KustoAuthenticationError("token", inner)
-    assert "az login" in str(translate(error, URI, "asking"))
 
 
 @pytest.mark.parametrize(
@@ -158,51 +95,6 @@ def test_plain_http_is_one_server() -> None:
         assert kusto.ingest_uri == "http://localhost:8081"
 
 
-NEEDED = {
-    "workload-identity": ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
-    "client-secret": ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"),
-    "pipelines": (
-        "AZURESUBSCRIPTION_TENANT_ID",
-        "AZURESUBSCRIPTION_CLIENT_ID",
-        "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
-        "SYSTEM_ACCESSTOKEN",
-    ),
-}
-
-
-@pytest.mark.parametrize("auth", NEEDED)
-def test_a_way_of_signing_in_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, auth: Auth) -> None:
-    """Everything missing is named at once, and only that."""
-    first, *rest = NEEDED[auth]
-    for name in NEEDED[auth]:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(first, "11111111-1111-1111-1111-111111111111")
-    with pytest.raises(UsageError) as refused:
-        Kusto(URI, "OpenCost", auth=auth)
-    assert str(refused.value) == f"--auth {auth} needs {', '.join(rest)} in the environment."
-
-
-@pytest.mark.parametrize("auth", METHODS[:-1])
-def test_a_token_is_never_sent_in_the_clear(auth: Auth) -> None:
-    """Plain http and a token do not go together."""
-    with pytest.raises(UsageError, match="must not carry a token"):
-        Kusto("http://127.0.0.1:8080", "OpenCost", auth=auth)
-
-
-def test_no_sign_in_is_for_plain_http() -> None:
-    """A true cluster needs a way of signing in, and the message lists them."""
-    with pytest.raises(UsageError, match=r"--auth none is for plain http.*default, cli, managed-identity"):
-        Kusto(URI, "OpenCost", auth="none")
-
-
-def test_every_credential_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it needs in the environment, each way of signing in is accepted without asking anyone."""
-    for name in {name for names in NEEDED.values() for name in names}:
-        monkeypatch.setenv(name, "11111111-1111-1111-1111-111111111111")
-    for method in METHODS[:-1]:
-        Kusto(URI, "OpenCost", auth=method).close()  # type: ignore[arg-type]
-
-
 def test_a_query_that_hangs_ends_at_our_deadline() -> None:
     """The SDK would wait for minutes; we do not."""
 
@@ -213,7 +105,7 @@ def test_a_query_that_hangs_ends_at_our_deadline() -> None:
         emulator.fault = silent
         with (
             Kusto(emulator.url, "OpenCost", auth="none", deadlines=Deadlines(query=0.5)) as kusto,
-            pytest.raises(KustoError, match=r"did not finish the query print 1 … within 0.5 s"),
+            pytest.raises(KustoError, match=r"The query print 1 … did not end within 0.5 s"),
         ):
             kusto.query("print 1")
 
@@ -221,7 +113,7 @@ def test_a_query_that_hangs_ends_at_our_deadline() -> None:
 def test_a_wrong_query_is_quoted_and_asked_once() -> None:
     """A refusal that will not change is not tried again, and says where it came from."""
     with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
-        with pytest.raises(KustoError, match="refused while the query NoSuchTable") as refused:
+        with pytest.raises(KustoError, match="refused the query NoSuchTable") as refused:
             kusto.query("NoSuchTable | count")
         assert not refused.value.transient
         assert len([request for request in emulator.requests if request.csl]) == 1
@@ -279,3 +171,212 @@ def test_a_blob_is_queued_with_its_tag_or_with_none(tag: str | None, tmp_path: P
         else:
             assert json.loads(sent["tags"]) == ["ingest-by:T/a"]
             assert json.loads(sent["ingestIfNotExists"]) == ["T/a"]
+
+
+def test_every_statement_names_the_program_and_its_request() -> None:
+    """An administrator sees the program in `.show queries`, and Microsoft finds the request by its id.
+
+    https://learn.microsoft.com/kusto/api/rest/request#request-headers
+    """
+    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+        kusto.query("print 1")
+        kusto.command(".show tables")
+        ids = set()
+        for request in emulator.requests:
+            assert request.headers["x-ms-app"] == f"opencost-kusto/{__version__}"
+            assert json.loads(json.loads(request.body)["properties"])["Options"]["request_app_name"].startswith(
+                "opencost"
+            )
+            program, _, uuid = request.headers["x-ms-client-request-id"].partition(";")
+            assert (program, len(uuid)) == ("opencost-kusto", 36)
+            ids.add(uuid)
+        assert len(ids) == 2
+
+
+def test_the_service_ends_a_query_when_we_do() -> None:
+    """`servertimeout` is our deadline: a query that nobody waits for would go on in the service."""
+    with KustoEmulator() as emulator:
+        with Kusto(emulator.url, "OpenCost", auth="none", deadlines=Deadlines(query=7)) as kusto:
+            kusto.query("print 1")
+        assert options_sent(emulator)["servertimeout"] == "0:00:07"
+
+
+def test_an_error_quotes_a_statement_up_to_its_first_value() -> None:
+    """A hundred batch ids of a query are no help in a sentence."""
+    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+        with pytest.raises(KustoError, match=r"the query NoSuchTable \| where BatchId in …: ") as refused:
+            kusto.query('NoSuchTable | where BatchId in ("HUSH", "HUSH")')
+        assert "HUSH" not in str(refused.value)
+
+
+def test_fabric_is_not_asked_for_a_consistency_it_does_not_know() -> None:
+    """The property is of Azure Data Explorer only: https://learn.microsoft.com/kusto/api/rest/request-properties."""
+    with Kusto("https://trd-a.z1.kusto.fabric.microsoft.com", "OpenCost", auth="cli") as fabric:
+        assert "queryconsistency" not in fabric.fresh_options()
+        assert "query_results_cache_max_age" in fabric.fresh_options()
+    with Kusto(URI, "OpenCost", auth="cli") as cluster:
+        assert cluster.fresh_options()["queryconsistency"] == "strongconsistency"
+
+
+def refused_check(uri: str, **more: Any) -> KustoError:
+    """What the first question of a run says of an address."""
+    with Kusto(uri, "OpenCost", deadlines=Deadlines(check=20, query=20), **more) as kusto:
+        with pytest.raises(KustoError) as refused:
+            kusto.check()
+        return refused.value
+
+
+def closed_port() -> int:
+    """A port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_refused_connection_is_named() -> None:
+    """Nothing listens there; the SDK says no more than that the network failed."""
+    error = refused_check(f"http://127.0.0.1:{closed_port()}", auth="none")
+    assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, True)
+    assert "cannot be reached: connection refused." in str(error)
+    assert "A stopped cluster looks like this too" in str(error)
+
+
+def test_a_name_without_an_address_is_named() -> None:
+    """A host that DNS does not have; `.invalid` never resolves (RFC 2606)."""
+    error = refused_check("http://shop.kusto.invalid", auth="none")
+    assert error.code is ReasonCode.UNREACHABLE
+    assert "cannot be reached: the name of the host does not resolve (DNS)" in str(error)
+
+
+class NotFound(BaseHTTPRequestHandler):
+    """Answers 404, which to the SDK is a cluster of the public cloud."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A server on https with a certificate nobody knows, which answers 404 to everything; and that certificate."""
+    path = certificate(tmp_path_factory.mktemp("tls"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_port}", path
+    server.shutdown()
+    server.server_close()
+
+
+def certificate(folder: Path) -> Path:
+    """A file with a key and a self-signed certificate for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "both.pem"
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(key.private_bytes(*form) + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_an_unknown_certificate_is_named_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tls: tuple[str, Path]
+) -> None:
+    """Waiting does not mend a certificate; the sentence has the variable that does."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    error = refused_check(tls[0], auth="cli")
+    assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, False)
+    assert "cannot be reached: certificate verify failed: self-signed certificate." in str(error)
+    assert "REQUESTS_CA_BUNDLE" in str(error)
+
+
+def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, tls: tuple[str, Path]) -> None:
+    """The environment's proxy is used, and named when it does not connect."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port()}")
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    error = refused_check(tls[0], auth="cli")
+    assert error.code is ReasonCode.UNREACHABLE
+    assert "cannot be reached: the proxy does not connect. Check HTTPS_PROXY and NO_PROXY." in str(error)
+
+
+def test_a_machine_without_azure_cli_gets_one_sentence(monkeypatch: pytest.MonkeyPatch, tls: tuple[str, Path]) -> None:
+    """Signing in fails before anything is asked, with the credential's reason and what to install."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))
+    monkeypatch.setenv("PATH", "")
+    error = refused_check(tls[0], auth="cli")
+    assert (error.code, error.transient) == (ReasonCode.UNAUTHORIZED, False)
+    assert str(error) == (
+        f"Signing in to {tls[0]} failed: Azure CLI not found on path. Install Azure CLI and run az login, or choose "
+        f"another --auth. {str(error)[str(error).rindex('(') :]}"
+    )
+
+
+def test_the_check_signs_in_and_reads() -> None:
+    """A database that can be used passes with one query."""
+    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+        kusto.check()
+        assert [request.csl for request in emulator.requests] == ["print Ready = 1"]
+
+
+def test_a_database_that_is_not_there_is_named() -> None:
+    """The check finds a wrong name of the database before OpenCost is asked."""
+    with KustoEmulator() as emulator:
+        with Kusto(emulator.url, "Nowhere", auth="none") as kusto, pytest.raises(KustoError, match="Nowhere"):
+            kusto.check()
+        assert len(emulator.requests) == 1
+
+
+def test_the_log_of_azure_is_silent_unless_a_program_sets_logging_up() -> None:
+    """azure-identity logs its list of credentials as a warning; Python would print it on stderr."""
+    text = "import logging, opencost_kusto.kusto.endpoint; {}logging.getLogger('azure.identity').warning('list of 14')"
+    for setup, said in (("", False), ("logging.basicConfig(); ", True)):
+        done = subprocess.run([sys.executable, "-c", text.format(setup)], capture_output=True, text=True, check=True)
+        assert ("list of 14" in done.stderr) is said
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted"),
+    [("kusto.example.com", True), ("a.kusto.example.com", False), ("b.example.org", True), ("example.net", False)],
+)
+def test_a_host_that_the_user_trusts_may_get_a_token(host: str, trusted: bool) -> None:
+    """`*.example.org` is every host below it; `kusto.example.com` is that host alone."""
+    with Kusto(
+        f"https://{host}", "OpenCost", auth="cli", trusted_hosts=["kusto.example.com", "*.example.org"]
+    ) as kusto:
+        kusto.connect()
+    validate = partial(well_known_kusto_endpoints.validate_trusted_endpoint, f"https://{host}", "https://login.x")
+    if trusted:
+        validate()
+    else:
+        with pytest.raises(KustoClientInvalidConnectionStringException):
+            validate()
+
+
+def test_what_the_client_takes_of_the_sdk_is_there() -> None:
+    """The parts of the SDK without a public promise are those we use, so that a new release fails here first."""
+    client: Any = KustoClient("https://shop.kusto.windows.net")
+    assert isinstance(client._session, requests.Session)
+    parameters = list(inspect.signature(IngestionBlobInfo.__init__).parameters)
+    assert parameters[1:] == [
+        "blob_descriptor",
+        "ingestion_properties",
+        "auth_context",
+        "application_for_tracing",
+        "client_version_for_tracing",
+    ]
+    assert list(inspect.signature(MatchRule.__init__).parameters)[1:] == ["suffix", "exact"]
+    assert list(inspect.signature(well_known_kusto_endpoints.add_trusted_hosts).parameters) == ["rules", "replace"]

@@ -1,0 +1,83 @@
+"""Why a server was not reached, by the kinds of the exceptions; and the proxy and certificates of the environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from opencost_kusto.errors import ReasonCode
+from opencost_kusto.redact import first_sentence
+
+_STOPPED = "A stopped cluster looks like this too: az kusto cluster show --query state."
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why no response came: the reason, what to do, and whether another attempt may succeed."""
+
+    reason: str
+    advice: str
+    transient: bool = True
+    code: ReasonCode = ReasonCode.UNREACHABLE
+
+
+def cause(error: BaseException) -> Cause | None:
+    """The cause of a network error; None when the error is none.
+
+    Kinds come first that wrap others: a proxy's refusal holds a refused connection.
+    """
+    chain = list(_chain(error))
+    names = {cls.__name__ for each in chain for cls in type(each).__mro__}
+    if "ProxyError" in names:
+        return Cause("the proxy does not connect", "Check HTTPS_PROXY and NO_PROXY.")
+    for each in chain:
+        if isinstance(each, ssl.SSLError):
+            reason = getattr(each, "verify_message", None) or each.reason or str(each)
+            advice = "Set REQUESTS_CA_BUNDLE to a file with the certificate authority of the cluster or of your proxy."
+            return Cause(f"certificate verify failed: {first_sentence(str(reason))}", advice, transient=False)
+    if any(isinstance(each, socket.gaierror) for each in chain):
+        return Cause("the name of the host does not resolve (DNS)", f"Check the address. {_STOPPED}")
+    if any(isinstance(each, ConnectionRefusedError) for each in chain):
+        return Cause("connection refused", f"Check address and port. {_STOPPED}")
+    if names & {"ConnectTimeout", "ConnectTimeoutError"}:
+        return Cause("no connection in time", f"Check firewall and private endpoint. {_STOPPED}")
+    if names & {"ReadTimeout", "ReadTimeoutError", "TimeoutError"}:
+        return Cause(
+            "no response in time", "Run again; see whether the cluster is overloaded.", code=ReasonCode.TIMED_OUT
+        )
+    if names & {"ConnectionError", "ServiceRequestError", "ServiceResponseError", "ProtocolError", "HTTPException"}:
+        return Cause("the connection was closed", _STOPPED)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and every error inside it, each once."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            inside = (getattr(each, name, None) for name in ("reason", "inner", "inner_exception", "exception"))
+            waiting += [*inside, *each.args, each.__cause__, each.__context__]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The proxies for a host and the certificate authorities, as the environment has them."""
+
+    proxies: dict[str, str]
+    verify: str | bool
+
+    @classmethod
+    def of(cls, uri: str) -> Environment:
+        """Read once for each host: `requests` would read it again at every request, and passwords of .netrc too."""
+        from requests.utils import get_environ_proxies
+
+        authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        return cls(get_environ_proxies(uri, no_proxy=None), authorities)

@@ -1,0 +1,146 @@
+"""What each command and query needs, by Microsoft's documentation, and the command that grants it.
+
+Pages are those of https://learn.microsoft.com/kusto/; roles are those of
+https://learn.microsoft.com/kusto/access-control/role-based-access-control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from opencost_kusto.schema.tables import TABLES
+
+
+class Role(StrEnum):
+    """A security role, by the word that `.add database` has for it."""
+
+    VIEWER = "viewers"
+    INGESTOR = "ingestors"
+    USER = "users"
+    ADMIN = "admins"
+    UNRESTRICTED_VIEWER = "unrestrictedviewers"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """The least right that statements with this beginning need; `grant` is the role that a refusal recommends."""
+
+    beginning: str
+    least: str
+    grant: Role
+    page: str
+
+
+# The first that fits counts; the last fits every query.
+RIGHTS = (
+    Right(
+        ".create-merge table",
+        "Database User; Table Admin where the table exists",
+        Role.ADMIN,
+        "management/create-merge-table-command",
+    ),
+    Right(".alter table", "Table Admin", Role.ADMIN, "management/alter-table-docstring-command"),
+    Right(
+        ".alter-merge table",
+        "Table Admin",
+        Role.ADMIN,
+        "management/alter-merge-table-column",
+    ),
+    Right(
+        ".create-or-alter table",
+        "Table Ingestor",
+        Role.INGESTOR,
+        "management/create-or-alter-ingestion-mapping-command",
+    ),
+    Right(
+        ".create-or-alter function",
+        "Database User; Function Admin where the function exists",
+        Role.ADMIN,
+        "management/create-alter-function",
+    ),
+    Right(".create table", "Database User", Role.USER, "management/create-table-command"),
+    Right(".rename table", "Table Admin", Role.ADMIN, "management/rename-table-command"),
+    Right(".update table", "Table Admin", Role.ADMIN, "management/update-table-command"),
+    Right(".drop table", "Table Admin", Role.ADMIN, "management/drop-table-command"),
+    Right(".ingest inline", "Table Ingestor", Role.INGESTOR, "management/data-ingestion/ingest-inline"),
+    Right(
+        ".set-or-append",
+        "Table Ingestor; Database User where the table is new",
+        Role.INGESTOR,
+        "management/data-ingestion/ingest-from-query",
+    ),
+    Right(
+        ".get ingestion resources",
+        "Database Ingestor or Table Ingestor",
+        Role.INGESTOR,
+        "api/netfx/kusto-ingest-client-rest",
+    ),
+    Right(
+        ".get kusto identity token",
+        "Database Ingestor or Table Ingestor",
+        Role.INGESTOR,
+        "api/netfx/kusto-ingest-client-rest",
+    ),
+    Right(".show", "Database Viewer", Role.VIEWER, "management/show-schema-database"),
+    Right("", "Database Viewer", Role.VIEWER, "access-control/role-based-access-control"),
+)
+
+
+def right(text: str) -> Right:
+    """What a statement needs."""
+    squeezed = " ".join(text.split()).lower()
+    return next(each for each in RIGHTS if squeezed.startswith(each.beginning))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What an identity needs for one task: roles in the database, and whether Admin on the tables or functions too."""
+
+    commands: tuple[str, ...]
+    roles: tuple[Role, ...]
+    why: str
+    table_admin: bool = False
+
+    def grants(self, database: str, principal: str) -> list[str]:
+        """The commands that grant it, to paste into a query window."""
+        lines = [grant(role, database, principal) for role in self.roles]
+        if self.table_admin:
+            lines += [f".add table {table.name} admins ('{principal}')" for table in TABLES]
+        return lines
+
+
+TASKS = (
+    Task(
+        ("bootstrap",),
+        (Role.ADMIN,),
+        "Creates and upgrades tables, mappings, policies and functions. A Database User can create them, but an "
+        "upgrade by another identity needs Table Admin and Function Admin.",
+    ),
+    Task(
+        ("sync", "run", "replay", "backfill", "schedule"),
+        (Role.INGESTOR, Role.VIEWER),
+        "Ingests rows and counts them in their tables.",
+    ),
+    Task(
+        ("sync --replace", "repairs"),
+        (Role.INGESTOR, Role.VIEWER, Role.USER),
+        "Creates a staging table (Database User) and replaces rows in one transaction (Table Admin).",
+        table_admin=True,
+    ),
+    Task(
+        ("status", "query", "cost", "demo", "dashboard in the web UI", "Grafana", "Power BI"),
+        (Role.VIEWER,),
+        "Reads tables and functions.",
+    ),
+    Task(
+        ("doctor --write",),
+        (Role.INGESTOR, Role.VIEWER, Role.USER),
+        "Creates one scratch table and drops it; the creator of a table is its admin.",
+    ),
+)
+
+
+def grant(role: Role, database: str, principal: str) -> str:
+    """The command that grants a role in a database; a name in brackets and quotes may have blanks and hyphens."""
+    return f".add database ['{database}'] {role} ('{principal}')"

@@ -1,0 +1,182 @@
+"""Kusto's own blob containers and queues: what queued ingestion uploads to and announces blobs in.
+
+The protocol is documented: https://learn.microsoft.com/kusto/api/netfx/kusto-ingest-client-rest. The SDK's ingest
+client would open a new connection for each blob and each message, upload what is left of a stream that the first
+container refused, and queue nothing where no queue is listed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from opencost_kusto.errors import KustoError
+from opencost_kusto.kusto.endpoint import APPLICATION, Row, exchanged
+from opencost_kusto.kusto.network import Environment
+from opencost_kusto.kusto.sdk_errors import Exchange
+
+# Bytes of a block: an upload takes no more memory than one, whatever the size of the blob.
+BLOCK = 4 << 20
+# How long the addresses are used; Microsoft's clients refresh them every hour too.
+_REFRESHED_AFTER = 3600.0
+_TRIES = 3
+# The protocol sends the identity token and the addresses for the cluster, not for a database.
+NO_DATABASE = "NetDefaultDB"
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A blob in Kusto's own storage, and the id under which its ingestion can be looked up; `url` is a secret."""
+
+    url: str
+    source_id: str
+    name: str
+    raw_bytes: int
+
+    def __repr__(self) -> str:
+        return f"Uploaded({self.name!r}, source_id={self.source_id!r})"
+
+
+@dataclass(slots=True)
+class _Resources:
+    """The addresses, with their signatures, and a client for each that was used."""
+
+    containers: list[str]
+    queues: list[str]
+    token: str
+    read_at: float
+
+
+class Storage:
+    """The storage of one cluster, over connections that are kept for as long as this is open.
+
+    `ask` sends a command to the ingestion endpoint. Safe to use from several threads.
+    """
+
+    def __init__(
+        self, ask: Callable[[str], list[Row]], uri: str, database: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._uri = uri
+        self._database = database
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._resources: _Resources | None = None
+        self._clients: dict[str, Any] = {}
+        self._transports: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        for transport in self._transports.values():
+            transport.close()
+
+    def resources(self) -> tuple[list[str], list[str]]:
+        """The signed addresses of containers and queues; raises KustoError where none is listed."""
+        found = self._current()
+        return list(found.containers), list(found.queues)
+
+    def upload(self, path: Path, name: str, table: str, raw_bytes: int, seconds: float) -> Uploaded:
+        """Upload a file as a blob in blocks; raises KustoError when no container takes it."""
+        source = str(uuid.uuid4())
+        # Kusto shows the name of a blob that it could not ingest, and no other column with the id.
+        blob = f"{self._database}__{table}__{source}__{name}"
+
+        def put(container: str) -> str:
+            client = self._container(container).get_blob_client(blob)
+            with path.open("rb") as stream:
+                client.upload_blob(stream, length=path.stat().st_size, overwrite=True, max_concurrency=1)
+            url: str = client.url
+            return url
+
+        exchange = Exchange(self._uri, f"the upload of {name}", storage="Kusto's storage")
+        url = self._first(self._current().containers, put, exchange, seconds)
+        return Uploaded(url, source, name, raw_bytes)
+
+    def post(self, message: Callable[[str], str], what: str, seconds: float) -> None:
+        """Post a message, made with the identity token, to a queue; raises KustoError when no queue takes it."""
+        current = self._current()
+        text = message(current.token)
+        exchange = Exchange(self._uri, what, storage="Kusto's queue")
+        self._first(current.queues, lambda queue: self._queue(queue).send_message(text), exchange, seconds)
+
+    def _first(self, addresses: list[str], call: Callable[[str], Any], exchange: Exchange, seconds: float) -> Any:
+        """What the first address that works gives. It stays the first, so that its connection is used again."""
+        refused: KustoError | None = None
+        for address in addresses[:_TRIES]:
+            try:
+                return exchanged(exchange, seconds, partial(call, address), late=False)
+            except KustoError as error:
+                refused = error
+                with self._lock:
+                    if address in addresses:
+                        addresses.remove(address)
+                        addresses.append(address)
+        raise refused or KustoError(f"No address took {exchange.what}.")
+
+    def _current(self) -> _Resources:
+        with self._lock:
+            found = self._resources
+            if found is None or self._clock() - found.read_at > _REFRESHED_AFTER:
+                found = self._resources = self._read()
+                self._clients.clear()
+            return found
+
+    def _read(self) -> _Resources:
+        rows = self._ask(".get ingestion resources")
+
+        def listed(kind: str, what: str) -> list[str]:
+            found = [str(row["StorageRoot"]) for row in rows if row["ResourceTypeName"] == kind]
+            if not found:
+                raise KustoError(
+                    f"Kusto's ingestion endpoint {self._uri} lists no {what}, so nothing was sent. "
+                    "Check that the address is the ingestion endpoint of a running cluster."
+                )
+            # Many runs side by side spread over the accounts.
+            return random.sample(found, len(found))
+
+        containers = listed("TempStorage", "containers to upload to")
+        queues = listed("SecuredReadyForAggregationQueue", "queues to announce blobs in")
+        token = self._ask(".get kusto identity token")[0]["AuthorizationContext"]
+        return _Resources(containers, queues, str(token), self._clock())
+
+    def _container(self, address: str) -> Any:
+        from azure.storage.blob import ContainerClient, ExponentialRetry
+
+        sizes: Mapping[str, Any] = {"max_single_put_size": BLOCK, "max_block_size": BLOCK}
+        return self._client(address, ContainerClient.from_container_url, ExponentialRetry, **sizes)
+
+    def _queue(self, address: str) -> Any:
+        from azure.storage.queue import ExponentialRetry, QueueClient, TextBase64EncodePolicy
+
+        policy = {"message_encode_policy": TextBase64EncodePolicy()}
+        return self._client(address, QueueClient.from_queue_url, ExponentialRetry, **policy)
+
+    def _client(self, address: str, make: Callable[..., Any], retry: Callable[..., Any], **more: Any) -> Any:
+        """The client of an address, made once; the clients of one server share its connections."""
+        from azure.core.pipeline.transport import RequestsTransport
+
+        with self._lock:
+            if address not in self._clients:
+                server = "/".join(address.split("/")[:3])
+                environment = Environment.of(server)
+                if server not in self._transports:
+                    self._transports[server] = RequestsTransport(
+                        use_env_settings=False, connection_verify=environment.verify
+                    )
+                policy = retry(initial_backoff=1, increment_base=2, retry_total=2, random_jitter_range=1)
+                self._clients[address] = make(
+                    address,
+                    transport=self._transports[server],
+                    retry_policy=policy,
+                    proxies=environment.proxies,
+                    user_agent=APPLICATION,
+                    **more,
+                )
+            return self._clients[address]

@@ -1,0 +1,200 @@
+"""The SDK's errors as ours: a reason code, one sentence with the cause, and what to do about it."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+
+import azure.kusto.data.exceptions as sdk
+import azure.kusto.ingest.exceptions
+import pytest
+import requests
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from azure.identity import CredentialUnavailableError
+
+from opencost_kusto.errors import KustoError, ReasonCode
+from opencost_kusto.kusto.sdk_errors import TRANSLATIONS, Exchange, translate
+from opencost_kusto.kusto.signin import ADVICE
+
+URI = "https://shop.westeurope.kusto.windows.net"
+QUERY = Exchange(URI, "the query T …", "Costs", "T | count", "opencost-kusto;1")
+UPLOAD = Exchange(URI, "the upload of x", storage="Kusto's storage")
+
+SIGNED = "https://x.blob.core.windows.net/c/b.gz?sv=2024-11-04&sp=rw&sig=abcdefSECRET%3D"
+# Raised for wrong use of the SDK from Python, which no service can cause.
+PROGRAMMING = {"KustoAioSyntaxError", "KustoAsyncUsageError"}
+
+
+def exceptions() -> list[type[Exception]]:
+    """Every exception class the SDK has."""
+    modules: tuple[ModuleType, ...] = (sdk, azure.kusto.ingest.exceptions)
+    members = (member for module in modules for _, member in inspect.getmembers(module, inspect.isclass))
+    found = {member for member in members if issubclass(member, Exception) and member.__module__.startswith("azure.")}
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
+def test_every_exception_of_the_sdk_is_translated(kind: type[Exception]) -> None:
+    """A class of the SDK, or a base of it below Exception, has a line in the table."""
+    names = {cls.__name__ for cls in kind.__mro__}
+    assert names & set(TRANSLATIONS) or kind.__name__ in PROGRAMMING
+
+
+def test_the_table_names_nothing_that_does_not_exist() -> None:
+    """A class that the SDK renamed would leave a line that never matches."""
+    azure = {"ClientAuthenticationError", "CredentialUnavailableError", "AzureError"}
+    assert set(TRANSLATIONS) - azure <= {kind.__name__ for kind in exceptions()}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sdk.KustoBlobError(HttpResponseError(f"PUT {SIGNED} refused")),
+        sdk.KustoServiceError(f"failed at {SIGNED}"),
+        sdk.KustoClientError(f"failed at {SIGNED}"),
+        ServiceRequestError(f"no route to {SIGNED}"),
+        HttpResponseError(f"{SIGNED} said 403"),
+        ValueError(f"odd: {SIGNED}"),
+        ClientAuthenticationError("client_secret=abcdefSECRET was wrong"),
+        CredentialUnavailableError("Authorization: Bearer abcdefSECRET.abc"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_secrets_are_never_said(error: Exception) -> None:
+    """Signatures and tokens are taken out of whatever the SDK says."""
+    for exchange in (QUERY, UPLOAD):
+        message = str(translate(error, exchange))
+        assert "SECRET" not in message
+        assert message.endswith((".", ")"))
+
+
+def response(status: int, activity: str = "") -> requests.Response:
+    """An HTTP response as the SDK puts it into its errors."""
+    made = requests.Response()
+    made.status_code = status
+    made.headers["x-ms-activity-id"] = activity
+    return made
+
+
+def api_error(status: int, message: str, *, permanent: bool = True, activity: str = "") -> KustoError:
+    """What Kusto's REST interface says of a failure, translated.
+
+    https://learn.microsoft.com/kusto/api/rest/response-http
+    """
+    said = {"code": "X", "message": "short", "@type": "T", "@message": message, "@permanent": permanent}
+    return translate(sdk.KustoApiError({"error": said}, http_response=response(status, activity=activity)), QUERY)
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_an_error_of_the_service_says_itself_whether_waiting_helps(permanent: bool) -> None:
+    """Kusto's own `@permanent` decides, and its own sentence is quoted."""
+    error = api_error(400, "Operator not known. More.", permanent=permanent)
+    assert str(error) == f"Kusto at {URI} refused the query T …: Operator not known. (request opencost-kusto;1)"
+    assert (error.transient, error.code, error.exit_code) == (not permanent, ReasonCode.REFUSED, 5)
+
+
+def test_a_refusal_prints_the_ids_that_support_asks_for() -> None:
+    """ActivityId, from the response's header, and our own request id are in the sentence."""
+    said = str(api_error(400, "No.", activity="0f8f-1"))
+    assert said.endswith("(ActivityId 0f8f-1, request opencost-kusto;1)")
+
+
+def test_the_activity_of_an_error_inside_an_answer_is_printed() -> None:
+    """An error in the middle of an answer carries its ActivityId in its context."""
+    said = {"code": "X", "message": "m", "@message": "No.", "@permanent": True, "@context": {"activityId": "0f8f-2"}}
+    error = translate(sdk.KustoMultiApiError([{"OneApiErrors": [{"error": said}]}]), QUERY)
+    assert "ActivityId 0f8f-2" in str(error)
+
+
+@pytest.mark.parametrize(("permanents", "transient"), [([True], False), ([False], True), ([True, False], True)])
+def test_an_error_inside_an_answer_is_tried_again_where_kusto_says_so(permanents: list[bool], transient: bool) -> None:
+    """A query fails in the middle with HTTP 200; `@permanent: false` of any error makes it worth another attempt.
+
+    The shape is that of azure-kusto-python's recorded `query_partial_results_defer_is_false.json`.
+    """
+    said = [
+        {"error": {"code": "LimitsExceeded", "message": "m", "@message": "Low.", "@permanent": each}}
+        for each in permanents
+    ]
+    assert translate(sdk.KustoMultiApiError([{"OneApiErrors": said}]), QUERY).transient is transient
+
+
+def test_a_forbidden_query_names_the_command_that_mends_it() -> None:
+    """Kusto names the principal; the sentence has the right that is missing and the line that grants it."""
+    error = api_error(403, "Principal 'aadapp=1;2' is not authorized to read database 'Costs'.")
+    assert (error.code, error.transient) == (ReasonCode.FORBIDDEN, False)
+    assert (
+        "It needs Database Viewer; an administrator of the database runs: "
+        ".add database ['Costs'] viewers ('aadapp=1;2')" in str(error)
+    )
+
+
+def test_a_forbidden_command_without_a_principal_shows_where_it_goes() -> None:
+    """Where Kusto names nobody, the line has a place for the identity."""
+    said = {"code": "Forbidden", "message": "m", "@message": "Not authorized.", "@permanent": True}
+    exchange = Exchange(URI, "the command …", "Costs", ".create-or-alter function F() { 1 }")
+    error = translate(sdk.KustoApiError({"error": said}, http_response=response(403)), exchange)
+    assert ".add database ['Costs'] admins ('aadapp=<client id>;<tenant id>')" in str(error)
+
+
+def test_a_refused_token_is_final() -> None:
+    """401 means the token: another attempt with it does not help."""
+    error = translate(sdk.KustoServiceError("401. Missing adequate access rights.", response(401)), QUERY)
+    assert (error.code, error.transient) == (ReasonCode.UNAUTHORIZED, False)
+    assert "AZURE_TENANT_ID" in str(error)
+
+
+def test_throttling_is_transient() -> None:
+    """429 is worth another attempt."""
+    error = translate(sdk.KustoThrottlingError("The request was throttled by the server.", response(429)), QUERY)
+    assert (error.code, error.transient) == (ReasonCode.THROTTLED, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Semantic error: 'where' operator: Failed to resolve table or column expression named 'OpenCostAllocation'.",
+        "Semantic error: SEM0260: Unknown function: 'OpenCostByNamespace'.",
+        "Entity ID 'OpenCostAssets' of kind 'Table' was not found.",
+    ],
+)
+def test_a_missing_table_of_ours_points_to_bootstrap(said: str) -> None:
+    """What bootstrap creates and the database lacks has a code of its own, and names the command."""
+    error = api_error(400, said)
+    assert (error.code, error.transient) == (ReasonCode.NOT_BOOTSTRAPPED, False)
+    assert "Run opencost-kusto bootstrap, which creates it." in str(error)
+
+
+def test_a_missing_table_of_somebody_else_does_not() -> None:
+    """A name that is not ours is no reason to bootstrap."""
+    assert api_error(400, "Failed to resolve table or column expression named 'Costs'").code is ReasonCode.REFUSED
+
+
+@pytest.mark.parametrize("error", [HttpResponseError("busy"), sdk.KustoBlobError(HttpResponseError("busy"))])
+def test_a_refused_upload_says_why(error: Exception) -> None:
+    """Storage's own words are what the reader needs."""
+    assert str(translate(error, UPLOAD)) == "Kusto's storage refused the upload of x: busy."
+
+
+def test_a_refusal_of_storage_is_not_about_who_signed_in() -> None:
+    """Azure's client calls a 403 of storage an authentication error; it is about the signed address."""
+    error = translate(ClientAuthenticationError("This request is not authorized."), UPLOAD)
+    assert (error.code, error.transient) == (ReasonCode.REFUSED, True)
+    assert str(error).startswith("Kusto's storage refused the upload of x: This request is not authorized.")
+
+
+def test_a_failed_sign_in_is_one_sentence_with_the_cure() -> None:
+    """The credential's own words come through the SDK's wrapper, without its representation."""
+    inner = CredentialUnavailableError("Azure CLI not found on path")
+    wrapped = sdk.KustoAuthenticationError("AzureIdentityTokenProvider", inner, credential=object())
+    error = translate(wrapped, Exchange(URI, "the query print …", "Costs", "print 1", advice=ADVICE["cli"]))
+    assert str(error) == (
+        f"Signing in to {URI} failed: Azure CLI not found on path. "
+        "Install Azure CLI and run az login, or choose another --auth."
+    )
+    assert (error.code, error.transient) == (ReasonCode.UNAUTHORIZED, False)
+
+
+def test_an_address_the_sdk_does_not_trust_names_the_option() -> None:
+    """A host of one's own gets a token only when the user names it."""
+    assert "--trusted-host" in str(translate(sdk.KustoClientInvalidConnectionStringException("untrusted"), QUERY))
