@@ -1,4 +1,4 @@
-"""A stand-in for Kusto and the unmodified SDK that talks to it."""
+"""A Kusto emulator and the unmodified SDK that talks to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROW = {"Timestamp": "2026-11-23T10:00:00Z", "Name": "web", "Cost": 0.25, "Count"
 
 
 class Client:
-    """What a user of the SDK does, in one line each, against one stand-in."""
+    """What a user of the SDK does, in one line each, against one emulator."""
 
     def __init__(self, emulator: KustoEmulator) -> None:
         self.emulator = emulator

@@ -39,7 +39,7 @@ def test_create_merge_adds_columns_at_the_end(costs: Client) -> None:
     table = schema(costs)["Tables"]["Costs"]
     assert [column["Name"] for column in table["OrderedColumns"]][-2:] == ["Labels", "Extra"]
     assert (table["DocString"], table["Folder"]) == ("Money", "F")
-    assert costs.query("Costs | project Name, Extra") == [{"Name": "web", "Extra": None}]
+    assert costs.query("Costs | project Name, Extra") == [{"Name": "web", "Extra": ""}]
 
 
 def test_create_merge_refuses_another_type(costs: Client) -> None:

@@ -17,6 +17,7 @@ from opencost_kusto.emulator.kusto import (
 )
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine
+from opencost_kusto.emulator.kusto.service import Service
 from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor, split_pipe
 
@@ -40,6 +41,7 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".show functions": show_commands.functions,
     ".show database": show_commands.database,
     ".show ingestion failures": show_commands.failures,
+    ".show capacity": show_commands.capacity,
     ".show version": show_commands.version,
 }
 """By the words that open the command; the reader of the rest stands after them."""
@@ -47,12 +49,12 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
 _LEADING_COMMENTS: Final = re.compile(r"(?:\s|//[^\n]*)*")
 
 
-def run(engine: Engine, text: str) -> Result:
+def run(service: Service, engine: Engine, text: str) -> Result:
     """Run a command; what is piped behind a `.show` is a query over its answer."""
     text = _LEADING_COMMENTS.sub("", text, count=1)
     words, operators = split_pipe(text) if is_show(text) else (text, "")
     with engine.lock:
-        answer = _run(engine, words)
+        answer = _run(service, engine, words)
         return engine.pipe(answer, operators) if operators else answer
 
 
@@ -61,21 +63,21 @@ def is_show(text: str) -> bool:
     return re.match(r"\.show\b", text, re.IGNORECASE) is not None
 
 
-def _run(engine: Engine, text: str) -> Result:
+def _run(service: Service, engine: Engine, text: str) -> Result:
     for opening in sorted(COMMANDS, key=len, reverse=True):
         cursor = Cursor(text)
         if cursor.accept(opening):
-            return COMMANDS[opening](Session(engine, lambda named: _answer(engine, named)), cursor)
+            return COMMANDS[opening](Session(engine, service, lambda named: _answer(service, engine, named)), cursor)
     raise KustoRefusal(
         f"Syntax error: SYN0100: this is not a command that is known here: '{' '.join(text.split())[:60]}'",
         kind="Kusto.Data.Exceptions.SyntaxException",
     )
 
 
-def _answer(engine: Engine, text: str) -> Result:
+def _answer(service: Service, engine: Engine, text: str) -> Result:
     """What a command that takes a query or a `.show` command reads."""
     if not text.lstrip().startswith("."):
         return engine.query(text)
     if not is_show(text.lstrip()):
         raise KustoRefusal("Syntax error: SYN0002: expected a query or a .show command")
-    return run(engine, text)
+    return run(service, engine, text)

@@ -40,21 +40,26 @@ def utc_now() -> datetime:
 
 
 class Engine:
-    """One database in memory; `clock` is the service's, `history` keeps what stale reads show."""
+    """One database in memory; `clock` is the service's."""
 
-    def __init__(self, database: str, *, clock: Callable[[], datetime] = utc_now, history: bool = False) -> None:
+    def __init__(self, database: str, *, clock: Callable[[], datetime] = utc_now) -> None:
         self.database = database
         self.clock = clock
         self.lock = threading.RLock()
         self.tables: dict[str, Table] = {}
         self.functions: dict[str, Function] = {}
         self.failures: list[Failure] = []
-        self._rows = Rows(database, history=history)
+        self._rows = Rows(database)
 
     def close(self) -> None:
         """Drop everything."""
         with self.lock:
             self._rows.close()
+
+    def keep_history(self) -> None:
+        """Keep rows that are gone from now on, so that queries can see an earlier state."""
+        with self.lock:
+            self._rows.keep_history(self.tables.values())
 
     def table(self, name: str) -> Table:
         """The table of this name."""

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import threading
 import time
-import zlib
-from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
-from opencost_kusto.emulator.kusto.catalog import Failure, KustoRefusal
+from opencost_kusto.emulator.kusto.behaviour import Chances
 from opencost_kusto.emulator.kusto.engine import Engine
-from opencost_kusto.emulator.kusto.mapping import MalformedFile, parse_mapping, records, select
-from opencost_kusto.emulator.kusto.storage import BlobNotFound, Message, Storage
+from opencost_kusto.emulator.kusto.landing import land
+from opencost_kusto.emulator.kusto.storage import Message, Storage
 
-_REQUIRED: Final = ("BlobPath", "DatabaseName", "TableName", "Id")
+
+class Waiting(NamedTuple):
+    """A message, when it is due, and whether the storage may delete it once it is ingested."""
+
+    due: float
+    message: Message
+    is_last_copy: bool = True
 
 
 class Ingestion:
-    """A thread between the storage and the engine; `latency` seconds pass between a message and its rows."""
+    """A thread between the storage and the engines; `latency` seconds pass between a message and its rows."""
 
-    def __init__(self, engine: Engine, storage: Storage, latency: float) -> None:
+    def __init__(self, engines: Mapping[str, Engine], storage: Storage, latency: float, chances: Chances) -> None:
         self.latency = latency
-        self._engine = engine
+        self.chances = chances
+        self.busy = False
+        self._engines = engines
         self._storage = storage
-        self._waiting: deque[tuple[float, Message]] = deque()
+        self._waiting: list[Waiting] = []
         self._state = threading.Condition()
         self._running = True
         self._paused = False
@@ -88,96 +92,51 @@ class Ingestion:
         """Take what is in the queue and ingest what has waited long enough."""
         message = self._receive()
         while message is not None:
-            self._waiting.append((time.monotonic() + self.latency, message))
+            self._accept(message)
             message = self._receive()
         if not self._waiting:
             return False
-        due, message = self._waiting[0]
-        if due > time.monotonic():
-            time.sleep(min(0.01, max(0.0, due - time.monotonic())))
+        due = [one for one in self._waiting if one.due <= time.monotonic()]
+        if not due:
+            time.sleep(min(0.01, max(0.0, min(one.due for one in self._waiting) - time.monotonic())))
             return True
+        chosen = self.chances.choice("out_of_order", due) if self.chances.hit("out_of_order") else due[0]
         try:
-            self._ingest(message)
-            self._storage.done(message)
+            self._occupy_slot()
+            land(chosen.message.text, self._engines, self._storage, self.chances)
+            if chosen.is_last_copy:
+                self._storage.done(chosen.message)
         except ConnectionError:
             # Tried again in the next round, as the service would; the tags keep that from landing twice.
             time.sleep(self._storage.poll_seconds)
             return True
-        self._waiting.popleft()
+        self._waiting.remove(chosen)
         return True
+
+    def _accept(self, message: Message) -> None:
+        """Put a message among the waiting ones: once, twice or never, and now or later."""
+        due = time.monotonic() + self.latency
+        if self.chances.hit("late"):
+            due += self.chances.share("late") * self.chances.behaviour.late_seconds
+        if self.chances.hit("lost"):
+            self._storage.done(message)
+            return
+        if self.chances.hit("repeated"):
+            self._waiting.append(Waiting(due, message, is_last_copy=False))
+        self._waiting.append(Waiting(due, message))
+        self._waiting.sort(key=lambda one: one.due)
+
+    def _occupy_slot(self) -> None:
+        """Hold the only slot for as long as a blob takes, or until the service stops."""
+        until = time.monotonic() + self.chances.behaviour.slot_seconds
+        with self._state:
+            self.busy = True
+            while self._running and (left := until - time.monotonic()) > 0:
+                self._state.wait(left)
+            self.busy = False
 
     def _receive(self) -> Message | None:
         # A storage service that is being restarted by a test is asked again in the next round.
         with suppress(ConnectionError):
             return self._storage.receive()
         return None
-
-    def _ingest(self, received: Message) -> None:
-        try:
-            message = json.loads(received.text)
-            message = {name: message[name] for name in _REQUIRED} | message
-        except (ValueError, KeyError, TypeError):
-            # Not a message of an ingestion client: the service discards it, and no command tells.
-            return
-        try:
-            self._land(message)
-        except ConnectionError:
-            raise
-        except KustoRefusal as refused:
-            self._fail(message, refused.code, str(refused))
-        except BlobNotFound as missing:
-            self._fail(message, "Download_SourceNotFound", f"The blob was not found: {missing}")
-        except (MalformedFile, UnicodeDecodeError) as malformed:
-            self._fail(message, "BadRequest_NoRecordsOrWrongFormat", f"The file was refused: {malformed}")
-        except (OSError, EOFError, zlib.error) as corrupted:
-            self._fail(message, "BadRequest_CorruptedArchive", f"The archive cannot be read: {corrupted}")
-
-    def _land(self, message: dict[str, Any]) -> None:
-        more = message.get("AdditionalProperties") or {}
-        tags, keys = json.loads(more.get("tags", "[]")), tuple(json.loads(more.get("ingestIfNotExists", "[]")))
-        if message["DatabaseName"] != self._engine.database:
-            raise KustoRefusal(
-                f"Database '{message['DatabaseName']}' was not found", code="BadRequest_DatabaseNotExist"
-            )
-        kind = str(more.get("format", "csv")).lower()
-        if kind not in {"json", "multijson"}:
-            raise KustoRefusal(f"Format '{kind}' is not served by this stand-in", code="BadRequest_FormatNotSupported")
-        data = self._storage.blob(message["BlobPath"])
-        if urlsplit(message["BlobPath"]).path.endswith(".gz"):
-            data = gzip.decompress(data)
-        if not data:
-            raise KustoRefusal("The blob is empty", code="BadRequest_EmptyBlob")
-        rows = records(data, kind)
-        if not rows:
-            raise MalformedFile("it has no records")
-        # Under one lock: of two messages with one key the second finds the first one's extent.
-        with self._engine.lock:
-            name = message["TableName"]
-            if name not in self._engine.tables:
-                raise KustoRefusal(f"Table '{name}' was not found", code="BadRequest_TableNotExist")
-            table = self._engine.tables[name]
-            if any(extent.holds(keys) for extent in table.extents.values()):
-                return
-            if "ingestionMapping" in more:
-                mapping = parse_mapping(more["ingestionMapping"])
-            elif more.get("ingestionMappingReference") in table.mappings:
-                mapping = table.mappings[more["ingestionMappingReference"]]
-            else:
-                reference = more.get("ingestionMappingReference")
-                what = f"Mapping reference '{reference}' of table '{name}' was not found"
-                raise KustoRefusal(what, code="BadRequest_MappingReferenceWasNotFound")
-            sql, parameters, columns = select(table, mapping, rows)
-            self._engine.insert(table, sql, parameters, tags, columns=columns)
-
-    def _fail(self, message: dict[str, Any], code: str, details: str) -> None:
-        properties = {
-            name: value
-            for name, value in (message.get("AdditionalProperties") or {}).items()
-            if name != "authorizationContext"
-        }
-        path = message["BlobPath"].split("?")[0]
-        failure = Failure(
-            message["TableName"], path, details, code, json.dumps(properties), failed=self._engine.clock()
-        )
-        with self._engine.lock:
-            self._engine.failures.append(failure)

@@ -12,6 +12,7 @@ import msgspec
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Mapping, Table
 
 _STEP: Final = re.compile(r"""\.([A-Za-z_$@][\w$@-]*)|\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]|\[(\d+)\]""")
+_LARGEST: Final = 1 << 20
 _JSON_VALUE: Final = msgspec.json.Decoder()
 
 
@@ -63,7 +64,10 @@ def records(data: bytes, kind: str) -> list[str]:
 
 
 def select(table: Table, mapping: Mapping, rows: list[str]) -> Select:
-    """Map records to the columns of a table: what is absent, or not of the column's type, is null."""
+    """Map records to the columns of a table: what is absent, or not of the column's type, is null.
+
+    So is a dynamic value of more than 1 MiB: https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic
+    """
     scalars: list[str] = []
     documents: list[str] = []
     terms: list[str] = []
@@ -77,7 +81,8 @@ def select(table: Table, mapping: Mapping, rows: list[str]) -> Select:
         columns.append(column)
         if table.columns[column] == "dynamic":
             documents.append(path)
-            terms.append(f"CASE WHEN json_type(d[{len(documents)}]) <> 'NULL' THEN d[{len(documents)}] END")
+            value = f"d[{len(documents)}]"
+            terms.append(f"CASE WHEN json_type({value}) <> 'NULL' AND strlen({value}) <= {_LARGEST} THEN {value} END")
         else:
             scalars.append(path)
             terms.append(_cast(f"s[{len(scalars)}]", table.columns[column]))

@@ -1,98 +1,132 @@
-"""Kusto's REST protocol over an engine: queries, management commands, and where clients shall upload."""
+"""Kusto's REST protocol over a service: queries, management commands, and where clients shall upload."""
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from datetime import timedelta
 from typing import Any, Final
 
 from duckdb_kql.server import Result, v1_response, v2_response
 
-from opencost_kusto.emulator.http import Reply, Request
-from opencost_kusto.emulator.kusto import commands
+from opencost_kusto.emulator.http import CloseConnection, Reply, Request
+from opencost_kusto.emulator.kusto import answers, commands
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
-from opencost_kusto.emulator.kusto.ingestion import Ingestion
-from opencost_kusto.emulator.kusto.storage import Storage
+from opencost_kusto.emulator.kusto.service import Service
+from opencost_kusto.emulator.kusto.upkeep import upkeep
 
-__all__ = ["Engine", "Ingestion", "Rest"]
-
-_ROUTES: Final = {"/v1/rest/mgmt", "/v1/rest/query", "/v2/rest/query"}
-_NO_DATABASE: Final = "NetDefaultDB"
+_MANAGEMENT: Final = "/v1/rest/mgmt"
+_ROUTES: Final = {_MANAGEMENT, "/v1/rest/query", "/v2/rest/query"}
 
 
 class Rest:
     """Engine and data management behind one address."""
 
-    def __init__(self, engine: Engine, storage: Storage) -> None:
-        self._engine = engine
-        self._storage = storage
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._cached: dict[str, tuple[float, Result]] = {}
 
     def respond(self, request: Request) -> Reply:
-        """Answer a request."""
+        """Answer a request; raises CloseConnection where the answer gets lost."""
         if request.path not in _ROUTES:
             return _reply(404, {"error": {"code": "NotFound", "message": f"No route for {request.path}"}})
         if request.method != "POST":
             return _reply(405, {"error": {"code": "MethodNotAllowed", "message": "Only POST is served"}})
+        if self._service.chances.hit("throttled"):
+            return answers.throttled("Query" if "query" in request.path else "Command")
         asked = request.headers.get("x-ms-client-request-id") or str(uuid.uuid4())
+        in_frames = request.path.startswith("/v2/")
         try:
-            answer = self._run(request.path, json.loads(request.body))
+            body = json.loads(request.body)
+            found = answers.as_sent(self._command(body) if request.path == _MANAGEMENT else self._query(body))
         except KustoRefusal as refused:
-            return _refusal(refused)
+            return answers.refusal(refused)
         except (ValueError, AttributeError, TypeError) as malformed:
-            return _refusal(KustoRefusal(f"Request is invalid: {malformed}"))
-        return _reply(200, v2_response(answer, asked) if request.path.startswith("/v2/") else v1_response(answer))
+            return answers.refusal(KustoRefusal(f"Request is invalid: {malformed}"))
+        failure = self._failure(found, _options(body)) if in_frames else None
+        if failure is not None:
+            return _reply(200, answers.failed_in_answer(v2_response(found, asked), failure))
+        return _reply(200, v2_response(found, asked) if in_frames else v1_response(found))
 
-    def _run(self, route: str, body: dict[str, Any]) -> Result:
-        text, database = str(body.get("csl") or "").strip(), body.get("db")
-        if not text:
-            raise KustoRefusal("Syntax error: the request has no 'csl' to run")
-        if route == "/v1/rest/mgmt":
-            words = text.lower().split()
-            if words == [".get", "ingestion", "resources"]:
-                return self._resources()
-            if words == [".get", "kusto", "identity", "token"]:
-                return result({"AuthorizationContext": "string"}, [["emulator-identity-token"]])
-            if words == [".show", "version"]:
-                database = self._engine.database
-        if database != self._engine.database:
-            raise KustoRefusal(
-                f"Entity not found: Database '{database}' could not be found",
-                code="BadRequest_EntityNotFound",
-                kind="Kusto.Data.Exceptions.EntityNotFoundException",
-            )
-        if route == "/v1/rest/mgmt":
-            return commands.run(self._engine, text)
+    def _failure(self, found: Result, options: dict[str, Any]) -> answers.PartialFailure | None:
+        """What an answer fails with on its way."""
+        for switch, permanent in (("query_errors", False), ("permanent_query_errors", True)):
+            if self._service.chances.hit(switch):
+                return answers.low_memory(permanent=permanent)
+        return answers.too_large(found, options)
+
+    def _command(self, body: dict[str, Any]) -> Result:
+        text, words = _text(body), str(body.get("csl")).lower().split()
+        if words == [".get", "ingestion", "resources"]:
+            return self._resources()
+        if words == [".get", "kusto", "identity", "token"]:
+            return result({"AuthorizationContext": "string"}, [["emulator-identity-token"]])
+        if words == [".show", "version"]:
+            return commands.run(self._service, next(iter(self._service.engines.values())), text)
+        engine = self._service.engine(body.get("db"))
+        upkeep(engine, self._service.chances)
+        found = commands.run(self._service, engine, text)
+        if not commands.is_show(text) and self._service.chances.hit("unanswered"):
+            raise CloseConnection
+        return found
+
+    def _query(self, body: dict[str, Any]) -> Result:
+        text, engine = _text(body), self._service.engine(body.get("db"))
         if text.startswith("."):
             if not commands.is_show(text):
                 raise KustoRefusal("A management command is sent to the management endpoint")
-            return commands.run(self._engine, text)
+            return commands.run(self._service, engine, text)
+        upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
-        if isinstance(properties, str):
-            # The SDK sends them as JSON inside the JSON.
-            properties = json.loads(properties)
-        return self._engine.query(text, properties.get("Parameters"))
+        parameters = (json.loads(properties) if isinstance(properties, str) else properties).get("Parameters")
+        options = _options(body)
+        behaviour = self._service.chances.behaviour
+        key = json.dumps([engine.database, text, parameters])
+        if behaviour.cached_seconds and options.get("query_results_cache_max_age") not in _NO_CACHE:
+            at, found = self._cached.get(key, (float("-inf"), None))
+            if found is not None and time.monotonic() - at < behaviour.cached_seconds:
+                return found
+        found = self._fresh(engine, text, parameters, options)
+        if behaviour.cached_seconds:
+            self._cached[key] = time.monotonic(), found
+        return found
+
+    def _fresh(self, engine: Engine, text: str, parameters: Any, options: dict[str, Any]) -> Result:
+        strong = str(options.get("queryconsistency", "")).lower() == "strongconsistency"
+        if strong or not self._service.chances.hit("stale_reads"):
+            return engine.query(text, parameters)
+        ago = timedelta(seconds=self._service.chances.behaviour.stale_seconds)
+        return engine.query(text, parameters, as_of=engine.clock() - ago)
 
     def _resources(self) -> Result:
+        storage = self._service.storage
         # A client asks again at every use while any one kind is missing.
-        origin = next(iter(self._storage.queues()), "http://127.0.0.1/none?sig=none")
-        rows = [["TempStorage", url] for url in self._storage.containers()]
-        rows += [["SecuredReadyForAggregationQueue", url] for url in self._storage.queues()]
+        origin = next(iter(storage.queues()), "http://127.0.0.1/none?sig=none")
+        rows = [["TempStorage", url] for url in storage.containers()]
+        rows += [["SecuredReadyForAggregationQueue", url] for url in storage.queues()]
         rows += [[kind, origin] for kind in ("FailedIngestionsQueue", "SuccessfulIngestionsQueue")]
         rows += [["IngestionsStatusTable", origin]]
         return result({"ResourceTypeName": "string", "StorageRoot": "string"}, rows)
 
 
+_NO_CACHE: Final = (0, "0", "00:00:00", "0.00:00:00")
+
+
+def _text(body: dict[str, Any]) -> str:
+    text = str(body.get("csl") or "").strip()
+    if not text:
+        raise KustoRefusal("Syntax error: the request has no 'csl' to run")
+    return text
+
+
+def _options(body: dict[str, Any]) -> dict[str, Any]:
+    """The client request properties, which the SDK sends as JSON inside the JSON."""
+    properties = body.get("properties") or {}
+    found = json.loads(properties) if isinstance(properties, str) else properties
+    return found.get("Options") or {}
+
+
 def _reply(status: int, document: Any) -> Reply:
     return Reply(status, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(document).encode())
-
-
-def _refusal(refused: KustoRefusal) -> Reply:
-    error = {
-        "code": refused.code,
-        "message": "Request is invalid and cannot be executed.",
-        "@type": refused.kind,
-        "@message": str(refused),
-        "@permanent": True,
-    }
-    return _reply(400, {"error": error})

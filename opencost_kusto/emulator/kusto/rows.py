@@ -6,7 +6,7 @@ came into the table and left it. Every method is called under the database's loc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -37,12 +37,12 @@ def naive(moment: datetime) -> datetime:
 
 
 class Rows:
-    """The rows of every table; with `history`, rows that are gone are kept for stale reads."""
+    """The rows of every table; with a history, rows that are gone are kept for stale reads."""
 
-    def __init__(self, database: str, *, history: bool = False) -> None:
+    def __init__(self, database: str) -> None:
         self.duckdb = duckdb_kql.connect()
         self._database = database
-        self._history = history
+        self._history = False
         for catalog in (_BASE, WITH_HIDDEN, STALE, quoted(database)):
             self.duckdb.execute(f"ATTACH ':memory:' AS {catalog}")
         self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {quoted(database)}")
@@ -50,6 +50,12 @@ class Rows:
     def close(self) -> None:
         """Drop everything."""
         self.duckdb.close()
+
+    def keep_history(self, tables: Iterable[Table]) -> None:
+        """Keep rows that are gone from now on."""
+        self._history = True
+        for table in tables:
+            self._show(table)
 
     def create(self, table: Table) -> None:
         """Create a table."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 from opencost_kusto.emulator.http import Endpoint, Reply, Request
+from opencost_kusto.emulator.kusto.behaviour import ALL_OFF, Behaviour
 from opencost_kusto.emulator.kusto.storage import MemoryStorage, Storage
 from opencost_kusto.errors import UsageError
 
-_MISSING: Final = "The stand-in for Kusto needs DuckDB. Install it with: pip install 'opencost-kusto[demo]'"
+if TYPE_CHECKING:
+    from opencost_kusto.emulator.kusto.engine import Engine
+
+_MISSING: Final = "The Kusto emulator needs DuckDB. Install it with: pip install 'opencost-kusto[demo]'"
 
 
 class KustoEmulator(Endpoint):
@@ -17,10 +22,12 @@ class KustoEmulator(Endpoint):
 
     One address is engine, ingestion endpoint and, unless another `storage` is given, blob and queue service. A
     message becomes rows `latency` seconds after it was read from the queue. `storage` may be a `Storage`, or a
-    function that is given the base URL and returns one. Raises UsageError when DuckDB is not installed.
+    function that is given the base URL and returns one. `database` is what `engine` is of; `more_databases` are
+    others. `clock` is the service's clock, the machine's unless given. Raises UsageError when DuckDB is missing.
 
     For tests: `pause()` and `resume()` hold ingestion, `wait_idle()` waits for it, `fault` breaks the wire (see
-    `wire`), `requests` lists what was asked, `storage` is what was uploaded to.
+    `http`), `behaviour` switches on what a Kusto may do, `requests` lists what was asked, `storage` is what was
+    uploaded to.
     """
 
     def __init__(
@@ -28,52 +35,71 @@ class KustoEmulator(Endpoint):
         port: int = 0,
         *,
         database: str = "OpenCost",
+        more_databases: Sequence[str] = (),
         storage: Storage | Callable[[str], Storage] | None = None,
         latency: float = 0.2,
+        behaviour: Behaviour = ALL_OFF,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         try:
-            from opencost_kusto.emulator.kusto import rest
+            from opencost_kusto.emulator.kusto.engine import utc_now
+            from opencost_kusto.emulator.kusto.rest import Rest
+            from opencost_kusto.emulator.kusto.service import Service
         except ImportError as missing:
             raise UsageError(_MISSING) from missing
         super().__init__(port)
         self.database = database
         given = storage(self.url) if callable(storage) else storage
         self.storage: Storage = given if given is not None else MemoryStorage(self.url)
-        self.engine = rest.Engine(database)
-        self._ingestion = rest.Ingestion(self.engine, self.storage, latency)
-        self._rest = rest.Rest(self.engine, self.storage)
+        self._service = Service(
+            [database, *more_databases], self.storage, latency=latency, behaviour=behaviour, clock=clock or utc_now
+        )
+        self._rest = Rest(self._service)
+
+    @property
+    def engine(self) -> Engine:
+        """The database this emulator was made for."""
+        return self._service.engines[self.database]
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What is switched on; setting it begins the random streams anew."""
+        return self._service.chances.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self._service.behave(behaviour)
 
     @property
     def latency(self) -> float:
         """Seconds between reading a message and its rows; may be set at any time."""
-        return self._ingestion.latency
+        return self._service.ingestion.latency
 
     @latency.setter
     def latency(self, seconds: float) -> None:
-        self._ingestion.latency = seconds
+        self._service.ingestion.latency = seconds
 
     def start(self) -> None:
         """Begin to answer and to ingest."""
         super().start()
-        self._ingestion.start()
+        self._service.start()
 
     def stop(self) -> None:
-        """Close the port, stop ingestion and forget everything."""
+        """Close the port, stop ingestion and drop everything."""
         super().stop()
-        self._ingestion.stop()
-        self.engine.close()
+        self._service.stop()
 
     def pause(self) -> None:
         """Leave messages in the queue until `resume`; returns when no ingestion is under way."""
-        self._ingestion.pause()
+        self._service.ingestion.pause()
 
     def resume(self) -> None:
         """Take messages from the queue again."""
-        self._ingestion.resume()
+        self._service.ingestion.resume()
 
     def wait_idle(self, timeout: float = 10.0) -> None:
         """Wait until every message posted before this call is ingested or failed; raises TimeoutError."""
-        self._ingestion.wait_idle(timeout)
+        self._service.ingestion.wait_idle(timeout)
 
     def respond(self, request: Request) -> Reply:
         """Answer as storage, engine or data management, by the path."""

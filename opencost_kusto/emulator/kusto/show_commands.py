@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 
 from duckdb_kql.server import Result
@@ -20,6 +19,7 @@ _EXTENT_COLUMNS = {
     **{"Blocks": "long", "Segments": "long", "ExtentContainerId": "string", "RowCount": "long"},
     **{"MinCreatedOn": "datetime", "Tags": "string", "Kind": "string", "DeletedRowCount": "long"},
 }
+_SLOTS = 6
 _FAILURE_COLUMNS = {
     **{"OperationId": "guid", "Database": "string", "Table": "string", "FailedOn": "datetime"},
     **{"IngestionSourcePath": "string", "Details": "string", "FailureKind": "string"},
@@ -99,6 +99,18 @@ def failures(session: Session, cursor: Cursor) -> Result:
     return result(_FAILURE_COLUMNS, rows)
 
 
+def capacity(session: Session, cursor: Cursor) -> Result:
+    """`.show capacity [ingestions]`: https://learn.microsoft.com/kusto/management/show-capacity-command."""
+    cursor.accept("ingestions")
+    cursor.end()
+    columns = {"Resource": "string", "Total": "long", "Consumed": "long", "Remaining": "long", "Origin": "string"}
+    ingestion = session.service.ingestion
+    total = 1 if ingestion.chances.behaviour.slot_seconds else _SLOTS
+    consumed = int(ingestion.busy)
+    row = ["ingestions", total, consumed, total - consumed, "CapacityPolicy/Ingestion"]
+    return result(columns, [row])
+
+
 def version(_: Session, cursor: Cursor) -> Result:
     """`.show version`."""
     cursor.end()
@@ -131,9 +143,13 @@ def _tagged(extents: list[Extent], cursor: Cursor) -> list[Extent]:
     whole = cursor.accept("has")
     if not whole:
         cursor.expect("contains")
-    text = re.escape(cursor.literal())
-    pattern = re.compile(rf"(?<![A-Za-z0-9]){text}(?![A-Za-z0-9])" if whole else text, re.IGNORECASE)
-    return [extent for extent in extents if wanted == any(pattern.search(tag) for tag in extent.tags)]
+    tag = cursor.literal()
+    # `has` is equality of the whole tag: https://learn.microsoft.com/kusto/management/show-extents
+    return [extent for extent in extents if wanted == any(_matches(tag, one, whole) for one in extent.tags)]
+
+
+def _matches(wanted: str, tag: str, whole: bool) -> bool:
+    return tag == wanted if whole else wanted.lower() in tag.lower()
 
 
 def _extent(engine: Engine, owner: Table, extent: Extent) -> list[object]:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import Any, Final
+from datetime import datetime
 
 from duckdb_kql.server import Result
 
+from opencost_kusto.emulator.kusto import policies
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.mapping import parse_mapping
 from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor
-
-POLICIES: Final = {
-    "ingestionbatching": "IngestionBatchingPolicy",
-    "extent_tags_retention": "ExtentTagsRetentionPolicy",
-    "auto_delete": "AutoDeletePolicy",
-    "retention": "RetentionPolicy",
-    "caching": "CachingPolicy",
-    "merge": "ExtentsMergePolicy",
-    "sharding": "ShardingPolicy",
-    "streamingingestion": "StreamingIngestionPolicy",
-    "update": "UpdatePolicy",
-    "row_level_security": "RowLevelSecurityPolicy",
-}
-_PATTERN: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
 def create_merge(session: Session, cursor: Cursor) -> Result:
@@ -130,11 +116,11 @@ def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
 
 def policy(engine: Engine, table: Table, name: str) -> Result:
     """A policy of a table as `.show` tells it; `null` when it was never set."""
-    if name not in POLICIES:
+    if name not in policies.NAMES:
         raise KustoRefusal(f"Syntax error: SYN0002: '{name}' is not a policy known here")
     columns = ("PolicyName", "EntityName", "Policy", "ChildEntities", "EntityType")
     entity = f"[{engine.database}].[{table.name}]"
-    row = [POLICIES[name], entity, json.dumps(table.policies.get(name)), "[]", "Table"]
+    row = [policies.NAMES[name], entity, json.dumps(table.policies.get(name)), "[]", "Table"]
     return result(dict.fromkeys(columns, "string"), [row])
 
 
@@ -145,12 +131,8 @@ def _alter(engine: Engine, cursor: Cursor, *, merge: bool) -> Result:
         table.column_docstrings = {**(table.column_docstrings if merge else {}), **docstrings}
     elif cursor.accept("policy"):
         name = cursor.value().lower()
-        given = _policy(cursor.literal())
         policy(engine, table, name)
-        before = table.policies.get(name)
-        if merge and isinstance(given, dict) and isinstance(before, dict):
-            given = {**before, **given}
-        table.policies[name] = given
+        table.policies[name] = _policy(cursor, name, table.policies.get(name), merge=merge, now=engine.clock())
         cursor.end()
         return policy(engine, table, name)
     elif not merge and cursor.accept("docstring"):
@@ -177,11 +159,16 @@ def _docstrings(cursor: Cursor, table: Table) -> dict[str, str]:
     return found
 
 
-def _policy(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as wrong:
-        raise KustoRefusal(f"The policy is not valid JSON: {wrong}") from None
+def _policy(cursor: Cursor, name: str, before: object, *, merge: bool, now: datetime) -> object:
+    """The policy that a command sets: mostly a JSON document, but for those with words of their own."""
+    if name == "restricted_view_access":
+        return {"IsEnabled": cursor.value() == "true"}
+    if name == "row_level_security":
+        enabled = cursor.accept("enable")
+        if not enabled:
+            cursor.expect("disable")
+        return {"IsEnabled": enabled, "Query": cursor.literal()}
+    return policies.parse(name, cursor.literal(), before, merge=merge, now=now)
 
 
 def _described(engine: Engine, table: Table) -> Result:
