@@ -17,8 +17,7 @@ from opencost_kusto.emulator.kusto import (
 )
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine
-from opencost_kusto.emulator.kusto.service import Service
-from opencost_kusto.emulator.kusto.session import Session
+from opencost_kusto.emulator.kusto.session import IDLE, Capacity, Session
 from opencost_kusto.emulator.kusto.syntax import Cursor, split_pipe
 
 COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
@@ -49,12 +48,12 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
 _LEADING_COMMENTS: Final = re.compile(r"(?:\s|//[^\n]*)*")
 
 
-def run(service: Service, engine: Engine, text: str) -> Result:
+def run(engine: Engine, text: str, capacity: Capacity = IDLE) -> Result:
     """Run a command; what is piped behind a `.show` is a query over its answer."""
     text = _LEADING_COMMENTS.sub("", text, count=1)
     words, operators = split_pipe(text) if is_show(text) else (text, "")
     with engine.lock:
-        answer = _run(service, engine, words)
+        answer = _run(engine, words, capacity)
         return engine.pipe(answer, operators) if operators else answer
 
 
@@ -63,21 +62,21 @@ def is_show(text: str) -> bool:
     return re.match(r"\.show\b", text, re.IGNORECASE) is not None
 
 
-def _run(service: Service, engine: Engine, text: str) -> Result:
+def _run(engine: Engine, text: str, capacity: Capacity) -> Result:
     for opening in sorted(COMMANDS, key=len, reverse=True):
         cursor = Cursor(text)
         if cursor.accept(opening):
-            return COMMANDS[opening](Session(engine, service, lambda named: _answer(service, engine, named)), cursor)
+            return COMMANDS[opening](Session(engine, lambda named: _answer(engine, named), capacity), cursor)
     raise KustoRefusal(
         f"Syntax error: SYN0100: this is not a command that is known here: '{' '.join(text.split())[:60]}'",
         kind="Kusto.Data.Exceptions.SyntaxException",
     )
 
 
-def _answer(service: Service, engine: Engine, text: str) -> Result:
+def _answer(engine: Engine, text: str) -> Result:
     """What a command that takes a query or a `.show` command reads."""
     if not text.lstrip().startswith("."):
         return engine.query(text)
     if not is_show(text.lstrip()):
         raise KustoRefusal("Syntax error: SYN0002: expected a query or a .show command")
-    return run(service, engine, text)
+    return run(engine, text)

@@ -64,10 +64,10 @@ class Rest:
         if words == [".get", "kusto", "identity", "token"]:
             return result({"AuthorizationContext": "string"}, [["emulator-identity-token"]])
         if words == [".show", "version"]:
-            return commands.run(self._service, next(iter(self._service.engines.values())), text)
+            return commands.run(next(iter(self._service.engines.values())), text)
         engine = self._service.engine(body.get("db"))
         upkeep(engine, self._service.chances)
-        found = commands.run(self._service, engine, text)
+        found = commands.run(engine, text, self._service.capacity)
         if not commands.is_show(text) and self._service.chances.hit("unanswered"):
             raise CloseConnection
         return found
@@ -77,7 +77,7 @@ class Rest:
         if text.startswith("."):
             if not commands.is_show(text):
                 raise KustoRefusal("A management command is sent to the management endpoint")
-            return commands.run(self._service, engine, text)
+            return commands.run(engine, text, self._service.capacity)
         upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
         parameters = (json.loads(properties) if isinstance(properties, str) else properties).get("Parameters")

@@ -9,6 +9,7 @@ from opencost_kusto.emulator.kusto.behaviour import ALL_OFF, Behaviour, Chances
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, utc_now
 from opencost_kusto.emulator.kusto.ingestion import Ingestion
+from opencost_kusto.emulator.kusto.session import IDLE, Capacity
 from opencost_kusto.emulator.kusto.storage import Storage
 
 
@@ -33,6 +34,12 @@ class Service:
     def chances(self) -> Chances:
         """Draws for the behaviour in force."""
         return self.ingestion.chances
+
+    @property
+    def capacity(self) -> Capacity:
+        """How many blobs can be ingested at once, and how many are."""
+        total = 1 if self.chances.behaviour.slot_seconds else IDLE.total
+        return Capacity(total, int(self.ingestion.busy))
 
     def behave(self, behaviour: Behaviour) -> None:
         """Change the behaviour, with streams that begin anew."""

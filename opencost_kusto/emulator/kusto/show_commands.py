@@ -19,7 +19,6 @@ _EXTENT_COLUMNS = {
     **{"Blocks": "long", "Segments": "long", "ExtentContainerId": "string", "RowCount": "long"},
     **{"MinCreatedOn": "datetime", "Tags": "string", "Kind": "string", "DeletedRowCount": "long"},
 }
-_SLOTS = 6
 _FAILURE_COLUMNS = {
     **{"OperationId": "guid", "Database": "string", "Table": "string", "FailedOn": "datetime"},
     **{"IngestionSourcePath": "string", "Details": "string", "FailureKind": "string"},
@@ -104,11 +103,8 @@ def capacity(session: Session, cursor: Cursor) -> Result:
     cursor.accept("ingestions")
     cursor.end()
     columns = {"Resource": "string", "Total": "long", "Consumed": "long", "Remaining": "long", "Origin": "string"}
-    ingestion = session.service.ingestion
-    total = 1 if ingestion.chances.behaviour.slot_seconds else _SLOTS
-    consumed = int(ingestion.busy)
-    row = ["ingestions", total, consumed, total - consumed, "CapacityPolicy/Ingestion"]
-    return result(columns, [row])
+    total, consumed = session.capacity
+    return result(columns, [["ingestions", total, consumed, total - consumed, "CapacityPolicy/Ingestion"]])
 
 
 def version(_: Session, cursor: Cursor) -> Result:
