@@ -11,7 +11,8 @@ from typing import Self
 from opencost_kusto.emulator.http import LOSE_REPLY, CloseConnection, Fault, Reply, Request
 from opencost_kusto.emulator.kusto.server import KustoEmulator
 from opencost_kusto.emulator.kusto.storage import MemoryStorage, Message, Storage
-from opencost_kusto.emulator.opencost.server import Answers, OpenCostEmulator, json_reply, text_reply
+from opencost_kusto.emulator.opencost.replies import json_reply, text_reply
+from opencost_kusto.emulator.opencost.server import Answers, OpenCostEmulator
 
 __all__ = [
     "LOSE_REPLY",

@@ -217,8 +217,9 @@ class _Connection(BaseHTTPRequestHandler):
         )
 
     def _send(self, request: Request, reply: Reply) -> None:
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
+        self.send_response_only(reply.status)
+        headers = {"Server": self.version_string(), "Date": self.date_time_string(), **reply.headers}
+        for name, value in headers.items():
             self.send_header(name, value)
         stated = {name.lower(): value for name, value in reply.headers.items()}.get("content-length")
         if isinstance(reply.body, bytes):
