@@ -8,9 +8,9 @@ from pathlib import Path
 import typer.main
 
 from opencost_kusto.cli import app
-from opencost_kusto.emulator import Emulator
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.result import Outcome
+from tests.support.recorded import Emulator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

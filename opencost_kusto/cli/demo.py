@@ -1,4 +1,4 @@
-"""The demo: the whole path on one machine, with the recorded day, against the local stand-ins."""
+"""The demo: the whole path on one machine, with the last day of two clusters, against the local emulator."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import shlex
 import sys
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from opencost_kusto.cli import printing
 from opencost_kusto.database.bootstrap import bootstrap
-from opencost_kusto.emulator import Emulator
+from opencost_kusto.emulator import DEFAULT_VERSION, Emulator
 from opencost_kusto.errors import KustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.insight import pictures
@@ -20,20 +21,24 @@ from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 
-DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 BY_TABLE = {
     "OpenCostAllocation": "OpenCostAllocation | summarize Rows = count(), Cost = sum(TotalCost)",
     "OpenCostAssets": "OpenCostAssets | summarize Rows = count(), Cost = sum(TotalCost)",
     "OpenCostMetrics": "OpenCostMetrics | summarize Rows = count()",
 }
 BY_NAMESPACE = "OpenCostAllocation | summarize Cost = sum(TotalCost) by Namespace | order by Cost desc"
-_SAID = (
-    "This is a local stand-in: recorded OpenCost answers, and a Kusto emulated on DuckDB. Nothing leaves this machine."
-)
+_SAID = "This is a local emulator: OpenCost for two made-up clusters, and Kusto on DuckDB. Nothing leaves this machine."
+_HOUR = timedelta(hours=1)
+
+
+def last_day(now: datetime) -> Window:
+    """The 24 hours up to the last full hour."""
+    end = now.replace(minute=0, second=0, microsecond=0)
+    return Window(end - 24 * _HOUR, end)
 
 
 def demo(*, keep: bool = False, folder: Path | None = None) -> None:
-    """Start the stand-ins, bootstrap, sync the recorded day by the hour, and ask questions in KQL.
+    """Start the emulator, bootstrap, sync the last day of both clusters by the hour, and ask questions in KQL.
 
     Raises KustoError when not everything landed. With `folder`, draws each tile of the dashboard into it; raises
     UsageError when that cannot be done. With `keep`, prints the lines that reach the servers and waits.
@@ -44,35 +49,47 @@ def demo(*, keep: bool = False, folder: Path | None = None) -> None:
     print(_SAID, flush=True)
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
         print(f"bootstrap: {bootstrap(kusto)} commands run")
-        with OpenCost(emulated.opencost_url) as opencost:
-            report = sync(opencost, kusto, SyncRequest(DAY, timedelta(hours=1)), run=new_run("demo"))
-        print(f"sync: {printing.report_line(report)}")
-        if report.exit_code:
-            raise KustoError(f"The demo did not land: {report.counts}.")
+        window = last_day(emulated.now())
+        for one in emulated.opencosts:
+            with OpenCost(one.url) as opencost:
+                report = sync(opencost, kusto, SyncRequest(window, _HOUR), run=new_run("demo"))
+            print(f"sync: {printing.report_line(report)}")
+            if report.exit_code:
+                raise KustoError(f"The demo did not land: {report.counts}.")
         _answers(kusto)
         if folder is not None:
-            print(f"\n{len(pictures.draw_dashboard(kusto, folder, DAY))} pictures of the dashboard are in {folder}.")
+            print(f"\n{len(pictures.draw_dashboard(kusto, folder, window))} pictures of the dashboard are in {folder}.")
         print(f"\nDone in {time.monotonic() - begun:.1f} s.")
         if keep:
             _keep(emulated)
 
 
-def emulator(opencost_port: int, kusto_port: int) -> None:
-    """Run the stand-ins until Ctrl-C."""
+def emulator(
+    opencost_port: int = 0,
+    second_opencost_port: int = 0,
+    kusto_port: int = 0,
+    *,
+    version: str = DEFAULT_VERSION,
+    keeps: Mapping[int, int] | None = None,
+) -> None:
+    """Run the emulator until Ctrl-C."""
     print(_SAID)
-    with Emulator(opencost_port=opencost_port, kusto_port=kusto_port) as emulated:
+    with Emulator(
+        opencost_port=opencost_port,
+        second_port=second_opencost_port,
+        kusto_port=kusto_port,
+        version=version,
+        keeps=keeps,
+    ) as emulated:
         _keep(emulated)
 
 
 def lines(emulated: Emulator) -> list[str]:
-    """The commands that reach the stand-ins."""
+    """The commands that reach the emulator."""
     kusto = f"--kusto-uri {emulated.kusto_url} --database {shlex.quote(emulated.database)} --auth none"
-    window = f"--window {DAY} --step 1h"
-    return [
-        f"opencost-kusto bootstrap {kusto}",
-        f"opencost-kusto sync --endpoint {emulated.opencost_url} {window} {kusto}",
-        f"opencost-kusto status {kusto}",
-    ]
+    window = f"--window {last_day(emulated.now())} --step 1h"
+    syncs = [f"opencost-kusto sync --endpoint {one.url} {window} {kusto}" for one in emulated.opencosts]
+    return [f"opencost-kusto bootstrap {kusto}", *syncs, f"opencost-kusto status {kusto}"]
 
 
 def _answers(kusto: Kusto) -> None:

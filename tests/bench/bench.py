@@ -27,7 +27,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from opencost_kusto.database.bootstrap import bootstrap
-from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, Reply, json_reply
+from opencost_kusto.emulator import KustoEmulator, Reply, json_reply
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.prometheus import samples
 from opencost_kusto.kusto.client import Kusto
@@ -35,6 +35,7 @@ from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 from tests.bench.pipelines import PIPELINES, Measured
+from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import recording
 
 STEPS, ANSWER_TAKES = 48, 0.2

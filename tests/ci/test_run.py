@@ -16,9 +16,10 @@ import pytest
 from opencost_kusto import Kusto, Run, SyncRequest, bootstrap
 from opencost_kusto.cli.options import KustoOptions, LoadOptions, SourceOptions
 from opencost_kusto.cli.run import Account
-from opencost_kusto.emulator import Emulator, json_reply
+from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.window import covering
+from tests.support.recorded import Emulator
 
 ROOT = Path(__file__).parents[2]
 BEGAN = datetime(2026, 11, 23, 10, 0, 5, tzinfo=UTC)

@@ -18,10 +18,11 @@ from markdown_it import MarkdownIt
 from opencost_kusto import Kusto, OpenCost, Report, SyncRequest, bootstrap, export, parse_window, sync
 from opencost_kusto.batch import Batch
 from opencost_kusto.ci.summary import Cost, Page, markdown, page
-from opencost_kusto.emulator import Emulator, json_reply
+from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ASSETS
+from tests.support.recorded import Emulator
 
 ROOT = Path(__file__).parents[2]
 HOUR = parse_window("2026-11-23T10:00Z,2026-11-23T11:00Z", now=datetime(2026, 11, 24, tzinfo=UTC))

@@ -18,10 +18,10 @@ import typer.main
 from opencost_kusto.cli import app
 from opencost_kusto.database import kql
 from opencost_kusto.database.functions import functions
-from opencost_kusto.emulator import Emulator
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.version import __version__
+from tests.support.recorded import Emulator
 
 ROOT = Path(__file__).parents[2]
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"

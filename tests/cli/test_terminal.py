@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from opencost_kusto.emulator import OpenCostEmulator
+from tests.support.recorded import OpenCostEmulator
 
 ROOT = Path(__file__).parents[2]
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto.emulator import OpenCostEmulator
+from tests.support.recorded import OpenCostEmulator
 
 ROOT = Path(__file__).parents[2]
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"

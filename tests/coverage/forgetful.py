@@ -17,10 +17,11 @@ from typing import Any
 from opencost_kusto.batch import RequestOptions
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database import kql
-from opencost_kusto.emulator import Emulator, Reply, json_reply, text_reply
+from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
 from opencost_kusto.window import Window, stamp
+from tests.support.recorded import Emulator
 from tests.support.recordings import recording
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -17,12 +17,13 @@ from opencost_kusto.cli.schedule import estimated
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database import kql
-from opencost_kusto.emulator import Emulator, Reply, Request, text_reply
+from opencost_kusto.emulator import Reply, Request, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.window import Window, stamp
 from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, wanted, world
+from tests.support.recorded import Emulator
 
 ROOT = Path(__file__).parents[2]
 RANGE = ("--from", "2026-11-23T08:00Z", "--to", "2026-11-23T12:00:00Z")

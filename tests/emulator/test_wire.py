@@ -11,9 +11,10 @@ import requests
 from azure.kusto.data.exceptions import KustoApiError, KustoNetworkError, KustoThrottlingError
 from azure.storage.blob import BlobServiceClient
 
-from opencost_kusto.emulator import LOSE_REPLY, CloseConnection, Emulator, KustoEmulator, Reply, Request
+from opencost_kusto.emulator import LOSE_REPLY, CloseConnection, KustoEmulator, Reply, Request
 from opencost_kusto.errors import UsageError
 from tests.emulator.conftest import ROW, Client, lines
+from tests.support.recorded import Emulator
 
 
 def test_a_fault_answers_instead(costs: Client) -> None:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions
-from opencost_kusto.emulator import CloseConnection, OpenCostEmulator, Reply, json_reply, text_reply
+from opencost_kusto.emulator import CloseConnection, Reply, json_reply, text_reply
 from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.schema.aggregate import aggregate, asset_types
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window
+from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import VERSIONS, recording
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))

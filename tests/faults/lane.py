@@ -8,7 +8,7 @@ from typing import Any
 
 from opencost_kusto.batch import RequestOptions
 from opencost_kusto.database import kql
-from opencost_kusto.emulator import KustoEmulator, MemoryStorage, OpenCostEmulator
+from opencost_kusto.emulator import KustoEmulator, MemoryStorage
 from opencost_kusto.emulator.kusto.storage import Storage
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
@@ -17,6 +17,7 @@ from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
+from tests.support.recorded import OpenCostEmulator
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
 NAMESPACES = RequestOptions(aggregate="namespace")

@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """A file in the place of the folder ends with a sentence that names it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"Pictures cannot be written to .*file: File exists"):
-        pictures.draw_dashboard(None, tmp_path / "file", demo.DAY)  # type: ignore[arg-type]
+        pictures.draw_dashboard(None, tmp_path / "file", demo.last_day(DAY))  # type: ignore[arg-type]
 
 
 def test_values_are_written_as_people_write_them() -> None:

@@ -6,12 +6,11 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import pytest
 
-from opencost_kusto.cli.demo import DAY
 from opencost_kusto.insight import tiles
 from opencost_kusto.insight.tiles import Query, Tile
 from opencost_kusto.window import Window
@@ -19,6 +18,7 @@ from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, Asked, Database
 from tests.support.kql_analyser import Analyser, Schema
 
+DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 DASHBOARD = tiles.document()
 TILES = {tile.title: tile for tile in tiles.tiles()}
 QUERIES = tiles.queries()

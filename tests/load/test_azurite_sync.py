@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from opencost_kusto.database.bootstrap import bootstrap
-from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator
+from opencost_kusto.emulator import KustoEmulator
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import SyncRequest
@@ -15,6 +15,7 @@ from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
 from tests.support.azurite import Azurite
 from tests.support.azurite_storage import AzuriteStorage
+from tests.support.recorded import OpenCostEmulator
 
 pytestmark = pytest.mark.azurite
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))

@@ -13,7 +13,7 @@ import pytest
 
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.options import SourceOptions
-from opencost_kusto.emulator import OpenCostEmulator, Reply
+from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
@@ -22,6 +22,7 @@ from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, honest
+from tests.support.recorded import OpenCostEmulator
 
 QUESTION = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
 

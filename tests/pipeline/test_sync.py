@@ -15,7 +15,7 @@ import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.database import kql
-from opencost_kusto.emulator import Emulator, Reply, json_reply, text_reply
+from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -27,6 +27,7 @@ from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import create_mapping
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, TABLES
 from opencost_kusto.window import Window
+from tests.support.recorded import Emulator
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)

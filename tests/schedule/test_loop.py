@@ -23,7 +23,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.schedule import TimesOptions
-from opencost_kusto.emulator import CloseConnection, Emulator, Reply
+from opencost_kusto.emulator import CloseConnection, Reply
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.retry import retrying
@@ -31,6 +31,7 @@ from opencost_kusto.schedule.health import Health, served
 from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, signals
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import HOUR, MINUTE, Forgetful, World, world
+from tests.support.recorded import Emulator
 
 ROOT = Path(__file__).parents[2]
 # A Thursday.

@@ -1,4 +1,4 @@
-"""The recorded OpenCost answers as a true one does."""
+"""The recorded OpenCost sends what a true one sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import requests
 
-from opencost_kusto.emulator import CloseConnection, OpenCostEmulator, Reply, json_reply, text_reply
+from opencost_kusto.emulator import CloseConnection, Reply, json_reply, text_reply
+from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import recording
 
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
