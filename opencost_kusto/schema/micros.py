@@ -15,7 +15,7 @@ LIMIT = 9e12
 def from_cost(cost: float) -> int:
     """The millionths of a cost; raises OverflowError beyond ±9e12."""
     if not -LIMIT <= cost <= LIMIT:
-        raise OverflowError(f"a cost of {cost:.15g} is more than Kusto can sum, which is {LIMIT:g}")
+        raise OverflowError(f"a cost of {cost:.15g} is more than Kusto can count, which is {LIMIT:g}")
     return math.floor(cost * _PER_UNIT + 0.5)
 
 
@@ -24,12 +24,11 @@ def to_cost(micros: int) -> float:
     return micros / _PER_UNIT
 
 
-def total(*micros: int) -> int:
-    """The sum of millionths; raises OverflowError beyond ±9e12 in cost."""
-    summed = sum(micros)
-    if abs(summed) > LIMIT * _PER_UNIT:
-        raise OverflowError(f"a sum of {to_cost(summed):.15g} is more than Kusto can sum, which is {LIMIT:g}")
-    return summed
+def within_limit(total: int) -> int:
+    """The millionths themselves; raises OverflowError beyond ±9e12 in cost."""
+    if abs(total) > LIMIT * _PER_UNIT:
+        raise OverflowError(f"a sum of {to_cost(total):.15g} is more than Kusto can count, which is {LIMIT:g}")
+    return total
 
 
 def kql(column: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct, defstruct
@@ -25,20 +25,6 @@ _TYPES: dict[str, Any] = {
 _LIST = list[str] | None
 
 
-class Decoded(NamedTuple):
-    """What a row needs of its record besides the record itself.
-
-    `derived` are the values that columns are derived from, `lists` those of `Table.unordered`, `key` those of
-    `Table.key`, each in declared order. `unknown` holds the values that no column reads, by dotted path.
-    """
-
-    derived: tuple[Json, ...]
-    lists: tuple[Json, ...]
-    key: tuple[Json, ...]
-    cost: float | None
-    unknown: dict[str, Json]
-
-
 @dataclass(slots=True)
 class _Node:
     """One key of a record and the keys below it; `kept` where a column has the whole value, so that nothing is lost."""
@@ -50,29 +36,35 @@ class _Node:
 
 
 class Decoder:
-    """Decodes the records of one table. Raises ValueError, or its msgspec subclasses, for what is no such record."""
+    """Decodes the records of one table to the values that a row needs besides its record.
+
+    `derived`, `lists` and `key` are the places among the values of what columns are derived from, of the lists of
+    `Table.unordered` and of the columns of `Table.key`, each in declared order. The cost, where there is one, is last.
+    """
 
     def __init__(self, table: Table, root: _Node, struct: type[Struct]) -> None:
         derived = [key.path for column in table.columns if isinstance(column.source, Derived) for key in column.keys()]
         key = table.key_paths
         cost = (table.copied(table.cost),) if table.cost else ()
+        self.derived = slice(0, len(derived))
+        self.lists = slice(len(derived), len(derived) + len(table.unordered))
+        self.key = slice(self.lists.stop, self.lists.stop + len(key))
+        self._read = _reader([*derived, *table.unordered, *key, *cost])
         # A key that holds other keys is decoded as a struct, so its value is read from the record itself.
-        self._deep = any(_find(root, path).below for path in key)
-        self._key = key
-        self._read = _reader([*derived, *table.unordered, *(() if self._deep else key), *cost])
-        self._lists = slice(len(derived), len(derived) + len(table.unordered))
-        self._keys = slice(self._lists.stop, self._lists.stop + (0 if self._deep else len(key)))
-        self._has_cost = bool(cost)
+        self._whole = key if any(_find(root, path).below for path in key) else ()
         self._root = root
         self._decode = msgspec.json.Decoder(struct).decode
 
-    def decode(self, record: bytes) -> Decoded:
-        """What a row needs of a record; a null where the table expects an object reads like an empty one."""
+    def decode(self, record: bytes) -> tuple[tuple[Json, ...], dict[str, Json]]:
+        """The values of a record, and what no column reads, by dotted path.
+
+        A null where the table expects an object reads like an empty one. Raises ValueError for what is no such record.
+        """
         unknown: dict[str, Json] = {}
         try:
             found = self._decode(record)
         except msgspec.ValidationError:
-            # Keys that no column reads, or a value of the wrong type: take the former out, which shows the latter.
+            # Keys that no column reads, or a value of the wrong type: without the former, the latter shows.
             whole = msgspec.json.decode(record, type=dict[str, Json])
             unknown = dict(_take_unknown(self._root, whole))
             found = self._decode(msgspec.json.encode(whole))
@@ -81,9 +73,9 @@ class Decoder:
         except AttributeError:
             _fill(self._root, found)
             values = self._read(found)
-        key = _values(record, self._key) if self._deep else values[self._keys]
-        cost = values[-1] if self._has_cost else None
-        return Decoded(values[: self._lists.start], values[self._lists], key, cost, unknown)
+        if self._whole:
+            values = (*values[: self.key.start], *_values(record, self._whole), *values[self.key.stop :])
+        return values, unknown
 
 
 def compile_decoder(table: Table, record: bytes) -> Decoder:

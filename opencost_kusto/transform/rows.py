@@ -8,9 +8,9 @@ written twice or in another spelling.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
+from hashlib import sha256
 from itertools import accumulate
 from operator import attrgetter
 
@@ -21,6 +21,7 @@ from opencost_kusto.batch import BatchContext
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, RowNumber, Table, Total, Unmapped
+from opencost_kusto.schema.micros import from_cost
 from opencost_kusto.transform.decoder import Decoder, compile_decoder, value_at
 
 _JSON = msgspec.json.Encoder(order="sorted")
@@ -77,9 +78,9 @@ class Encoder:
         parts = self._row(decoder, first)
         for record in following:
             encoded = self._row(decoder, record)
-            yield self._line(*parts)
+            yield self._line(parts)
             parts = encoded
-        yield self._line(*parts, self._totals())
+        yield self._line((*parts, self._totals()))
 
     def _compiled(self, record: bytes) -> Decoder:
         try:
@@ -90,37 +91,40 @@ class Encoder:
     def _row(self, decoder: Decoder, record: bytes) -> tuple[bytes, ...]:
         """One record as the parts of its line, counted."""
         try:
-            found = decoder.decode(record)
-            derived = self._derived(found.derived)
-            cost = micros.from_cost(found.cost or 0.0)
-            total = micros.total(self.micros, cost)
+            values, unknown = decoder.decode(record)
+            derived = self._derived(values[decoder.derived])
+            cost = from_cost(values[-1] or 0.0) if self._table.cost else 0
         except (ValueError, OverflowError, RecursionError) as error:
             raise _unusable(self._table, record, error) from error
-        for path, names in zip(self._table.unordered, found.lists, strict=True):
+        for path, names in zip(self._table.unordered, values[decoder.lists], strict=True):
             if names and names != sorted(names):
                 record = _with(record, path, sorted(names))
         self.rows += 1
-        self.micros = total
-        self._key_sum += int.from_bytes(hashlib.sha256(_JSON.encode(found.key)).digest()[:_KEY_BYTES])
-        number = b"%b%d" % (self._layout.number, self.rows) if self._layout.number else b""
-        return self._begin, record, number, self._rest(found.unknown), derived
+        self.micros += cost
+        self._key_sum += int.from_bytes(sha256(_JSON.encode(values[decoder.key])).digest()[:_KEY_BYTES])
+        number = self._layout.number
+        parts = (self._begin, record, number % self.rows if number else number, derived)
+        return (*parts, self._unmapped(unknown)) if unknown else parts
 
-    def _rest(self, unknown: dict[str, Json]) -> bytes:
+    def _unmapped(self, unknown: dict[str, Json]) -> bytes:
         """The keys that no column reads, for the column that keeps them."""
         self.unmapped |= unknown.keys()
-        rest = self._layout.rest
-        return b"%b%b" % (rest, msgspec.json.encode(unknown)) if unknown and rest else b""
+        return b"%b%b" % (self._layout.rest, msgspec.json.encode(unknown)) if self._layout.rest else b""
 
-    def _line(self, *parts: bytes) -> bytes:
+    def _line(self, parts: tuple[bytes, ...]) -> bytes:
         line = b"".join((*parts, b"}\n"))
         self.bytes += len(line)
         return line
 
     def _totals(self) -> bytes:
-        """What only the last row of a batch has."""
+        """What only the last row of a batch has. Raises ContentError for a cost that is more than Kusto can sum."""
         totals: dict[str, Json] = {"rows": self.rows, "keys": self.keys}
         if self._table.cost:
-            totals["micros"] = self.micros
+            try:
+                totals["micros"] = micros.within_limit(self.micros)
+            except OverflowError as error:
+                message = f"OpenCost's response for {self._table.dataset} cannot be loaded: {error}."
+                raise ContentError(message, code=ReasonCode.TOO_LARGE) from error
         return _members({name: totals[of] for name, of in self._layout.totals if of in totals})
 
     def _derive(self, values: tuple[Json, ...]) -> bytes:
@@ -145,7 +149,7 @@ class _Layout:
         ]
         self.shared = [(one.name, one.source.path) for one in table.columns if isinstance(one.source, FromContext)]
         self.totals = [(column.name, column.source.of) for column in table.columns if isinstance(column.source, Total)]
-        self.number = _member_of(table, RowNumber)
+        self.number = b"%b%%d" % _member_of(table, RowNumber) if _member_of(table, RowNumber) else b""
         self.rest = _member_of(table, Unmapped)
 
     def begin(self, context: BatchContext) -> bytes:

@@ -429,7 +429,7 @@ def test_a_line_is_held_back_until_the_next_one_is_encoded() -> None:
 def test_a_cost_that_kusto_cannot_sum_is_refused(costs: list[float]) -> None:
     """A row's cost and the sum stay within ±9e12, whose millionths fit a Kusto `long`."""
     records = (msgspec.json.encode({"name": f"a{number}", "totalCost": cost}) for number, cost in enumerate(costs))
-    with pytest.raises(ContentError, match=rf"in 'a{len(costs) - 1}': a (cost|sum) of .* is more") as caught:
+    with pytest.raises(ContentError, match=r"a (cost|sum) of .* is more than Kusto") as caught:
         list(Encoder(ALLOCATION, origin(ALLOCATION)).lines(records))
     assert caught.value.code == ReasonCode.TOO_LARGE
 
@@ -601,7 +601,9 @@ def test_a_value_of_the_wrong_kind_is_told(table: Table, record: Row, said: list
     assert (encoder.rows, encoder.bytes, encoder.micros) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("record", [b"", b"[]", b"null", b"3", b'{"name":', b'{"totalCost":NaN}', b'{"name":"\xff"}'])
+@pytest.mark.parametrize(
+    "record", [b"", b"[]", b"null", b"3", b'{"name":', b'{"totalCost":NaN}', b'{"name":"\xff"}', b'{"a":' * 10**5]
+)
 def test_what_is_no_record_is_told(record: bytes) -> None:
     """Anything that is not one JSON object is refused as content."""
     with pytest.raises(ContentError, match="cannot be used"):
