@@ -10,13 +10,21 @@ class Cancelled(BaseException):
 
 
 class CancelToken:
-    """Requests cancellation from any thread or signal handler; a run checks it between batches and while it waits."""
+    """Requests cancellation from any thread; a run checks it between batches and while it waits.
+
+    A signal handler must not call it: the thread that it interrupts may hold the lock of the event.
+    """
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether cancellation was requested."""
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
-        """Request cancellation, and wake whoever sleeps."""
+        """Request cancellation, and wake whoever waits."""
         self._cancelled.set()
 
     def check(self) -> None:
@@ -24,7 +32,7 @@ class CancelToken:
         if self._cancelled.is_set():
             raise Cancelled
 
-    def sleep(self, seconds: float) -> None:
-        """Wait for that many seconds; raise Cancelled as soon as cancellation is requested."""
+    def sleep(self, seconds: float | None = None) -> None:
+        """Wait for that many seconds, or without end; raise Cancelled as soon as cancellation is requested."""
         self._cancelled.wait(seconds)
         self.check()

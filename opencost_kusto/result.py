@@ -127,6 +127,6 @@ class Report:
         }
 
 
-def unreported(exit_code: int, error: Exception | None) -> dict[str, Json]:
+def unreported(exit_code: int, error: object) -> dict[str, Json]:
     """The document of a run that ended before there could be a report: its exit code, its sentence, and no batches."""
     return {"exit_code": exit_code, "error": redacted(error), "batches": []}

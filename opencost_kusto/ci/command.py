@@ -1,15 +1,15 @@
-"""A command that runs inside ours, and the window in which it run_and_time."""
+"""A command that runs inside ours, and the window in which it ran."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.errors import UsageError
@@ -18,26 +18,57 @@ from opencost_kusto.window import Window, covering
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended, and the whole minutes in which it run_and_time; the last may not be over yet."""
+    """How a command ended, and the whole minutes in which it ran; the last may not be over yet."""
 
     exit_code: int
     window: Window
 
 
-def executed(command: Sequence[str]) -> int:
-    """Run a command with our own stdin, stdout and stderr; its exit code as a shell tells it: 128 + n for signal n.
+# Given a function that takes the number of a signal, a context within which signals go to it.
+SignalsTo = Callable[[Callable[[int], None]], AbstractContextManager[None]]
 
-    Signals are the command's to decide about: SIGTERM is passed on, and SIGINT where no terminal has told it already.
-    Raises UsageError when it cannot be run.
+
+def executed(command: Sequence[str], signals_to: SignalsTo = lambda _: nullcontext()) -> int:
+    """Run a command with our own stdin, stdout and stderr; its exit code as a shell has it: 128 + n for signal n.
+
+    Signals are the command's to decide about: SIGTERM is forwarded, and SIGINT where no terminal has sent it already.
+    Raises UsageError when the command cannot be run.
     """
-    with forward_signals() as started:
+    forwarder = SignalForwarder()
+    with signals_to(forwarder.send):
         try:
             process = subprocess.Popen(command)
         except OSError as error:
             raise UsageError(f"The command {command[0]!r} cannot be run: {error.strerror}.") from error
-        started(process)
+        forwarder.started(process)
         code = process.wait()
     return code if code >= 0 else 128 - code
+
+
+class SignalForwarder:
+    """Sends signals to a process, those that came before it started too; called from two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+
+    def send(self, number: int) -> None:
+        """Forward a signal, unless it is Ctrl-C on a terminal, which reaches the command without us."""
+        if number == signal.SIGINT and _on_terminal():
+            return
+        with self._lock:
+            if self._process is None:
+                self._early.append(number)
+            else:
+                self._process.send_signal(number)
+
+    def started(self, process: subprocess.Popen[bytes]) -> None:
+        """Take the process, and send it what has come for it."""
+        with self._lock:
+            self._process = process
+            for number in self._early:
+                process.send_signal(number)
 
 
 def run_and_time(
@@ -50,34 +81,6 @@ def run_and_time(
     began = now()
     exit_code = execute(command)
     return CommandResult(exit_code, covering(began, now()))
-
-
-@contextmanager
-def forward_signals() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """Within it, signals to us go to the process that the given function is told, those before it started too."""
-    processes: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []
-
-    def pass_on(number: int, _: Any) -> None:
-        if number == signal.SIGINT and _on_terminal():
-            return
-        if processes:
-            processes[0].send_signal(number)
-        else:
-            early.append(number)
-
-    def started(process: subprocess.Popen[bytes]) -> None:
-        processes.append(process)
-        for number in early:
-            process.send_signal(number)
-
-    # Handlers are not inherited by the command, as ignoring would be.
-    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield started
-    finally:
-        for number, before in handlers.items():
-            signal.signal(number, before)
 
 
 def _on_terminal() -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from opencost_kusto.cli import streams
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
@@ -16,9 +16,7 @@ from opencost_kusto.cli.option_groups import grouped
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.sync import replay_command, sync_command
-from opencost_kusto.cli.termination import Interrupted, ending, told_to_end, written
-from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.redact import redacted
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.version import __version__
 
 # Without rich's tables, which cut variables and defaults off on a narrow terminal.
@@ -53,31 +51,17 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo_command,
     "emulator": emulator_command,
 }
-# Those that bring rows into Kusto.
-_BRING = {"sync", "run", "replay", "backfill", "schedule"}
+# Those that have rows under way.
+_LOADING = {"sync", "run", "replay", "backfill", "schedule"}
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(ending(grouped(_command), brings=_name in _BRING))
+    app.command(_name)(grouped(_command, loading=_name in _LOADING))
 
 
 def main() -> None:
     """Run the command line, and end the process with the exit code of what went wrong."""
-    # A process that is told to end gives back what it holds, like one that is interrupted.
-    signal.signal(signal.SIGTERM, told_to_end)
-    try:
-        with written():
-            code = app(standalone_mode=False)
-    except OpenCostKustoError as error:
-        print(f"opencost-kusto: {redacted(error)}", file=sys.stderr)
-        code = error.exit_code
-    except Interrupted as end:
-        print(f"opencost-kusto: {end}", file=sys.stderr)
-        code = end.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        code = 128 + signal.SIGINT
-    except Exception as error:
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
-            raise
-        # Typer's own refusal of an option.
-        error.show()
-        code = error.exit_code
-    sys.exit(code or 0)
+    streams.prepare()
+    process = Process()
+    code = process.run(lambda: app(standalone_mode=False, obj=process) or 0)
+    if error := streams.finish():
+        code = process.fail(str(error), code or error.exit_code)
+    sys.exit(code)

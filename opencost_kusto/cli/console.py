@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 import typer
 
 from opencost_kusto.cli import printing
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.result import BatchResult, Report
 
 
@@ -47,25 +46,16 @@ def teller(*, quiet_stdout: bool) -> Callable[[BatchResult], None]:
 
     def on_result(one: BatchResult) -> None:
         with lock:
-            say(printing.outcome_line(one), stream)
+            print(printing.outcome_line(one), file=stream, flush=True)
 
     return on_result
 
 
-def say(text: str, stream: TextIO) -> None:
-    """Print a line. Where nobody reads any more the run goes on all the same: its exit code is still asked for."""
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        # What comes after it, and the flush at the end, goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        print("opencost-kusto: nobody reads the report any more; the run goes on.", file=sys.stderr, flush=True)
-
-
-def finish(report: Report, as_json: bool, *, quiet_stdout: bool) -> None:
+def finish(report: Report, as_json: bool, process: Process, *, quiet_stdout: bool) -> None:
     """Print the sum, as JSON too where it was asked for, and end with the report's exit code."""
     if as_json:
-        say(json.dumps(report.document(), default=str, indent=2, ensure_ascii=False), sys.stdout)
-    say(printing.report_line(report), sys.stderr if quiet_stdout else sys.stdout)
+        process.document = False
+        print(json.dumps(report.document(), default=str, indent=2, ensure_ascii=False), flush=True)
+    print(printing.report_line(report), file=sys.stderr if quiet_stdout else sys.stdout, flush=True)
     if report.exit_code:
         raise typer.Exit(report.exit_code)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from opencost_kusto.cli import printing
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import DEFAULT_VERSION, Emulator
 from opencost_kusto.errors import KustoError
@@ -37,7 +38,7 @@ def last_day(now: datetime) -> Window:
     return Window(end - 24 * _HOUR, end)
 
 
-def demo(*, keep: bool = False, folder: Path | None = None) -> None:
+def demo(process: Process, *, keep: bool = False, folder: Path | None = None) -> None:
     """Start the emulator, bootstrap, sync the last day of both clusters by the hour, and ask questions in KQL.
 
     Raises KustoError when not everything landed. With `folder`, draws each tile of the dashboard into it; raises
@@ -61,10 +62,11 @@ def demo(*, keep: bool = False, folder: Path | None = None) -> None:
             print(f"\n{len(pictures.draw_dashboard(kusto, folder, window))} pictures of the dashboard are in {folder}.")
         print(f"\nDone in {time.monotonic() - begun:.1f} s.")
         if keep:
-            _keep(emulated)
+            _keep(emulated, process)
 
 
 def emulator(
+    process: Process,
     opencost_port: int = 0,
     second_opencost_port: int = 0,
     kusto_port: int = 0,
@@ -81,7 +83,7 @@ def emulator(
         version=version,
         keeps=keeps,
     ) as emulated:
-        _keep(emulated)
+        _keep(emulated, process)
 
 
 def lines(emulated: Emulator) -> list[str]:
@@ -102,10 +104,11 @@ def _answers(kusto: Kusto) -> None:
     print("\n".join(printing.bars(costs)))
 
 
-def _keep(emulated: Emulator) -> None:
+def _keep(emulated: Emulator, process: Process) -> None:
     print("The servers stay up until Ctrl-C. Reach them with:")
-    print("\n".join(f"  {line}" for line in lines(emulated)), flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+    stop = threading.Event()
+    # Ctrl-C is how it is meant to end, so it is no interruption.
+    with process.signals_to(lambda _: stop.set()):
+        print("\n".join(f"  {line}" for line in lines(emulated)), flush=True)
+        stop.wait()
+    print("Stopped.", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.cli.options import option
+from opencost_kusto.cli.termination import Process
 
 
 class Store(StrEnum):
@@ -19,16 +20,18 @@ class Store(StrEnum):
 
 
 def demo_command(
+    process: Process,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up until Ctrl-C.")] = False,
     pictures: Annotated[Path | None, option("--pictures", "Draw each tile of the dashboard into this folder.")] = None,
 ) -> None:
     """Run the whole path on this machine, against a local emulator of OpenCost and of Kusto."""
     from opencost_kusto.cli.demo import demo
 
-    demo(keep=keep, folder=pictures)
+    demo(process, keep=keep, folder=pictures)
 
 
 def emulator_command(
+    process: Process,
     opencost_port: Annotated[
         int, option("--opencost-port", "Port of the first cluster's OpenCost; 0 chooses.", min=0, max=65535)
     ] = 0,
@@ -55,4 +58,4 @@ def emulator_command(
     from opencost_kusto.emulator import BUILT_IN_STORE
 
     keeps = BUILT_IN_STORE if opencost_store is Store.BUILT_IN else None
-    emulator(opencost_port, second_opencost_port, kusto_port, version=opencost_version, keeps=keeps)
+    emulator(process, opencost_port, second_opencost_port, kusto_port, version=opencost_version, keeps=keeps)

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import typer
 
 from opencost_kusto.cli.options import AskOptions
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown, variable
 
@@ -24,24 +25,31 @@ class ExplicitOptions(frozenset[str]):
         return cls(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Spread each parameter that is a group into the group's own options, as Typer knows only these."""
+def grouped(command: Callable[..., None], *, loading: bool = False) -> Callable[..., None]:
+    """Spread each parameter that is a group into the group's own options, as Typer knows only these.
+
+    A parameter of type ExplicitOptions or Process is given what it asks for. `loading` says that rows may be under way.
+    """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
-    wanted = [one.name for one in parameters if one.annotation is ExplicitOptions]
+    injected = {one.name: one.annotation for one in parameters if one.annotation in (ExplicitOptions, Process)}
     spread = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for one in parameters:
-        if one.annotation is not ExplicitOptions:
+        if one.name not in injected:
             spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
 
     def run(context: typer.Context, **given: Any) -> None:
+        process = context.obj or Process()
+        process.loading = loading
+        process.document = process.document or bool(given.get("as_json"))
         _check_encoding(given)
-        written = ExplicitOptions.of(context)
+        explicit = ExplicitOptions.of(context)
         taken = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         for one in taken.values():
             if isinstance(one, AskOptions):
-                one.check(written)
-        command(**taken, **given, **dict.fromkeys(wanted, written))
+                one.check(explicit)
+        values = {ExplicitOptions: explicit, Process: process}
+        command(**taken, **given, **{name: values[kind] for name, kind in injected.items()})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]

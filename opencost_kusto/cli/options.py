@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from opencost_kusto.batch import RequestOptions, Run
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.errors import UsageError
@@ -160,9 +161,11 @@ class WhenOptions:
             raise UsageError("--window and --since each say when; give one of them.")
         return since(self.since, now=now())
 
-    def ready(self, run: Run, window: Window) -> Run:
+    def ready(self, run: Run, window: Window, stop: CancelToken) -> Run:
         """The run, once OpenCost can be asked; waits where the window was still running."""
-        return run if self.since is None else settled(run, window, settle_time(self.settle), on_result=narrate)
+        if self.since is None:
+            return run
+        return settled(run, window, settle_time(self.settle), sleep=stop.sleep, on_result=narrate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.batch import Run
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.command import CommandResult, executed, run_and_time
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.ci.summary import Page, page
@@ -28,6 +29,7 @@ from opencost_kusto.cli.options import (
     Summary,
     narrate,
 )
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -51,11 +53,24 @@ def run_command(
     step: Step = None,
     settle: Settle = SETTLE,
     summary: Summary = None,
+    *,
+    process: Process,
 ) -> None:
     """Run a command, then sync the window in which it ran and print what that cost; its exit code comes first."""
     # Whatever is wrong is said now, not when the command has run: the window alone comes later.
     asked = SyncRequest(covering(clock(), clock()), duration(step) if step else None, ask.datasets(), ask.options())
-    account = Account(source, kusto_options, load, asked, mark.run(), settle_time(settle), summary)
+    account = Account(
+        source,
+        kusto_options,
+        load,
+        asked,
+        mark.run(),
+        settle_time(settle),
+        summary,
+        sleep=process.cancel.sleep,
+        execute=lambda words: executed(words, process.signals_to),
+        stop=process.cancel,
+    )
     if code := account.of(command):
         raise typer.Exit(code)
 
@@ -74,6 +89,7 @@ class Account:
     now: Callable[[], datetime] = clock
     sleep: Callable[[float], None] = time.sleep
     execute: Callable[[Sequence[str]], int] = executed
+    stop: CancelToken = field(default_factory=CancelToken)
 
     def of(self, command: Sequence[str]) -> int:
         """Run the command and tell what it cost; its exit code, or when that is 0 the sync's.
@@ -108,7 +124,9 @@ class Account:
         question = replace(self.asked, window=window)
         run = settled(self.run, window, self.settle, now=self.now, sleep=self.sleep, on_result=narrate)
         with narrator(question.count * len(opencosts), quiet_stdout=True) as on_result:
-            return sync_all(opencosts, kusto, question, run=run, on_result=on_result, **self.load.loading())
+            return sync_all(
+                opencosts, kusto, question, run=run, stop=self.stop, on_result=on_result, **self.load.loading()
+            )
 
 
 def _told(told: Page, window: Window) -> Iterator[str]:

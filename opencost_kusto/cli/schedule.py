@@ -27,12 +27,13 @@ from opencost_kusto.cli.options import (
     SourceOptions,
     option,
 )
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import BatchResult, unreported
-from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, signals, ticking
+from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, ticking
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import between, duration, stamp
@@ -78,6 +79,8 @@ def schedule_command(
         str | None, option("--listen", "Answer /healthz, /readyz and /metrics on host:port, or :port.")
     ] = None,
     as_json: AsJson = False,
+    *,
+    process: Process,
 ) -> None:
     """Bring what is missing of the last days, again and again, until told to end."""
     from opencost_kusto.schedule.health import Health, served
@@ -107,7 +110,7 @@ def schedule_command(
             grace=grace,
             stop=stop,
         )
-        with signals(schedule.events), served(health, listen) if listen else nullcontext() as url:
+        with process.signals_to(schedule.events.put), served(health, listen) if listen else nullcontext() as url:
             if url:
                 print(f"Health: {url}/healthz, /readyz and /metrics", file=sys.stderr, flush=True)
             code = schedule.once() if once else schedule.run(times)
@@ -143,6 +146,8 @@ def backfill_command(
     step: Annotated[str, option("--step", "Length of the windows: 10m, 1h or 1d.")] = "1h",
     lag: Lag = "10m",
     as_json: AsJson = False,
+    *,
+    process: Process,
 ) -> None:
     """Bring what Kusto lacks of a range, and nothing else; run it again to go on where it was."""
     from opencost_kusto.coverage.backfill import backfill, survey
@@ -160,10 +165,11 @@ def backfill_command(
         told = "".join(f", {count} {what}" for what, count in more.items() if count)
         print(f"{surveyed.due} to bring{told}, of {whole}.", file=sys.stderr)
         with narrator(surveyed.due, quiet_stdout=as_json) as on_result:
-            report = backfill(surveyed, kusto, run=run, on_result=estimated(on_result, surveyed.due), **load.loading())
+            tell = estimated(on_result, surveyed.due)
+            report = backfill(surveyed, kusto, run=run, stop=process.cancel, on_result=tell, **load.loading())
     if not report.outcomes:
         print(f"Nothing is missing: all {whole} are in Kusto, or empty.", file=sys.stderr if as_json else sys.stdout)
-    finish(report, as_json, quiet_stdout=as_json)
+    finish(report, as_json, process, quiet_stdout=as_json)
 
 
 def estimated(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.ci.summary import page
+from opencost_kusto.cli import streams
 from opencost_kusto.cli.console import finish, narrator, teller
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import (
@@ -24,6 +25,7 @@ from opencost_kusto.cli.options import (
     option,
     seconds,
 )
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
@@ -46,7 +48,8 @@ def sync_command(
     summary: Summary = None,
     as_json: AsJson = False,
     *,
-    written: ExplicitOptions = ExplicitOptions(),  # noqa: B008
+    written: ExplicitOptions,
+    process: Process,
 ) -> None:
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
     if output is not None:
@@ -66,15 +69,17 @@ def sync_command(
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
             with LineWriter(output, (DATASETS[name] for name in question.datasets)) as write:
-                report = export(opencosts[0], question, write, run=when.ready(run, interval), on_result=on_result)
+                run = when.ready(run, interval, process.cancel)
+                report = export(opencosts[0], question, streams.checked(write), run=run, on_result=on_result)
             told.add(report)
         else:
             with kusto_options.kusto() as kusto:
+                run = when.ready(run, interval, process.cancel)
                 report = sync_all(
-                    opencosts, kusto, question, run=when.ready(run, interval), on_result=on_result, **load.loading()
+                    opencosts, kusto, question, run=run, stop=process.cancel, on_result=on_result, **load.loading()
                 )
                 told.add(report, kusto if summary else None)
-    finish(report, as_json, quiet_stdout=quiet_stdout)
+    finish(report, as_json, process, quiet_stdout=quiet_stdout)
 
 
 def _check_dry_run(output: str, datasets: tuple[str, ...], written: ExplicitOptions, *, as_json: bool) -> None:
@@ -95,9 +100,12 @@ def replay_command(
     wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
     timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0,
     as_json: AsJson = False,
+    *,
+    process: Process,
 ) -> None:
     """Send what a spool still holds, exactly once."""
     seconds("--timeout", timeout)
     with kusto_options.kusto() as kusto:
-        report = replay(folder, kusto, wait=wait, timeout=timeout, on_result=teller(quiet_stdout=as_json))
-    finish(report, as_json, quiet_stdout=as_json)
+        tell = teller(quiet_stdout=as_json)
+        report = replay(folder, kusto, wait=wait, timeout=timeout, stop=process.cancel, on_result=tell)
+    finish(report, as_json, process, quiet_stdout=as_json)

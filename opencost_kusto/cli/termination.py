@@ -1,74 +1,134 @@
-"""How a command ends when it is broken off, cannot print, or owes its reader a JSON document."""
+"""How the process ends: signals, errors, and the exit code."""
 
 from __future__ import annotations
 
-import errno
-import functools
 import json
-import os
 import signal
+import socket
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from select import select
+from typing import Any
 
-from opencost_kusto.errors import OpenCostKustoError, UsageError
+from opencost_kusto.cancel import Cancelled, CancelToken
+from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.redact import first_sentence, redacted
 from opencost_kusto.result import unreported
 
-# What a write to stdout fails with: a full disk, a reader that has gone, a terminal that has.
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF}
+# Seconds in which a cancelled command may release what it holds; one with rows under way may have to drop a table.
+_GRACE, _GRACE_LOADING = 1.0, 10.0
+# What the thread that works writes among the numbers of signals.
+_DONE = b"\0"
 
 
-class Interrupted(BaseException):
-    """The process was interrupted, or told to end, by a signal; the text says so."""
+class Process:
+    """What a command needs of its process: cancellation, signals, and how much to say.
 
-    def __init__(self, number: int, said: str = "interrupted.") -> None:
-        super().__init__(said)
-        self.exit_code = 128 + number
-        self.number = number
+    The command runs on a thread of its own. The main thread reads the numbers of signals from a socket, to which
+    Python's own handler writes them, so nothing is ever raised from a handler. The first signal cancels, the second
+    ends the process at once, as does the end of the grace (seconds).
+    """
 
+    def __init__(self, grace: float | None = None) -> None:
+        self._grace = grace
+        self.cancel = CancelToken()
+        # Set by the command line once it knows: rows may be under way, and whether a defect is explained.
+        self.loading = False
+        self.verbose = False
+        # Set where stdout is to hold one JSON document, until it has been printed.
+        self.document = False
+        self.signal = 0
+        self._receiver: Callable[[int], None] | None = None
+        self._wake, self._heard = socket.socketpair()
 
-def told_to_end(number: int, _: Any) -> NoReturn:
-    """A handler of signals: gives back what is held on the way out."""
-    raise Interrupted(number)
-
-
-@contextmanager
-def written() -> Iterator[None]:
-    """Whatever is printed within has left the process at the end; raises UsageError where stdout does not take it."""
-    try:
+    @contextmanager
+    def signals_to(self, receiver: Callable[[int], None]) -> Iterator[None]:
+        """Within it, signals go to `receiver`, on the main thread, and cancel nothing."""
+        self._receiver = receiver
         try:
             yield
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except OSError as error:
-        if error.errno not in _UNWRITABLE or error.filename is not None:
-            raise
-        # Nothing can be told to it any more, and the flush at the very end must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UsageError(f"stdout cannot be written: {error.strerror}.") from error
+            self._receiver = None
 
+    def run(self, work: Callable[[], int]) -> int:
+        """Do the work; its exit code, or 128 + the signal that came before the end."""
+        codes: list[int] = []
 
-def ending(command: Callable[..., None], *, brings: bool) -> Callable[..., None]:
-    """The command, ending as it should: `brings` says that rows may be under way, and that --json is of a report.
-
-    An error that comes before the report is a document too: its exit code, its sentence, and no batches.
-    """
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        with written():
+        def guarded() -> None:
             try:
-                command(**given)
-            except OpenCostKustoError as error:
-                if brings and given.get("as_json"):
-                    print(json.dumps(unreported(error.exit_code, error)))
-                raise
-            except (KeyboardInterrupt, Interrupted) as end:
-                # The command line's own library would end an interrupted process without a word.
-                number = end.number if isinstance(end, Interrupted) else signal.SIGINT
-                later = "; what was not reported landed may land still. Run again." if brings else "."
-                raise Interrupted(number, f"interrupted{later}") from None
+                codes.append(self._guarded(work))
+            finally:
+                self._wake.send(_DONE)
 
-    return run
+        self._wake.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno())
+        # A handler of Python's own is needed for the number to be written; it does nothing.
+        before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+        threading.Thread(target=guarded, name="command", daemon=True).start()
+        self._wait()
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            # Whatever comes now ends the process as the system does it.
+            signal.signal(number, signal.SIG_DFL if self.signal else handler)
+        if not self.signal:
+            return codes[0]
+        later = " Batches not reported as landed may still arrive. Run the command again." if self.loading else ""
+        return self.fail(f"Interrupted by {signal.Signals(self.signal).name}.{later}", 128 + self.signal)
+
+    def _wait(self) -> None:
+        """Return when the work has ended, at a second signal, or when a cancelled command has used up its grace."""
+        deadline: float | None = None
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select([self._heard], [], [], left)[0]:
+                return
+            number = self._heard.recv(1)[0]
+            if number == _DONE[0] or self.signal:
+                return
+            if self._receiver is not None:
+                self._receiver(number)
+                continue
+            self.signal = number
+            self.cancel.cancel()
+            grace = _GRACE_LOADING if self.loading else _GRACE
+            deadline = time.monotonic() + (grace if self._grace is None else self._grace)
+
+    def _guarded(self, work: Callable[[], int]) -> int:
+        """The exit code of the work, whatever it raises; every error is printed as one sentence."""
+        try:
+            return work()
+        except Cancelled:
+            return 128 + self.signal
+        except OpenCostKustoError as error:
+            return self.fail(redacted(error), error.exit_code)
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 1
+        except Exception as error:
+            return self._refused(error) if hasattr(error, "show") else self._defect(error)
+
+    def fail(self, text: str, exit_code: int) -> int:
+        """Print what went wrong, as the JSON document too where one is still owed; gives the exit code."""
+        print(f"opencost-kusto: {text}", file=sys.stderr, flush=True)
+        if self.document:
+            self.document = False
+            print(json.dumps(unreported(exit_code, text)), flush=True)
+        return exit_code
+
+    def _refused(self, error: Any) -> int:
+        """Typer's own refusal of an option; it prints the usage of the command too."""
+        error.show()
+        if self.document:
+            print(json.dumps(unreported(error.exit_code, error.format_message())), flush=True)
+        return int(error.exit_code)
+
+    def _defect(self, error: Exception) -> int:
+        """An exception that nobody foresaw."""
+        if self.verbose:
+            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
+        more = "" if self.verbose else " Run again with --verbose for the traceback."
+        said = first_sentence(str(error)).rstrip(".")
+        return self.fail(f"Internal error: {type(error).__name__}: {said}.{more}", OpenCostKustoError.exit_code)

@@ -75,6 +75,7 @@ def backfill(
     kusto: Kusto,
     *,
     run: Run,
+    stop: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
     **loading: Any,
 ) -> Report:
@@ -84,12 +85,12 @@ def backfill(
     run found lost is in the report again, as it is still not in Kusto. `tell` is called from several threads, which an
     interruption ends.
     """
-    stop = CancelToken()
+    stop = stop or CancelToken()
     reports = [Report(run.id, on_result=on_result) for _ in surveyed.found]
 
     def fill(report: Report, opencost: OpenCost, found: Gaps) -> None:
         report.end(batch_result(batch, Outcome.LOST, error=OpenCostError(LOST_REASON)) for batch in found.lost)
-        end: dict[str, Any] = {"run": run, "closed": surveyed.closed, "tell": lambda one: report.end([one])}
+        end: dict[str, Any] = {"run": run, "closed": surveyed.closed, "on_result": lambda one: report.end([one])}
         CatchUp(opencost, kusto, surveyed.wanted, found, stop=stop, **end, **loading).fill()
 
     works = [(report, *one) for report, one in zip(reports, surveyed.found, strict=True)]

@@ -28,6 +28,7 @@ def sync_all(
     question: BatchPlan,
     *,
     run: Run | None = None,
+    stop: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
     **loading: Any,
 ) -> Report:
@@ -36,9 +37,9 @@ def sync_all(
     Of several sources, each must have been named: what a source cannot do is an outcome of each of its batches. One
     source alone raises what `sync` raises. `tell` is called from several threads.
     """
-    run, stop = run or new_run(), CancelToken()
+    run, stop = run or new_run(), stop or CancelToken()
     if len(opencosts) == 1:
-        return sync(opencosts[0], kusto, question, run=run, on_result=on_result, **loading)
+        return sync(opencosts[0], kusto, question, run=run, on_result=on_result, stop=stop, **loading)
     reports = {one.cluster: Report(run.id, on_result=on_result) for one in opencosts}
 
     def bring(opencost: OpenCost) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.ingest import count_batches
@@ -23,6 +24,7 @@ def replay(
     *,
     wait: bool = True,
     timeout: float = 900.0,
+    stop: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
     """Load the batches a spool still holds, each exactly once, and remove those that are in Kusto.
@@ -35,11 +37,13 @@ def replay(
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")
     _check_is_spool(folder)
+    stop = stop or CancelToken()
     report = Report("replay", on_result=on_result)
     spool = Spool(folder, durable=True)
     spool.sweep()
-    with IngestionTracker(kusto, wait=wait, timeout=timeout, keep=True) as landing:
+    with IngestionTracker(kusto, wait=wait, timeout=timeout, keep=True, sleep=stop.sleep) as landing:
         for sealed in spool.sealed():
+            stop.check()
             report.end(chain(_load(sealed, kusto, landing), landing.poll()))
         report.end(landing.finish())
     return report

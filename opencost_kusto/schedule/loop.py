@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import queue
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -129,7 +128,6 @@ class Schedule:
         self._stopping = False
         self._last: TickResult | None = None
         self.abandoned = False
-        # A simple queue can be written from a signal handler, whatever the thread it interrupts is doing.
         self.events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
     def run(self, times: Trigger) -> int:
@@ -215,19 +213,3 @@ class Schedule:
 def ticking() -> bool:
     """Whether the scheduler's thread lives."""
     return any(thread.name == "APScheduler" for thread in threading.enumerate())
-
-
-@contextmanager
-def signals(events: queue.SimpleQueue[int | None]) -> Iterator[None]:
-    """Write SIGTERM and SIGINT into a queue, instead of what they did before."""
-
-    def told(number: int, frame: Any) -> None:
-        del frame
-        events.put(number)
-
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

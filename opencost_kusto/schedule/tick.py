@@ -71,7 +71,7 @@ def tick(
         more: dict[str, Any] = {
             "closed": closed,
             "at_most": horizon.at_most,
-            "tell": lambda one: report.end([one]),
+            "on_result": lambda one: report.end([one]),
             "know": know,
             "stop": stop,
         }

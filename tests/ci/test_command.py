@@ -17,13 +17,20 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto.ci.command import CommandResult, executed, forward_signals, run_and_time
+from opencost_kusto.ci.command import CommandResult, SignalForwarder, executed, run_and_time
 from opencost_kusto.errors import UsageError
 from opencost_kusto.window import Window
 
 ROOT = Path(__file__).parents[2]
 BEGAN = datetime(2026, 11, 23, 10, 0, 5, tzinfo=UTC)
-PROGRAM = "import sys\nfrom opencost_kusto.ci.command import executed\nsys.exit(executed(sys.argv[1:]))"
+PROGRAM = """
+import sys
+from opencost_kusto.ci.command import executed
+from opencost_kusto.cli.termination import Process
+
+process = Process()
+sys.exit(process.run(lambda: executed(sys.argv[1:], process.signals_to)))
+"""
 # Says how often it was interrupted or told to end, and ends a moment after the first time.
 COUNTING = (
     "trap 'n=${n}I' INT; trap 'n=${n}T' TERM; echo ready; "
@@ -67,14 +74,12 @@ def test_exit_codes_are_the_commands_own() -> None:
 
 
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
-    """A command that cannot be started is refused by name, and the handlers of signals are as they were."""
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    """A command that cannot be started is refused by name."""
     (tmp_path / "text").write_text("no program", "utf-8")
     with pytest.raises(UsageError, match="The command 'no-such-command' cannot be run: No such file"):
         executed(["no-such-command", "--settle"])
     with pytest.raises(UsageError, match="cannot be run: Permission denied"):
         executed([str(tmp_path / "text")])
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_streams_are_ours() -> None:
@@ -95,12 +100,12 @@ def test_signals_are_passed_on(number: signal.Signals, told: str) -> None:
 
 
 def test_a_signal_while_the_command_starts_is_passed_on() -> None:
-    """A command that is told to end before we know that it runs is told when we do."""
-    with forward_signals() as started:
-        os.kill(os.getpid(), signal.SIGTERM)
-        with subprocess.Popen(["sleep", "30"]) as process:
-            started(process)
-            assert process.wait() == -signal.SIGTERM
+    """A signal that comes before the command has started is sent to it once it has."""
+    forwarder = SignalForwarder()
+    forwarder.send(signal.SIGTERM)
+    with subprocess.Popen(["sleep", "30"]) as process:
+        forwarder.started(process)
+        assert process.wait() == -signal.SIGTERM
 
 
 def test_an_interruption_by_the_terminal_comes_once() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opencost_kusto.batch import Run
+from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.settle import SETTLE, settle_time, settled
 from opencost_kusto.cli.options import WhenOptions
 from opencost_kusto.errors import UsageError
@@ -87,4 +88,4 @@ def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
     hour = WhenOptions().interval(lambda: now)
     assert hour == Window(WINDOW.start - MINUTE, WINDOW.end - MINUTE)
     run = Run("r", now, "1")
-    assert WhenOptions().ready(run, hour) is run
+    assert WhenOptions().ready(run, hour, CancelToken()) is run

@@ -439,7 +439,7 @@ def test_a_shipped_function_is_asked_by_name(servers: Emulator, run: Command) ->
 
 
 def test_a_reader_who_leaves_does_not_end_the_run(servers: Emulator, tmp_path: Path) -> None:
-    """With `| head -1` the run goes on to its end, says on stderr that nobody reads, and ends with its own code."""
+    """With `| head -1` the run continues to its end in silence, and ends with its own code."""
     words = [sys.executable, "-m", "opencost_kusto", *_sync(servers, "--cluster", "unread")]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -447,7 +447,7 @@ def test_a_reader_who_leaves_does_not_end_the_run(servers: Emulator, tmp_path: P
         assert process.stderr is not None
         process.stdout.close()
         said = process.stderr.read()
-    assert (process.returncode, "nobody reads the report any more" in said) == (0, True), said
+    assert (process.returncode, "pipe" in said) == (0, False), said
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
         counted = kusto.query('OpenCostSyncRuns | where Source == "unread" | summarize Rows = count()')
     assert counted == [{"Rows": 3}]

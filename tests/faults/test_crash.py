@@ -33,7 +33,7 @@ HOURS = Window(HOUR.start, HOUR.start + timedelta(hours=2))
 QUESTION = SyncRequest(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
 # With and without a spool, by SIGTERM and by SIGKILL: 52 in all.
 MOMENTS = 13
-SAID = "opencost-kusto: interrupted; what was not reported landed may land still. Run again."
+SAID = "opencost-kusto: Interrupted by SIGTERM. Batches not reported as landed may still arrive. Run the command again."
 # A batch: its dataset and the start of its hour.
 Rows = dict[tuple[str, str], int]
 
@@ -188,7 +188,7 @@ def test_a_run_is_ended_at_any_moment(
             if ended.exit_code in (0, -signal.SIGTERM):
                 # At its end, when all was done; or before the program had said a word.
                 assert len(ended.reported) == 4 or not (ended.exit_code == 0 or ended.stderr)
-            elif ended.stderr == "opencost-kusto: interrupted.\n":
+            elif ended.stderr == "opencost-kusto: Interrupted by SIGTERM.\n":
                 # Before the command had begun, so nothing may land still.
                 assert not ended.reported
             else:

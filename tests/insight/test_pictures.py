@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from opencost_kusto.cli import demo
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight import formatting as looks
 from opencost_kusto.insight import pictures
@@ -79,7 +80,7 @@ def test_the_wheel_holds_all_of_kql_but_the_pictures() -> None:
 def test_the_demo_draws_each_tile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`demo --pictures` writes exactly the files that are committed, each with something drawn on it."""
     folder = tmp_path / "new" / "pictures"
-    demo.demo(folder=folder)
+    demo.demo(Process(), folder=folder)
     assert {path.name for path in folder.iterdir()} == {f"{slug}.png" for slug in TITLES}
     assert all(len(colours_of(path)) > 2 for path in folder.iterdir())
     assert f"{len(TITLES)} pictures of the dashboard are in {folder}." in capsys.readouterr().out

@@ -28,7 +28,7 @@ from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.retry import retrying
 from opencost_kusto.schedule.health import Health, served
-from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, signals
+from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import HOUR, MINUTE, Forgetful, World, world
 from tests.support.recorded import Emulator
@@ -201,16 +201,6 @@ def test_one_tick_ends_with_its_exit_code(kind: str, code: int) -> None:
 def test_a_bug_is_exit_code_1() -> None:
     """An error that nobody foresaw does not look like success."""
     assert Schedule(lambda _: Report(str(1 // 0))).once() == 1
-
-
-def test_signals_come_as_events_and_then_do_what_they_did() -> None:
-    """Inside, SIGTERM is an event; outside, its handler is the one from before."""
-    before = signal.getsignal(signal.SIGTERM)
-    schedule = Schedule(lambda _: Report(""))
-    with signals(schedule.events):
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert schedule.events.get(timeout=5) == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_days_are_caught_up_for_two_weeks() -> None:
