@@ -43,7 +43,6 @@ class Process:
         self.document = False
         self.signal = 0
         self._receiver: Callable[[int], None] | None = None
-        self._wake, self._heard = socket.socketpair()
 
     @contextmanager
     def signals_to(self, receiver: Callable[[int], None]) -> Iterator[None]:
@@ -57,19 +56,20 @@ class Process:
     def run(self, work: Callable[[], int]) -> int:
         """Do the work; its exit code, or 128 + the signal that came before the end."""
         codes: list[int] = []
+        heard, wake = socket.socketpair()
 
         def guarded() -> None:
             try:
                 codes.append(self._guarded(work))
             finally:
-                self._wake.send(_DONE)
+                wake.send(_DONE)
 
-        self._wake.setblocking(False)
-        signal.set_wakeup_fd(self._wake.fileno())
+        wake.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno())
         # A handler of Python's own is needed for the number to be written; it does nothing.
         before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
         threading.Thread(target=guarded, name="command", daemon=True).start()
-        self._wait()
+        self._wait(heard)
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             # Whatever comes now ends the process as the system does it.
@@ -79,14 +79,14 @@ class Process:
         later = " Batches not reported as landed may still arrive. Run the command again." if self.loading else ""
         return self.fail(f"Interrupted by {signal.Signals(self.signal).name}.{later}", 128 + self.signal)
 
-    def _wait(self) -> None:
+    def _wait(self, heard: socket.socket) -> None:
         """Return when the work has ended, at a second signal, or when a cancelled command has used up its grace."""
         deadline: float | None = None
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select([self._heard], [], [], left)[0]:
+            if not select([heard], [], [], left)[0]:
                 return
-            number = self._heard.recv(1)[0]
+            number = heard.recv(1)[0]
             if number == _DONE[0] or self.signal:
                 return
             if self._receiver is not None:
