@@ -11,7 +11,7 @@ import typer
 
 from opencost_kusto.cli import printing
 from opencost_kusto.cli.options import AsJson, KustoOptions, key_values, option
-from opencost_kusto.errors import KustoError, NotLandedError, UsageError
+from opencost_kusto.errors import KustoError, NotLandedError, ReasonCode, UsageError
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import duration
 
@@ -23,7 +23,7 @@ def bootstrap_command(
 ) -> None:
     """Create or converge every table, mapping, policy and function."""
     from opencost_kusto.database.bootstrap import bootstrap, differences
-    from opencost_kusto.database.kql import commands
+    from opencost_kusto.database.script import commands
 
     if show and check:
         raise UsageError("--print and --check are two things to do; give one of them.")
@@ -34,16 +34,20 @@ def bootstrap_command(
     with kusto_options.kusto() as kusto:
         database = kusto.database
         if check:
-            found = [f"{one.what} ({one.command.place})" for one in differences(kusto)]
-            if found:
-                print("\n".join(found), file=sys.stderr)
+            found = list(differences(kusto))
+            print("".join(f"{one}\n" for one in found), end="", file=sys.stderr)
+            if missing := [one for one in found if one.required]:
                 raise KustoError(
-                    f"{database} differs in {len(found)} things. Run bootstrap without --check to mend it."
+                    f"{database} differs in {len(missing)} things that are needed. Run opencost-kusto bootstrap.",
+                    code=ReasonCode.SCHEMA_DRIFT,
                 )
-            print(f"{database} holds everything the bundled KQL declares.")
+            more = f" but {len(found)} policies or sentences" if found else ""
+            print(f"{database} holds everything that is declared{more}.")
             return
-        changed = bootstrap(kusto, lambda one: print(f"{one.command.place}: {one.what}: done"))
-    print(f"{changed} commands run." if changed else f"{database} is up to date; nothing changed.")
+        done = bootstrap(kusto, lambda one: print(f"{one.place}: {one.what}: done"))
+    print(f"{done.changed} commands run." if done.changed else f"{database} is up to date; nothing changed.")
+    for refused in done.refused:
+        print(f"Warning: {refused}", file=sys.stderr)
 
 
 def status_command(

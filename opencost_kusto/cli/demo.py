@@ -49,7 +49,7 @@ def demo(process: Process, *, keep: bool = False, folder: Path | None = None) ->
     begun = time.monotonic()
     print(_SAID, flush=True)
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
-        print(f"bootstrap: {bootstrap(kusto)} commands run")
+        print(f"bootstrap: {bootstrap(kusto).changed} commands run")
         window = last_day(emulated.now())
         for one in emulated.opencosts:
             with OpenCost(one.url) as opencost:

@@ -63,12 +63,22 @@ class KustoOptions:
     auth: Annotated[str, option("--auth", f"How to sign in: {', '.join(METHODS)} (none is for plain http).")] = (
         "default"
     )
+    trusted_host: Annotated[
+        list[str] | None,
+        option("--trusted-host", "Host of your own that may get a token; *.example.com is all below it; repeatable."),
+    ] = None
 
     def kusto(self) -> Kusto:
         """The database, whose two addresses are told on stderr; raises UsageError when it is not named."""
         if not self.kusto_uri or not self.database:
             raise UsageError("Name the Kusto database with --kusto-uri and --database, or use --output for a dry run.")
-        kusto = Kusto(self.kusto_uri, self.database, auth=self.auth, ingest_uri=self.ingest_uri)  # type: ignore[arg-type]
+        kusto = Kusto(
+            self.kusto_uri,
+            self.database,
+            auth=self.auth,  # type: ignore[arg-type]
+            ingest_uri=self.ingest_uri,
+            trusted_hosts=self.trusted_host or (),
+        )
         print(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}", file=sys.stderr)
         return kusto
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import DATASETS
@@ -42,6 +42,7 @@ class Function:
     name: str
     parameters: tuple[Parameter, ...]
     doc: str
+    body: str
     path: Path
 
     @property
@@ -52,7 +53,7 @@ class Function:
 
 def functions() -> list[Function]:
     """Every shipped function, by name."""
-    return sorted((_read(command) for command in kql.commands("functions")), key=lambda function: function.name)
+    return sorted((read(command) for command in script.commands("functions")), key=lambda function: function.name)
 
 
 def call(name: str, parameters: dict[str, str]) -> str:
@@ -148,12 +149,13 @@ def _forms(parameter: Parameter) -> str:
     return " Write a date, a time such as 2026-11-23T10:00:00Z, now, or how long ago: 30m, 24h, 7d."
 
 
-def _read(command: kql.Command) -> Function:
-    found = kql.defined(command.text)
+def read(command: script.Command) -> Function:
+    """The function that a bundled command defines; raises UsageError for a command that defines none."""
+    found = script.defined(command.text)
     if found is None:
         raise UsageError(f"{command.place} is not a function as this program writes them.")
     parameters = tuple(map(_parameter, _COMMA.split(found.parameters))) if found.parameters else ()
-    return Function(found.name, parameters, found.doc, command.path)
+    return Function(found.name, parameters, found.doc, found.body, command.path)
 
 
 def _parameter(text: str) -> Parameter:

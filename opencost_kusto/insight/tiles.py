@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.window import Window, stamp
 
@@ -56,7 +56,7 @@ def values(window: Window, cluster: str = "") -> dict[str, str]:
 
 def document() -> dict[str, Any]:
     """The dashboard as it is imported."""
-    read: dict[str, Any] = json.loads((kql.root() / "dashboard.json").read_text(encoding="utf-8"))
+    read: dict[str, Any] = json.loads((script.root() / "dashboard.json").read_text(encoding="utf-8"))
     return read
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.columns import Json, Table
 
 _FENCE = "```"
-_FOLDER = "OpenCost"
+# Where the web UI shows tables and functions.
+FOLDER = "OpenCost"
 # Low latency: the service waits this long, at most, for more blobs before it ingests (its default is 5 minutes).
 BATCHING = {"MaximumBatchingTimeSpan": "00:00:30", "MaximumNumberOfItems": 500, "MaximumRawDataSizeMB": 1024}
 # How long a tag guards against a second landing, and so how many tags a table carries at most.
@@ -24,7 +25,7 @@ def create_table(table: Table) -> str:
     columns = ",\n".join(f"    {column.name}: {column.type}" for column in table.columns)
     return (
         f".create-merge table {table.name} (\n{columns}\n)"
-        f" with (docstring = {literal(table.doc)}, folder = {literal(_FOLDER)})"
+        f" with (docstring = {literal(table.doc)}, folder = {literal(FOLDER)})"
     )
 
 
@@ -61,6 +62,11 @@ def tags_policy(table: Table) -> str:
     """
     policy = [{"TagPrefix": "ingest-by:", "RetentionPeriod": TAG_RETENTION}]
     return f".alter table {table.name} policy extent_tags_retention {_FENCE}{json.dumps(policy)}{_FENCE}"
+
+
+def policy_json(command: str) -> Json:
+    """The policy in a command that sets one."""
+    return json.loads(command.split(_FENCE)[1])
 
 
 def paths(mapping: list[dict[str, object]]) -> dict[str, str]:

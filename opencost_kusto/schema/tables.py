@@ -2,7 +2,7 @@
 
 From a line come the type that its value must have, its place in the row, the Kusto table, the JSON
 mapping, the docstring in Azure Data Explorer and the data dictionary. Adding a column is one line here and
-`python -m opencost_kusto.database.kql`, which renders `kql/tables/`.
+`python -m opencost_kusto.database.render`, which renders `kql/tables/`.
 
 Sources are dotted paths into one record of OpenCost's answer. Names and order begin as people have them
 today; what came later stands at the end, because Kusto only appends columns.

@@ -16,7 +16,7 @@ import pytest
 import typer.main
 
 from opencost_kusto.cli import app
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.database.functions import functions
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.tables import TABLES
@@ -39,7 +39,7 @@ def servers() -> Iterator[Emulator]:
     """Both stand-ins, with the tables of `bootstrap`."""
     with Emulator(latency=0.05) as emulator:
         with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
-            for command in kql.commands("tables"):
+            for command in script.commands("tables"):
                 kusto.command(command.text)
         yield emulator
 
@@ -391,11 +391,11 @@ def test_bootstrap_prints_every_command_without_kusto(run: Command) -> None:
     """`bootstrap --print` writes every bundled command with its place, and needs no database."""
     done = run("bootstrap", "--print")
     assert (done.returncode, done.stderr) == (0, "")
-    bundled = list(kql.commands())
+    bundled = list(script.commands())
     assert bundled
     for command in bundled:
         assert f"// {command.place}\n{command.text}\n" in done.stdout
-    printed = [command.text for command in kql.parse(done.stdout, Path("printed.kql"))]
+    printed = [command.text for command in script.parse(done.stdout, Path("printed.kql"))]
     assert printed == [command.text for command in bundled]
 
 
@@ -409,7 +409,7 @@ def test_bootstrap_checks_and_converges(run: Command) -> None:
         assert "Traceback" not in before.stderr
         made = run(*words)
         assert made.returncode == 0, made.stderr
-        assert made.stdout.splitlines()[-1] == f"{len(list(kql.commands()))} commands run."
+        assert made.stdout.splitlines()[-1] == f"{len(list(script.commands()))} commands run."
         again = run(*words)
         assert (again.returncode, again.stdout) == (0, "OpenCost is up to date; nothing changed.\n"), again.stderr
         after = run(*words, "--check")

@@ -16,7 +16,7 @@ from typing import Any
 
 from opencost_kusto.batch import RequestOptions
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
@@ -130,7 +130,7 @@ def world(now: datetime, **forgetful: Any) -> Iterator[World]:
         Kusto(emulator.kusto_url, emulator.database, auth="none", deadlines=Deadlines(query=30)) as kusto,
         OpenCost(emulator.opencost_url, cluster=CLUSTER, attempts=1) as opencost,
     ):
-        for command in kql.commands("tables"):
+        for command in script.commands("tables"):
             kusto.command(command.text)
         yield World(answers, emulator, opencost, kusto)
 

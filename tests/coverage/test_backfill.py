@@ -16,7 +16,7 @@ from opencost_kusto.batch import Run
 from opencost_kusto.cli.schedule import estimated
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator import Reply, Request, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
@@ -37,7 +37,7 @@ def servers() -> Iterator[Emulator]:
     """Both stand-ins, with our tables."""
     with Emulator(latency=0) as emulator:
         with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
-            for command in kql.commands("tables"):
+            for command in script.commands("tables"):
                 kusto.command(command.text)
         yield emulator
 

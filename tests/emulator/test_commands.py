@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from azure.kusto.data.exceptions import KustoApiError
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.schema.tables import TABLES
 from tests.emulator.conftest import MAPPING, ROW, Client
 
@@ -22,7 +22,7 @@ def schema(client: Client) -> Any:
 def test_the_shipped_commands_run_twice_and_change_nothing(client: Client) -> None:
     """Every bundled command is understood, and the second run leaves the schema as the first did."""
     for _ in range(2):
-        for command in kql.commands("tables"):
+        for command in script.commands("tables"):
             client.command(command.text)
         described = schema(client)
     for table in TABLES:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opencost_kusto.batch import RequestOptions
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator import KustoEmulator, MemoryStorage
 from opencost_kusto.emulator.kusto.storage import Storage
 from opencost_kusto.extract.client import OpenCost
@@ -23,7 +23,7 @@ HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11,
 NAMESPACES = RequestOptions(aggregate="namespace")
 ROWS = 8
 QUICK = Deadlines(query=3, resources=3, upload=3, queue=3)
-COMMANDS = [command.text for command in kql.commands("tables")]
+COMMANDS = [command.text for command in script.commands("tables")]
 
 
 class Lane:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.schema.tables import TABLES
 from tests.kql.database import Database
 from tests.support.kql_analyser import Schema
@@ -47,4 +47,4 @@ def empty(installed: Database) -> Database:
 def schema() -> Schema:
     """The shipped tables and functions."""
     tables = {table.name: [(column.name, column.type) for column in table.columns] for table in TABLES}
-    return Schema(tables, [command.text for command in kql.commands("functions")])
+    return Schema(tables, [command.text for command in script.commands("functions")])

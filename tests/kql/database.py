@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.mapping import select
@@ -60,7 +60,7 @@ class Database:
 
     def install(self) -> Self:
         """Run every bundled command, in its order."""
-        for command in kql.commands():
+        for command in script.commands():
             commands.run(self.engine, command.text)
         return self
 

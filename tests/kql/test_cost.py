@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import RequestOptions
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from tests.kql import recorded
 from tests.kql.conftest import load_day
@@ -133,7 +133,7 @@ def test_efficiency_and_the_money_wasted(day: Database) -> None:
 
 def test_the_command_that_keeps_a_day_keeps_it_once(empty: Database, analyser: Analyser, schema: Schema) -> None:
     """The command told in the daily function's file is right, and run twice it keeps the day once."""
-    text = (kql.root() / "functions" / "OpenCostDailyCost.kql").read_text(encoding="utf-8")
+    text = (script.root() / "functions" / "OpenCostDailyCost.kql").read_text(encoding="utf-8")
     command = "\n".join(line[2:].strip() for line in text.splitlines() if line.startswith("//   "))
     assert analyser.check(command, schema=schema) == []
     load_day(empty)

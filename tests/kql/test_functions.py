@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto.database import functions, kql
+from opencost_kusto.database import functions, script
 from opencost_kusto.database.functions import Function, Parameter
 from opencost_kusto.errors import UsageError
 from tests.kql.database import Database
@@ -19,7 +19,7 @@ def test_every_file_is_a_function_with_a_sentence() -> None:
     """What is in kql/functions/ is listed by name, each with a sentence and its file."""
     found = functions.functions()
     assert [function.path.stem for function in found] == [function.name for function in found]
-    assert {function.path for function in found} == set((kql.root() / "functions").glob("*.kql"))
+    assert {function.path for function in found} == set((script.root() / "functions").glob("*.kql"))
     assert all(function.doc.endswith(".") for function in found)
 
 

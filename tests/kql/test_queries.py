@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from tests.kql import recorded
 from tests.kql.database import Database
 from tests.kql.test_shipped import of_that_day
@@ -15,7 +15,7 @@ from tests.kql.test_shipped import of_that_day
 
 def answer(day: Database, name: str) -> list[dict[str, Any]]:
     """What the recorded day answers to a shipped query."""
-    return day.rows(of_that_day((kql.root() / "queries" / f"{name}.kql").read_text()))
+    return day.rows(of_that_day((script.root() / "queries" / f"{name}.kql").read_text()))
 
 
 def hour(row: dict[str, Any]) -> str:

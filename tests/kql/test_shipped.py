@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from opencost_kusto.database import functions, kql
+from opencost_kusto.database import functions, script
 from opencost_kusto.database.functions import Function
-from opencost_kusto.database.kql import Command
+from opencost_kusto.database.script import Command
 from opencost_kusto.errors import UsageError
 from tests.kql.database import Database
 from tests.support.kql_analyser import Analyser, Schema
 
 FUNCTIONS = functions.functions()
-QUERIES = sorted((kql.root() / "queries").glob("*.kql"))
+QUERIES = sorted((script.root() / "queries").glob("*.kql"))
 VALUES = {
     "startTime": "2026-11-23",
     "endTime": "2026-11-24",
@@ -59,7 +59,7 @@ def test_function_is_a_file_of_its_name_without_blank_lines(function: Function) 
     command = function.path.read_text().partition("\n.")[2] or function.path.read_text()
     assert "\n\n" not in command
     assert "\n//" not in command
-    assert len(list(kql.parse(function.path.read_text(), function.path))) == 1
+    assert len(list(script.parse(function.path.read_text(), function.path))) == 1
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
@@ -77,7 +77,7 @@ def test_functions_come_after_the_functions_they_call() -> None:
     """Kusto resolves the names in a body when it is created, so what is called comes first."""
     made: set[str] = set()
     names = {function.name for function in FUNCTIONS}
-    for command in kql.commands("functions"):
+    for command in script.commands("functions"):
         body = command.text.partition(") {")[2]
         assert {word for word in re.findall(r"\w+", body) if word in names} <= made
         made.add(command.path.stem)
@@ -86,10 +86,10 @@ def test_functions_come_after_the_functions_they_call() -> None:
 
 def test_functions_that_call_each_other_in_a_circle_are_refused() -> None:
     """A circle has no order, and is said to be one."""
-    path = kql.root() / "functions"
+    path = script.root() / "functions"
     circle = [Command("A() { B }", path / "A.kql", 1), Command("B() { A }", path / "B.kql", 1)]
     with pytest.raises(UsageError, match="circle: A, B"):
-        list(kql.callees_first(circle))
+        list(script.callees_first(circle))
 
 
 @pytest.mark.parametrize(

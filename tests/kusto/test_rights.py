@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.kusto.rights import RIGHTS, TASKS, Role, grant, right
 from opencost_kusto.schema.tables import TABLES
 
 
-@pytest.mark.parametrize("command", list(kql.commands()), ids=lambda command: command.place)
-def test_every_bundled_command_has_its_right(command: kql.Command) -> None:
+@pytest.mark.parametrize("command", list(script.commands()), ids=lambda command: command.place)
+def test_every_bundled_command_has_its_right(command: script.Command) -> None:
     """A command that bootstrap sends is in the table by itself, not by the line for queries."""
     assert right(command.text).beginning
 

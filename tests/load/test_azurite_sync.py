@@ -31,7 +31,7 @@ def test_an_hour_lands_through_azurite(azurite: Azurite) -> None:
         Kusto(emulator.url, emulator.database, auth="none") as kusto,
         OpenCost(server.url) as opencost,
     ):
-        assert bootstrap(kusto) > 0
+        assert bootstrap(kusto).changed > 0
         first = sync(opencost, kusto, SyncRequest(HOUR), timeout=30)
         assert (first.counts, first.exit_code) == ({"landed": 4}, 0), first.outcomes
         second = sync(opencost, kusto, SyncRequest(HOUR, None, ("allocation", "assets")), timeout=30)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
@@ -79,7 +79,7 @@ class Synced:
 
 
 def _tables(kusto: Kusto) -> None:
-    for command in kql.commands("tables"):
+    for command in script.commands("tables"):
         kusto.command(command.text)
 
 

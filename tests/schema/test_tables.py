@@ -10,7 +10,7 @@ from functools import cache
 import msgspec
 import pytest
 
-from opencost_kusto.database import kql
+from opencost_kusto.database import render, script
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import prometheus, responses
 from opencost_kusto.result import BatchResult
@@ -128,17 +128,19 @@ def test_ignored_keys_have_a_reason_and_no_column(table: Table) -> None:
 
 def test_committed_kql_is_the_rendered_ledger(table: Table) -> None:
     """What runs is what is committed: `kql/tables/` equals what the ledger renders to."""
-    committed = (kql.root() / "tables" / f"{table.name}.kql").read_text(encoding="utf-8")
-    same = committed == kql.render(table)
-    assert same, f"kql/tables/{table.name}.kql is not what the ledger says; run: python -m opencost_kusto.database.kql"
+    committed = (script.root() / "tables" / f"{table.name}.kql").read_text(encoding="utf-8")
+    same = committed == render.render(table)
+    assert same, (
+        f"kql/tables/{table.name}.kql is not what the ledger says; run: python -m opencost_kusto.database.render"
+    )
 
 
 def test_no_kql_is_left_of_a_table_that_is_gone(table: Table) -> None:
     """Each file of `kql/tables/` belongs to a table of the ledger."""
-    files = {path.stem for path in (kql.root() / "tables").glob("*.kql")}
+    files = {path.stem for path in (script.root() / "tables").glob("*.kql")}
     assert table.name in files
     assert files == {each.name for each in TABLES}, (
-        "run: python -m opencost_kusto.database.kql, and delete what it does not write"
+        "run: python -m opencost_kusto.database.render, and delete what it does not write"
     )
 
 
@@ -219,7 +221,7 @@ def test_adding_a_column_is_one_line(table: Table) -> None:
         columns=(*table.columns, Column("Brandnew", "long", "brandNew", "A key that came today.")),
         key=table.key,
     )
-    added = set(kql.render(more).splitlines()) - set(kql.render(table).splitlines())
+    added = set(render.render(more).splitlines()) - set(render.render(table).splitlines())
     assert len([line for line in added if "Brandnew" in line]) == 3
     assert "brandNew" in known_to(more)
     assert ALLOCATION.mapping == "OpenCostAllocation_mapping"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.mapping import select
@@ -276,7 +276,7 @@ def test_window_and_times_that_are_the_string_null() -> None:
 def engine() -> Iterator[Engine]:
     """The stand-in's tables and mappings, as the committed KQL makes them."""
     made = Engine("OpenCost")
-    for command in kql.commands("tables"):
+    for command in script.commands("tables"):
         commands.run(made, command.text)
     yield made
     made.close()

@@ -1,7 +1,4 @@
-"""Declarations to KQL text, and `.kql` files to commands that know their file and line.
-
-`python -m opencost_kusto.database.kql` renders `kql/tables/` from the ledger.
-"""
+"""The bundled `.kql` files as commands that know their file and line, in the order in which they must run."""
 
 from __future__ import annotations
 
@@ -12,16 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.schema.columns import Table
-from opencost_kusto.schema.kql import (
-    batching_policy,
-    column_docstrings,
-    create_mapping,
-    create_table,
-    paths,
-    tags_policy,
-)
-from opencost_kusto.schema.tables import TABLES
 
 _FENCE = "```"
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -103,23 +90,6 @@ def _finished(lines: list[str], path: Path, line: int) -> Iterator[Command]:
         yield Command(text, path, line)
 
 
-def render(table: Table) -> str:
-    """The whole text of `kql/tables/<table>.kql`."""
-    head = (
-        "// Rendered from opencost_kusto/tables.py by `python -m opencost_kusto.database.kql`; edit the ledger instead."
-    )
-    parts = (create_table(table), column_docstrings(table), create_mapping(table), batching_policy(table.name))
-    return "\n\n".join((head, *parts, tags_policy(table))) + "\n"
-
-
-def mapped(command: str) -> tuple[str, dict[str, str]] | None:
-    """The name and the column-to-path pairs of a mapping command; None for any other command."""
-    match = re.match(r'\.create-or-alter table \S+ ingestion json mapping "([^"]+)"\s*```(.*)```', command, re.DOTALL)
-    if match is None:
-        return None
-    return match[1], paths(json.loads(match[2]))
-
-
 @dataclass(frozen=True, slots=True)
 class Definition:
     """What a function command says; `parameters` is the text between the parentheses."""
@@ -134,15 +104,3 @@ def defined(command: str) -> Definition | None:
     """The function a command defines; None for any other command."""
     match = _FUNCTION.match(command)
     return None if match is None else Definition(match[2], match[3], json.loads(match[1]), match[4])
-
-
-def main() -> None:
-    """Render the ledger into `kql/tables/`."""
-    folder = root() / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    for table in TABLES:
-        (folder / f"{table.name}.kql").write_text(render(table), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,166 @@
+"""How a database differs from what is declared: the tables of `schema` and the functions of `kql/functions`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from opencost_kusto.database.catalog import Catalog
+from opencost_kusto.database.functions import Function, Parameter, read
+from opencost_kusto.database.script import commands
+from opencost_kusto.errors import KustoError
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.schema.columns import Json, Table
+from opencost_kusto.schema.kql import (
+    FOLDER,
+    batching_policy,
+    column_docstrings,
+    create_mapping,
+    create_table,
+    literal,
+    policy_json,
+    tags_policy,
+)
+from opencost_kusto.schema.tables import TABLES
+
+_STRING = re.compile(r"""@?"(.*)"|@?'(.*)'""")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something the database lacks, the command that adds it, and the file and line where it is declared.
+
+    `required` is what loading and reading need: tables, mappings and functions. Without the rest, policies and
+    sentences, everything works. A `conflict` is never mended, since that would lose data.
+    """
+
+    what: str
+    command: str
+    place: str
+    required: bool = True
+    conflict: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.place}){'' if self.required else ' [optional]'}"
+
+
+def differences(kusto: Kusto) -> Iterator[Difference]:
+    """Compare the database with what is declared, in the order in which commands must run. Raises KustoError."""
+    catalog = Catalog.read(kusto)
+    places = {command.text: command.place for command in commands("tables")}
+    for table in TABLES:
+        for one in _table(table, catalog):
+            # A command that is not in the file belongs to the table's first.
+            place = places.get(one.command) or places[create_table(table)]
+            yield Difference(one.what, one.command, place, one.required, one.conflict)
+    for command in commands("functions"):
+        for what in _function(read(command), catalog):
+            yield Difference(what, command.text, command.place)
+
+
+def _table(table: Table, catalog: Catalog) -> Iterator[Difference]:
+    """What a table lacks; the places are filled in later."""
+    create, name = create_table(table), table.name
+    found = catalog.columns(name)
+    if name not in catalog.tables:
+        yield Difference(f"table {name} is missing", create, "")
+    elif missing := [column.name for column in table.columns if column.name not in found]:
+        yield Difference(f"{name} lacks {', '.join(missing)}", create, "")
+    for column in table.columns:
+        if column.name in found and (there := found[column.name]["CslType"]) != column.type:
+            what = f"{name}.{column.name} is {there} in the database and {column.type} here"
+            yield Difference(what, create, "", conflict=True)
+    yield from _sentences(table, catalog)
+    yield from _mapping(table, catalog)
+    for policy, command in (
+        ("ingestionbatching", batching_policy(name)),
+        ("extent_tags_retention", tags_policy(table)),
+    ):
+        if not _is(partial(catalog.policy, name, policy), policy_json(command), _covers):
+            yield Difference(f"policy {policy} of {name} differs", command, "", required=False)
+
+
+def _sentences(table: Table, catalog: Catalog) -> Iterator[Difference]:
+    """Docstrings and folder; `.create-merge table` leaves those of a table that exists.
+
+    https://learn.microsoft.com/kusto/management/create-merge-table-command
+    """
+    name, there = table.name, catalog.tables.get(table.name)
+    if there is not None and (there.get("DocString") or "") != table.doc:
+        command = f".alter table {name} docstring {literal(table.doc)}"
+        yield Difference(f"docstring of {name} differs", command, "", required=False)
+    if there is not None and (there.get("Folder") or "") != FOLDER:
+        yield Difference(
+            f"folder of {name} differs", f".alter table {name} folder {literal(FOLDER)}", "", required=False
+        )
+    found = {column: one.get("DocString") or "" for column, one in catalog.columns(name).items()}
+    if stale := [column.name for column in table.columns if found.get(column.name) != column.doc]:
+        what = f"docstrings of {len(stale)} columns of {name} differ"
+        yield Difference(what, column_docstrings(table), "", required=False)
+
+
+def _mapping(table: Table, catalog: Catalog) -> Iterator[Difference]:
+    wanted = {column.name: f"$.{table.path(column)}" for column in table.columns}
+    if not _is(lambda: catalog.mappings(table.name).get(table.mapping), wanted):
+        yield Difference(f"mapping {table.mapping} is missing or differs", create_mapping(table), "")
+
+
+def _function(wanted: Function, catalog: Catalog) -> Iterator[str]:
+    found = catalog.functions.get(wanted.name)
+    if found is None:
+        yield f"function {wanted.name} is missing"
+        return
+    parts = {
+        "parameters": parameters_of(found) != [comparable(each) for each in wanted.parameters],
+        "body": _squeezed(found["Body"]) != _squeezed(wanted.body),
+        "docstring": (found.get("DocString") or "") != wanted.doc,
+    }
+    if differing := [part for part, differs in parts.items() if differs]:
+        yield f"function {wanted.name} differs: {', '.join(differing)}"
+
+
+def parameters_of(found: Json) -> list[tuple[str, str, str | None]]:
+    """Name, type and default, as the schema has them.
+
+    https://github.com/Azure/monaco-kusto/blob/master/package/src/languageServiceManager/schema.ts
+    """
+    declared = found.get("InputParameters") or []
+    each = (Parameter(one["Name"], one.get("CslType", ""), one.get("CslDefaultValue")) for one in declared)
+    return [comparable(one) for one in each]
+
+
+def comparable(parameter: Parameter) -> tuple[str, str, str | None]:
+    """A parameter whose default does not depend on how a literal is quoted or spaced."""
+    default = parameter.default
+    if default is not None and (text := _STRING.fullmatch(default.strip())):
+        default = f'"{text[1] if text[1] is not None else text[2]}"'
+    elif default is not None:
+        default = re.sub(r"\s+", "", default).lower()
+    return parameter.name, parameter.type, default
+
+
+def _is(read: Callable[[], Json], wanted: Json, equal: Callable[[Json, Json], bool] | None = None) -> bool:
+    """Whether what is read is as wanted. What may not be read counts as different: its command is sent, and is
+    harmless where nothing differed."""
+    try:
+        found = read()
+    except KustoError as error:
+        if error.transient:
+            raise
+        return False
+    return equal(found, wanted) if equal else bool(found == wanted)
+
+
+def _covers(found: Json, wanted: Json) -> bool:
+    """Whether a policy says at least what is wanted; the service adds fields of its own."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_covers, found, wanted))
+    return bool(found == wanted)
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,30 @@
+"""Declarations to `.kql`: `python -m opencost_kusto.database.render` writes `kql/tables/`."""
+
+from __future__ import annotations
+
+from opencost_kusto.database.script import root
+from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.kql import batching_policy, column_docstrings, create_mapping, create_table, tags_policy
+from opencost_kusto.schema.tables import TABLES
+
+_HEAD = (
+    "// Rendered from opencost_kusto/schema/tables.py by `python -m opencost_kusto.database.render`; edit that instead."
+)
+
+
+def render(table: Table) -> str:
+    """The whole text of `kql/tables/<table>.kql`."""
+    parts = (create_table(table), column_docstrings(table), create_mapping(table), batching_policy(table.name))
+    return "\n\n".join((_HEAD, *parts, tags_policy(table))) + "\n"
+
+
+def main() -> None:
+    """Render the declarations into `kql/tables/`."""
+    folder = root() / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in TABLES:
+        (folder / f"{table.name}.kql").write_text(render(table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
