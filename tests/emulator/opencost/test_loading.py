@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opencost_kusto.batch import RequestOptions
-from opencost_kusto.database import kql
+from opencost_kusto.database import script
 from opencost_kusto.emulator import CLUSTERS, VERSIONS, Emulator
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -27,7 +27,7 @@ def emulated(request: pytest.FixtureRequest) -> Iterator[tuple[Emulator, Kusto]]
         Emulator(version=request.param, clock=lambda: NOW, latency=0.02) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto,
     ):
-        for command in kql.commands("tables"):
+        for command in script.commands("tables"):
             kusto.command(command.text)
         yield emulator, kusto
 
