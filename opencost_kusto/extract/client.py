@@ -15,6 +15,7 @@ from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, UsageError
 from opencost_kusto.extract import documents, prometheus, responses
 from opencost_kusto.extract.address import parse
+from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.http import HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
@@ -107,10 +108,14 @@ class OpenCost:
             yield from self._samples(batch, request.path, note)
             return
         wanted = set(batch.options.filter_types) if "filterTypes" in request.options else set()
+        check = RecordChecks(batch.window)
         with self._route.get(request.path, parameters(batch)) as body:
             for record in responses.records(body):
+                check(record)
                 if not wanted or (msgspec.json.decode(record, type=_Typed).type or "").lower() in wanted:
                     yield record
+        if check.undated:
+            note(f"{check.undated} of {check.records} records do not say which window they are of")
 
     def _samples(self, batch: Batch, path: str, note: Callable[[str], None]) -> Iterator[bytes]:
         encode = msgspec.json.Encoder().encode

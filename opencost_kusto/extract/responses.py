@@ -1,12 +1,12 @@
-"""Cuts an /allocation or /assets answer into its records while it streams in.
+"""Cuts an /allocation or /assets response into its records while it streams in.
 
 The body is `{"code":200,"status":"success","data":D}`; newer servers leave `status` out. D is a list of maps, one for
 each step (/allocation), or one map (/assets), and a record is a value of such a map. All records of a body begin alike
 (`":{"name":` or `":{"type":`), so what has arrived is cut at the last such place, and the part in front, closed with
 the brackets it lacks, is decoded by a real JSON decoder. That it decodes proves the cut, since JSON has one reading
 from the left. It does not where the same bytes stand deeper inside a record; then the place before is tried. What is
-left gets the brackets that were open, so it is the beginning of an answer again, and the last of it is decoded with the
-envelope around it. A body that does not begin as expected is collected and decoded in one piece.
+left gets the brackets that were open, so it is the beginning of a response again, and the last of it is decoded with
+the envelope around it. A body that does not begin as expected is collected and decoded in one piece.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from opencost_kusto.errors import ContentError
+from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract.refusals import failure
 from opencost_kusto.redact import first_sentence
 
@@ -51,7 +51,7 @@ def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
     except UnicodeDecodeError as error:
         raise _not_utf8() from error
     except RecursionError as error:
-        raise ContentError("OpenCost's answer is nested deeper than any OpenCost sends.") from error
+        raise ContentError("OpenCost's response is nested deeper than any OpenCost sends.") from error
 
 
 def _check(raw: bytes) -> None:
@@ -63,12 +63,22 @@ def _check(raw: bytes) -> None:
 
 
 def _not_utf8() -> ContentError:
-    return ContentError("OpenCost's answer is not valid UTF-8, so its names cannot be trusted.")
+    return ContentError("OpenCost's response is not valid UTF-8, so its names cannot be trusted.")
 
 
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, dec_hook=_key)
 _ENVELOPE: msgspec.json.Decoder[_Map] = msgspec.json.Decoder(_Map, dec_hook=_key)
 _MESSAGE: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+
+# What a body begins with that is no JSON, but would be, if it said so.
+_ENCODINGS = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"{\0": "UTF-16",
+    b"\0{": "UTF-16",
+}
 
 # Everything up to `data`; ahead of it sets without records, the first key, and how its record begins.
 _START = re.compile(
@@ -78,7 +88,7 @@ _START = re.compile(
 
 
 def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield each allocation or asset of an answer as the JSON object OpenCost sent, in its order, over all sets.
+    """Yield each allocation or asset of a response as the JSON object OpenCost sent, in its order, over all sets.
 
     `chunks` is the body in pieces of any size. A record is UTF-8 without a line break, whatever the body's layout; the
     keys of the maps are not given (an allocation's `name` repeats its key). Memory is bounded by a chunk, a record, and
@@ -89,7 +99,7 @@ def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
     Raises ContentError if the body is empty, breaks off, is not valid JSON in UTF-8 or not an OpenCost envelope, if a
     record is not an object, or if a key comes twice in one set; OpenCostError if the envelope's own `code` is not 200.
-    The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in recorded answers of 1.112 and 1.119.
+    The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in recorded responses of 1.112 and 1.119.
     """
     cutter = _Cutter()
     for chunk in chunks:
@@ -123,7 +133,10 @@ class _Set:
     def end(self) -> None:
         """Raise if a key came twice; OpenCost sorts its keys, and ascending keys need no second look."""
         if not self._sorted and len(set(self._hashes)) < len(self._hashes):
-            raise ContentError("OpenCost's answer has two records under one key, so its costs cannot be trusted.")
+            raise ContentError(
+                "OpenCost's response has two records under one key, so its costs cannot be trusted.",
+                code=ReasonCode.DUPLICATE_KEY,
+            )
 
 
 class _Cutter:
@@ -185,19 +198,22 @@ class _Cutter:
         """Check the end of the body; yield the records not given yet."""
         body = self._head + bytes(self._buffer)
         if not body.strip():
-            raise ContentError("OpenCost answered with an empty body: it could not write the costs of this window.")
+            raise ContentError("OpenCost responded with an empty body: it could not write the costs of this window.")
+        for mark, encoding in _ENCODINGS.items():
+            if body.startswith(mark):
+                raise ContentError(f"OpenCost's response is {encoding}, which its headers do not say; JSON is UTF-8.")
         try:
             _check(body)
             envelope = _decode(_ENVELOPE, body)
             fields = {str(key): bytes(value) for key, value in envelope.items()}
             code = fields.get("code", b"")
             if len(fields) < len(envelope) or not code.isdigit():
-                raise ContentError("OpenCost's answer has no `code` or a field twice, as no OpenCost sends it.")
+                raise ContentError("OpenCost's response has no `code` or a field twice, as no OpenCost sends it.")
             if code != b"200":
                 message = _decode(_MESSAGE, fields.get("message", b"null")) or "it does not say why"
                 raise failure(f"OpenCost responded with code {code.decode()}: {first_sentence(message)}", message)
             if "data" not in fields:
-                raise ContentError("OpenCost's answer has no `data`; is this really an OpenCost?")
+                raise ContentError("OpenCost's response has no `data`; is this really an OpenCost?")
             yield from self._records(_decode(_DATA, fields["data"]), fields["data"], ends=True)
         except msgspec.DecodeError as error:
             broke_off = _place(error) >= len(body) and "trailing" not in str(error)
@@ -215,7 +231,7 @@ class _Cutter:
                 if not record.isascii():
                     _check(record)
                 if record[:1] != b"{":
-                    raise ContentError(f"OpenCost's answer has a record that is not an object: {key[:200]!r}.")
+                    raise ContentError(f"OpenCost's response has a record that is not an object: {key[:200]!r}.")
                 yield msgspec.json.format(record, indent=-1) if lines else record
         if ends:
             self._next_set()
@@ -228,7 +244,8 @@ class _Cutter:
     def _broken(self, error: msgspec.DecodeError, *, broke_off: bool = False) -> ContentError:
         """Say what is wrong with the body."""
         if broke_off:
-            return ContentError(f"OpenCost's answer broke off after {self._received:,} bytes, inside its JSON.")
+            text = f"OpenCost's response broke off after {self._received:,} bytes, inside its JSON."
+            return ContentError(text, code=ReasonCode.INCOMPLETE)
         reason = str(error).partition(" (byte")[0]
         start = (self._head + self._buffer[:60])[:60].decode(errors="replace")
-        return ContentError(f"OpenCost's answer is not the JSON an OpenCost sends ({reason}); it begins {start!r}.")
+        return ContentError(f"OpenCost's response is not the JSON an OpenCost sends ({reason}); it begins {start!r}.")

@@ -208,22 +208,25 @@ def backfill() -> float:
     lock = threading.Lock()
     asked = overlaps = 0
 
-    def answers(path: str, _: Any) -> Reply | None:
+    def answers(path: str, query: Any) -> Reply | None:
         nonlocal asked, overlaps
         if path != "/allocation":
             return None
         asked += 1
         overlaps += not lock.acquire(blocking=False)
+        # Derived from the recorded hour: that of another one.
+        start, _, end = query["window"].partition(",")
+        whole = body.replace(b"2026-11-23T11:00:00Z", end.encode()).replace(b"2026-11-23T10:", start[:14].encode())
 
         def sent() -> Iterator[bytes]:
             try:
                 time.sleep(ANSWER_TAKES)
-                yield body[: 1 << 15]
+                yield whole[: 1 << 15]
                 # The lock goes before the last piece: with that the client may ask again.
             finally:
                 if lock.locked():
                     lock.release()
-            yield body[1 << 15 :]
+            yield whole[1 << 15 :]
 
         return json_reply(b"")._replace(body=sent())
 

@@ -14,7 +14,7 @@ import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.emulator import CloseConnection, Reply, json_reply, text_reply
-from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, UsageError
+from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.schema.aggregate import aggregate, asset_types
 from opencost_kusto.schema.tables import DATASETS
@@ -442,3 +442,23 @@ def test_a_version_that_cannot_be_read_is_none(serve: Serve, body: str) -> None:
     info = json_reply(b'{"code":200,"data":{"id":"c1"}}')
     opencost, _ = serve(paths={"/clusterInfo": info, "/installInfo": json_reply(body.encode())})
     assert opencost.source().version is None
+
+
+@pytest.mark.parametrize("dataset", ["allocation", "assets"])
+def test_the_response_to_another_request_is_refused(serve: Serve, dataset: str) -> None:
+    """Records that say another window than the one requested end the batch, whatever they cost."""
+    body = recording("1.112", f"{dataset}_hour.json").replace(b"2026-11-23T1", b"2026-11-22T1")
+    opencost, _ = serve(json_reply(body))
+    error = fails(opencost, dataset)
+    assert (type(error), error.code) == (ContentError, ReasonCode.OTHER_WINDOW)
+    assert "2026-11-22T10:00:00Z,2026-11-22T11:00:00Z instead of 2026-11-23T10:00:00Z" in str(error)
+
+
+def test_records_without_a_window_are_noted(serve: Serve) -> None:
+    """Derived from the recorded hour: where OpenCost does not say the window, the reader is told how often."""
+    body = recording("1.112", "allocation_hour.json")
+    said = b'"window":{"start":"2026-11-23T10:00:00Z","end":"2026-11-23T11:00:00Z"}'
+    opencost, _ = serve(json_reply(body.replace(said, b'"window":"null"', 3)))
+    notes: list[str] = []
+    assert len(list(opencost.records(batch(), notes.append))) == 61
+    assert notes == ["3 of 61 records do not say which window they are of"]

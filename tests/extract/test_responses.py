@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -151,6 +152,9 @@ def test_answers_without_records(data: str, form: str) -> None:
         (envelope("[{}]") + b"x", "trailing characters"),
         (envelope("[{}]") * 2, "trailing characters"),
         (b"\xef\xbb\xbf" + envelope("[{}]"), "not the JSON"),
+        (gzip.compress(envelope("[{}]"), mtime=0), "is gzip, which its headers do not say"),
+        (envelope("[{}]").decode().encode("utf-16"), "is UTF-16"),
+        (envelope("[{}]").decode().encode("utf-16-le"), "is UTF-16"),
         (envelope("7"), "not the JSON"),
         (envelope('"text"'), "not the JSON"),
         (envelope("[[]]"), "not the JSON"),

@@ -1,0 +1,117 @@
+"""Whether each record is of the window that was requested, lies in it, and says everything once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import msgspec
+
+from opencost_kusto.errors import ContentError, ReasonCode
+from opencost_kusto.names import shown
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.window import Window, stamp
+
+_LATE = timedelta(minutes=5)
+# Where OpenCost 1.111 to 1.119 sends objects.
+_OBJECTS = (
+    *("properties", "labels", "window", "pvs", "lbAllocations", "rawAllocationOnly", "gpuAllocation", "breakdown"),
+    *("cpuBreakdown", "ramBreakdown", "overhead", "proportionalAssetResourceCosts", "sharedCostBreakdown"),
+)
+
+
+class RecordChecks:
+    """Checks the records of one response, one by one; raises ContentError for the first that cannot be trusted.
+
+    `records` counts those that were checked, `undated` those that do not say which window they are of, `late` those
+    that begin five minutes or more after it.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.records = self.undated = self.late = 0
+        self._window = window
+        self._spelled = {"start": stamp(window.start), "end": stamp(window.end)}
+        self._decode = msgspec.json.Decoder().decode
+
+    def __call__(self, record: bytes) -> None:
+        """Check a record, as JSON text."""
+        self.records += 1
+        try:
+            found = self._decode(record)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
+        # Each key ends in a quote ahead of a colon. A record with more of these than keys were counted may have a key
+        # twice, an object that is not counted, or a text that begins with a colon: a slower decoder knows.
+        if _keys(found) != record.count(b'":') or b"\\" in record:
+            json.loads(record, object_pairs_hook=_once)
+        if found.get("window") != self._spelled:
+            self._compare(found, found.get("window"))
+        start, end = _moment(found.get("start")), _moment(found.get("end"))
+        if (start and start < self._window.start) or (end and end > self._window.end):
+            raise self._other(found, f"{found.get('start')},{found.get('end')}, outside of its own window")
+        self.late += start is not None and start >= self._window.start + _LATE
+
+    def _compare(self, record: dict[str, Json], window: Json) -> None:
+        """Compare a window that is spelled in another way, or count it when it is unset."""
+        if window is None or window == "null":
+            window = {}
+        if not isinstance(window, dict):
+            raise self._other(record, shown(window))
+        bounds = [_moment(window.get(name)) for name in ("start", "end")]
+        for bound, requested in zip(bounds, (self._window.start, self._window.end), strict=True):
+            if bound is not None and bound != requested:
+                raise self._other(record, ",".join("null" if one is None else stamp(one) for one in bounds))
+        self.undated += None in bounds
+
+    def _other(self, record: dict[str, Json], said: str) -> ContentError:
+        name = shown(record.get("name") or record.get("type") or "a record without a name")
+        return ContentError(
+            f"OpenCost responded for {said} instead of {self._window}, in {name}. What stands between, such as a cache "
+            "or a proxy, may have sent the response to another request.",
+            code=ReasonCode.OTHER_WINDOW,
+        )
+
+
+def _keys(record: dict[str, Json]) -> int:
+    """How many keys a record has, with those of its objects and of theirs; no more are counted than there are."""
+    keys = len(record)
+    for name in _OBJECTS:
+        found = record.get(name)
+        if found.__class__ is dict:
+            keys += len(found)
+            for inner in found.values():
+                if inner.__class__ is dict:
+                    keys += len(inner)
+    return keys
+
+
+def _once(pairs: list[tuple[str, Json]]) -> None:
+    """Refuse an object that has a key twice."""
+    if len(dict(pairs)) < len(pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ContentError(
+            f"OpenCost's response has the key {shown(twice)} twice in one object, so its costs cannot be trusted.",
+            code=ReasonCode.DUPLICATE_KEY,
+        )
+
+
+def _moment(text: Json) -> datetime | None:
+    """A time to the second; OpenCost writes an unset one as the string `null`."""
+    if text is None or text == "null":
+        return None
+    if not isinstance(text, str):
+        raise ContentError(f"OpenCost's response has a time that is none: {shown(text)}.")
+    return _read(text)
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            raise ValueError(text)
+        return found.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError) as error:
+        raise ContentError(f"OpenCost's response has a time that is none: {shown(text)}.") from error

@@ -1,1 +1,0 @@
-"""The computed OpenCost against recorded ones."""
