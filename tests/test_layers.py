@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "opencost_kusto"
 FILES = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
 # Where each third-party package comes in; a folder ends with a slash.
 DOORS = {
-    "apscheduler": ("schedule/loop.py",),
+    "apscheduler": ("schedule/trigger.py",),
     "PIL": ("insight/pictures.py",),
     "azure": ("kusto/",),
     "duckdb": ("emulator/",),

@@ -89,8 +89,8 @@ def _target(kusto_uri: str, database: str) -> list[str]:
 
 def _cron(every: str, cron: str | None) -> str:
     """The crontab line of a CronJob; raises UsageError when there is none, or it is none."""
-    from opencost_kusto.schedule.loop import Trigger
     from opencost_kusto.schedule.manifest import CRONS
+    from opencost_kusto.schedule.trigger import Trigger
 
     line = cron or CRONS.get(every)
     if line is None:

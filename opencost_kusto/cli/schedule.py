@@ -33,8 +33,9 @@ from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import BatchResult, unreported
-from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger, ticking
+from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import Lookback, tick
+from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
 from opencost_kusto.window import between, duration, stamp
 
@@ -90,7 +91,7 @@ def schedule_command(
     times = Trigger(every, horizon.lag, when.cron)
     # What is wrong with it is said before the first tick.
     mark.run()
-    health = Health(2 * times.longest_pause(clock()), clock=clock, alive=lambda: once or ticking())
+    health = Health(2 * times.longest_pause(clock()), clock=clock)
     know, stop = health.known_until, CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         schedule = Schedule(
@@ -105,17 +106,17 @@ def schedule_command(
                 stop=stop,
                 **load.loading(),
             ),
-            tells=(teller(quiet_stdout=as_json), health.told),
-            ends=(lambda one: _ended(one, as_json), health.ticked),
+            on_result=(teller(quiet_stdout=as_json), health.count),
+            on_end=(lambda one: _ended(one, as_json), health.ticked),
             grace=grace,
             stop=stop,
         )
-        with process.signals_to(schedule.events.put), served(health, listen) if listen else nullcontext() as url:
+        with process.signals_to(schedule.signal), served(health, listen) if listen else nullcontext() as url:
             if url:
                 print(f"Health: {url}/healthz, /readyz and /metrics", file=sys.stderr, flush=True)
             code = schedule.once() if once else schedule.run(times)
     if schedule.abandoned:
-        said = "told to end in the middle of a tick; the next one finds what is missing."
+        said = "Terminated during a run; the next run loads the missing windows."
         print(f"opencost-kusto: {said}", file=sys.stderr)
     raise typer.Exit(code)
 

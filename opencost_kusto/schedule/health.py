@@ -1,16 +1,24 @@
-"""What Kubernetes and Prometheus ask of a scheduled sync: /healthz, /readyz, /metrics. A door to prometheus_client."""
+"""Health and metrics of a scheduled sync over HTTP: /healthz, /readyz, /metrics. A door to prometheus_client."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
@@ -20,48 +28,59 @@ from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import retries
 from opencost_kusto.schedule.loop import TickResult
 from opencost_kusto.schema.tables import SYNC_RUNS
+from opencost_kusto.version import __version__
+
+# A second series for each counter, which says when it began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+# Seconds for a whole request, however slowly it arrives.
+_DEADLINE = 10.0
 _TEXT = "text/plain; charset=utf-8"
 
 
 class Health:
-    """What the last ticks came to, in numbers; `deadline` is how old the last good one may be.
+    """What the last runs of the scheduler came to, in numbers; `deadline` is how old the last good one may be.
 
-    Good is a tick with exit code 0. `alive` says whether ticks can still come.
+    A run is good when its exit code is 0. The process ends when its loop does, so one that responds is alive.
     """
 
-    def __init__(
-        self, deadline: timedelta, *, clock: Callable[[], datetime], alive: Callable[[], bool] = lambda: True
-    ) -> None:
+    def __init__(self, deadline: timedelta, *, clock: Callable[[], datetime]) -> None:
         self._deadline = deadline
         self._clock = clock
-        self._alive = alive
         self._good: datetime | None = None
         self._until: dict[tuple[str, str], datetime] = {}
         self.registry = registry = CollectorRegistry()
         of = ["source", "dataset"]
-        self._batches = Counter(
-            "opencost_kusto_batches", "Batches, by how they ended.", [*of, "outcome"], registry=registry
-        )
-        self._rows = Counter("opencost_kusto_rows", "Rows that landed, or were queued.", of, registry=registry)
-        self._bytes = Counter("opencost_kusto_bytes", "Their bytes before compression.", of, registry=registry)
+        self._batches = Counter("opencost_kusto_batches", "Batches, by outcome.", [*of, "outcome"], registry=registry)
+        self._rows = Counter("opencost_kusto_rows", "Rows that landed or were queued.", of, registry=registry)
+        self._bytes = Counter("opencost_kusto_bytes", "Bytes of these rows before compression.", of, registry=registry)
         # Not a counter: a cost may be below zero.
-        self._cost = Gauge("opencost_kusto_landed_cost", "Their cost since the start.", of, registry=registry)
-        self._lag = Gauge(
-            "opencost_kusto_lag_seconds", "Since the end of the last window known.", of, registry=registry
+        self._cost = Gauge(
+            "opencost_kusto_landed_cost", "Cost of these rows since the process began.", of, registry=registry
         )
-        self._ticks = Counter("opencost_kusto_ticks", "Ticks, by exit code.", ["exit_code"], registry=registry)
+        self._lag = Gauge(
+            "opencost_kusto_lag_seconds",
+            "Seconds since the newest landed or empty window ended.",
+            of,
+            registry=registry,
+        )
+        self._runs = Counter("opencost_kusto_runs", "Runs, by exit code.", ["exit_code"], registry=registry)
         self._seconds = Histogram(
-            "opencost_kusto_tick_seconds", "How long ticks took.", buckets=_SECONDS, registry=registry
+            "opencost_kusto_run_seconds", "Length of the runs in seconds.", buckets=_SECONDS, registry=registry
         )
         self._last = Gauge(
-            "opencost_kusto_last_success_timestamp_seconds", "When the last good tick began.", registry=registry
+            "opencost_kusto_last_success_timestamp_seconds",
+            "Start of the last run with exit code 0, in Unix seconds.",
+            registry=registry,
         )
+        Gauge("opencost_kusto_build_info", "The version, always 1.", ["version"], registry=registry).labels(
+            __version__
+        ).set(1)
         registry.register(_Retries())
 
-    def told(self, one: BatchResult) -> None:
-        """Take an outcome as it comes, from any thread; the run ledger's own are not counted."""
+    def count(self, one: BatchResult) -> None:
+        """Count a result, from any thread; those of the run log itself are not counted."""
         if one.dataset == SYNC_RUNS.dataset:
             return
         of = (one.source, one.dataset)
@@ -77,12 +96,12 @@ class Health:
         """Take the end of a window that is in Kusto, or empty; the lag counts from the latest."""
         of = (source, dataset)
         if of not in self._until:
-            self._lag.labels(*of).set_function(lambda: (self._clock() - self._until[of]).total_seconds())
+            self._lag.labels(*of).set_function(lambda: max((self._clock() - self._until[of]).total_seconds(), 0.0))
         self._until[of] = max(until, self._until.get(of, until))
 
     def ticked(self, one: TickResult) -> None:
         """Take the end of a tick."""
-        self._ticks.labels(str(one.exit_code)).inc()
+        self._runs.labels(str(one.exit_code)).inc()
         self._seconds.observe(one.seconds)
         if one.exit_code == 0:
             self._good = one.began
@@ -91,10 +110,10 @@ class Health:
     def unready(self) -> str | None:
         """Why this is not ready, in a sentence; None when it is."""
         if self._good is None:
-            return "No tick has ended well yet."
+            return "No run has succeeded yet."
         age = self._clock() - self._good
         if age > self._deadline:
-            return f"The last good tick began {age} ago, and {self._deadline} is the limit."
+            return f"The last successful run began {age} ago; the limit is {self._deadline}."
         return None
 
     def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
@@ -102,8 +121,7 @@ class Health:
         if path == "/metrics":
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self.registry)
         if path == "/healthz":
-            alive = self._alive()
-            return HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"ok\n" if alive else b"dead\n"
+            return HTTPStatus.OK, _TEXT, b"ok\n"
         if path == "/readyz":
             why = self.unready()
             said = f"{why or 'ok'}\n".encode()
@@ -112,22 +130,25 @@ class Health:
 
 
 class _Retries(Collector):
-    """What the process counts by itself, asked when it is scraped."""
+    """What the process counts on its own, read at each scrape."""
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        yield CounterMetricFamily("opencost_kusto_retries", "Questions asked again, of both ends.", value=retries())
+        yield CounterMetricFamily("opencost_kusto_retries", "Repeated requests to OpenCost and Kusto.", value=retries())
 
 
 @contextmanager
-def served(health: Health, listen: str) -> Iterator[str]:
-    """Answer on `host:port`, or on every address with `:port`; gives the URL. Raises UsageError for what cannot be."""
+def served(health: Health, listen: str, deadline: float = _DEADLINE) -> Iterator[str]:
+    """Answer on `host:port`, or on every address with `:port`; gives the URL.
+
+    Raises UsageError if it cannot listen there. `deadline` is seconds for a whole request.
+    """
     host, colon, port = listen.rpartition(":")
     try:
         if not colon:
             raise ValueError("it has no colon")
-        server = ThreadingHTTPServer((host, int(port)), _handler(health))
+        server = ThreadingHTTPServer((host, int(port)), _handler(health, deadline))
     except (OSError, OverflowError, ValueError) as error:
-        raise UsageError(f"--listen {listen} cannot be: {error}. Write :8080, or 127.0.0.1:8080.") from error
+        raise UsageError(f"Cannot listen on --listen {listen}: {error}. Write :8080 or 127.0.0.1:8080.") from error
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     try:
@@ -137,10 +158,25 @@ def served(health: Health, listen: str) -> Iterator[str]:
         server.server_close()
 
 
-def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+def _handler(health: Health, seconds: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        # A client that says nothing is let go.
-        timeout = 10
+        server_version = f"opencost-kusto/{__version__}"
+        sys_version = ""
+
+        def handle(self) -> None:
+            """Answer within the deadline, which is of the whole request; a probe that hangs up early is no error."""
+            deadline = threading.Timer(seconds, self._hang_up)
+            deadline.daemon = True
+            deadline.start()
+            try:
+                with suppress(ConnectionError):
+                    super().handle()
+            finally:
+                deadline.cancel()
+
+        def _hang_up(self) -> None:
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         def do_GET(self) -> None:
             self.wfile.write(self._headed())
@@ -149,7 +185,7 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             self._headed()
 
         def _headed(self) -> bytes:
-            """Send everything but the body, which is left to send."""
+            """Send everything but the body, which is returned."""
             status, kind, body = health.answer(self.path.partition("?")[0])
             self.send_response(status)
             self.send_header("Content-Type", kind)
@@ -158,6 +194,6 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             return body
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: probes come every few seconds."""
+            """Log nothing: probes come every few seconds."""
 
     return Handler

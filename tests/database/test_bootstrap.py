@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import pytest
 
-from opencost_kusto.cli import main
+from opencost_kusto.cli import app
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.database import script
 from opencost_kusto.database.bootstrap import Difference, bootstrap, differences
 from opencost_kusto.database.compare import comparable, parameters_of
 from opencost_kusto.database.functions import Parameter
 from opencost_kusto.emulator import Fault, KustoEmulator, Reply, Request
-from opencost_kusto.errors import KustoError
+from opencost_kusto.errors import KustoError, OpenCostKustoError
 from opencost_kusto.kusto.client import Kusto
 
 BY_NAMESPACE = "\nOpenCostByNamespace("
@@ -50,20 +51,29 @@ def _fill(kusto: Kusto, change: Callable[[str], str] = lambda text: text) -> Non
             kusto.command(text)
 
 
+Run = Callable[..., Checked]
+
+
 @pytest.fixture
-def check(
-    emulator: KustoEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[], Checked]:
-    """Runs `bootstrap --check` through the command line: the exit code, stdout and stderr."""
+def run(emulator: KustoEmulator, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `bootstrap` with options through the command line: the exit code, stdout and stderr."""
 
-    def check() -> Checked:
-        words = ["bootstrap", "--check", "--kusto-uri", emulator.url, "--database", emulator.database, "--auth", "none"]
-        monkeypatch.setattr(sys, "argv", ["opencost-kusto", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Checked(int(ended.value.code or 0), *capsys.readouterr())
+    def run(*options: str) -> Checked:
+        words = ["bootstrap", *options, "--kusto-uri", emulator.url, "--database", emulator.database, "--auth", "none"]
+        try:
+            app(words, standalone_mode=False, obj=Process())
+        except OpenCostKustoError as error:
+            print(error, file=sys.stderr)
+            return Checked(error.exit_code, *capsys.readouterr())
+        return Checked(0, *capsys.readouterr())
 
-    return check
+    return run
+
+
+@pytest.fixture
+def check(run: Run) -> Callable[[], Checked]:
+    """Runs `bootstrap --check`."""
+    return lambda: run("--check")
 
 
 def _changes(emulator: KustoEmulator, since: int = 0) -> list[str]:
@@ -269,17 +279,12 @@ def test_a_refused_nicety_does_not_stop_it(emulator: KustoEmulator, kusto: Kusto
     assert {"OpenCostAllocation", "OpenCostSyncRuns"} <= set(emulator.engine.tables)
 
 
-def test_a_refused_nicety_is_a_warning_and_exit_0(
-    emulator: KustoEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refused_nicety_is_a_warning_and_exit_0(emulator: KustoEmulator, run: Run) -> None:
     """The command line says it at the end, on stderr."""
     emulator.fault = refuse(".alter table OpenCostAssets policy")
-    words = ["bootstrap", "--kusto-uri", emulator.url, "--database", emulator.database, "--auth", "none"]
-    monkeypatch.setattr(sys, "argv", ["opencost-kusto", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
-    assert "Warning: policy extent_tags_retention of OpenCostAssets differs" in capsys.readouterr().err
+    done = run()
+    assert done.returncode == 0
+    assert "Warning: policy extent_tags_retention of OpenCostAssets differs" in done.stderr
 
 
 def test_a_mapping_that_may_not_be_read_is_sent(emulator: KustoEmulator, kusto: Kusto) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -28,7 +30,8 @@ from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.retry import retrying
 from opencost_kusto.schedule.health import Health, served
-from opencost_kusto.schedule.loop import Schedule, TickResult, Trigger
+from opencost_kusto.schedule.loop import Schedule, TickResult
+from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import HOUR, MINUTE, Forgetful, World, world
 from tests.support.recorded import Emulator
@@ -121,11 +124,11 @@ def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
         if number == 1:
             raise KustoError("Kusto is away.")
         if number == 2:
-            schedule.events.put(signal.SIGTERM)
+            schedule.signal(signal.SIGTERM)
         return Report(str(number))
 
     told: list[BatchResult] = []
-    schedule = Schedule(tick, tells=[told.append], ends=[ended.append])
+    schedule = Schedule(tick, on_result=[told.append], on_end=[ended.append])
     # A fourth could begin before the signal is heard.
     assert schedule.run(soon(lambda: len(told) < 3)) == 0
     assert [each.exit_code for each in ended] == [0, 5, 0]
@@ -133,17 +136,43 @@ def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
     assert len(told) == 3
 
 
+def test_missed_ticks_are_made_up_for_by_one() -> None:
+    """A tick that takes three hours and a half is followed by one at once, and then by none until the next is due."""
+    now, began = [NOW], list[datetime]()
+
+    def tick(on_result: Tell) -> Report:
+        del on_result
+        began.append(now[0])
+        if len(began) == 1:
+            now[0] += 3 * HOUR + 30 * MINUTE
+        else:
+            threading.Timer(0.3, schedule.signal, [signal.SIGTERM]).start()
+        return Report("one")
+
+    schedule = Schedule(tick, clock=lambda: now[0])
+    assert schedule.run(Trigger(HOUR, 10 * MINUTE)) == 0
+    assert began == [NOW, NOW + 3 * HOUR + 30 * MINUTE]
+
+
+def test_a_tick_is_due_after_the_one_before() -> None:
+    """A tick that began at its very moment is not due again, and a crontab line without a next moment is never."""
+    times = Trigger(HOUR, 10 * MINUTE)
+    due = NOW.replace(minute=10)
+    assert times.next_after(due) == due + HOUR
+    assert soon(lambda: False).next_after(NOW) is None
+
+
 def test_a_tick_that_is_under_way_may_end() -> None:
     """Told to end in the middle of a tick, it ends within the grace, is told as it ended, and no other begins."""
     ended: list[TickResult] = []
 
     def tick(on_result: Tell) -> Report:
-        schedule.events.put(signal.SIGTERM)
+        schedule.signal(signal.SIGTERM)
         threading.Event().wait(0.2)
         on_result(one())
         return Report("only")
 
-    schedule = Schedule(tick, ends=[ended.append], grace=20)
+    schedule = Schedule(tick, on_end=[ended.append], grace=20)
     assert schedule.run(soon()) == 0
     assert len(ended) == 1
 
@@ -157,17 +186,19 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
     ended: list[TickResult] = []
 
     def tick(on_result: Tell) -> Report:
-        schedule.events.put(signal.SIGTERM)
+        schedule.signal(signal.SIGTERM)
         if second:
-            schedule.events.put(signal.SIGINT)
+            schedule.signal(signal.SIGINT)
         go_on.wait(20)
         on_result(one())
         return Report("late")
 
-    schedule = Schedule(tick, tells=[told.append], ends=[ended.append], grace=60 if second else 0.05)
+    schedule = Schedule(tick, on_result=[told.append], on_end=[ended.append], grace=60 if second else 0.05)
     assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
     go_on.set()
-    schedule.events.get(timeout=20)
+    for thread in threading.enumerate():
+        if thread.name == "tick":
+            thread.join(20)
     assert (told, ended) == ([], [])
 
 
@@ -178,7 +209,7 @@ def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
 
     def tick(on_result: Tell) -> Report:
         del on_result
-        schedule.events.put(signal.SIGTERM)
+        schedule.signal(signal.SIGTERM)
         try:
             stop.sleep(20)
         finally:
@@ -186,7 +217,7 @@ def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
             given_back.append(True)
         return Report("never")
 
-    schedule = Schedule(tick, ends=[ended.append], grace=0.05, stop=stop)
+    schedule = Schedule(tick, on_end=[ended.append], grace=0.05, stop=stop)
     assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
     assert (given_back, ended) == ([True], [])
 
@@ -198,9 +229,9 @@ def test_one_tick_ends_with_its_exit_code(kind: str, code: int) -> None:
     assert Schedule(lambda _: report).once() == code
 
 
-def test_a_bug_is_exit_code_1() -> None:
+def test_a_defect_is_exit_code_70() -> None:
     """An error that nobody foresaw does not look like success."""
-    assert Schedule(lambda _: Report(str(1 // 0))).once() == 1
+    assert Schedule(lambda _: Report(str(1 // 0))).once() == 70
 
 
 def test_days_are_caught_up_for_two_weeks() -> None:
@@ -222,26 +253,35 @@ def test_readiness_follows_the_last_good_tick() -> None:
     now[0] += 2 * HOUR + MINUTE
     health.ticked(TickResult(now[0], 3.0, error=KustoError("no")))
     status, _, body = health.answer("/readyz")
-    assert (status, body) == (503, b"The last good tick began 2:01:00 ago, and 2:00:00 is the limit.\n")
+    assert (status, body) == (503, b"The last successful run began 2:01:00 ago; the limit is 2:00:00.\n")
 
 
-def test_a_dead_scheduler_is_not_alive() -> None:
-    """/healthz is what the liveness probe acts on."""
-    alive = [True]
-    health = Health(HOUR, clock=lambda: NOW, alive=lambda: alive[0])
-    assert health.answer("/healthz")[0] == 200
-    alive[0] = False
-    assert health.answer("/healthz")[0] == 503
-    assert health.answer("/elsewhere")[0] == 404
+def test_only_known_paths_are_answered() -> None:
+    """/healthz is what the liveness probe acts on; other paths are not found."""
+    health = Health(HOUR, clock=lambda: NOW)
+    assert (health.answer("/healthz")[0], health.answer("/elsewhere")[0]) == (200, 404)
+
+
+def test_metrics_are_those_of_the_readme() -> None:
+    """Names, kinds and sentences are a contract; no series says when a counter was created."""
+    health = Health(HOUR, clock=lambda: NOW)
+    health.count(one(rows=8))
+    text = health.answer("/metrics")[2].decode()
+    assert "_created" not in text
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    docs = re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE)
+    lines = "\n".join(f"| `{name}` | {kinds[name]} | {doc} |" for name, doc in docs)
+    pages = [ROOT / "README.md", *(ROOT / "opencost_kusto" / "guides").glob("*.md")]
+    assert any(lines in page.read_text("utf-8") for page in pages), lines
 
 
 def test_metrics_count_what_was_told() -> None:
     """Batches by outcome, rows, bytes and cost of what landed, lag from the last window, ticks by exit code."""
     health = Health(HOUR, clock=lambda: NOW)
-    health.told(one(rows=8, bytes=900, cost=1.5))
-    health.told(one(Outcome.EMPTY))
-    health.told(one(Outcome.FAILED, exit_code=3, rows=7))
-    health.told(one(dataset="runs", rows=3))
+    health.count(one(rows=8, bytes=900, cost=1.5))
+    health.count(one(Outcome.EMPTY))
+    health.count(one(Outcome.FAILED, exit_code=3, rows=7))
+    health.count(one(dataset="runs", rows=3))
     before = health.registry.get_sample_value("opencost_kusto_retries_total")
     refusals = [KustoError("busy", transient=True)] * 2
 
@@ -265,9 +305,9 @@ def test_metrics_count_what_was_told() -> None:
     assert (value("rows_total", **of), value("bytes_total", **of), value("landed_cost", **of)) == (8, 900, 1.5)
     assert value("lag_seconds", **of) == 15 * 60
     assert value("rows_total", source="here", dataset="runs") is None
-    assert [value("ticks_total", exit_code=code) for code in ("0", "5")] == [1, 1]
+    assert [value("runs_total", exit_code=code) for code in ("0", "5")] == [1, 1]
     assert value("retries_total") == (before or 0) + 2
-    assert (value("tick_seconds_count"), value("tick_seconds_sum")) == (2, 6)
+    assert (value("run_seconds_count"), value("run_seconds_sum")) == (2, 6)
     assert value("last_success_timestamp_seconds") == NOW.timestamp()
 
 
@@ -280,6 +320,29 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def test_a_probe_that_hangs_up_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """A client that resets its connection leaves no traceback, and a slow one is cut off at the deadline."""
+    with served(Health(HOUR, clock=lambda: NOW), "127.0.0.1:0", deadline=0.3) as url:
+        host, port = url.removeprefix("http://").split(":")
+        for _ in range(3):
+            with socket.create_connection((host, int(port)), timeout=20) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            closed = False
+            while not closed:
+                try:
+                    slow.sendall(b"G")
+                    slow.settimeout(0.1)
+                    closed = slow.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    closed = True
+        assert get(f"{url}/healthz") == (200, "ok\n")
+    assert capfd.readouterr().err == ""
+
+
 def test_health_is_served() -> None:
     """The three paths answer over HTTP, and the port is free again afterwards."""
     health = Health(HOUR, clock=lambda: NOW)
@@ -289,12 +352,12 @@ def test_health_is_served() -> None:
         with urllib.request.urlopen(asked, timeout=10) as answer:
             assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, "3", b"")
         assert get(f"{url}/readyz?verbose=1")[0] == 503
-        assert "opencost_kusto_tick_seconds_count 0.0" in get(f"{url}/metrics")[1]
+        assert "opencost_kusto_run_seconds_count 0.0" in get(f"{url}/metrics")[1]
         place = url.removeprefix("http://")
-        with pytest.raises(UsageError, match="cannot be"), served(health, place):
+        with pytest.raises(UsageError, match="Cannot listen"), served(health, place):
             raise AssertionError
     for listen in ("8080", "127.0.0.1:http", "127.0.0.1:70000"):
-        with pytest.raises(UsageError, match=f"--listen {listen} cannot be"), served(health, listen):
+        with pytest.raises(UsageError, match=f"Cannot listen on --listen {listen}"), served(health, listen):
             raise AssertionError
 
 
@@ -388,7 +451,7 @@ def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: World, tmp_path: Pa
             go_on.set()
             process.kill()
     assert (process.returncode, out) == (143, "")
-    assert err.splitlines()[-1].endswith("the next one finds what is missing.")
+    assert err.splitlines()[-1].endswith("Terminated during a run; the next run loads the missing windows.")
     assert here.windows() == {}
 
 
@@ -398,7 +461,7 @@ def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: World, tmp_path: Pa
         (("--every", "7m"), "do not tile a day"),
         (("--cron", "hourly"), "is no crontab line"),
         (("--catch-up", "30m"), "No closed window lies in the catch-up"),
-        (("--listen", "8080"), "--listen 8080 cannot be"),
+        (("--listen", "8080"), "Cannot listen on --listen 8080"),
         (("--metadata", "x"), "is not key=value"),
     ],
 )

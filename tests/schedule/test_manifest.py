@@ -21,8 +21,8 @@ import yaml
 
 from opencost_kusto.cli import app
 from opencost_kusto.schedule.health import Health
-from opencost_kusto.schedule.loop import Trigger
 from opencost_kusto.schedule.manifest import CRONS, GRACE, MEMORY, PORT, Word, rendered
+from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.window import duration
 
 ROOT = Path(__file__).parents[2]

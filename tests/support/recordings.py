@@ -1,4 +1,4 @@
-"""Recorded answers of two OpenCost servers; `INDEX.md` in each folder tells what was asked and what to expect."""
+"""Recorded responses of three OpenCost servers; `INDEX.md` in each folder tells what was asked and what to expect."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("1.112", "1.119")
+ALL_VERSIONS = ("1.111", *VERSIONS)
+"""All of which there are recordings; of 1.111 only a part of those of the others."""
 
 
 def recording(version: str, name: str) -> bytes:

@@ -144,16 +144,22 @@ class Allocation:
 
 
 def _common(ours: Properties, theirs: Properties, *, metadata: bool) -> Properties:
-    """What both have: names and ids that are equal, and labels as far as `metadata` asks for them."""
-    same_namespace = bool(ours.get("namespace")) and ours.get("namespace") == theirs.get("namespace")
-    common: Properties = {}
-    for name in PROPERTIES:
-        if name not in ours or name not in theirs:
-            continue
-        if name in {"labels", "annotations"}:
-            kept = ours[name].items() & theirs[name].items() if metadata and same_namespace else ()
-            if kept:
-                common[name] = dict(sorted(kept))
-        elif name != "services" and ours[name] == theirs[name]:
-            common[name] = ours[name]
-    return common
+    """What both have: names and ids that are equal, and of equal namespaces what is written on them.
+
+    `metadata` asks for the labels and annotations in common; those of an unmounted row, which has none, do not count.
+    """
+    common: Properties = {
+        name: ours[name]
+        for name in PROPERTIES[:9]
+        if name != "services" and name in ours and ours[name] == theirs.get(name)
+    }
+    if "namespace" not in common:
+        return common
+    known = theirs if ours.get("container") == UNMOUNTED else ours
+    other = ours if known is theirs else theirs
+    if metadata:
+        for name in ("labels", "annotations"):
+            held = known.get(name, {})
+            kept = held if other.get("container") == UNMOUNTED else dict(held.items() & other.get(name, {}).items())
+            common |= {name: dict(sorted(kept.items()))} if kept else {}
+    return common | {name: known[name] for name in ("namespaceLabels", "namespaceAnnotations") if name in known}

@@ -112,6 +112,8 @@ def _properties(
     properties: Properties = {
         "cluster": cluster.id,
         "node": pod.node.name,
+        # The containers differ in this one, which keeps its place.
+        "container": pod.name,
         "controller": workload.name if kind else "",
         "controllerKind": kind,
         "namespace": workload.namespace,

@@ -1,0 +1,1 @@
+"""The computed OpenCost against recorded ones."""
