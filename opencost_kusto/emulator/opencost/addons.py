@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from opencost_kusto.emulator.opencost.identifiers import digest, suffix, uid
 from opencost_kusto.emulator.opencost.model import (
     EVER,
     Container,
@@ -15,9 +16,6 @@ from opencost_kusto.emulator.opencost.model import (
     Traffic,
     Volume,
     Workload,
-    digest,
-    suffix,
-    uid,
 )
 
 ADDON_LABELS: Final = {"addonmanager_kubernetes_io_mode": "Reconcile", "kubernetes_io_cluster_service": "true"}
@@ -52,13 +50,13 @@ def _within(node: Node, life: Life) -> Life:
 
 def workloads(nodes: Sequence[Node]) -> tuple[Workload, ...]:
     """The workloads; a DaemonSet has a pod on each node, the others run on the first."""
-    system = (nodes[0],)
+    return (*_daemons(nodes), *_services(nodes[0]), *_monitoring(nodes[0]))
+
+
+def _daemons(nodes: Sequence[Node]) -> tuple[Workload, ...]:
     every = tuple((node,) for node in nodes)
     agent = {"component": "ama-logs-agent", "tier": "node"}
     proxy = {"component": "kube-proxy", "tier": "node"}
-    dns, metrics, opencost = digest("coredns", 10), digest("metrics-server", 10), digest("opencost", 10)
-    instance = {"app_kubernetes_io_instance": "opencost", "app_kubernetes_io_name": "opencost"}
-    monitored = {"app": "prometheus", "app_kubernetes_io_name": "prometheus"}
     return (
         _daemon("ama-logs", every, agent, Container("ama-logs", 0.075, 0.036, 325, 207)),
         _daemon(
@@ -70,6 +68,12 @@ def workloads(nodes: Sequence[Node]) -> tuple[Workload, ...]:
             Container("node-driver-registrar", 0.01, 0.0002, 20, 14),
         ),
         _daemon("kube-proxy", every, proxy, Container("kube-proxy", 0.1, 0.0036, 0, 49)),
+    )
+
+
+def _services(node: Node) -> tuple[Workload, ...]:
+    system, dns, metrics = (node,), digest("coredns", 10), digest("metrics-server", 10)
+    return (
         Workload(
             *("kube-system", "coredns", "deployment", (Container("coredns", 0.1, 0.012, 70, 39),)),
             pods("coredns", dns, system, system),
@@ -90,6 +94,14 @@ def workloads(nodes: Sequence[Node]) -> tuple[Workload, ...]:
             services=("metrics-server",),
             traffic=Traffic(78e6, 49e6),
         ),
+    )
+
+
+def _monitoring(node: Node) -> tuple[Workload, ...]:
+    system, opencost = (node,), digest("opencost", 10)
+    instance = {"app_kubernetes_io_instance": "opencost", "app_kubernetes_io_name": "opencost"}
+    monitored = {"app": "prometheus", "app_kubernetes_io_name": "prometheus"}
+    return (
         Workload(
             *("monitoring", "opencost", "deployment"),
             (Container("opencost", 0.01, 0.0195, 55, 126), Container("opencost-ui", 0.01, 0, 55, 0)),
@@ -102,7 +114,7 @@ def workloads(nodes: Sequence[Node]) -> tuple[Workload, ...]:
         Workload(
             *("monitoring", "prometheus", "statefulset"),
             (Container("config-reloader", 0.01, 0.0003, 50, 11), Container("prometheus", 0.3, 0.23, 2048, 1540)),
-            numbered("prometheus", nodes[0]),
+            numbered("prometheus", node),
             labels=monitored,
             services=("prometheus",),
             traffic=Traffic(81e6, 71e6),

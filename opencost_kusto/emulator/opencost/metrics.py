@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from opencost_kusto.emulator.opencost.aggregation import sanitized
+from opencost_kusto.emulator.opencost.identifiers import uid
 from opencost_kusto.emulator.opencost.metrics_text import TELEMETRY, Sample, line
-from opencost_kusto.emulator.opencost.model import GIB, MIB, Cluster, Container, Node, Pod, Volume, Workload, uid
+from opencost_kusto.emulator.opencost.model import GIB, MIB, Cluster, Container, Node, Pod, Volume, Workload
 from opencost_kusto.emulator.opencost.usage import usage
 from opencost_kusto.emulator.opencost.versions import Version
 from opencost_kusto.emulator.opencost.workload_costs import node_labels

@@ -8,10 +8,11 @@ ended at 09:40 its last at 09:40.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from opencost_kusto.emulator.opencost.identifiers import digest, suffix
 
 ALWAYS: Final = -math.inf
 FOREVER: Final = math.inf
@@ -20,7 +21,6 @@ MIB: Final = 1024**2
 HOUR: Final = 3600
 DAY: Final = 86400
 
-_SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
 Labels = Mapping[str, str]
 
 
@@ -235,26 +235,3 @@ class Cluster:
         """The resource id of a node."""
         scale_set, _, instance = node.name.partition("-vmss")
         return f"azure://{self.providers}/virtualMachineScaleSets/{scale_set}-vmss/virtualMachines/{int(instance, 36)}"
-
-
-def suffix(text: str) -> str:
-    """Five letters as Kubernetes ends a pod's name with, the same for the same text."""
-    number = zlib.crc32(text.encode())
-    letters = []
-    for _ in range(5):
-        number, letter = divmod(number, len(_SUFFIX))
-        letters.append(_SUFFIX[letter])
-    return "".join(letters)
-
-
-def digest(text: str, length: int) -> str:
-    """Hexadecimal digits, the same for the same text."""
-    return f"{zlib.crc32(text.encode()):08x}{zlib.crc32(text[::-1].encode()):08x}{zlib.adler32(text.encode()):08x}"[
-        :length
-    ]
-
-
-def uid(text: str) -> str:
-    """An identifier in the shape of a UUID, the same for the same text."""
-    digits = digest(text, 24) + digest(f"{text}.", 8)
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -6,6 +6,7 @@ from typing import Final
 
 from opencost_kusto.emulator.opencost import addons
 from opencost_kusto.emulator.opencost.addons import numbered, pods, volume
+from opencost_kusto.emulator.opencost.identifiers import digest
 from opencost_kusto.emulator.opencost.model import (
     DAY,
     HOUR,
@@ -18,7 +19,6 @@ from opencost_kusto.emulator.opencost.model import (
     Schedule,
     Traffic,
     Workload,
-    digest,
 )
 from opencost_kusto.emulator.opencost.shop_cluster import ACCOUNT
 

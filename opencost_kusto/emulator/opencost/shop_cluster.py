@@ -11,6 +11,7 @@ from typing import Final
 
 from opencost_kusto.emulator.opencost import addons
 from opencost_kusto.emulator.opencost.addons import numbered, pods, volume
+from opencost_kusto.emulator.opencost.identifiers import digest
 from opencost_kusto.emulator.opencost.model import (
     DAY,
     HOUR,
@@ -23,7 +24,6 @@ from opencost_kusto.emulator.opencost.model import (
     Schedule,
     Traffic,
     Workload,
-    digest,
 )
 
 ID: Final = "aks-shop-prod-weu"
@@ -98,7 +98,9 @@ def cluster(anchor: float) -> Cluster:
         nodes.all,
         (
             *addons.workloads(nodes.all),
-            *_shop(nodes, deploy),
+            *_api(nodes),
+            *_web(nodes, deploy),
+            *_shop(nodes),
             *_payments(nodes),
             *_data(nodes, deletion),
             *_others(nodes),
@@ -129,8 +131,9 @@ def _labels(name: str, team: str = "", **more: str) -> dict[str, str]:
     return {**labels, "example_com_team": team} if team else labels
 
 
-def _shop(nodes: _Nodes, deploy: float) -> tuple[Workload, ...]:
-    apps, system, spot, more = (nodes.apps,), (nodes.system,), nodes.spot, (nodes.more_apps,)
+def _api(nodes: _Nodes) -> tuple[Workload, ...]:
+    """Two pods, and two more in the working hours of weekdays."""
+    apps, system = (nodes.apps,), (nodes.system,)
     api = Workload(
         *("shop", "api", "deployment", (Container("app", 0.3, 0.26, 384, 408),)),
         template=digest("api", 10),
@@ -140,6 +143,16 @@ def _shop(nodes: _Nodes, deploy: float) -> tuple[Workload, ...]:
         traffic=Traffic(112e6, 100e6, 0.33, 0.05, 0.09),
         rhythm="shop",
     )
+    return (
+        replace(api, pods=pods("api", api.template, apps, apps)),
+        replace(api, schedule=Schedule(DAY, 7 * HOUR + 1200, 12 * HOUR + 1200, system, weekdays=True)),
+        replace(api, schedule=Schedule(DAY, 8 * HOUR + 600, 10 * HOUR + 2400, system, weekdays=True)),
+    )
+
+
+def _web(nodes: _Nodes, deploy: float) -> tuple[Workload, ...]:
+    """Three pods of one release, then six of the next."""
+    apps, spot, more = (nodes.apps,), nodes.spot, (nodes.more_apps,)
     web = Workload(
         *("shop", "web", "deployment"),
         (Container("app", 0.25, 0.18, 256, 226), Container("istio-proxy", 0.05, 0.026, 64, 68)),
@@ -157,9 +170,6 @@ def _shop(nodes: _Nodes, deploy: float) -> tuple[Workload, ...]:
     first = _labels("web", "storefront", app_kubernetes_io_version="1.8.0", **release)
     second = _labels("web", "storefront", app_kubernetes_io_version="2.0.0", **release)
     return (
-        replace(api, pods=pods("api", api.template, apps, apps)),
-        replace(api, schedule=Schedule(DAY, 7 * HOUR + 1200, 12 * HOUR + 1200, system, weekdays=True)),
-        replace(api, schedule=Schedule(DAY, 8 * HOUR + 600, 10 * HOUR + 2400, system, weekdays=True)),
         replace(
             web,
             pods=pods("web", "6bdb12f66d", apps, apps, spot, life=Life(end=deploy)),
@@ -172,6 +182,12 @@ def _shop(nodes: _Nodes, deploy: float) -> tuple[Workload, ...]:
             template="6cba6782aa",
             labels=second,
         ),
+    )
+
+
+def _shop(nodes: _Nodes) -> tuple[Workload, ...]:
+    apps = (nodes.apps,)
+    return (
         Workload(
             *("shop", "cart", "replicaset", (Container("cart", 0.1, 0.031, 128, 92),)),
             pods("cart", "", apps, apps),

@@ -162,6 +162,15 @@ def test_what_does_not_move_has_the_recorded_bytes(version: str, name: str) -> N
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_custom_costs_are_off(version: str) -> None:
+    """The recorded document, with the recorded content type; of 1.111 there is none, so that of 1.112."""
+    reply = Asked(version).reply("/customCost/status")
+    recorded = recording("1.112" if version == "1.111" else version, "customcost_status.txt")
+    assert reply.body == recorded
+    assert reply.headers["Content-Type"].startswith("application/json" if version == "1.119" else "text/plain")
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_install_info(version: str) -> None:
     """The containers of the monitoring namespace, counts as text, and the version that was recorded."""
     computed = json.loads(Asked(version).body("/installInfo"))
