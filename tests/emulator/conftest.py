@@ -37,10 +37,10 @@ ROW = {"Timestamp": "2026-11-23T10:00:00Z", "Name": "web", "Cost": 0.25, "Count"
 class Client:
     """What a user of the SDK does, in one line each, against one emulator."""
 
-    def __init__(self, emulator: KustoEmulator) -> None:
+    def __init__(self, emulator: KustoEmulator, url: str = "") -> None:
         self.emulator = emulator
-        self.kusto = KustoClient(KustoConnectionStringBuilder.with_no_authentication(emulator.url))
-        self.ingest = QueuedIngestClient(KustoConnectionStringBuilder.with_no_authentication(emulator.url))
+        self.kusto = KustoClient(KustoConnectionStringBuilder.with_no_authentication(url or emulator.url))
+        self.ingest = QueuedIngestClient(KustoConnectionStringBuilder.with_no_authentication(url or emulator.url))
 
     def close(self) -> None:
         """Give connections back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -33,13 +34,36 @@ def test_the_shipped_commands_run_twice_and_change_nothing(client: Client) -> No
 
 
 def test_create_merge_adds_columns_at_the_end(costs: Client) -> None:
-    """Old rows have nulls in the new column, and the old columns keep their places."""
+    """Old rows have nulls in the new column, the old columns keep their places, and the table keeps its docstring.
+
+    https://learn.microsoft.com/kusto/management/create-merge-table-command: only the columns of a table change.
+    """
     costs.land([ROW])
     costs.command('.create-merge table Costs (Extra: string, Name: string) with (docstring = "Money", folder = "F")')
     table = schema(costs)["Tables"]["Costs"]
     assert [column["Name"] for column in table["OrderedColumns"]][-2:] == ["Labels", "Extra"]
-    assert (table["DocString"], table["Folder"]) == ("Money", "F")
+    assert not {"DocString", "Folder"} & set(table)
     assert costs.query("Costs | project Name, Extra") == [{"Name": "web", "Extra": ""}]
+
+
+def test_a_docstring_and_a_folder_are_altered(costs: Client) -> None:
+    """`.alter table T docstring` and `folder` describe a table that is there."""
+    costs.command('.alter table Costs docstring "Money"')
+    costs.command('.alter table Costs folder "F"')
+    [shown] = costs.command(".show tables")
+    assert (shown["DocString"], shown["Folder"]) == ("Money", "F")
+
+
+def test_a_table_based_on_another_has_all_but_the_update_policy(costs: Client) -> None:
+    """https://learn.microsoft.com/kusto/management/create-table-based-on-command."""
+    costs.command('.alter-merge table Costs policy merge ```{"AllowMerge": false}```')
+    costs.command(".alter table Costs policy update ```[]```")
+    costs.land([ROW])
+    costs.command('.create table Copy based-on Costs with (folder = "F")')
+    assert costs.command(".show table Copy ingestion json mappings")[0]["Name"] == "Costs_mapping"
+    policies = {name: costs.command(f".show table Copy policy {name}")[0]["Policy"] for name in ("merge", "update")}
+    assert policies == {"merge": '{"AllowMerge": false}', "update": "null"}
+    assert costs.count("Copy") == 0
 
 
 def test_create_merge_refuses_another_type(costs: Client) -> None:
@@ -116,10 +140,49 @@ def test_functions_are_stored_shown_and_called(costs: Client) -> None:
         costs.query("Above()")
 
 
-def test_a_function_that_does_not_parse_is_refused(costs: Client) -> None:
-    """The error comes when it is created."""
-    with pytest.raises(KustoApiError):
-        costs.command(".create-or-alter function Broken() { Costs | where }")
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("Costs | where", "'where' has no arguments"),
+        ("Costs | were Cost > 1", "found 'were'"),
+        ("Costs | where (Cost > 1", "unexpected '}'"),
+        ("NoSuchFunction(1)", "Unknown function: 'NoSuchFunction'"),
+        ("Costs | extend A = nosuch(Cost)", "Unknown function: 'nosuch'"),
+        ("Nowhere | count", "Failed to resolve table or column expression named 'Nowhere'"),
+        ("Costs | where Nope == 1", "Failed to resolve scalar expression named 'Nope'"),
+        ("Costs | summarize sum(Nope) by Name", "Failed to resolve scalar expression named 'Nope'"),
+        ("Other | where Cost == 1", "Failed to resolve scalar expression named 'Cost'"),
+    ],
+)
+def test_a_function_that_does_not_read_or_resolve_is_refused(costs: Client, body: str, message: str) -> None:
+    """The error comes when it is created, and nothing is stored; `skipvalidation` stores it all the same.
+
+    https://learn.microsoft.com/kusto/management/create-alter-function
+    """
+    costs.command(".create table Other (A: string)")
+    with pytest.raises(KustoApiError, match=re.escape(message)):
+        costs.command(f".create-or-alter function Broken() {{ {body} }}")
+    assert costs.command(".show functions") == []
+    costs.command(f".create-or-alter function with (skipvalidation = true) Broken() {{ {body.rstrip('(')} }}")
+    assert len(costs.command(".show functions")) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "let least = 1.0; let dear = (T: string) { strlen(T) > 2 }; Costs | where Cost > least and dear(Name)",
+        "Costs | summarize sum(Cost), count() by bin(Timestamp, 1h) | where sum_Cost > 1 and count_ > 2",
+        "Costs | join kind=leftouter (Costs | project Name, More = Cost) on Name | extend A = Cost + More, B = Name1",
+        "Costs | mv-expand kind=array P = Labels | project-away Cost | top 5 by Timestamp desc nulls last",
+        "Above() | where Twice > 1 | extend Team = tostring(Labels['team']), Zone = Labels.topology.zone",
+        "datatable(A: string, B: long)['x', 1] | where A has 'x' and B between (1 .. 5)",
+        "union Costs, (Costs | where Name in ('a', 'b')) | order by Name asc",
+    ],
+)
+def test_a_function_that_resolves_is_stored(costs: Client, body: str) -> None:
+    """Names may come from tables, parameters, `let`, assignments, aggregates, joins and called functions."""
+    costs.command(".create-or-alter function Above(x: real = 0.5) { Costs | where Cost > x | extend Twice = 2 * Cost }")
+    costs.command(f".create-or-alter function Good(name: string = '') {{ {body} }}")
 
 
 def test_tables_are_dropped_and_shown(costs: Client) -> None:

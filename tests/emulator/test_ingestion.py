@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from azure.kusto.data.data_format import DataFormat
+from azure.kusto.data.exceptions import KustoApiError
 
 from opencost_kusto.emulator import KustoEmulator, MemoryStorage
 from tests.emulator.conftest import MAPPING, ROW, TABLE, Client, lines
@@ -222,3 +223,44 @@ def test_five_thousand_rows_land_quickly(costs: Client) -> None:
     costs.land([ROW] * 5000)
     assert costs.count() == 5000
     assert time.monotonic() - begun < 3
+
+
+def test_rows_are_ingested_inline_at_once(costs: Client) -> None:
+    """`.ingest inline` takes CSV by position, and JSON by a mapping or by names; it answers when the rows are there."""
+    costs.command('.ingest inline into table Costs <|\n2026-11-23,"a, ""b""",0.5,3,true,"{""k"": 1}"\n2026-11-24,c')
+    properties = "with (format='multijson', ingestionMappingReference='Costs_mapping', tags='[\"drop-by:x\"]')"
+    [made] = costs.command(f".ingest inline into table Costs {properties} <| {json.dumps({**ROW, 'Name': 'json'})}")
+    costs.command(f".ingest inline into table Costs with (format='json') <| {json.dumps({'Name': 'by name'})}")
+    found = costs.query("Costs | order by Name asc | project Name, Cost, K = tolong(Labels.k)")
+    assert [tuple(row.values()) for row in found] == [
+        ('a, "b"', 0.5, 1),
+        ("by name", None, None),
+        ("c", None, None),
+        ("json", 0.25, None),
+    ]
+    [extent] = costs.command(f".show table Costs extents ({made['ExtentId']})")
+    assert extent["Tags"] == "drop-by:x"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("Costs with (format='multijson') <| {", "malformed"),
+        ("Costs with (format='multijson', ingestionMappingReference='no') <| {}", "'no'"),
+        ("Costs with (format='parquet') <| x", "parquet"),
+        ("Nowhere <| x", "'Nowhere'"),
+    ],
+)
+def test_inline_data_that_cannot_be_read_is_an_error(costs: Client, command: str, message: str) -> None:
+    """Unlike queued ingestion, the command itself fails."""
+    with pytest.raises(KustoApiError, match=message):
+        costs.command(f".ingest inline into table {command}")
+    assert (costs.count(), costs.failures()) == (0, [])
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1 << 19, True), ((1 << 20) + 1, False)])
+def test_a_dynamic_value_beyond_a_mebibyte_is_null(costs: Client, size: int, kept: bool) -> None:
+    """https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic: the row lands, and the value does not."""
+    costs.land([{**ROW, "Labels": {"a": "x" * size}}])
+    assert costs.query("Costs | project Name, Kept = isnotnull(Labels)") == [{"Name": "web", "Kept": kept}]
+    assert costs.failures() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -100,6 +100,14 @@ class Table:
     mappings: dict[str, Mapping] = field(default_factory=dict)
     policies: dict[str, Any] = field(default_factory=dict)
     extents: dict[str, Extent] = field(default_factory=dict)
+
+    def copied(self, name: str) -> Table:
+        """An empty table with the same properties, but for the update policy."""
+        copied = replace(self, name=name, extents={})
+        copied.columns, copied.column_docstrings = dict(self.columns), dict(self.column_docstrings)
+        copied.mappings = dict(self.mappings)
+        copied.policies = {policy: value for policy, value in self.policies.items() if policy != "update"}
+        return copied
 
     def describe(self, options: dict[str, str]) -> None:
         """Take folder and docstring from a command's options."""

@@ -11,10 +11,12 @@ from duckdb_kql.server import Result
 from opencost_kusto.emulator.kusto import (
     extent_commands,
     function_commands,
+    role_commands,
     show_commands,
     table_commands,
     update_commands,
 )
+from opencost_kusto.emulator.kusto.access import EMULATOR
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.session import IDLE, Capacity, Session
@@ -31,10 +33,13 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".create-or-alter function": function_commands.create_or_alter,
     ".drop function": function_commands.drop,
     ".set-or-append": extent_commands.set_or_append,
+    ".ingest inline into table": extent_commands.ingest_inline,
     ".drop extents": extent_commands.drop,
     ".replace extents in table": extent_commands.replace,
     ".update table": update_commands.update,
     ".delete table": update_commands.delete,
+    ".add": role_commands.add,
+    ".drop database": role_commands.drop,
     ".show table": show_commands.table,
     ".show tables": show_commands.tables,
     ".show functions": show_commands.functions,
@@ -48,12 +53,12 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
 _LEADING_COMMENTS: Final = re.compile(r"(?:\s|//[^\n]*)*")
 
 
-def run(engine: Engine, text: str, capacity: Capacity = IDLE) -> Result:
+def run(engine: Engine, text: str, *, principal: str = EMULATOR, capacity: Capacity = IDLE) -> Result:
     """Run a command; what is piped behind a `.show` is a query over its answer."""
     text = _LEADING_COMMENTS.sub("", text, count=1)
     words, operators = split_pipe(text) if is_show(text) else (text, "")
     with engine.lock:
-        answer = _run(engine, words, capacity)
+        answer = _run(engine, words, principal, capacity)
         return engine.pipe(answer, operators) if operators else answer
 
 
@@ -62,21 +67,23 @@ def is_show(text: str) -> bool:
     return re.match(r"\.show\b", text, re.IGNORECASE) is not None
 
 
-def _run(engine: Engine, text: str, capacity: Capacity) -> Result:
+def _run(engine: Engine, text: str, principal: str, capacity: Capacity) -> Result:
     for opening in sorted(COMMANDS, key=len, reverse=True):
         cursor = Cursor(text)
         if cursor.accept(opening):
-            return COMMANDS[opening](Session(engine, lambda named: _answer(engine, named), capacity), cursor)
+            session = Session(engine, principal, lambda named: _answer(engine, named, principal), capacity)
+            return COMMANDS[opening](session, cursor)
     raise KustoRefusal(
         f"Syntax error: SYN0100: this is not a command that is known here: '{' '.join(text.split())[:60]}'",
         kind="Kusto.Data.Exceptions.SyntaxException",
     )
 
 
-def _answer(engine: Engine, text: str) -> Result:
+def _answer(engine: Engine, text: str, principal: str) -> Result:
     """What a command that takes a query or a `.show` command reads."""
     if not text.lstrip().startswith("."):
+        engine.access.reads(principal)
         return engine.query(text)
     if not is_show(text.lstrip()):
         raise KustoRefusal("Syntax error: SYN0002: expected a query or a .show command")
-    return run(engine, text)
+    return run(engine, text, principal=principal)

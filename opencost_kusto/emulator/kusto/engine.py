@@ -19,6 +19,7 @@ import duckdb_kql
 from duckdb_kql.server import RestColumn, Result
 from duckdb_kql.types import kusto_type
 
+from opencost_kusto.emulator.kusto.access import Access
 from opencost_kusto.emulator.kusto.catalog import TYPES, Extent, Failure, KustoRefusal, Table, not_found
 from opencost_kusto.emulator.kusto.functions import Function
 from opencost_kusto.emulator.kusto.rows import HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, merged, quoted
@@ -49,6 +50,7 @@ class Engine:
         self.tables: dict[str, Table] = {}
         self.functions: dict[str, Function] = {}
         self.failures: list[Failure] = []
+        self.access = Access(database)
         self._rows = Rows(database)
 
     def close(self) -> None:
@@ -204,10 +206,10 @@ class Engine:
         with self._duckdb_errors():
             hidden = catalog == self.database and asks_for_hidden(text, self.functions)
             made = self._translated(text, parameters, WITH_HIDDEN if hidden else catalog, more)
-            relation = self._rows.duckdb.sql(made.sql, params=made.bound(self.clock()) or None)
-            kinds = [kusto_type(kind) for kind in relation.types]
-            columns = [RestColumn.derived(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)]
-            found = Result(columns, relation.fetchall())
+            # Executed at once: a relation is planned once for its types and once for its rows.
+            answer = self._rows.duckdb.execute(made.sql, made.bound(self.clock()))
+            columns = [RestColumn.derived(name, kusto_type(kind)) for name, kind, *_ in answer.description or ()]
+            found = Result(columns, answer.fetchall())
         return self._without_hidden(text, found) if hidden else found
 
     def _without_hidden(self, text: str, found: Result) -> Result:

@@ -9,6 +9,7 @@ from duckdb_kql.server import Result
 
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import result
+from opencost_kusto.emulator.kusto.mapping import MalformedFile, csv_records, identity, records, select
 from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor
 
@@ -27,11 +28,46 @@ def set_or_append(session: Session, cursor: Cursor) -> Result:
     keys = tuple(json.loads(options.get("ingestifnotexists", "[]")))
     if name in engine.tables and any(extent.holds(keys) for extent in engine.tables[name].extents.values()):
         return result(_MADE, [])
+    session.access.reads(session.principal)
     if name not in engine.tables:
+        session.access.user(session.principal, "TableSetOrAppendCommand")
         engine.create(Table(name, engine.shape(query)))
+        session.access.own_table(name, session.principal)
+    session.access.table_ingestor(session.principal, name, "TableSetOrAppendCommand")
     created = _moment(options["creationtime"]) if "creationtime" in options else None
     made = engine.append(engine.tables[name], query, json.loads(options.get("tags", "[]")), created)
     return result(_MADE, [[made.id, 0, 0, 0, 0, made.rows]])
+
+
+def ingest_inline(session: Session, cursor: Cursor) -> Result:
+    """`.ingest inline into table T [with (format='…', ingestionMappingReference='…', tags='[…]')] <| rows`.
+
+    https://learn.microsoft.com/kusto/management/data-ingestion/ingest-inline: CSV unless a format is given.
+    """
+    engine, name, options = session.engine, cursor.name(), cursor.options()
+    cursor.expect("<|")
+    data = cursor.rest()
+    table = engine.table(name)
+    session.access.table_ingestor(session.principal, name, "DataIngestInlineCommand")
+    kind = options.get("format", "csv").lower()
+    if kind not in ("csv", "json", "multijson"):
+        raise KustoRefusal(f"Format '{kind}' is not served by this emulator", code="BadRequest_FormatNotSupported")
+    reference = options.get("ingestionmappingreference")
+    if reference is not None and reference not in table.mappings:
+        what = f"Mapping reference '{reference}' of table '{name}' was not found"
+        raise KustoRefusal(what, code="BadRequest_MappingReferenceWasNotFound")
+    mapping = table.mappings[reference] if reference else identity(table)
+    try:
+        rows = csv_records(table, data) if kind == "csv" else records(data.encode(), kind)
+    except MalformedFile as malformed:
+        raise KustoRefusal(f"The data was refused: {malformed}", code="BadRequest_NoRecordsOrWrongFormat") from None
+    keys = tuple(json.loads(options.get("ingestifnotexists", "[]")))
+    if not rows or any(extent.holds(keys) for extent in table.extents.values()):
+        return result({"ExtentId": "guid"}, [["00000000-0000-0000-0000-000000000000"]])
+    sql, parameters, columns = select(table, mapping, rows)
+    tags = json.loads(options.get("tags", "[]"))
+    made = engine.insert(table, sql, parameters, tags, columns=columns)
+    return result({"ExtentId": "guid"}, [[made.id]])
 
 
 def drop(session: Session, cursor: Cursor) -> Result:
@@ -41,6 +77,7 @@ def drop(session: Session, cursor: Cursor) -> Result:
     columns = {"ExtentId": "guid", "TableName": "string", "CreatedOn": "datetime"}
     rows = [[id, table.name, table.extents[id].created] for id, table in found.items()]
     for table in {table.name: table for table in found.values()}.values():
+        session.access.table_admin(session.principal, table.name, "ExtentsDropCommand")
         session.engine.drop_extents(table, [id for id, owner in found.items() if owner is table])
     return result(columns, rows)
 
@@ -59,6 +96,8 @@ def replace(session: Session, cursor: Cursor) -> Result:
     for id, table in dropped.items():
         if table is not target:
             raise KustoRefusal(f"Extent {id} to drop is of table '{table.name}', not of '{target.name}'")
+    for source in [target, *moved.values()]:
+        session.access.table_admin(session.principal, source.name, "ExtentsReplaceCommand")
     for source in moved.values():
         for column, kind in source.columns.items():
             if target.columns.get(column) != kind:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto import functions
+from opencost_kusto.emulator.kusto import functions, names
 from opencost_kusto.emulator.kusto.catalog import not_found
 from opencost_kusto.emulator.kusto.engine import result
 from opencost_kusto.emulator.kusto.functions import Function
@@ -17,7 +17,13 @@ from opencost_kusto.emulator.kusto.syntax import Cursor
 def create_or_alter(session: Session, cursor: Cursor) -> Result:
     """`.create-or-alter function [with (…)] F(…) { … }`."""
     function = functions.read(cursor)
-    functions.parsed(function, function.body)
+    if not function.skips_validation:
+        names.check(function, session.engine.tables, session.engine.functions)
+    if function.name in session.engine.functions:
+        session.access.function_admin(session.principal, function.name, "FunctionAlterCommand")
+    else:
+        session.access.user(session.principal, "FunctionCreateCommand")
+        session.access.own_function(function.name, session.principal)
     session.engine.functions[function.name] = function
     return described([function])
 
@@ -27,7 +33,11 @@ def drop(session: Session, cursor: Cursor) -> Result:
     name = cursor.name()
     if_exists = cursor.accept("ifexists")
     cursor.end()
-    if session.engine.functions.pop(name, None) is None and not if_exists:
+    if name in session.engine.functions:
+        session.access.function_admin(session.principal, name, "FunctionDropCommand")
+        del session.engine.functions[name]
+        session.access.functions.pop(name, None)
+    elif not if_exists:
         raise not_found("Function", name)
     return result({"Name": "string"}, [[name]])
 

@@ -28,6 +28,7 @@ class Function:
     body: str
     folder: str = ""
     docstring: str = ""
+    skips_validation: bool = False
 
     @property
     def declared(self) -> list[tuple[str, str, str | None]]:
@@ -63,6 +64,7 @@ def read(cursor: Cursor) -> Function:
         f"{{{body}}}",
         options.get("folder", ""),
         options.get("docstring", ""),
+        options.get("skipvalidation", "false").lower() == "true",
     )
     for parameter, kind, _ in function.declared:
         if kind not in TYPES:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from opencost_kusto.emulator.kusto.access import EMULATOR
 from opencost_kusto.emulator.kusto.behaviour import Chances
 from opencost_kusto.emulator.kusto.catalog import Failure, KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine
@@ -17,6 +18,8 @@ from opencost_kusto.emulator.kusto.storage import BlobNotFound, Storage
 from opencost_kusto.emulator.kusto.upkeep import upkeep
 
 _REQUIRED: Final = ("BlobPath", "DatabaseName", "TableName", "Id")
+TOKEN: Final = "emulator-identity-token of "
+"""How the identity token of a principal begins."""
 Message = dict[str, Any]
 
 
@@ -29,7 +32,10 @@ def land(text: str, engines: Mapping[str, Engine], storage: Storage, chances: Ch
     except (ValueError, KeyError, TypeError):
         # Not a message of an ingestion client, or of no database: the service discards it, and no command tells.
         return
-    if chances.hit("unlisted_refusals"):
+    context = (message.get("AdditionalProperties") or {}).get("authorizationContext") or ""
+    principal = context.removeprefix(TOKEN) if context.startswith(TOKEN) else EMULATOR
+    # What the data management service refuses is listed nowhere: `.show ingestion failures` covers the engine.
+    if chances.hit("unlisted_refusals") or not engine.access.may_ingest(principal, message["TableName"]):
         return
     try:
         _land(message, engine, storage, chances)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Mapping as Fields
@@ -63,6 +65,26 @@ def records(data: bytes, kind: str) -> list[str]:
     return _anywhere(text)
 
 
+def csv_records(table: Table, text: str) -> list[str]:
+    """The lines of a CSV text as JSON texts by the table's columns, in order; an empty field is null."""
+    found = []
+    for number, fields in enumerate(csv.reader(io.StringIO(text), skipinitialspace=True), 1):
+        if not fields:
+            continue
+        if len(fields) > len(table.columns):
+            raise MalformedFile(f"record {number} has {len(fields)} fields, the table {len(table.columns)}")
+        row: dict[str, Any] = {}
+        for (column, kind), value in zip(table.columns.items(), fields, strict=False):
+            row[column] = _dynamic(value) if kind == "dynamic" else value or None
+        found.append(json.dumps(row))
+    return found
+
+
+def identity(table: Table) -> Mapping:
+    """The mapping of a table without one: each column from the property of its name."""
+    return Mapping([{"column": name, "Properties": {"Path": f"$['{name}']"}} for name in table.columns])
+
+
 def select(table: Table, mapping: Mapping, rows: list[str]) -> Select:
     """Map records to the columns of a table: what is absent, or not of the column's type, is null.
 
@@ -91,6 +113,13 @@ def select(table: Table, mapping: Mapping, rows: list[str]) -> Select:
         "json_extract(r, $documents::VARCHAR[]) AS d FROM (SELECT unnest($rows::VARCHAR[]) AS r))"
     )
     return Select(sql, {"scalars": scalars or ["$"], "documents": documents or ["$"], "rows": rows}, columns)
+
+
+def _dynamic(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text or None
 
 
 def _cast(text: str, kind: str) -> str:

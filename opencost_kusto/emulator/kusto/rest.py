@@ -12,8 +12,10 @@ from duckdb_kql.server import Result, v1_response, v2_response
 
 from opencost_kusto.emulator.http import CloseConnection, Reply, Request
 from opencost_kusto.emulator.kusto import answers, commands
+from opencost_kusto.emulator.kusto.access import EMULATOR, ingestion_refusal
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
+from opencost_kusto.emulator.kusto.landing import TOKEN
 from opencost_kusto.emulator.kusto.service import Service
 from opencost_kusto.emulator.kusto.upkeep import upkeep
 
@@ -28,8 +30,8 @@ class Rest:
         self._service = service
         self._cached: dict[str, tuple[float, Result]] = {}
 
-    def respond(self, request: Request) -> Reply:
-        """Answer a request; raises CloseConnection where the answer gets lost."""
+    def respond(self, request: Request, principal: str = EMULATOR) -> Reply:
+        """Answer a request of a principal; raises CloseConnection where the answer gets lost."""
         if request.path not in _ROUTES:
             return _reply(404, {"error": {"code": "NotFound", "message": f"No route for {request.path}"}})
         if request.method != "POST":
@@ -40,7 +42,9 @@ class Rest:
         in_frames = request.path.startswith("/v2/")
         try:
             body = json.loads(request.body)
-            found = answers.as_sent(self._command(body) if request.path == _MANAGEMENT else self._query(body))
+            found = answers.as_sent(
+                self._command(body, principal) if request.path == _MANAGEMENT else self._query(body, principal)
+            )
         except KustoRefusal as refused:
             return answers.refusal(refused)
         except (ValueError, AttributeError, TypeError) as malformed:
@@ -57,27 +61,30 @@ class Rest:
                 return answers.low_memory(permanent=permanent)
         return answers.too_large(found, options)
 
-    def _command(self, body: dict[str, Any]) -> Result:
+    def _command(self, body: dict[str, Any], principal: str) -> Result:
         text, words = _text(body), str(body.get("csl")).lower().split()
+        if words[:1] == [".get"] and not self._service.may_ingest(principal):
+            raise ingestion_refusal(principal)
         if words == [".get", "ingestion", "resources"]:
             return self._resources()
         if words == [".get", "kusto", "identity", "token"]:
-            return result({"AuthorizationContext": "string"}, [["emulator-identity-token"]])
+            return result({"AuthorizationContext": "string"}, [[TOKEN + principal]])
         if words == [".show", "version"]:
             return commands.run(next(iter(self._service.engines.values())), text)
         engine = self._service.engine(body.get("db"))
         upkeep(engine, self._service.chances)
-        found = commands.run(engine, text, self._service.capacity)
+        found = commands.run(engine, text, principal=principal, capacity=self._service.capacity)
         if not commands.is_show(text) and self._service.chances.hit("unanswered"):
             raise CloseConnection
         return found
 
-    def _query(self, body: dict[str, Any]) -> Result:
+    def _query(self, body: dict[str, Any], principal: str) -> Result:
         text, engine = _text(body), self._service.engine(body.get("db"))
         if text.startswith("."):
             if not commands.is_show(text):
                 raise KustoRefusal("A management command is sent to the management endpoint")
-            return commands.run(engine, text, self._service.capacity)
+            return commands.run(engine, text, principal=principal, capacity=self._service.capacity)
+        engine.access.reads(principal)
         upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
         parameters = (json.loads(properties) if isinstance(properties, str) else properties).get("Parameters")

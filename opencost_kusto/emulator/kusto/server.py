@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from opencost_kusto.emulator.http import Endpoint, Reply, Request
+from opencost_kusto.emulator.kusto.access import EMULATOR
 from opencost_kusto.emulator.kusto.behaviour import ALL_OFF, Behaviour
 from opencost_kusto.emulator.kusto.storage import MemoryStorage, Storage
 from opencost_kusto.errors import UsageError
@@ -24,6 +25,8 @@ class KustoEmulator(Endpoint):
     message becomes rows `latency` seconds after it was read from the queue. `storage` may be a `Storage`, or a
     function that is given the base URL and returns one. `database` is what `engine` is of; `more_databases` are
     others. `clock` is the service's clock, the machine's unless given. Raises UsageError when DuckDB is missing.
+
+    `principals` maps bearer tokens to principals; a request without a known one is of an admin.
 
     For tests: `pause()` and `resume()` hold ingestion, `wait_idle()` waits for it, `fault` breaks the wire (see
     `http`), `behaviour` switches on what a Kusto may do, `requests` lists what was asked, `storage` is what was
@@ -55,6 +58,7 @@ class KustoEmulator(Endpoint):
             [database, *more_databases], self.storage, latency=latency, behaviour=behaviour, clock=clock or utc_now
         )
         self._rest = Rest(self._service)
+        self.principals: dict[str, str] = {}
 
     @property
     def engine(self) -> Engine:
@@ -78,6 +82,16 @@ class KustoEmulator(Endpoint):
     @latency.setter
     def latency(self, seconds: float) -> None:
         self._service.ingestion.latency = seconds
+
+    def door(self, principal: str, *roles: str) -> Door:
+        """Another address of the same service, whose requests are all a principal's, which gets roles in `database`.
+
+        So an unmodified client has the rights of a principal without signing in. Roles are `admins`, `users`,
+        `viewers`, `unrestrictedviewers`, `ingestors` and `monitors`; those of a table or function are granted by
+        `.add table`. Raises ValueError for any other.
+        """
+        self.engine.access.grant(principal, roles)
+        return Door(self, principal)
 
     def start(self) -> None:
         """Begin to answer and to ingest."""
@@ -105,4 +119,26 @@ class KustoEmulator(Endpoint):
         """Answer as storage, engine or data management, by the path."""
         if isinstance(self.storage, MemoryStorage) and self.storage.serves(request):
             return self.storage.respond(request)
-        return self._rest.respond(request)
+        return self._rest.respond(request, self._principal(request))
+
+    def respond_as(self, request: Request, principal: str) -> Reply:
+        """Answer a request as one of a principal."""
+        return self._rest.respond(request, principal)
+
+    def _principal(self, request: Request) -> str:
+        """Who asks: by the bearer token, where one is known, else the emulator's own principal."""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        return self.principals.get(token, EMULATOR)
+
+
+class Door(Endpoint):
+    """An address of an emulator's engine and data management for one principal; start it, or use it as a context."""
+
+    def __init__(self, emulator: KustoEmulator, principal: str) -> None:
+        super().__init__()
+        self.principal = principal
+        self._emulator = emulator
+
+    def respond(self, request: Request) -> Reply:
+        """Answer as the principal."""
+        return self._emulator.respond_as(request, self.principal)

@@ -59,6 +59,10 @@ class Service:
             )
         return found
 
+    def may_ingest(self, principal: str) -> bool:
+        """Whether a principal may ingest anywhere."""
+        return any(engine.access.may_ingest_anywhere(principal) for engine in self.engines.values())
+
     def start(self) -> None:
         """Begin to ingest."""
         self.ingestion.start()

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from duckdb_kql.server import Result
 
+from opencost_kusto.emulator.kusto.access import Access
 from opencost_kusto.emulator.kusto.engine import Engine
 
 
@@ -23,8 +24,14 @@ IDLE: Final = Capacity(6, 0)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The database of a command; `answer` runs a `.show` command or a query, for commands that take either."""
+    """The database of a command and who runs it; `answer` runs a query or a `.show` command that another names."""
 
     engine: Engine
+    principal: str
     answer: Callable[[str], Result]
     capacity: Capacity = IDLE
+
+    @property
+    def access(self) -> Access:
+        """The roles in the database."""
+        return self.engine.access

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto import function_commands, table_commands
+from opencost_kusto.emulator.kusto import function_commands, policies, role_commands, table_commands
 from opencost_kusto.emulator.kusto.catalog import Extent, KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.session import Session
@@ -31,7 +31,11 @@ _FAILURE_COLUMNS = {
 def table(session: Session, cursor: Cursor) -> Result:
     """`.show table T …`: extents, mappings, a policy, or the schema."""
     engine = session.engine
+    session.access.shows(session.principal)
     found = engine.table(cursor.name())
+    if cursor.accept("principals"):
+        cursor.end()
+        return role_commands.table_principals(session, found.name)
     if cursor.accept("extents"):
         return _extents(engine, found, cursor)
     if cursor.accept("ingestion json mappings") or cursor.accept("ingestion mappings"):
@@ -52,6 +56,7 @@ def table(session: Session, cursor: Cursor) -> Result:
 def tables(session: Session, cursor: Cursor) -> Result:
     """`.show tables`."""
     engine = session.engine
+    session.access.shows(session.principal)
     cursor.end()
     columns = ("TableName", "DatabaseName", "Folder", "DocString")
     rows = [[one.name, engine.database, one.folder, one.docstring] for one in engine.tables.values()]
@@ -61,18 +66,27 @@ def tables(session: Session, cursor: Cursor) -> Result:
 def functions(session: Session, cursor: Cursor) -> Result:
     """`.show functions`."""
     engine = session.engine
+    session.access.shows(session.principal)
     cursor.end()
     return function_commands.described(list(engine.functions.values()))
 
 
 def database(session: Session, cursor: Cursor) -> Result:
-    """`.show database [DB] schema as json`."""
+    """`.show database [DB] schema as json|principals|principal roles|policy P`."""
     engine = session.engine
     if not cursor.accept("schema"):
         name = cursor.name()
         if name != engine.database:
             raise KustoRefusal(f"Database '{name}' could not be found", code="BadRequest_DatabaseNotExist")
+        if cursor.accept("principal roles"):
+            return role_commands.mine(session)
+        if cursor.accept("principals"):
+            return role_commands.principals(session)
+        if cursor.accept("policy"):
+            session.access.shows(session.principal)
+            return _no_policy(engine, cursor.value().lower())
         cursor.expect("schema")
+    session.access.shows(session.principal)
     cursor.expect("as json")
     cursor.end()
     schema = {
@@ -86,6 +100,7 @@ def database(session: Session, cursor: Cursor) -> Result:
 def failures(session: Session, cursor: Cursor) -> Result:
     """`.show ingestion failures`."""
     engine = session.engine
+    session.access.shows(session.principal)
     cursor.end()
     rows = [
         [
@@ -100,6 +115,7 @@ def failures(session: Session, cursor: Cursor) -> Result:
 
 def capacity(session: Session, cursor: Cursor) -> Result:
     """`.show capacity [ingestions]`: https://learn.microsoft.com/kusto/management/show-capacity-command."""
+    session.access.user(session.principal, "CapacityShowCommand")
     cursor.accept("ingestions")
     cursor.end()
     columns = {"Resource": "string", "Total": "long", "Consumed": "long", "Remaining": "long", "Origin": "string"}
@@ -114,6 +130,15 @@ def version(_: Session, cursor: Cursor) -> Result:
     columns |= {"ProductVersion": "string", "ServiceOffering": "string"}
     row = ["0.0.0.0", datetime(2026, 1, 1, tzinfo=UTC), "Engine", "opencost-kusto emulator", "{}"]
     return result(columns, [row])
+
+
+def _no_policy(engine: Engine, name: str) -> Result:
+    """A policy of the database, which is never set here."""
+    if name not in policies.NAMES:
+        raise KustoRefusal(f"Syntax error: SYN0002: '{name}' is not a policy known here")
+    columns = ("PolicyName", "EntityName", "Policy", "ChildEntities", "EntityType")
+    row = [policies.NAMES[name], f"[{engine.database}]", "null", "[]", "Database"]
+    return result(dict.fromkeys(columns, "string"), [row])
 
 
 def _extents(engine: Engine, owner: Table, cursor: Cursor) -> Result:

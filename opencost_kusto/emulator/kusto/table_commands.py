@@ -16,12 +16,18 @@ from opencost_kusto.emulator.kusto.syntax import Cursor
 
 
 def create_merge(session: Session, cursor: Cursor) -> Result:
-    """`.create-merge table`: creates it, or adds the columns it lacks; a column of another type is refused."""
+    """`.create-merge table`: creates it, or adds the columns it lacks; a column of another type is refused.
+
+    https://learn.microsoft.com/kusto/management/create-merge-table-command says of a table that is there what happens
+    to its columns, and no more: its docstring and folder stay.
+    """
     engine = session.engine
     name, columns, options = cursor.name(), cursor.schema(), cursor.options()
     cursor.end()
     if name not in engine.tables:
-        engine.create(Table(name, columns))
+        _create(session, Table(name, columns, options.get("folder", ""), options.get("docstring", "")))
+        return _described(engine, engine.tables[name])
+    session.access.table_admin(session.principal, name, "TableCreateMergeCommand")
     table = engine.tables[name]
     for column, kind in columns.items():
         if table.columns.get(column, kind) != kind:
@@ -30,24 +36,26 @@ def create_merge(session: Session, cursor: Cursor) -> Result:
                 f"it cannot be merged with type {kind}"
             )
     engine.add_columns(table, {column: kind for column, kind in columns.items() if column not in table.columns})
-    table.describe(options)
     return _described(engine, table)
 
 
 def create(session: Session, cursor: Cursor) -> Result:
-    """`.create table`, with a schema or based on another table; mappings and policies are not copied."""
+    """`.create table`, with a schema, or based on another table with all its properties but the update policy.
+
+    https://learn.microsoft.com/kusto/management/create-table-based-on-command
+    """
     engine = session.engine
     name = cursor.name()
     if cursor.accept("based-on"):
-        source = engine.table(cursor.name())
-        table = Table(name, dict(source.columns), source.folder, source.docstring, dict(source.column_docstrings))
+        session.access.admin(session.principal, "TableCreateBasedOnCommand")
+        table = engine.table(cursor.name()).copied(name)
     else:
         table = Table(name, cursor.schema())
     keep = cursor.accept("ifnotexists")
     table.describe(cursor.options())
     cursor.end()
     if name not in engine.tables:
-        engine.create(table)
+        _create(session, table)
     elif not keep:
         raise KustoRefusal(
             f"Table '{name}' already exists",
@@ -62,14 +70,19 @@ def drop(session: Session, cursor: Cursor) -> Result:
     engine = session.engine
     name = cursor.name()
     if cursor.accept("ingestion json mapping"):
-        mapping = cursor.literal()
-        if engine.table(name).mappings.pop(mapping, None) is None:
+        mapping, table = cursor.literal(), engine.table(name)
+        session.access.table_admin(session.principal, name, "IngestionMappingDropCommand")
+        if mapping not in table.mappings:
             raise KustoRefusal(f"Mapping '{mapping}' of table '{name}' was not found", code="BadRequest_EntityNotFound")
-        return result({}, [])
+        dropped = mappings(engine, table, [mapping])
+        del table.mappings[mapping]
+        return dropped
     if_exists = cursor.accept("ifexists")
     cursor.end()
     if name in engine.tables or not if_exists:
-        engine.drop(engine.table(name))
+        table = engine.table(name)
+        session.access.table_admin(session.principal, name, "TableDropCommand")
+        engine.drop(table)
     return result(
         {"TableName": "string", "DatabaseName": "string"}, [[name, engine.database] for name in engine.tables]
     )
@@ -81,6 +94,7 @@ def clear(session: Session, cursor: Cursor) -> Result:
     table = engine.table(cursor.name())
     cursor.expect("data")
     cursor.end()
+    session.access.table_admin(session.principal, table.name, "TableClearDataCommand")
     engine.drop_extents(table, list(table.extents))
     return result({"Status": "string"}, [["Succeeded"]])
 
@@ -92,18 +106,19 @@ def create_mapping(session: Session, cursor: Cursor) -> Result:
     cursor.expect("ingestion json mapping")
     name, text = cursor.literal(), cursor.literal()
     cursor.end()
+    session.access.table_ingestor(session.principal, table.name, "IngestionMappingCreateOrAlterCommand")
     table.mappings[name] = parse_mapping(text)
     return mappings(engine, table, [name])
 
 
 def alter_merge(session: Session, cursor: Cursor) -> Result:
     """`.alter-merge table T` with column docstrings or a policy, both merged into what is there."""
-    return _alter(session.engine, cursor, merge=True)
+    return _alter(session, cursor, merge=True)
 
 
 def alter(session: Session, cursor: Cursor) -> Result:
     """`.alter table T` with column docstrings, a policy, the docstring or the folder, each replaced."""
-    return _alter(session.engine, cursor, merge=False)
+    return _alter(session, cursor, merge=False)
 
 
 def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
@@ -124,8 +139,17 @@ def policy(engine: Engine, table: Table, name: str) -> Result:
     return result(dict.fromkeys(columns, "string"), [row])
 
 
-def _alter(engine: Engine, cursor: Cursor, *, merge: bool) -> Result:
+def _create(session: Session, table: Table) -> None:
+    """Create a table; who creates it is its admin."""
+    session.access.user(session.principal, "TableCreateCommand")
+    session.engine.create(table)
+    session.access.own_table(table.name, session.principal)
+
+
+def _alter(session: Session, cursor: Cursor, *, merge: bool) -> Result:
+    engine = session.engine
     table = engine.table(cursor.name())
+    session.access.table_admin(session.principal, table.name, "TableAlterCommand")
     if cursor.accept("column-docstrings"):
         docstrings = _docstrings(cursor, table)
         table.column_docstrings = {**(table.column_docstrings if merge else {}), **docstrings}

@@ -31,6 +31,7 @@ def update(session: Session, cursor: Cursor) -> Result:
     """`.update table T delete D append A|move S [with (whatif=…, extentTagsToMove='[…]')] <| let D = …; let A = …;`."""
     engine = session.engine
     table = engine.table(cursor.name())
+    session.access.table_admin(session.principal, table.name, "TableUpdateCommand")
     cursor.expect("delete")
     deleting = cursor.name()
     moves = cursor.accept("move")
@@ -42,6 +43,8 @@ def update(session: Session, cursor: Cursor) -> Result:
     statements = _statements(cursor.rest())
     doomed = _doomed(engine, table, statements, deleting)
     append = None if moves else _query(statements, arriving)
+    if moves:
+        session.access.table_admin(session.principal, arriving, "TableUpdateCommand")
     moved = _moved(table, engine.table(arriving), options) if moves else {}
     lost = Counter(extent for _, extent in doomed)
     deletes = [[table.name, "Delete", extent, rows] for extent, rows in lost.items()]
@@ -59,6 +62,7 @@ def delete(session: Session, cursor: Cursor) -> Result:
     engine = session.engine
     table = engine.table(cursor.name())
     cursor.expect("records")
+    session.access.admin(session.principal, "TableSoftDeleteCommand")
     options = cursor.options()
     cursor.expect("<|")
     doomed = _doomed(engine, table, {"D": cursor.rest().rstrip(";")}, "D")
