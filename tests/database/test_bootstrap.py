@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 import pytest
@@ -45,10 +46,14 @@ def kusto(emulator: KustoEmulator) -> Iterator[Kusto]:
 
 
 def _fill(kusto: Kusto, change: Callable[[str], str] = lambda text: text) -> None:
-    """Run the bundled commands, each after `change`, which leaves one out by returning nothing."""
+    """Run the bundled commands, each after `change`, which leaves one out by returning nothing.
+
+    A function that names what was left out is refused by Kusto, so it is missing as well.
+    """
     for command in script.commands():
         if text := change(command.text):
-            kusto.command(text)
+            with suppress(KustoError) if text.startswith(".create-or-alter function") else nullcontext():
+                kusto.command(text)
 
 
 Run = Callable[..., Checked]
