@@ -8,8 +8,10 @@ from datetime import datetime
 
 import msgspec
 
-from opencost_kusto.schema.aggregate import CONTAINER_ROWS
+from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.options import OptionValue
+from opencost_kusto.schema.tables import OPTIONS
 from opencost_kusto.window import Window
 
 
@@ -38,31 +40,28 @@ class Run:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class RequestOptions:
-    """What a user may ask of OpenCost beside the window. Part of a batch's identity where the table has it.
+    """What a user requests besides the window, as the tables declare it: `RequestOptions(include_idle=True)`.
 
-    `aggregate` is `container` (one row per container of a pod) or OpenCost's own words; `filter_types` are
-    lower-case asset types in alphabetical order, none meaning all.
+    `given` holds what differs from the defaults, by the options' names in Python, sorted. A table's options are part of
+    the identity of its batches; an option that a table does not have does not concern it.
     """
 
-    aggregate: str = CONTAINER_ROWS
-    include_idle: bool = False
-    share_idle: bool = False
-    filter_types: tuple[str, ...] = ()
-    all_metrics: bool = False
+    given: tuple[tuple[str, OptionValue], ...]
 
-    def for_table(self, table: Table) -> dict[str, object]:
-        """The options this table's dataset has, by OpenCost's names, in the order the table lists them."""
-        values: dict[str, object] = {
-            "aggregate": self.aggregate,
-            "includeIdle": self.include_idle,
-            "shareIdle": self.share_idle,
-            "filterTypes": self.filter_types,
-            "allMetrics": self.all_metrics,
-        }
-        names = table.request.options if table.request else ()
-        return {name: values[name] for name in names}
+    def __init__(self, **given: OptionValue) -> None:
+        """Take values as `Option.parse` returns them; raises UsageError for an option that no dataset has."""
+        for name in given:
+            if name not in OPTIONS:
+                raise UsageError(f"No dataset has an option {name!r}; there are {', '.join(OPTIONS)}.")
+        different = {name: value for name, value in given.items() if value != OPTIONS[name].default}
+        object.__setattr__(self, "given", tuple(sorted(different.items())))
+
+    def for_table(self, table: Table) -> dict[str, OptionValue]:
+        """The options that this table's dataset has, by OpenCost's names, in the order of their declaration."""
+        given = dict(self.given)
+        return {option.name: given.get(option.field, option.default) for option in table.options}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Batch:
             self.table.name,
             self.source,
             str(self.window),
-            self.options.for_table(self.table),
+            self.requested,
         )
         if self.run is not None:
             question = (*question, self.run)
@@ -101,19 +100,15 @@ class Batch:
         return self.scraped or self.window.start
 
     @property
+    def requested(self) -> dict[str, OptionValue]:
+        """The options of the request, by OpenCost's names."""
+        return self.options.for_table(self.table)
+
+    @property
     def aggregate(self) -> str | None:
         """The aggregate, where the dataset has one."""
-        return self.options.aggregate if "aggregate" in self.options.for_table(self.table) else None
-
-    @property
-    def include_idle(self) -> bool:
-        """Whether idle rows were asked for."""
-        return self.options.include_idle
-
-    @property
-    def share_idle(self) -> bool:
-        """Whether idle was to be shared out."""
-        return self.options.share_idle
+        value = self.requested.get("aggregate")
+        return None if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)

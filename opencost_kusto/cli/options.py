@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -24,9 +24,7 @@ from opencost_kusto.kusto.signin import METHODS
 from opencost_kusto.load.spool import GZIP_LEVEL
 from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
-from opencost_kusto.schema.aggregate import aggregate as known_aggregate
-from opencost_kusto.schema.aggregate import asset_types
-from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
 from opencost_kusto.window import Window, parse, since
 
 _ENDPOINT = "http://localhost:9003"
@@ -110,43 +108,49 @@ class SourceOptions:
             ]
 
 
-_OF_DATASET = {
-    **dict.fromkeys(("aggregate", "include_idle", "share_idle"), "allocation"),
-    "filter_types": "assets",
-    "all_metrics": "metrics",
-}
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+def _with_declared(group: type[T]) -> type[T]:
+    """Give a group one more option for each that the datasets declare."""
+    for declared in reversed(OPTIONS.values()):
+        default = declared.default if isinstance(declared.default, str | bool) else ""
+        annotations = {declared.field: Annotated[type(default), option(declared.flag, declared.doc)]}
+        group.__annotations__ = annotations | group.__annotations__
+        setattr(group, declared.field, default)
+    return group
+
+
+@dataclass(frozen=True)
+@_with_declared
 class AskOptions:
-    """What is asked of OpenCost beside the window."""
+    """What is requested of OpenCost besides the window: datasets, and an attribute for each of their options."""
 
-    aggregate: Annotated[
-        str, option("--aggregate", "container (one row per container of a pod), pod, namespace, label:NAME, …")
-    ] = "container"
-    include_idle: Annotated[bool, option("--include-idle", "Ask for idle cost as a row.")] = False
-    share_idle: Annotated[bool, option("--share-idle", "Share idle cost out; needs --include-idle.")] = False
-    filter_types: Annotated[str, option("--filter-types", 'Asset types to keep: "Disk,LoadBalancer".')] = ""
-    dataset: Annotated[list[str] | None, option("--dataset", f"One of {', '.join(DATASETS)}; repeatable.")] = None
-    all_metrics: Annotated[bool, option("--all-metrics", "Keep go_, process_ and promhttp_ metrics too.")] = False
+    dataset: Annotated[
+        list[str] | None,
+        option("--dataset", f"One of {', '.join(DATASETS)}; repeatable. {', '.join(DEFAULT_DATASETS)} by default."),
+    ] = None
 
     def check(self, written: Collection[str]) -> None:
-        """Raise UsageError for an option on the command line that is of a dataset nobody asks for."""
-        for name, dataset in _OF_DATASET.items():
-            if name in written and dataset not in self.datasets():
-                raise UsageError(f"--{name.replace('_', '-')} is of {dataset}: leave it out, or add it to --dataset.")
+        """Raise UsageError for an option on the command line that no requested dataset has."""
+        for name, declared in OPTIONS.items():
+            of = [dataset for dataset, table in DATASETS.items() if declared in table.options]
+            if name in written and not set(of) & set(self.datasets()):
+                raise UsageError(f"{declared.flag} is of {', '.join(of)}: leave it out, or add it to --dataset.")
 
     def datasets(self) -> tuple[str, ...]:
-        """The datasets in the order given, each once; all of them when none was named."""
-        return tuple(dict.fromkeys(self.dataset or DATASETS))
+        """The datasets in the order given, each once; the default ones when none was named."""
+        return tuple(dict.fromkeys(self.dataset or DEFAULT_DATASETS))
 
     def options(self) -> RequestOptions:
-        """The options, checked; raises UsageError for a word OpenCost would drop in silence."""
-        if self.share_idle and not self.include_idle:
-            raise UsageError("--share-idle shares nothing unless idle is asked for: add --include-idle.")
-        types = asset_types(self.filter_types)
+        """The options, checked; raises UsageError for a value that OpenCost would ignore."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        for name, declared in OPTIONS.items():
+            needed = next((one for one in OPTIONS.values() if one.name == declared.needs), None)
+            if needed and values[name] and not values[needed.field]:
+                raise UsageError(f"{declared.flag} has no effect alone: add {needed.flag}.")
         return RequestOptions(
-            known_aggregate(self.aggregate), self.include_idle, self.share_idle, types, self.all_metrics
+            **{name: OPTIONS[name].parse(value) if isinstance(value, str) else value for name, value in values.items()}
         )
 
 

@@ -102,7 +102,7 @@ def _sentences(table: Table, catalog: Catalog) -> Iterator[Difference]:
 
 
 def _mapping(table: Table, catalog: Catalog) -> Iterator[Difference]:
-    wanted = {column.name: f"$.{table.path(column)}" for column in table.columns}
+    wanted = {column.name: f"$.{table.path_of(column)}" for column in table.columns}
     if not _is(lambda: catalog.mappings(table.name).get(table.mapping), wanted):
         yield Difference(f"mapping {table.mapping} is missing or differs", create_mapping(table), "")
 

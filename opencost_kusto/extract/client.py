@@ -6,10 +6,11 @@ Yields records as JSON text, whatever the dataset, and knows nothing of rows or 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
+from msgspec import defstruct
 
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, UsageError
@@ -19,10 +20,7 @@ from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.http import HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
-from opencost_kusto.schema.aggregate import CONTAINER_ROWS, spelled
-
-# Families about OpenCost's own process and client library, not about costs.
-_OWN_FAMILIES = ("go_", "process_", "promhttp_")
+from opencost_kusto.schema.columns import Json
 
 
 class OpenCost:
@@ -101,33 +99,21 @@ class OpenCost:
         `note` is called with a sentence for anything in the response that a reader should know. Raises OpenCostError
         when the server cannot be reached or refuses, ContentError when its response cannot be trusted.
         """
-        request = batch.table.request
-        if request is None:
-            raise UsageError(f"{batch.table.name} is not something OpenCost is asked for.")
-        if request.answer == "exposition":
-            yield from self._samples(batch, request.path, note)
-            return
-        wanted = set(batch.options.filter_types) if "filterTypes" in request.options else set()
-        check = RecordChecks(batch.window)
-        with self._route.get(request.path, parameters(batch)) as body:
-            for record in responses.records(body):
-                check(record)
-                if not wanted or (msgspec.json.decode(record, type=_Typed).type or "").lower() in wanted:
-                    yield record
-        if check.undated:
-            note(f"{check.undated} of {check.records} records do not say which window they are of")
-
-    def _samples(self, batch: Batch, path: str, note: Callable[[str], None]) -> Iterator[bytes]:
-        encode = msgspec.json.Encoder().encode
-        not_numbers = 0
-        with self._route.get(path, {}) as body:
-            for sample in prometheus.samples(body):
-                if not batch.options.all_metrics and sample.family.startswith(_OWN_FAMILIES):
-                    continue
-                not_numbers += sample.value is None
-                yield encode(sample)
-        if not_numbers:
-            note(f"{not_numbers} samples are NaN or infinite, and null in {batch.table.name}")
+        table = batch.table
+        if table.path is None:
+            raise UsageError(f"{table.name} is not a dataset of OpenCost.")
+        kept = _kept(batch)
+        with self._route.get(table.path, parameters(batch)) as body:
+            if table.records_at is None:
+                yield from _samples(body, batch, kept, note)
+            else:
+                check = RecordChecks(batch.window)
+                for record in responses.records(body, table.records_at):
+                    check(record)
+                    if kept(record):
+                        yield record
+                if check.undated:
+                    note(f"{check.undated} of {check.records} records do not say which window they are of")
 
     def _cluster_info(self) -> documents.ClusterInfo:
         return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
@@ -147,16 +133,38 @@ class OpenCost:
         return retrying(read, seconds=self.timeout, attempts=self._attempts)
 
 
-class _Typed(msgspec.Struct):
-    type: str | None = None
+def _samples(
+    body: Iterable[bytes], batch: Batch, kept: Callable[[bytes], bool], note: Callable[[str], None]
+) -> Iterator[bytes]:
+    """The samples of a response in Prometheus text, as JSON."""
+    encode = msgspec.json.Encoder().encode
+    not_numbers = 0
+    for sample in prometheus.samples(body):
+        record = encode(sample)
+        if kept(record):
+            not_numbers += sample.value is None
+            yield record
+    if not_numbers:
+        note(f"{not_numbers} samples are NaN or infinite, and null in {batch.table.name}")
+
+
+def _kept(batch: Batch) -> Callable[[bytes], bool]:
+    """Whether the options of a batch keep a record, where OpenCost does not filter by them."""
+    filters = [(option.keeps, batch.requested[option.name]) for option in batch.table.options if option.keeps]
+    keys = defstruct("Keys", [(each.key, Json, None) for each, _ in filters])
+    decode = msgspec.json.Decoder(keys).decode
+
+    def kept(record: bytes) -> bool:
+        found = decode(record)
+        return all(each.keeps(value, str(getattr(found, each.key) or "")) for each, value in filters)
+
+    return kept if filters else lambda _: True
 
 
 def parameters(batch: Batch) -> dict[str, str]:
-    """The query of the GET for a batch, in the only spellings every OpenCost understands."""
-    query = {"window": str(batch.window)}
-    for name, value in batch.options.for_table(batch.table).items():
-        if name == "aggregate" and value != CONTAINER_ROWS:
-            query[name] = spelled(str(value))
-        elif value is True:
-            query[name] = "true"
-    return query
+    """The query of the GET for a batch; a scrape has none."""
+    if batch.table.records_at is None:
+        return {}
+    requested = batch.requested
+    sent = {option.name: option.query(requested[option.name]) for option in batch.table.options}
+    return {"window": str(batch.window), **{name: value for name, value in sent.items() if value is not None}}

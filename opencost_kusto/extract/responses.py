@@ -1,4 +1,4 @@
-"""Cuts an /allocation or /assets response into its records while it streams in.
+"""Cuts a JSON response of OpenCost into its records while it streams in.
 
 The body is `{"code":200,"status":"success","data":D}`; newer servers leave `status` out. D is a list of maps, one for
 each step (/allocation), or one map (/assets), and a record is a value of such a map. All records of a body begin alike
@@ -6,69 +6,22 @@ each step (/allocation), or one map (/assets), and a record is a value of such a
 the brackets it lacks, is decoded by a real JSON decoder. That it decodes proves the cut, since JSON has one reading
 from the left. It does not where the same bytes stand deeper inside a record; then the place before is tried. What is
 left gets the brackets that were open, so it is the beginning of a response again, and the last of it is decoded with
-the envelope around it. A body that does not begin as expected is collected and decoded in one piece.
+the envelope around it. A body that does not begin as expected, or has its records elsewhere (`Table.records_at`), is
+collected and decoded in one piece.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 import msgspec
 
 from opencost_kusto.errors import ContentError, ReasonCode
+from opencost_kusto.extract.envelope import DATA, ENVELOPE, MESSAGE, Data, check_text, decode, maps, place
 from opencost_kusto.extract.refusals import failure
 from opencost_kusto.redact import first_sentence
-
-
-class _Key(str):
-    """A key equal to itself alone, so that a dict keeps what a JSON object repeats."""
-
-    __slots__ = ()
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
-T = TypeVar("T")
-_Map = dict[_Key, msgspec.Raw]
-_Data = list[_Map | None] | _Map | None
-
-
-def _key(_type: type, text: str) -> _Key:
-    """Make a key of its text, for the decoders."""
-    return _Key(text)
-
-
-def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
-    """Decode text; what it leaves raw is still to be checked."""
-    try:
-        return decoder.decode(text)
-    except UnicodeDecodeError as error:
-        raise _not_utf8() from error
-    except RecursionError as error:
-        raise ContentError("OpenCost's response is nested deeper than any OpenCost sends.") from error
-
-
-def _check(raw: bytes) -> None:
-    """Check what the decoder takes on trust in what it leaves raw: that every string is UTF-8."""
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        raise _not_utf8() from error
-
-
-def _not_utf8() -> ContentError:
-    return ContentError("OpenCost's response is not valid UTF-8, so its names cannot be trusted.")
-
-
-_DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, dec_hook=_key)
-_ENVELOPE: msgspec.json.Decoder[_Map] = msgspec.json.Decoder(_Map, dec_hook=_key)
-_MESSAGE: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 
 # What a body begins with that is no JSON, but would be, if it said so.
 _ENCODINGS = {
@@ -87,9 +40,10 @@ _START = re.compile(
 )
 
 
-def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield each allocation or asset of a response as the JSON object OpenCost sent, in its order, over all sets.
+def records(chunks: Iterable[bytes], at: str = "[]") -> Iterator[bytes]:
+    """Yield each record of a response as the JSON object OpenCost sent, in its order, over all sets.
 
+    `at` is where its maps of records are, as `Table.records_at` says it; a list of maps and one map are read alike.
     `chunks` is the body in pieces of any size. A record is UTF-8 without a line break, whatever the body's layout; the
     keys of the maps are not given (an allocation's `name` repeats its key). Memory is bounded by a chunk, a record, and
     eight bytes for each record of the current set.
@@ -101,18 +55,10 @@ def records(chunks: Iterable[bytes]) -> Iterator[bytes]:
     record is not an object, or if a key comes twice in one set; OpenCostError if the envelope's own `code` is not 200.
     The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in recorded responses of 1.112 and 1.119.
     """
-    cutter = _Cutter()
+    cutter = _Cutter(at)
     for chunk in chunks:
         yield from cutter.feed(chunk)
     yield from cutter.end()
-
-
-def _place(error: msgspec.DecodeError) -> float:
-    """Where the decoder stopped: behind the text's end if it was cut short, before its start if a type is wrong."""
-    if isinstance(error, msgspec.ValidationError):
-        return -1
-    place = re.search(r"\(byte (\d+)\)$", str(error))
-    return int(place[1]) if place else math.inf
 
 
 class _Set:
@@ -142,7 +88,8 @@ class _Set:
 class _Cutter:
     """The part of a body that has arrived and has not been given out."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: str) -> None:
+        self._at = "" if at == "[]" else at
         self._head = b""
         self._buffer = bytearray()
         self._marker = b""
@@ -156,7 +103,7 @@ class _Cutter:
         self._received += len(chunk)
         self._buffer += chunk
         if not self._marker:
-            start = _START.match(self._buffer)
+            start = None if self._at else _START.match(self._buffer)
             if not start:
                 return
             self._head, self._marker = start[1], start[3]
@@ -185,10 +132,10 @@ class _Cutter:
         with memoryview(self._buffer) as buffer:
             fragment = b"".join((buffer[:comma], close))
         try:
-            data = _decode(_DATA, fragment)
+            data = decode(DATA, fragment)
         except msgspec.DecodeError as error:
             # Wrong before the cut is wrong for good: waiting for more would only collect the rest of the body.
-            if _place(error) < comma:
+            if place(error) < comma:
                 raise self._broken(error) from error
             return None
         self._buffer[: comma + 1] = open_
@@ -203,23 +150,23 @@ class _Cutter:
             if body.startswith(mark):
                 raise ContentError(f"OpenCost's response is {encoding}, which its headers do not say; JSON is UTF-8.")
         try:
-            _check(body)
-            envelope = _decode(_ENVELOPE, body)
+            check_text(body)
+            envelope = decode(ENVELOPE, body)
             fields = {str(key): bytes(value) for key, value in envelope.items()}
             code = fields.get("code", b"")
             if len(fields) < len(envelope) or not code.isdigit():
                 raise ContentError("OpenCost's response has no `code` or a field twice, as no OpenCost sends it.")
             if code != b"200":
-                message = _decode(_MESSAGE, fields.get("message", b"null")) or "it does not say why"
+                message = decode(MESSAGE, fields.get("message", b"null")) or "it does not say why"
                 raise failure(f"OpenCost responded with code {code.decode()}: {first_sentence(message)}", message)
             if "data" not in fields:
                 raise ContentError("OpenCost's response has no `data`; is this really an OpenCost?")
-            yield from self._records(_decode(_DATA, fields["data"]), fields["data"], ends=True)
+            yield from self._records(maps(fields["data"], self._at), fields["data"], ends=True)
         except msgspec.DecodeError as error:
-            broke_off = _place(error) >= len(body) and "trailing" not in str(error)
+            broke_off = place(error) >= len(body) and "trailing" not in str(error)
             raise self._broken(error, broke_off=broke_off) from error
 
-    def _records(self, data: _Data, text: bytes, *, ends: bool) -> Iterator[bytes]:
+    def _records(self, data: Data, text: bytes, *, ends: bool) -> Iterator[bytes]:
         """Yield the records of `data`, decoded from `text`; `ends` says that its last set is whole."""
         lines = b"\n" in text or b"\r" in text
         for number, members in enumerate(data if isinstance(data, list) else [data]):
@@ -229,7 +176,7 @@ class _Cutter:
                 self._set.add(key)
                 record = bytes(raw)
                 if not record.isascii():
-                    _check(record)
+                    check_text(record)
                 if record[:1] != b"{":
                     raise ContentError(f"OpenCost's response has a record that is not an object: {key[:200]!r}.")
                 yield msgspec.json.format(record, indent=-1) if lines else record

@@ -131,7 +131,7 @@ def check_mapping(kusto: Kusto, table: Table) -> None:
     mapping = found.get(table.mapping)
     if mapping is None:
         return
-    lost = [column.name for column in table.columns if mapping.get(column.name) != f"$.{table.path(column)}"]
+    lost = [column.name for column in table.columns if mapping.get(column.name) != f"$.{table.path_of(column)}"]
     if lost:
         more = f" and {len(lost) - 3} more columns" if len(lost) > 3 else ""
         raise KustoError(

@@ -11,7 +11,7 @@ from typing import Protocol
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import identity, variable
-from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
 
@@ -33,7 +33,7 @@ class SyncRequest:
 
     window: Window
     step: timedelta | None = None
-    datasets: tuple[str, ...] = tuple(DATASETS)
+    datasets: tuple[str, ...] = DEFAULT_DATASETS
     options: RequestOptions = field(default_factory=RequestOptions)
 
     def __post_init__(self) -> None:

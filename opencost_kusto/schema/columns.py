@@ -1,10 +1,13 @@
-"""What a column and a table are: declarations, from which everything else is projected."""
+"""What a column, a table and a dataset are: declarations, from which everything else follows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, TypeAlias
+
+from opencost_kusto.schema.options import Option
 
 # `Any` stands for raw JSON, and for nothing else, in this package.
 Json: TypeAlias = Any
@@ -26,14 +29,21 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class FromContext:
-    """A value every row of a batch shares: a dotted path into `batch.Origin`."""
+    """A value that all rows of a batch share: a dotted path into `batch.BatchContext`."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
+class FromOption:
+    """The value of one of the batch's options, by OpenCost's name, which all rows of the batch share."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unmapped:
-    """The keys of the record that no column reads and no list ignores, so that nothing is dropped."""
+    """The keys of the record that no column reads and `Table.ignored` does not list, so that nothing is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +60,23 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A value computed from keys of the record and the origin; the column's sentence says how.
+    """A value that `derive` computes from those of `context`, paths into `batch.BatchContext`, and then of `keys`.
 
-    The same values make the same, so it is computed once for them; no key is `dynamic`.
+    The same values give the same result, so it is computed once for them; no key is `dynamic`.
     """
 
     derive: Callable[..., Json]
     keys: tuple[Key, ...]
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One line of the ledger: name, Kusto type, where in OpenCost's answer it comes from, one sentence."""
+    """One column of a table: its name, its Kusto type, where its value comes from, and one sentence about it."""
 
     name: str
     type: Type
-    source: str | FromContext | Derived | Unmapped | RowNumber | Total
+    source: str | FromContext | FromOption | Derived | Unmapped | RowNumber | Total
     doc: str
 
     def keys(self) -> tuple[Key, ...]:
@@ -80,7 +91,7 @@ class Column:
 
     @property
     def origin(self) -> str:
-        """Where the value comes from, in words for the data dictionary."""
+        """Where the value comes from, as the data dictionary says it."""
         match self.source:
             case str():
                 return self.source
@@ -88,6 +99,8 @@ class Column:
                 return "from " + ", ".join(key.path for key in keys)
             case FromContext(path=path):
                 return f"set by opencost-kusto: {path}"
+            case FromOption(name=name):
+                return f"set by opencost-kusto: option {name}"
             case Unmapped():
                 return "every other key"
             case RowNumber():
@@ -96,25 +109,19 @@ class Column:
                 return f"set by opencost-kusto: {of} of the batch"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """How OpenCost is asked for a dataset: a path, the options it has there, and what the answer is made of."""
-
-    path: str
-    answer: Literal["records", "exposition"]
-    options: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """One Kusto table: its columns, what identifies a row within its batch, and how OpenCost is asked for it.
+    """One Kusto table, and the dataset whose rows it holds.
 
-    `key` names columns that are copied from the record: no two records of a response have the same values there.
+    `key` names columns that are copied from the record and identify it within its batch. `cost` names the column whose
+    sum is the cost of a batch. `ignored` maps the keys that OpenCost sends and no column reads to the reason.
+    `unordered` names the lists of names whose order changes from response to response; a row has them sorted.
 
-    `cadence` says when a new batch is due: each step of the window, each scrape, or each run.
-    `cost` names the column whose sum proves, with the row count, that a batch landed complete.
-    `ignored` maps the keys OpenCost sends that have no column to the reason. `unordered` names the lists of names whose
-    order changes from answer to answer; in a row they are in alphabetical order.
+    `path` is OpenCost's, None for a table that this package fills itself. `records_at` says where in the response's
+    `data` the maps of records are: keys with dots between them, `[]` for each element of a list; None for Prometheus
+    text. `retention` is how many windows of each length OpenCost's built-in store keeps by default, the unfinished one
+    included; there are no shorter windows. `cadence` says when a new batch is due: for each step of the window, each
+    scrape or each run. `default` datasets are requested where a user names none.
     """
 
     name: str
@@ -122,8 +129,12 @@ class Table:
     doc: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    path: str | None = None
+    records_at: str | None = None
+    options: tuple[Option, ...] = ()
+    retention: Mapping[timedelta, int] = field(default_factory=dict)
     cadence: Cadence = "step"
-    request: Request | None = None
+    default: bool = True
     cost: str | None = None
     batch_column: str = "BatchId"
     ignored: dict[str, str] = field(default_factory=dict)
@@ -157,7 +168,7 @@ class Table:
         """The paths in a record of what identifies it within its batch."""
         return tuple(map(self.copied, self.key))
 
-    def path(self, column: Column) -> str:
+    def path_of(self, column: Column) -> str:
         """Where a row has the column's value: in OpenCost's record when it is copied, else under the column's name."""
         return f"{RECORD}.{column.source}" if isinstance(column.source, str) else column.name
 

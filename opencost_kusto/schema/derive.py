@@ -1,21 +1,14 @@
-"""The few values that are derived rather than copied. Each takes the origin and the values of its column's keys."""
+"""The few values that are derived rather than copied: functions of the values that a column's `Derived` names."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from opencost_kusto.batch import BatchContext
-from opencost_kusto.schema.columns import Json
-
-
-def moment(_: BatchContext, text: str | None) -> datetime | None:
-    """A time in UTC; OpenCost writes an unset one as the string `null`."""
-    return _moment(text)
-
 
 @lru_cache(maxsize=4096)
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """A time in UTC; OpenCost writes an unset one as the string `null`. Raises ValueError for what is not a time."""
     if text is None or text == "null":
         return None
     try:
@@ -27,34 +20,34 @@ def _moment(text: str | None) -> datetime | None:
     return value.astimezone(UTC)
 
 
-def seconds_to_moment(_: BatchContext, seconds: float | None) -> datetime | None:
-    """Unix seconds as a time in UTC."""
+def seconds_to_moment(seconds: float | None) -> datetime | None:
+    """Unix seconds as a time in UTC. Raises ValueError for seconds beyond any calendar."""
     try:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
     except (OSError, OverflowError) as error:
         raise ValueError(f"{seconds:g} is not a time") from error
 
 
-def first_of(_: BatchContext, older: float | None, newer: float | None) -> float | None:
-    """The value of whichever key this version of OpenCost sends."""
-    return older if older is not None else newer
+def first_of(*values: float | None) -> float | None:
+    """The first value that is not null: OpenCost moved some keys from version to version."""
+    return next((value for value in values if value is not None), None)
 
 
-def flag(_: BatchContext, number: float | None) -> bool | None:
+def flag(number: float | None) -> bool | None:
     """OpenCost's 1.0 and 0.0 as true and false."""
     return None if number is None else number != 0
 
 
-def cost_less_adjustment(_: BatchContext, total: float | None, adjustment: float | None) -> float | None:
+def cost_less_adjustment(total: float | None, adjustment: float | None) -> float | None:
     """The cost before adjustment; an asset type without adjustment has none to take off."""
     return None if total is None else total - (adjustment or 0.0)
 
 
-def region_or_cluster_region(origin: BatchContext, topology: str | None, beta: str | None) -> str | None:
+def region_or_cluster_region(cluster_region: str | None, topology: str | None, beta: str | None) -> str | None:
     """The region label of a node, else the region of the cluster."""
-    return topology or beta or origin.source.region
+    return topology or beta or cluster_region
 
 
-def asset_name(origin: BatchContext, kind: Json, name: str | None) -> str:
+def asset_name(cluster: str, kind: str | None, name: str | None) -> str:
     """A name for an asset that is unique among clusters: cluster, type and name."""
-    return f"{origin.source.name}/{kind or ''}/{name or ''}"
+    return f"{cluster}/{kind or ''}/{name or ''}"

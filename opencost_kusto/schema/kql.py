@@ -43,7 +43,7 @@ def create_mapping(table: Table, of: str | None = None) -> str:
     `datatype` is left out on purpose: with it, queued ingestion adds columns by itself.
     """
     entries = ",\n".join(
-        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{table.path(column)}"}}}}'
+        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{table.path_of(column)}"}}}}'
         for column in table.columns
     )
     head = f'.create-or-alter table {of or table.name} ingestion json mapping "{table.mapping}"'

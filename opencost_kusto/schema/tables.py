@@ -10,7 +10,20 @@ today; what came later stands at the end, because Kusto only appends columns.
 
 from __future__ import annotations
 
-from opencost_kusto.schema.columns import Column, Derived, FromContext, Key, Request, RowNumber, Table, Total, Unmapped
+from datetime import timedelta
+
+from opencost_kusto.schema.aggregate import CONTAINER_ROWS, aggregate, asset_types, spelled
+from opencost_kusto.schema.columns import (
+    Column,
+    Derived,
+    FromContext,
+    FromOption,
+    Key,
+    RowNumber,
+    Table,
+    Total,
+    Unmapped,
+)
 from opencost_kusto.schema.derive import (
     asset_name,
     cost_less_adjustment,
@@ -20,6 +33,7 @@ from opencost_kusto.schema.derive import (
     region_or_cluster_region,
     seconds_to_moment,
 )
+from opencost_kusto.schema.options import Option, RecordFilter, one_of, true_or_unset
 
 _COLLECTED = (
     Column(
@@ -87,11 +101,34 @@ _PROOF = (
     ),
 )
 
+# Windows that OpenCost's built-in store keeps by default: COLLECTOR_10M_RESOLUTION_RETENTION and its like in OpenCost's
+# source. With a Prometheus behind it, OpenCost has what Prometheus has.
+_RETENTION = {timedelta(minutes=10): 36, timedelta(hours=1): 49, timedelta(days=1): 15}
+
 ALLOCATION = Table(
     name="OpenCostAllocation",
     dataset="allocation",
     doc="What each workload cost in each window, as OpenCost's /allocation answers it.",
-    request=Request("/allocation", "records", ("aggregate", "includeIdle", "shareIdle")),
+    path="/allocation",
+    records_at="[]",
+    retention=_RETENTION,
+    options=(
+        Option(
+            "aggregate",
+            "container (one row for each container of a pod), pod, namespace, label:NAME, …",
+            default=CONTAINER_ROWS,
+            parse=aggregate,
+            query=lambda value: None if value == CONTAINER_ROWS else spelled(str(value)),
+        ),
+        Option("includeIdle", "Also request idle cost, as a row.", default=False, query=true_or_unset),
+        Option(
+            "shareIdle",
+            "Share idle cost among the rows; needs --include-idle.",
+            default=False,
+            query=true_or_unset,
+            needs="includeIdle",
+        ),
+    ),
     cost="TotalCost",
     key=("AllocationName",),
     ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
@@ -130,12 +167,12 @@ ALLOCATION = Table(
         Column(
             "Aggregate",
             "string",
-            FromContext("batch.aggregate"),
+            FromOption("aggregate"),
             "What a row stands for; never add up rows of two aggregates.",
         ),
         _BATCH,
-        Column("IncludeIdle", "bool", FromContext("batch.include_idle"), "Whether the batch has an __idle__ row."),
-        Column("ShareIdle", "bool", FromContext("batch.share_idle"), "Whether idle cost was shared out over the rows."),
+        Column("IncludeIdle", "bool", FromOption("includeIdle"), "Whether the batch has an __idle__ row."),
+        Column("ShareIdle", "bool", FromOption("shareIdle"), "Whether idle cost was shared out over the rows."),
         Column(
             "Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the workload began to run (UTC)."
         ),
@@ -210,7 +247,19 @@ ASSETS = Table(
     name="OpenCostAssets",
     dataset="assets",
     doc="What each node, disk, load balancer and other asset cost, as OpenCost's /assets answers it.",
-    request=Request("/assets", "records", ("filterTypes",)),
+    path="/assets",
+    records_at="",
+    retention=_RETENTION,
+    options=(
+        Option(
+            "filterTypes",
+            'Asset types to keep, such as "Disk,LoadBalancer"; all by default.',
+            default=(),
+            parse=asset_types,
+            keeps=RecordFilter("type", one_of),
+            partial=True,
+        ),
+    ),
     cost="TotalCost",
     # A node that is replaced keeps its name, and has another ProviderID.
     key=("ClusterReported", "Type", "Name", "ProviderID"),
@@ -223,6 +272,7 @@ ASSETS = Table(
             Derived(
                 asset_name,
                 (Key("type", "string"), Key("properties.name", "string")),
+                context=("source.name",),
             ),
             "Cluster/Type/Name, which does not change when OpenCost is upgraded.",
         ),
@@ -240,6 +290,7 @@ ASSETS = Table(
                     Key("labels.topology_kubernetes_io_region", "string"),
                     Key("labels.failure_domain_beta_kubernetes_io_region", "string"),
                 ),
+                context=("source.region",),
             ),
             "The node's region label, else the region of the cluster.",
         ),
@@ -299,11 +350,22 @@ ASSETS = Table(
     ),
 )
 
+# Families of metrics about OpenCost's own process and client library, not about costs.
+_OWN_PROCESS = ("go_", "process_", "promhttp_")
+
 METRICS = Table(
     name="OpenCostMetrics",
     dataset="metrics",
     doc="One scrape of OpenCost's /metrics: prices, allocations and cluster state, one row per sample.",
-    request=Request("/metrics", "exposition", ("allMetrics",)),
+    path="/metrics",
+    options=(
+        Option(
+            "allMetrics",
+            "Keep metrics about OpenCost's own process too: go_, process_ and promhttp_.",
+            default=False,
+            keeps=RecordFilter("family", lambda every, name: bool(every) or not name.startswith(_OWN_PROCESS)),
+        ),
+    ),
     cadence="scrape",
     key=("MetricName", "Labels"),
     ignored={"raw": "how a value that is not a number was spelled; the report counts them"},
@@ -401,4 +463,8 @@ SYNC_RUNS = Table(
 )
 
 TABLES: tuple[Table, ...] = (ALLOCATION, ASSETS, METRICS, SYNC_RUNS)
-DATASETS: dict[str, Table] = {table.dataset: table for table in TABLES if table.request is not None}
+DATASETS: dict[str, Table] = {table.dataset: table for table in TABLES if table.path is not None}
+# What is requested where a user names no dataset.
+DEFAULT_DATASETS: tuple[str, ...] = tuple(name for name, table in DATASETS.items() if table.default)
+# The options of all datasets, by their names in Python.
+OPTIONS: dict[str, Option] = {option.field: option for table in TABLES for option in table.options}

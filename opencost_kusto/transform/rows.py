@@ -20,7 +20,18 @@ from msgspec import Raw
 from opencost_kusto.batch import BatchContext
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.schema import micros
-from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, RowNumber, Table, Total, Unmapped
+from opencost_kusto.schema.columns import (
+    RECORD,
+    Column,
+    Derived,
+    FromContext,
+    FromOption,
+    Json,
+    RowNumber,
+    Table,
+    Total,
+    Unmapped,
+)
 from opencost_kusto.schema.micros import from_cost
 from opencost_kusto.transform.decoder import Decoder, compile_decoder, value_at
 
@@ -45,8 +56,8 @@ class Encoder:
         self.unmapped: set[str] = set()
         self._table = table
         self._layout = _layout(table)
-        self._context = context
         self._begin = self._layout.begin(context)
+        self._shared = self._layout.shared(context)
         self._key_sum = 0
         # Many rows of a batch are derived from the same values: one start, one end.
         self._derived = lru_cache(maxsize=1024)(self._derive)
@@ -129,7 +140,8 @@ class Encoder:
 
     def _derive(self, values: tuple[Json, ...]) -> bytes:
         """The derived columns of a row that are not null."""
-        made = {name: derive(self._context, *values[place]) for name, derive, place in self._layout.derived}
+        columns = zip(self._layout.derived, self._shared, strict=True)
+        made = {name: derive(*shared, *values[place]) for (name, derive, place), shared in columns}
         return _members({name: value for name, value in made.items() if value is not None})
 
 
@@ -141,22 +153,37 @@ class _Layout:
     """How the rows of one table are laid out: which columns stand where in a line, and under which names."""
 
     def __init__(self, table: Table) -> None:
-        derived = [(column, column.source) for column in table.columns if isinstance(column.source, Derived)]
-        ends = list(accumulate(len(source.keys) for _, source in derived))
+        self._table = table
+        self._sources = [(column, column.source) for column in table.columns if isinstance(column.source, Derived)]
+        ends = list(accumulate(len(source.keys) for _, source in self._sources))
         self.derived = [
             (column.name, source.derive, slice(end - len(source.keys), end))
-            for (column, source), end in zip(derived, ends, strict=True)
+            for (column, source), end in zip(self._sources, ends, strict=True)
         ]
-        self.shared = [(one.name, one.source.path) for one in table.columns if isinstance(one.source, FromContext)]
         self.totals = [(column.name, column.source.of) for column in table.columns if isinstance(column.source, Total)]
         self.number = b"%b%%d" % _member_of(table, RowNumber) if _member_of(table, RowNumber) else b""
         self.rest = _member_of(table, Unmapped)
 
     def begin(self, context: BatchContext) -> bytes:
         """What comes ahead of the record in every row of a batch: the values they share that are not null."""
-        values = {name: attrgetter(path)(context) for name, path in self.shared}
-        shared = {name: value for name, value in values.items() if value is not None}
+        shared = {column.name: _value(column, context) for column in self._table.columns}
+        shared = {name: value for name, value in shared.items() if value is not None}
         return msgspec.json.encode({**shared, RECORD: None}).removesuffix(b"null}")
+
+    def shared(self, context: BatchContext) -> list[tuple[Json, ...]]:
+        """What each derived column takes from the batch."""
+        return [tuple(attrgetter(path)(context) for path in source.context) for _, source in self._sources]
+
+
+def _value(column: Column, context: BatchContext) -> Json:
+    """The value of a column that all rows of a batch share; None for any other column."""
+    match column.source:
+        case FromContext(path=path):
+            return attrgetter(path)(context)
+        case FromOption(name=name):
+            return context.batch.requested[name]
+        case _:
+            return None
 
 
 @cache
@@ -188,7 +215,7 @@ def flatten(table: Table, line: bytes) -> dict[str, Json]:
 
 @cache
 def _paths(table: Table) -> list[tuple[str, list[str]]]:
-    return [(column.name, table.path(column).split(".")) for column in table.columns]
+    return [(column.name, table.path_of(column).split(".")) for column in table.columns]
 
 
 def _with(record: bytes, path: str, value: Json) -> bytes:

@@ -111,7 +111,7 @@ def test_mappings_take_each_key_to_its_column(table: Table) -> None:
     command = create_mapping(table)
     assert f'ingestion json mapping "{table.mapping}"' in command
     entries = json.loads(command.split(FENCE)[1])
-    assert paths(entries) == {column.name: f"$.{table.path(column)}" for column in table.columns}
+    assert paths(entries) == {column.name: f"$.{table.path_of(column)}" for column in table.columns}
     assert "datatype" not in command.lower()
     assert create_mapping(table, of="Other").startswith(".create-or-alter table Other ingestion")
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -385,14 +385,13 @@ def test_ids_do_not_depend_on_the_answer(empty: tuple[Emulator, OpenCost, Kusto]
     assert "-18 rows" in (second.reason or "")
 
 
-OPTIONS = RequestOptions()
 # Another question, and the datasets for which it is another batch.
 CHANGED: dict[str, tuple[RequestOptions, set[str]]] = {
-    "aggregate": (replace(OPTIONS, aggregate="namespace"), {"allocation"}),
-    "idle": (replace(OPTIONS, include_idle=True), {"allocation"}),
-    "shared idle": (replace(OPTIONS, include_idle=True, share_idle=True), {"allocation"}),
-    "filter types": (replace(OPTIONS, filter_types=("disk",)), {"assets"}),
-    "all metrics": (replace(OPTIONS, all_metrics=True), {"metrics"}),
+    "aggregate": (RequestOptions(aggregate="namespace"), {"allocation"}),
+    "idle": (RequestOptions(include_idle=True), {"allocation"}),
+    "shared idle": (RequestOptions(include_idle=True, share_idle=True), {"allocation"}),
+    "filter types": (RequestOptions(filter_types=("disk",)), {"assets"}),
+    "all metrics": (RequestOptions(all_metrics=True), {"metrics"}),
 }
 
 
@@ -411,8 +410,8 @@ def test_ids_depend_on_the_source_and_the_window() -> None:
         Batch(ALLOCATION, "b", TEN),
         Batch(ALLOCATION, "a", Window(TEN.start, TEN.end + HOUR)),
         Batch(ALLOCATION, "a", Window(TEN.start - HOUR, TEN.end)),
-        Batch(ALLOCATION, "a", TEN, replace(OPTIONS, include_idle=True)),
-        Batch(ALLOCATION, "a", TEN, replace(OPTIONS, include_idle=True, share_idle=True)),
+        Batch(ALLOCATION, "a", TEN, RequestOptions(include_idle=True)),
+        Batch(ALLOCATION, "a", TEN, RequestOptions(include_idle=True, share_idle=True)),
         Batch(ASSETS, "a", TEN),
     ]
     assert len({batch.id for batch in batches}) == len(batches)

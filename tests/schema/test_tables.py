@@ -14,7 +14,17 @@ from opencost_kusto.database import render, script
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract import prometheus, responses
 from opencost_kusto.result import BatchResult
-from opencost_kusto.schema.columns import Column, Derived, FromContext, Json, RowNumber, Table, Total, Unmapped
+from opencost_kusto.schema.columns import (
+    Column,
+    Derived,
+    FromContext,
+    FromOption,
+    Json,
+    RowNumber,
+    Table,
+    Total,
+    Unmapped,
+)
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, SYNC_RUNS, TABLES
 from tests.support.recordings import VERSIONS, names, recording
 
@@ -200,7 +210,7 @@ def test_origin_tells_where_each_column_comes_from(table: Table) -> None:
         match column.source:
             case FromContext(path=path):
                 assert column.origin == f"set by opencost-kusto: {path}"
-            case RowNumber() | Total():
+            case RowNumber() | Total() | FromOption():
                 assert column.origin.startswith("set by opencost-kusto: ")
             case Unmapped():
                 assert column.origin == "every other key"

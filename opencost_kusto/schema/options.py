@@ -1,0 +1,75 @@
+"""What a user may request of a dataset besides its window. An option is declared once, in its `Table`.
+
+From the declaration come the command-line option, the batch's id, the query that OpenCost is sent and, where OpenCost
+does not filter by it, which records of the response are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+OptionValue: TypeAlias = str | bool | tuple[str, ...]
+
+
+def as_is(text: str) -> OptionValue:
+    """The text itself."""
+    return text
+
+
+def true_or_unset(value: OptionValue) -> str | None:
+    """`true` for a switch that is on; nothing for one that is off, which is OpenCost's default for all of them."""
+    return "true" if value else None
+
+
+def unsent(_: OptionValue) -> str | None:
+    """Nothing: OpenCost does not have the option."""
+    return None
+
+
+def one_of(values: OptionValue, text: str) -> bool:
+    """Whether a text is one of an option's lower-case texts, in any case; none of them means all."""
+    return not isinstance(values, tuple) or not values or text.lower() in values
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """Which records of a response are kept: those for which `keeps` is true of the option's value and a text.
+
+    The text is that at `key`, a key at the top of the record; empty where the record has none.
+    """
+
+    key: str
+    keeps: Callable[[OptionValue, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a dataset.
+
+    `name` is OpenCost's, in its spelling. `default` is a bool for a switch, a text or a tuple of texts for an option
+    with a value, which `parse` makes of what a user writes; `parse` raises UsageError. `query` gives the value of the
+    query parameter, None where it is not sent. `needs` names a switch without which this one does nothing. `partial`
+    says that a batch with this option does not have the whole cost of its window.
+    """
+
+    name: str
+    doc: str
+    default: OptionValue
+    parse: Callable[[str], OptionValue] = as_is
+    query: Callable[[OptionValue], str | None] = unsent
+    keeps: RecordFilter | None = None
+    needs: str | None = None
+    partial: bool = False
+
+    @property
+    def field(self) -> str:
+        """The name in Python: `include_idle` for `includeIdle`."""
+        return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", self.name).lower()
+
+    @property
+    def flag(self) -> str:
+        """The name on the command line: `--include-idle`."""
+        return "--" + self.field.replace("_", "-")
