@@ -1,4 +1,4 @@
-"""The HTTP under both stand-ins: whole requests in, whole or deliberately broken replies out.
+"""The HTTP under both emulators: whole requests in, whole or deliberately broken replies out.
 
 A *fault* is how a test breaks the wire without patching anything. It is a plain function, set as
 `emulator.kusto.fault` or `emulator.opencost.fault`, asked once per request after its body was read:
@@ -185,7 +185,7 @@ class _Connection(BaseHTTPRequestHandler):
         return "emulator"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: stdout and stderr belong to the program that runs the stand-in."""
+        """Print nothing: stdout and stderr belong to the program that runs the emulator."""
 
     def _handle(self) -> None:
         try:

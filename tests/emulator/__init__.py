@@ -1,1 +1,1 @@
-"""The local stand-in, tried by the unmodified SDK."""
+"""The local emulator, tried by the unmodified SDK."""

@@ -67,13 +67,14 @@ class Client:
         data: bytes,
         *,
         table: str = "Costs",
+        database: str = "OpenCost",
         mapping: str = "Costs_mapping",
         tag: str | None = None,
         kind: DataFormat = DataFormat.MULTIJSON,
     ) -> str:
         """Upload and queue one gzip'd file; returns its source id."""
         properties = IngestionProperties(
-            database="OpenCost",
+            database=database,
             table=table,
             data_format=kind,
             ingestion_mapping_reference=mapping,

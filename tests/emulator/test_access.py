@@ -154,7 +154,7 @@ def test_reading_needs_a_reader(cluster: Cluster) -> None:
 
 
 def test_an_ingestor_ingests_and_a_viewer_does_not(cluster: Cluster) -> None:
-    """Where to upload is told to ingestors; a message of who may not is dropped and listed nowhere."""
+    """Ingestors get the addresses to upload to; a message of who may not is dropped and listed nowhere."""
     with pytest.raises(Exception, match="not authorized"):
         cluster.client("viewers").send(lines([ROW]))
     ingestor = cluster.client("Costs.ingestors")

@@ -84,7 +84,7 @@ def test_column_docstrings_are_merged(costs: Client) -> None:
         costs.command('.alter-merge table Costs column-docstrings (Nope: "x")')
 
 
-def test_schema_tells_types_in_both_languages(costs: Client) -> None:
+def test_a_schema_has_types_in_both_languages(costs: Client) -> None:
     """A column has its .NET and its Kusto type."""
     columns = schema(costs)["Tables"]["Costs"]["OrderedColumns"]
     assert [column["Type"] for column in columns] == [

@@ -39,6 +39,20 @@ def test_extents_show_rows_and_tags(costs: Client) -> None:
         assert [row["RowCount"] for row in costs.command(f".show table Costs extents {condition}")] == [1]
 
 
+def test_tags_match_as_a_whole(costs: Client) -> None:
+    """`has` is equality with a tag, `contains` a part of one in any case: management/show-extents."""
+    costs.land([ROW], tag="Cluster/2026")
+    for condition, found in [
+        ("has 'ingest-by:Cluster/2026'", 1),
+        ("has 'ingest-by:Cluster'", 0),
+        ("has 'Cluster'", 0),
+        ("!has 'ingest-by:Cluster'", 1),
+        ("contains 'cluster/'", 1),
+        ("!contains 'cluster/'", 0),
+    ]:
+        assert len(costs.command(f".show table Costs extents where tags {condition}")) == found, condition
+
+
 def test_queries_can_ask_for_the_extent(costs: Client) -> None:
     """`extent_id()` counts, lists and filters, and its column shows nowhere."""
     costs.land([{**ROW, "Name": "x"}] * 3)

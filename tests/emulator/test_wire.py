@@ -94,7 +94,7 @@ def test_a_taken_port_is_a_usage_error() -> None:
 
 
 def test_both_ends_start_together_and_stop() -> None:
-    """The whole stand-in answers at two addresses, and at none after its block."""
+    """The whole emulator answers at two addresses, and at none after its block."""
     with Emulator() as emulator, requests.Session() as session:
         urls = emulator.opencost_url + "/healthz", emulator.kusto_url + "/"
         assert [session.get(url, timeout=10).status_code for url in urls] == [200, 404]

@@ -115,7 +115,7 @@ class Table:
         self.docstring = options.get("docstring", self.docstring)
 
     def as_json(self) -> dict[str, Any]:
-        """The table as `.show database schema as json` tells it."""
+        """The table as `.show database schema as json` has it."""
         columns = []
         for name, kind in self.columns.items():
             column = {"Name": name, "Type": TYPES[kind].clr, "CslType": kind}
@@ -132,7 +132,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One ingestion that the engine refused, as `.show ingestion failures` tells it."""
+    """One ingestion that the engine refused, as `.show ingestion failures` lists it."""
 
     table: str
     source_path: str

@@ -30,7 +30,7 @@ def land(text: str, engines: Mapping[str, Engine], storage: Storage, chances: Ch
         message = {name: message[name] for name in _REQUIRED} | message
         engine = engines[message["DatabaseName"]]
     except (ValueError, KeyError, TypeError):
-        # Not a message of an ingestion client, or of no database: the service discards it, and no command tells.
+        # Not a message of an ingestion client, or of no database: the service discards it, and no command lists it.
         return
     context = (message.get("AdditionalProperties") or {}).get("authorizationContext") or ""
     principal = context.removeprefix(TOKEN) if context.startswith(TOKEN) else EMULATOR

@@ -60,7 +60,7 @@ class Storage(Protocol):
 
 
 class MemoryStorage:
-    """Storage in memory, served on the stand-in's own port.
+    """Storage in memory, served on the emulator's own port.
 
     `container_names` and `queue_names` are what is given out, in this order, and may be changed at any time;
     `blobs` maps `container/blob` to its bytes.

@@ -122,7 +122,7 @@ def alter(session: Session, cursor: Cursor) -> Result:
 
 
 def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
-    """The mappings of a table as `.show` tells them."""
+    """The mappings of a table as `.show` lists them."""
     columns = {"Name": "string", "Kind": "string", "Mapping": "string"}
     columns |= {"LastUpdatedOn": "datetime", "Database": "string", "Table": "string"}
     found = [(name, table.mappings[name]) for name in names]
@@ -130,7 +130,7 @@ def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
 
 
 def policy(engine: Engine, table: Table, name: str) -> Result:
-    """A policy of a table as `.show` tells it; `null` when it was never set."""
+    """A policy of a table as `.show` lists it; `null` when it was never set."""
     if name not in policies.NAMES:
         raise KustoRefusal(f"Syntax error: SYN0002: '{name}' is not a policy known here")
     columns = ("PolicyName", "EntityName", "Policy", "ChildEntities", "EntityType")

@@ -1,0 +1,293 @@
+"""The rules of Kusto that the emulator keeps, each with the page that states it.
+
+Pages are below https://learn.microsoft.com/kusto/, whose source is MicrosoftDocs/dataexplorer-docs, folder
+data-explorer/kusto. `COMMANDS` are rules that one command can obey or break; the rest name the tests that do both.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+FENCE: Final = "```"
+
+
+class CommandRule(NamedTuple):
+    """A rule, the page that states it, a command that obeys it, one that breaks it, and what Kusto says to that."""
+
+    page: str
+    obeyed: str
+    broken: str
+    message: str
+
+
+class Rule(NamedTuple):
+    """A rule, the page that states it, and the tests in this folder that show it obeyed and broken."""
+
+    page: str
+    tests: tuple[str, ...]
+
+
+def _policy(name: str, document: str, verb: str = ".alter") -> str:
+    return f"{verb} table Costs policy {name} {FENCE}{document}{FENCE}"
+
+
+def _tags(prefix: str, period: str = "1.00:00:00") -> str:
+    return _policy("extent_tags_retention", f'[{{"TagPrefix": "{prefix}", "RetentionPeriod": "{period}"}}]')
+
+
+def _batching(field: str, value: str) -> str:
+    return _policy("ingestionbatching", f'{{"{field}": {value}}}', ".alter-merge")
+
+
+COMMANDS: Final[dict[str, CommandRule]] = {
+    "the prefix of a tag retention ends in a colon": CommandRule(
+        "management/extent-tags-retention-policy", _tags("ingest-by:"), _tags("ingest-by"), "only colon"
+    ),
+    "the prefix of a tag retention has one colon": CommandRule(
+        "management/extent-tags-retention-policy", _tags("drop-by:"), _tags("ingest-by:Costs/:"), "only colon"
+    ),
+    "a retention period is a timespan": CommandRule(
+        "management/extent-tags-retention-policy", _tags("a:", "02:00:00"), _tags("a:", "bananas"), "not a timespan"
+    ),
+    "a tag retention is an array": CommandRule(
+        "management/extent-tags-retention-policy",
+        _tags("a:"),
+        _policy("extent_tags_retention", '{"TagPrefix": "a:", "RetentionPeriod": "1.00:00:00"}'),
+        "not an array",
+    ),
+    "batching takes 10 seconds or more": CommandRule(
+        "management/batching-policy",
+        _batching("MaximumBatchingTimeSpan", '"00:00:10"'),
+        _batching("MaximumBatchingTimeSpan", '"00:00:01"'),
+        "between 00:00:10 and 00:30:00",
+    ),
+    "batching takes 30 minutes or less": CommandRule(
+        "management/batching-policy",
+        _batching("MaximumBatchingTimeSpan", '"00:30:00"'),
+        _batching("MaximumBatchingTimeSpan", '"00:30:01"'),
+        "between 00:00:10 and 00:30:00",
+    ),
+    "a batch has 1 to 25,000 items": CommandRule(
+        "management/batching-policy",
+        _batching("MaximumNumberOfItems", "25000"),
+        _batching("MaximumNumberOfItems", "25001"),
+        "between 1 and 25000",
+    ),
+    "a batch has 100 to 4,096 MB": CommandRule(
+        "management/batching-policy",
+        _batching("MaximumRawDataSizeMB", "100"),
+        _batching("MaximumRawDataSizeMB", "99"),
+        "between 100 and 4096",
+    ),
+    "a policy has no other properties": CommandRule(
+        "management/batching-policy",
+        _batching("MaximumNumberOfItems", "5"),
+        _batching("MaximumItems", "5"),
+        "no property 'MaximumItems'",
+    ),
+    "a table expires in the future": CommandRule(
+        "management/auto-delete-policy",
+        _policy("auto_delete", '{"ExpiryDate": "2999-01-01T00:00:00Z"}'),
+        _policy("auto_delete", '{"ExpiryDate": "2020-01-01T00:00:00Z"}'),
+        "not after the current time",
+    ),
+    "an expiry date is not null": CommandRule(
+        "management/auto-delete-policy",
+        _policy("auto_delete", '{"ExpiryDate": "2999-01-01", "DeleteIfNotEmpty": true}'),
+        _policy("auto_delete", '{"DeleteIfNotEmpty": true}'),
+        "not a datetime",
+    ),
+    "merging is allowed or not": CommandRule(
+        "management/merge-policy",
+        _policy("merge", '{"AllowMerge": false, "AllowRebuild": false}', ".alter-merge"),
+        _policy("merge", '{"AllowMerge": "no"}', ".alter-merge"),
+        "'AllowMerge' is not a bool",
+    ),
+    "a soft delete period is a timespan": CommandRule(
+        "management/retention-policy",
+        _policy("retention", '{"SoftDeletePeriod": "365.00:00:00", "Recoverability": "Enabled"}'),
+        _policy("retention", '{"SoftDeletePeriod": "a year"}'),
+        "not a timespan",
+    ),
+    "a policy is JSON": CommandRule(
+        "management/alter-table-ingestion-batching-policy",
+        _policy("ingestionbatching", "{}"),
+        _policy("ingestionbatching", "{"),
+        "not valid JSON",
+    ),
+    "a column keeps its type": CommandRule(
+        "management/create-merge-table-command",
+        ".create-merge table Costs (Name: string, More: long)",
+        ".create-merge table Costs (Name: long)",
+        "is of type string",
+    ),
+    "a table is made once": CommandRule(
+        "management/create-table-command",
+        ".create table New (A: string) ifnotexists",
+        ".create table Costs (A: string)",
+        "already exists",
+    ),
+    "a mapping has paths": CommandRule(
+        "management/json-mapping",
+        """.create-or-alter table Costs ingestion json mapping 'm' '[{"column":"Name","Properties":{"Path":"$.n"}}]'""",
+        """.create-or-alter table Costs ingestion json mapping 'm' '[{"column":"Name"}]'""",
+        "needs a column and a path",
+    ),
+    "a delete predicate has a where": CommandRule(
+        "concepts/data-soft-delete",
+        ".delete table Costs records <| Costs | where Name == 'x'",
+        ".delete table Costs records <| Costs | take 1",
+        "at least one 'where'",
+    ),
+    "a delete predicate has five operators": CommandRule(
+        "concepts/data-soft-delete",
+        ".delete table Costs records <| Costs | extend A = 1 | where A == 1 | order by A asc | take 1 | project A",
+        ".delete table Costs records <| Costs | where Name == 'x' | distinct Name",
+        "operator 'distinct'",
+    ),
+    "a delete predicate is about one table": CommandRule(
+        "concepts/data-soft-delete",
+        ".delete table Costs records <| Costs | where Name == 'x'",
+        ".delete table Costs records <| Other | where A == 'x'",
+        "only reference the table 'Costs'",
+    ),
+    "moved extents come from a table of the same schema": CommandRule(
+        "management/update-table-command",
+        ".update table Costs delete D move Same <| let D = Costs | where Name == 'x';",
+        ".update table Costs delete D move Other <| let D = Costs | where Name == 'x';",
+        "schema of table 'Other'",
+    ),
+    "both identifiers of an update are defined": CommandRule(
+        "management/update-table-command",
+        ".update table Costs delete D append A <| let D = Costs | where Name == 'x'; let A = Same;",
+        ".update table Costs delete D append A <| let D = Costs | where Name == 'x';",
+        "'A' is not defined",
+    ),
+    "appended columns are those of the table": CommandRule(
+        "management/data-ingestion/ingest-from-query",
+        ".set-or-append Costs <| Same",
+        ".set-or-append Costs <| Other",
+        "schema does not match",
+    ),
+    "a function calls what is there": CommandRule(
+        "management/create-alter-function",
+        ".create-or-alter function F() { Costs | where strlen(Name) > 1 }",
+        ".create-or-alter function F() { Nothing() }",
+        "Unknown function: 'Nothing'",
+    ),
+    "a function reads tables that are there": CommandRule(
+        "management/create-alter-function",
+        ".create-or-alter function F() { Costs }",
+        ".create-or-alter function F() { Nothing | count }",
+        "Failed to resolve table or column expression named 'Nothing'",
+    ),
+    "a function reads columns that are there": CommandRule(
+        "management/create-alter-function",
+        ".create-or-alter function F() { Costs | where Name == 'x' }",
+        ".create-or-alter function F() { Costs | where Nothing == 'x' }",
+        "Failed to resolve scalar expression named 'Nothing'",
+    ),
+    "inline data has a mapping that is there": CommandRule(
+        "management/data-ingestion/ingest-inline",
+        ".ingest inline into table Other <| x",
+        ".ingest inline into table Other with (format='json', ingestionMappingReference='m') <| {}",
+        "Mapping reference 'm'",
+    ),
+}
+
+RULES: Final[dict[str, Rule]] = {
+    "each command needs its least role": Rule(
+        "access-control/role-based-access-control",
+        ("test_access.test_the_least_role_is_enough", "test_access.test_less_is_refused_in_the_words_of_kusto"),
+    ),
+    "roles are granted and dropped": Rule(
+        "management/manage-database-security-roles", ("test_access.test_roles_are_granted_shown_and_dropped",)
+    ),
+    "a copy has all but the update policy": Rule(
+        "management/create-table-based-on-command",
+        ("test_commands.test_a_table_based_on_another_has_all_but_the_update_policy",),
+    ),
+    "delete and append are one transaction": Rule(
+        "management/update-table-command",
+        (
+            "test_update.test_rows_are_deleted_and_others_come_in_one_transaction",
+            "test_update.test_an_append_of_another_schema_deletes_nothing",
+            "test_update.test_whatif_shows_counts_and_changes_nothing",
+        ),
+    ),
+    "soft delete keeps tags": Rule(
+        "concepts/data-soft-delete", ("test_update.test_an_extent_that_lost_rows_keeps_its_tags_and_times",)
+    ),
+    "`has` compares whole tags": Rule("management/show-extents", ("test_extents.test_tags_match_as_a_whole",)),
+    "a tag lands once in its table": Rule(
+        "management/extent-tags",
+        ("test_ingestion.test_a_tag_lands_once_in_its_table", "test_behaviour.test_a_repeated_message_hits_its_tag"),
+    ),
+    "tags stay until their retention ends": Rule(
+        "management/extent-tags-retention-policy", ("test_behaviour.test_tags_expire_by_their_policy",)
+    ),
+    "extents merge, but for some": Rule(
+        "management/merge-policy",
+        ("test_behaviour.test_extents_merge_at_any_time", "test_behaviour.test_what_may_not_merge_does_not"),
+    ),
+    "a table is dropped after its expiry": Rule(
+        "management/auto-delete-policy", ("test_behaviour.test_a_table_is_dropped_when_its_time_is_over",)
+    ),
+    "ingestion failures are those of the engine": Rule(
+        "management/ingestion-failures",
+        (
+            "test_behaviour.test_messages_get_lost_late_or_doubled",
+            "test_ingestion.test_a_missing_table_fails",
+            "test_access.test_an_ingestor_ingests_and_a_viewer_does_not",
+        ),
+    ),
+    "slots are limited and shown": Rule(
+        "management/show-capacity-command", ("test_behaviour.test_a_slot_takes_one_blob_at_a_time",)
+    ),
+    "commands are throttled": Rule("management/capacity-policy", ("test_behaviour.test_requests_are_throttled",)),
+    "weak reads are stale": Rule(
+        "concepts/query-consistency", ("test_behaviour.test_stale_reads_see_an_earlier_state",)
+    ),
+    "results are cached": Rule(
+        "query/query-results-cache", ("test_behaviour.test_answers_are_cached_unless_their_age_must_be_nothing",)
+    ),
+    "a query fails when part of its answer is sent": Rule(
+        "concepts/partial-query-failures", ("test_behaviour.test_queries_fail_inside_their_answer",)
+    ),
+    "an answer has 500,000 records and 64 MB": Rule(
+        "concepts/query-limits", ("test_answers.test_an_answer_beyond_the_limits_fails",)
+    ),
+    "a string is never null": Rule(
+        "query/scalar-data-types/null-values", ("test_answers.test_a_string_is_empty_where_others_are_null",)
+    ),
+    "a bag has no order, and at most 1 MiB": Rule(
+        "query/scalar-data-types/dynamic",
+        (
+            "test_answers.test_the_keys_of_a_bag_come_in_another_order",
+            "test_ingestion.test_a_dynamic_value_beyond_a_mebibyte_is_null",
+        ),
+    ),
+    "names may hold blanks and hyphens": Rule(
+        "query/schema-entities/entity-names", ("test_answers.test_a_database_of_any_name_takes_rows",)
+    ),
+    "now is the time of the service": Rule(
+        "query/now-function", ("test_answers.test_now_is_the_clock_of_the_service",)
+    ),
+    "ingestion_time is that of the row": Rule(
+        "query/ingestion-time-function",
+        (
+            "test_answers.test_the_newest_row_by_the_time_of_its_ingestion",
+            "test_update.test_moved_rows_keep_the_time_of_their_ingestion",
+        ),
+    ),
+    "inline data is there when the command ends": Rule(
+        "management/data-ingestion/ingest-inline",
+        (
+            "test_ingestion.test_rows_are_ingested_inline_at_once",
+            "test_ingestion.test_inline_data_that_cannot_be_read_is_an_error",
+        ),
+    ),
+    "one bad record refuses a multijson file": Rule(
+        "ingest-json-formats", ("test_ingestion.test_a_bad_record_fails_the_whole_file",)
+    ),
+}
