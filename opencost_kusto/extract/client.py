@@ -6,7 +6,7 @@ Yields records as JSON text, whatever the dataset, and knows nothing of rows or 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
@@ -17,7 +17,7 @@ from opencost_kusto.errors import ContentError, OpenCostError, UsageError
 from opencost_kusto.extract import documents, prometheus, responses
 from opencost_kusto.extract.address import parse
 from opencost_kusto.extract.checks import RecordChecks
-from opencost_kusto.extract.http import HttpRoute
+from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json
@@ -133,19 +133,23 @@ class OpenCost:
         return retrying(read, seconds=self.timeout, attempts=self._attempts)
 
 
-def _samples(
-    body: Iterable[bytes], batch: Batch, kept: Callable[[bytes], bool], note: Callable[[str], None]
-) -> Iterator[bytes]:
+def _samples(body: Body, batch: Batch, kept: Callable[[bytes], bool], note: Callable[[str], None]) -> Iterator[bytes]:
     """The samples of a response in Prometheus text, as JSON."""
     encode = msgspec.json.Encoder().encode
-    not_numbers = 0
-    for sample in prometheus.samples(body):
+    not_numbers = again = 0
+    series: set[tuple[str, float | None, frozenset[tuple[str, str]]]] = set()
+    for sample in prometheus.samples(b"".join(body), framed=body.framed, content_type=body.content_type):
         record = encode(sample)
         if kept(record):
             not_numbers += sample.value is None
+            one = sample.name, sample.timestamp, frozenset(sample.labels.items())
+            again += one in series
+            series.add(one)
             yield record
     if not_numbers:
         note(f"{not_numbers} samples are NaN or infinite, and null in {batch.table.name}")
+    if again:
+        note(f"{again} samples are of a series that came before; each is a row of {batch.table.name}")
 
 
 def _kept(batch: Batch) -> Callable[[bytes], bool]:

@@ -1,42 +1,49 @@
-"""Reads Prometheus text, line by line, into samples. The door to `prometheus_client`.
+"""Reads a scrape, in Prometheus text or OpenMetrics, into samples. The door to `prometheus_client`.
 
 OpenCost's /metrics is version 0.0.4 of the text format; the newer server adds `escaping=underscores` to its content
-type, which changes nothing in the text. One pattern takes the lines that Go's encoder writes; a line it does not take
-whole is given to prometheus_client's parser, so what such a line means is not decided here.
+type, which changes nothing in the text. What a line means is prometheus_client's to say. That the text is whole, and
+which family a sample is of, is decided here: a family may come in several places, and keeps its type and its name.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
-from prometheus_client.metrics_core import METRIC_TYPES, Metric
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_fd_to_metric_families
 
 from opencost_kusto.errors import ContentError
+from opencost_kusto.extract.framing import broken_off
 
-_SAMPLE = re.compile(
-    r"([a-zA-Z_:][\w:]*)"
-    r'(?:\{((?:[a-zA-Z_]\w*="[^"\\]*"(?:,|(?=\})))*)\})?'
-    r" ([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|Inf)|NaN)"
-    r"(?: (-?\d{1,18}))?",
-    re.ASCII,
-)
-_LABEL = re.compile(r'(\w+)="([^"]*)"', re.ASCII)
-_COMMENT = re.compile(r"#\s+(HELP|TYPE)(?!\S)", re.ASCII)
-
+_COMMENT = re.compile(r'^[ \t]*#[ \t]+(TYPE|HELP)[ \t]+(?:"((?:[^"\\]|\\.)*)"|(\S+))[ \t]*(.*?)[ \t\r]*$', re.MULTILINE)
+_END = "# EOF\n"
+# Units have no column, and prometheus_client refuses a family whose name does not end in its unit.
+_UNIT = re.compile(r"^# UNIT .*\n", re.MULTILINE)
 # Samples of a family are named after it, with these endings.
-_ENDINGS = {"summary": ("", "_sum", "_count"), "histogram": ("_bucket", "_sum", "_count")}
+_ENDINGS = {
+    "counter": ("_total", "_created"),
+    "summary": ("_sum", "_count", "_created"),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
+    "info": ("_info",),
+}
+_ALL_ENDINGS = sorted({ending for endings in _ENDINGS.values() for ending in endings})
+_ESCAPES = {r"\n": "\n", r"\\": "\\", r"\"": '"'}
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One sample: a line of the exposition, and what the lines above it said about its family.
+    """One sample: a line of the scrape, and what is said about its family.
 
     `value` is null for NaN and infinities, and `raw` is then "NaN", "+Inf" or "-Inf". `family`, `type` and `help` are
-    the sample's own name, "unknown" and "" where the exposition does not say; `family` is as in its `# TYPE` line, so a
-    counter keeps its `_total`. `timestamp` is in Unix seconds, if the line has one.
+    the sample's own name, "unknown" and "" where nothing is said; `family` is as in its `# TYPE` line, so that of a
+    counter has its `_total` where the server writes it there. `timestamp` is in Unix seconds, if the line has one.
     """
 
     name: str
@@ -49,58 +56,91 @@ class Sample(msgspec.Struct, frozen=True):
     raw: str | None = None
 
 
-def samples(chunks: Iterable[bytes]) -> Iterator[Sample]:
-    """Yield the samples of an exposition, in its order; `chunks` is its text in pieces of any size.
+def samples(body: bytes, *, framed: bool = True, content_type: str = "") -> Iterator[Sample]:
+    """The samples of a scrape, in its order.
 
-    Samples come out before the end was seen; if the iterator ends without an error, the text was whole. A family's
-    `# HELP` and `# TYPE` count for the samples below them. Memory is bounded by a chunk and a line.
-
-    Raises ContentError for a line that is neither sample nor comment, text that is not UTF-8, has no sample, or does
-    not end in a line feed, as the format demands of the last line.
+    It is read as OpenMetrics where the content type or its last line says so. Where the body is not `framed`, only that
+    last line proves that it is whole. Raises ContentError for a body that is not whole, is not UTF-8, has a line that
+    is neither sample nor comment, or a time out of range, or has no sample.
     """
-    parser = _Parser()
-    rest = b""
+    is_open = "openmetrics" in content_type or body.endswith(f"\n{_END}".encode())
+    if is_open and not body.endswith(_END.encode()):
+        raise broken_off("its last line is not # EOF")
+    if body and not body.endswith(b"\n"):
+        last = body.rpartition(b"\n")[2].decode(errors="replace")
+        raise broken_off(f"it ends in the middle of a line, {_short(last)}")
+    if not (framed or is_open):
+        raise broken_off("the connection ended, and no length, no last chunk and no # EOF says that it was over")
+    text = _text(body)
+    found = _families(text)
     some = False
-    for chunk in chunks:
-        block, feed, rest = (rest + chunk).rpartition(b"\n")
-        for line in _text(block).split("\n") if feed else ():
-            sample = parser.line(line)
-            if sample is not None:
-                some = True
-                yield sample
-    if rest:
-        raise ContentError(
-            f"OpenCost's metrics broke off in the middle of a line: {_short(rest[:200].decode(errors='replace'))}."
-        )
+    parse: Any = openmetrics.text_fd_to_metric_families if is_open else text_fd_to_metric_families
+    for metric in _metrics(_UNIT.sub("", text), parse):
+        for name, labels, value, timestamp, *_ in metric.samples:
+            if metric.type == "counter" and not is_open:
+                name = _exposed(name, found)
+            some = True
+            yield _sample(name, found, labels, _real(value), None if timestamp is None else float(timestamp))
     if not some:
         raise ContentError("OpenCost's metrics hold no sample at all; is this really an OpenCost?")
 
 
-def _text(block: bytes) -> str:
-    """Whole lines as text."""
+def _metrics(text: str, parse: Callable[[Iterator[str]], Iterable[Metric]]) -> Iterator[Metric]:
+    """What prometheus_client finds; a line that it does not take is quoted."""
+    last = ""
+
+    def lines() -> Iterator[str]:
+        nonlocal last
+        for line in io.StringIO(text, newline="\n"):
+            last = line
+            yield line
+
     try:
-        return block.decode()
-    except UnicodeDecodeError as error:
-        line = block[: error.start].rpartition(b"\n")[2] + block[error.start :].partition(b"\n")[0]
-        raise ContentError(f"OpenCost's metrics are not UTF-8: {_short(line.decode(errors='replace'))}.") from error
+        yield from parse(lines())
+    except (ValueError, IndexError, OverflowError, KeyError) as error:
+        raise ContentError(f"OpenCost's metrics have a line that is not Prometheus text: {_short(last)}.") from error
 
 
-def _short(line: str) -> str:
-    """A line as it can be quoted."""
-    return repr(line if len(line) <= 120 else line[:119] + "…")
+def _families(text: str) -> dict[str, tuple[str, str]]:
+    """Type and help of each family, by its name in the `# TYPE` and `# HELP` lines."""
+    types: dict[str, str] = {}
+    helps: dict[str, str] = {}
+    for about, quoted, plain, said in _COMMENT.findall(text):
+        name = _unescaped(quoted) if quoted else plain
+        if about == "TYPE":
+            types.setdefault(name, "unknown" if said == "untyped" else said)
+        else:
+            helps.setdefault(name, _unescaped(said))
+    return {name: (types.get(name, "unknown"), helps.get(name, "")) for name in (types | helps)}
 
 
-def _unreadable(line: str) -> ContentError:
-    """A line that is no exposition."""
-    return ContentError(f"OpenCost's metrics have a line that is not Prometheus text: {_short(line)}.")
+def _exposed(name: str, families: dict[str, tuple[str, str]]) -> str:
+    """A counter's name as it is in the text, where prometheus_client has put `_total` behind it."""
+    plain = name.removesuffix("_total")
+    return name if families.get(name, ("",))[0] == "counter" or plain not in families else plain
 
 
-def _ask(line: str) -> Iterator[Metric]:
-    """What prometheus_client finds in one line."""
+def _sample(
+    name: str, families: dict[str, tuple[str, str]], labels: dict[str, str], value: float, timestamp: float | None
+) -> Sample:
+    family = name
+    if name not in families:
+        bases = ((name.removesuffix(ending), ending) for ending in _ALL_ENDINGS if name.endswith(ending))
+        family = next((base for base, end in bases if end in _ENDINGS.get(families.get(base, ("",))[0], ())), name)
+    kind, text = families.get(family, ("unknown", ""))
+    if timestamp is not None:
+        _check_time(timestamp)
+    if math.isfinite(value):
+        return Sample(name, family, kind, text, labels, value, timestamp)
+    raw = "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    return Sample(name, family, kind, text, labels, None, timestamp, raw)
+
+
+def _check_time(seconds: float) -> None:
     try:
-        yield from text_string_to_metric_families(line)
-    except (ValueError, IndexError, OverflowError) as error:
-        raise _unreadable(line) from error
+        datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ContentError(f"OpenCost's metrics have a sample of no time: {seconds:g} Unix seconds.") from error
 
 
 def _real(number: float) -> float:
@@ -111,64 +151,19 @@ def _real(number: float) -> float:
         return math.inf if number > 0 else -math.inf
 
 
-class _Parser:
-    """The family the lines are in."""
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        line = body[: error.start].rpartition(b"\n")[2] + body[error.start :].partition(b"\n")[0]
+        raise ContentError(f"OpenCost's metrics are not UTF-8: {_short(line.decode(errors='replace'))}.") from error
 
-    def __init__(self) -> None:
-        self._family, self._type, self._help = "", "unknown", ""
-        self._names: tuple[str, ...] = ()
 
-    def _enter(self, family: str) -> None:
-        """Begin a family of which nothing more is known; "" is none."""
-        self._family, self._type, self._help, self._names = family, "unknown", "", (family,)
+def _unescaped(text: str) -> str:
+    return re.sub(r'\\[n\\"]', lambda found: _ESCAPES[found[0]], text)
 
-    def line(self, line: str) -> Sample | None:
-        """Take the next line; the sample it holds, if it holds one."""
-        line = line.strip()
-        ordinary = _SAMPLE.fullmatch(line)
-        if ordinary:
-            name, inside, number, milliseconds = ordinary.groups()
-            labels = dict(_LABEL.findall(inside)) if inside else {}
-            if not inside or (inside.count('"') == 2 * len(labels) and "__name__" not in labels):
-                return self._sample(name, labels, float(number), int(milliseconds) / 1000 if milliseconds else None)
-        elif line.startswith("#"):
-            about = _COMMENT.match(line)
-            if about:
-                self._comment(about[1], line[about.end() :])
-            return None
-        return self._other(line)
 
-    def _sample(self, name: str, labels: dict[str, str], value: float, timestamp: float | None) -> Sample:
-        """A sample of the current family, or one that ends it and stands alone."""
-        if name not in self._names:
-            self._enter("")
-        family = self._family or name
-        if math.isfinite(value):
-            return Sample(name, family, self._type, self._help, labels, value, timestamp)
-        raw = "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-        return Sample(name, family, self._type, self._help, labels, None, timestamp, raw)
-
-    def _comment(self, about: str, said: str) -> None:
-        """Learn what a HELP or TYPE line says about a family."""
-        # As help, since prometheus_client renames counters.
-        metric = next(_ask(f"# HELP {said}"), None)
-        family, text = (metric.name, metric.documentation) if metric else ("", "")
-        if family != self._family:
-            self._enter(family)
-        if about == "HELP":
-            self._help = text
-        elif text == "untyped" or text in METRIC_TYPES:
-            self._type = "unknown" if text == "untyped" else text
-            self._names = tuple(family + ending for ending in _ENDINGS.get(text, ("",)))
-        else:
-            raise ContentError(f"OpenCost's metrics name a type that Prometheus does not have: {_short(said)}.")
-
-    def _other(self, line: str) -> Sample | None:
-        """A sample as prometheus_client reads it; None for a line that is empty."""
-        for metric in _ask(line):
-            for name, labels, number, timestamp, *_ in metric.samples:
-                seconds = None if timestamp is None else float(timestamp)
-                if seconds is not None and not math.isfinite(seconds):
-                    raise _unreadable(line)
-                return self._sample(name, labels, _real(number), seconds)
-        return None
+def _short(line: str) -> str:
+    """A line as it can be quoted."""
+    line = line.strip()
+    return repr(line if len(line) <= 120 else line[:119] + "…")

@@ -24,12 +24,10 @@ from statistics import median
 from typing import IO, Any, cast
 
 import msgspec
-from prometheus_client.parser import text_string_to_metric_families
 
 from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import KustoEmulator, Reply, json_reply
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.extract.prometheus import samples
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
@@ -39,7 +37,7 @@ from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import recording
 
 STEPS, ANSWER_TAKES = 48, 0.2
-LEAST_OVER_PLAIN, MOST_OVER_FLOOR, LEAST_OVER_CLIENT, MOST_OVER_OPENCOST = 4.0, 4.0, 4.0, 1.15
+LEAST_OVER_PLAIN, MOST_OVER_FLOOR, MOST_OVER_OPENCOST = 4.0, 4.0, 1.15
 MOST_GROWTH, MOST_PEAK = 10.0, 110.0
 COMMAND = "whole command"
 Times = dict[str, list[float]]
@@ -89,7 +87,6 @@ class Results(msgspec.Struct):
     over_floor: dict[int, dict[str, Ratio]] = {}
     peak: dict[int, float] = {}
     peak_plain: dict[int, float] = {}
-    exposition: Ratio | None = None
     backfill: float | None = None
     gates: list[Gate] = []
 
@@ -184,24 +181,6 @@ def peak(server: str, rows: int, name: str = "ours") -> float:
         return run(f"{server}/{rows}").peak
 
 
-def exposition(rounds: int) -> Ratio:
-    """How many times as fast as prometheus_client alone a scrape is read, round by round."""
-    lines = recording("1.119", "metrics.txt").decode().splitlines()
-    text = "".join(line + "\n" for line in lines for _ in range(1 if line.startswith("#") else 20))
-    body = text.encode()
-    theirs, ours = [], []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        expected = sum(len(metric.samples) for metric in text_string_to_metric_families(text))
-        between = time.perf_counter()
-        found = sum(1 for _ in samples(body[at : at + (1 << 16)] for at in range(0, len(body), 1 << 16)))
-        theirs.append(between - begun)
-        ours.append(time.perf_counter() - between)
-        if found != expected:
-            raise SystemExit(f"The exposition has {expected} samples, and we found {found}.")
-    return ratios(theirs, ours)
-
-
 def backfill() -> float:
     """Seconds in which sync brings 48 steps from an OpenCost that takes 200 ms for each; one request at a time."""
     body = recording("1.112", "allocation_hour.json")
@@ -280,13 +259,6 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int, mar
 
     yield at_least("plain reference / ours, equal gzip level", LEAST_OVER_PLAIN, over_plain, rounds, margin)
     yield at_least("floor / ours", 1 / MOST_OVER_FLOOR, over_floor, rounds, margin)
-    if results.exposition is not None:
-        measured = iter([results.exposition])
-
-        def over_client(again: int) -> Ratio:
-            return next(measured, None) or exposition(again)
-
-        yield at_least("prometheus_client / ours", LEAST_OVER_CLIENT, over_client, rounds, margin)
     growth = results.peak[large] - results.peak[rows]
     yield at_most(f"growth of peak memory from {rows:,} to {large:,} rows", MOST_GROWTH, "MB", growth)
     yield at_most(f"peak memory at {large:,} rows, Kusto SDK loaded", MOST_PEAK, "MB", results.peak[large])
@@ -321,7 +293,6 @@ def table(results: Results) -> str:
     lines.append("| ours, Kusto SDK loaded | " + " | ".join(f"{value:.0f}" for value in results.peak.values()) + " |")
     if results.peak_plain:
         lines.append("| plain | " + " | ".join(f"{value:.0f}" for value in results.peak_plain.values()) + " |")
-    lines += ["", f"`/metrics`: {results.exposition} times as fast as prometheus_client alone."]
     if results.backfill is not None:
         least = STEPS * ANSWER_TAKES
         lines.append(
@@ -352,7 +323,6 @@ def main(arguments: list[str] | None = None) -> int:
             results.peak[rows] = peak(server, rows)
             if not options.gates:
                 results.peak_plain[rows] = peak(server, rows, "plain")
-        results.exposition = exposition(options.rounds)
         results.backfill = backfill()
         print(table(results), flush=True)
         if options.gates:

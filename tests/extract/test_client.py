@@ -297,6 +297,16 @@ def test_families_about_the_process_are_left_out(serve: Serve, version: str) -> 
     assert any(sample["family"].startswith("go_") for sample in every)
 
 
+def test_a_series_that_comes_twice_is_noted(serve: Serve) -> None:
+    """Both samples are rows, and a reader is told; the same series at two times is none of these."""
+    opencost, _ = serve(
+        Reply(200, {"Content-Type": "text/plain"}, b'a{b="c",d="e"} 1\na{d="e",b="c"} 2\nf 1 1\nf 2 2\n')
+    )
+    notes: list[str] = []
+    assert len(list(opencost.records(batch("metrics"), notes.append))) == 4
+    assert notes == ["1 samples are of a series that came before; each is a row of " + DATASETS["metrics"].name]
+
+
 def test_samples_that_are_no_numbers_are_null_and_noted(serve: Serve) -> None:
     """A reader is told how many samples JSON cannot hold."""
     opencost, _ = serve(Reply(200, {"Content-Type": "text/plain"}, b"a NaN\nb +Inf\nc 1\n"))

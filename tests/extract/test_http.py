@@ -68,6 +68,8 @@ def test_a_whole_response_is_read(response: bytes) -> None:
         (sized(RECORDS)[:-1], "allocation"),
         (chunked(RECORDS, last=False), "allocation"),
         (http(RECORDS[:-1]), "allocation"),
+        (http(METRICS), "metrics"),
+        (http(METRICS, version="1.0"), "metrics"),
         (sized(METRICS)[:-10], "metrics"),
         (chunked(METRICS, last=False), "metrics"),
         (http(NO_TRAILER, "Content-Encoding: gzip"), "metrics"),
@@ -78,6 +80,8 @@ def test_a_whole_response_is_read(response: bytes) -> None:
         "length",
         "chunks",
         "JSON",
+        "close",
+        "HTTP 1.0",
         "metrics",
         "metrics in chunks",
         "no trailer",
@@ -90,6 +94,16 @@ def test_a_response_that_breaks_off_is_content(response: bytes, dataset: str) ->
     with pytest.raises(ContentError, match="broke off") as refused:
         ask(response, dataset)
     assert refused.value.exit_code == 4
+
+
+@pytest.mark.parametrize("end", [b"", b"# EOF\n"])
+def test_a_scrape_whose_end_is_proved_is_read(end: bytes) -> None:
+    """A length, chunks, compression, or a last line that says so: each of them is the end of a scrape."""
+    for response in (sized(METRICS + end), chunked(METRICS + end)):
+        assert len(ask(response, "metrics")) == 50
+    assert len(ask(http(gzip.compress(METRICS + end), "Content-Encoding: gzip"), "metrics")) == 50
+    if end:
+        assert len(ask(http(METRICS + end), "metrics")) == 50
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])

@@ -97,7 +97,7 @@ class Database:
         """Land a scrape of /metrics."""
         minute = scraped.replace(second=0)
         origin = (asked or Asked()).origin(METRICS, Window(minute, minute + timedelta(minutes=1)), scraped)
-        self._land(origin, map(msgspec.json.encode, samples([body])))
+        self._land(origin, map(msgspec.json.encode, samples(body)))
 
     def runs(self, outcomes: Iterable[dict[str, Any]], asked: Asked | None = None) -> None:
         """Land rows of the run ledger."""

@@ -83,7 +83,7 @@ def records(table: Table, version: str, name: str) -> tuple[dict[str, Json], ...
     """The records of one answer as plain JSON; none where OpenCost refused."""
     body = recording(version, name)
     if table is METRICS:
-        return tuple(msgspec.json.decode(msgspec.json.encode(sample)) for sample in prometheus.samples([body]))
+        return tuple(msgspec.json.decode(msgspec.json.encode(sample)) for sample in prometheus.samples(body))
     try:
         return tuple(msgspec.json.decode(record) for record in responses.records([body]))
     except OpenCostError:

@@ -57,8 +57,8 @@ def origin(table: Table, *, source: Source = SOURCE, options: RequestOptions | N
 
 def records(table: Table, version: str, name: str) -> Iterator[bytes]:
     """The records of a recorded answer, as JSON."""
-    body = [recording(version, name)]
-    return map(msgspec.json.encode, prometheus.samples(body)) if table is METRICS else responses.records(body)
+    body = recording(version, name)
+    return map(msgspec.json.encode, prometheus.samples(body)) if table is METRICS else responses.records([body])
 
 
 def encoded(table: Table, version: str, name: str | None = None) -> tuple[Encoder, list[bytes]]:
