@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.options import OptionValue
 from opencost_kusto.schema.tables import OPTIONS
 from opencost_kusto.window import Window
@@ -17,27 +18,35 @@ from opencost_kusto.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One OpenCost server. `named` is what the user called it, and names clusters where OpenCost does not.
+    """One OpenCost server, and the Kubernetes cluster whose costs it has.
 
-    `own` is what the server calls its cluster.
+    `name` is the cluster in every table: the name that the user gave, else OpenCost's id. `reported` is OpenCost's own
+    id, `version` OpenCost's. `currency` is that of its costs, None where nobody set it. `fingerprint` identifies the
+    cluster, by scheme; a source of the same name and another fingerprint is refused.
     """
 
     name: str
-    named: str | None = None
     region: str | None = None
     version: str | None = None
-    own: str | None = None
+    reported: str | None = None
+    currency: str | None = None
+    fingerprint: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One invocation: what every row it writes says about it. `collection_time` is aware and UTC."""
+    """One execution of a command: what every row that it writes says about it.
+
+    `collection_time` is when it began, aware and UTC, by the clock that `clock` names: Kusto's, OpenCost's, this
+    machine's, or one that the caller gave.
+    """
 
     id: str
     collection_time: datetime
     tool_version: str
     scenario_name: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    clock: Literal["given", "machine", "opencost", "kusto"] = "given"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -68,9 +77,8 @@ class RequestOptions:
 class Batch:
     """One dataset's rows for one step of one source.
 
-    `id` depends only on what was asked (table, source, window, options): never on the run, the clock or the
-    answer, since OpenCost's answers to one question differ in small ways. `scraped` is the moment of a scrape;
-    `run` belongs to the question only where a table has a batch per run.
+    `id` depends only on the request (table, source, window, options), never on the run, the clock or the response,
+    since OpenCost's responses to one request differ in small ways. `scraped` is the moment of a scrape.
     """
 
     table: Table
@@ -78,21 +86,13 @@ class Batch:
     window: Window
     options: RequestOptions = field(default_factory=RequestOptions)
     scraped: datetime | None = None
-    run: str | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        question: tuple[object, ...] = (
-            self.table.name,
-            self.source,
-            str(self.window),
-            self.requested,
-        )
-        if self.run is not None:
-            question = (*question, self.run)
-        digest = hashlib.sha256(msgspec.json.encode(question)).hexdigest()[:12]
-        span = f"{self.window.start:%Y%m%dT%H%MZ}-{self.window.end:%Y%m%dT%H%MZ}"
-        object.__setattr__(self, "id", f"{self.table.name}/{self.source}/{span}/{digest}")
+        request = (self.table.name, self.source, str(self.window), self.requested)
+        digest = hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:12]
+        window = f"{self.window.start:%Y%m%dT%H%MZ}-{self.window.end:%Y%m%dT%H%MZ}"
+        object.__setattr__(self, "id", f"{self.table.name}/{self.source}/{window}/{digest}")
 
     @property
     def timestamp(self) -> datetime:

@@ -37,6 +37,10 @@ class ReasonCode(StrEnum):
     REFUSED = "refused"
     # OpenCost no longer has the window, at the step requested.
     EXPIRED = "expired"
+    # An empty response past retention, confirmed by what the longer window costs.
+    CONFIRMED_EMPTY = "confirmed empty"
+    # An empty response past retention: no cost, or no longer there.
+    INCONCLUSIVE = "inconclusive"
     # The response.
     MALFORMED = "malformed"
     INCOMPLETE = "incomplete"

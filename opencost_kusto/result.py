@@ -11,14 +11,18 @@ from enum import StrEnum
 import msgspec
 
 from opencost_kusto.batch import Batch
-from opencost_kusto.errors import NotLandedError, OpenCostKustoError, PartialError
+from opencost_kusto.errors import NotLandedError, OpenCostKustoError, PartialError, ReasonCode
 from opencost_kusto.redact import redacted
 from opencost_kusto.schema.columns import Json
-from opencost_kusto.schema.tables import SYNC_RUNS
 
 
 class Outcome(StrEnum):
-    """What became of a batch."""
+    """What became of a batch.
+
+    Landed: this run saw its rows in the table, counted and equal. Already landed: an earlier run landed it. Queued:
+    nobody waited. Written: to files. Empty: OpenCost has no cost for the window. Expired: OpenCost no longer has the
+    window at this step. Lost: at no step. Unsupported: this OpenCost does not have the dataset.
+    """
 
     LANDED = "landed"
     ALREADY_LANDED = "already landed"
@@ -32,11 +36,18 @@ class Outcome(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
-class BatchResult(msgspec.Struct, omit_defaults=False):
-    """How one batch ended. `cost` is None where the table has none; `exit_code` is 0 unless it failed.
+# Outcomes with which the rows of a batch are where they were requested to be.
+ARRIVED = frozenset({Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.QUEUED, Outcome.WRITTEN})
+# Outcomes with which the run failed.
+_FAILED = frozenset({Outcome.FAILED, Outcome.LOST})
 
-    `notes` are sentences about the answer that the outcome does not tell; `options` are what was asked of OpenCost
-    beside the window, by its own names.
+
+class BatchResult(msgspec.Struct, omit_defaults=False):
+    """How one batch ended.
+
+    `cost` is None where the table has none. `exit_code` is 0 unless the batch failed; `reason_code` says why it did, or
+    what is remarkable about one that did not. `notes` are sentences for people. `options` are those of the request, by
+    OpenCost's names. `response_keys` is the digest of the rows' keys.
     """
 
     batch_id: str
@@ -47,73 +58,83 @@ class BatchResult(msgspec.Struct, omit_defaults=False):
     window_end: datetime
     window_minutes: float
     aggregate: str | None
-    outcome: str
+    outcome: Outcome
     reason: str | None = None
+    reason_code: str | None = None
     rows: int | None = None
     cost: float | None = None
     bytes: int | None = None
-    parts: int | None = None
     seconds: float = 0.0
     exit_code: int = 0
     notes: list[str] = []
     options: dict[str, Json] = {}
+    response_keys: str | None = None
 
 
-def batch_result(batch: Batch, kind: str, *, error: OpenCostKustoError | None = None, **facts: Json) -> BatchResult:
-    """The outcome of a batch; `error` gives the reason, without secrets, and the exit code."""
+def batch_result(
+    batch: Batch,
+    outcome: Outcome,
+    *,
+    error: OpenCostKustoError | None = None,
+    code: ReasonCode | None = None,
+    **facts: Json,
+) -> BatchResult:
+    """The result of a batch; `error` gives the reason, without secrets, its code and the exit code."""
     if error is not None:
         facts |= {"reason": redacted(error), "exit_code": error.exit_code}
+        code = error.code
+    elif facts.get("reason"):
+        facts["reason"] = redacted(facts["reason"])
     window = batch.window
     names = (batch.id, batch.table.name, batch.source, batch.table.dataset)
-    facts["options"] = batch.options.for_table(batch.table)
-    return BatchResult(*names, window.start, window.end, window.minutes, batch.aggregate, kind, **facts)
+    facts |= {"options": batch.options.for_table(batch.table), "reason_code": code and code.value}
+    return BatchResult(*names, window.start, window.end, window.minutes, batch.aggregate, outcome, **facts)
 
 
 @dataclass(slots=True)
 class Report:
-    """The outcomes of one run, in the order in which batches ended; `tell` is called with each."""
+    """The results of one run, in the order in which batches ended; `on_result` is called with each.
+
+    `run_log` is the error where the run log could not be written.
+    """
 
     run_id: str
-    outcomes: list[BatchResult] = field(default_factory=list)
+    results: list[BatchResult] = field(default_factory=list)
     on_result: Callable[[BatchResult], None] = lambda _: None
+    run_log: OpenCostKustoError | None = None
 
-    def end(self, outcomes: Iterable[BatchResult]) -> None:
-        """Take outcomes as they come, and tell each."""
-        for one in outcomes:
-            self.outcomes.append(one)
+    def add(self, results: Iterable[BatchResult]) -> None:
+        """Add results as they come, and hand each on."""
+        for one in results:
+            self.results.append(one)
             self.on_result(one)
 
     @property
     def sources(self) -> list[str]:
-        """The sources that outcomes are of."""
-        return list(dict.fromkeys(one.source for one in self.outcomes))
+        """The sources that have results."""
+        return list(dict.fromkeys(one.source for one in self.results))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many batches ended how."""
-        return dict(Counter(outcome.outcome for outcome in self.outcomes))
+        """How many batches ended with each outcome."""
+        return dict(Counter(str(one.outcome) for one in self.results))
 
     @property
     def rows(self) -> int:
-        """Rows in Kusto, or written or queued, for which this run vouches."""
-        return sum(
-            o.rows or 0
-            for o in self.outcomes
-            if o.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.QUEUED, Outcome.WRITTEN)
-        )
+        """Rows that are in Kusto, written or queued."""
+        return sum(one.rows or 0 for one in self.results if one.outcome in ARRIVED)
 
     @property
     def exit_code(self) -> int:
-        """0 when every batch is where it was asked to be; else the worst kind, or 7 when only some failed."""
-        failed = [outcome.exit_code for outcome in self.outcomes if outcome.outcome in (Outcome.FAILED, Outcome.LOST)]
-        # The run's own ledger says what became of the others; that it landed is no success of theirs.
-        # What is forgotten comes coarser, and that, or that it is lost, is what counts.
-        others = [o for o in self.outcomes if o.table != SYNC_RUNS.name and o.outcome != Outcome.EXPIRED]
-        nothing_else = all(o.outcome in (Outcome.FAILED, Outcome.LOST) for o in others)
-        late = any(outcome.outcome == Outcome.TIMED_OUT for outcome in self.outcomes)
+        """0 when every batch is where it was requested to be; else the worst kind, or 7 when only some failed."""
+        failed = [one.exit_code for one in self.results if one.outcome in _FAILED]
+        # An expired window comes at a coarser step, or is lost: that is what counts.
+        others = [one for one in self.results if one.outcome not in _FAILED | {Outcome.EXPIRED}]
         if failed:
-            return max(failed) if nothing_else else PartialError.exit_code
-        return NotLandedError.exit_code if late else 0
+            return PartialError.exit_code if others else max(failed)
+        if any(one.outcome is Outcome.TIMED_OUT for one in self.results):
+            return NotLandedError.exit_code
+        return PartialError.exit_code if self.run_log is not None else 0
 
     def document(self) -> dict[str, Json]:
         """The report as one JSON document."""
@@ -123,7 +144,8 @@ class Report:
             "exit_code": self.exit_code,
             "counts": self.counts,
             "rows": self.rows,
-            "batches": msgspec.to_builtins(self.outcomes),
+            "run_log": self.run_log and redacted(self.run_log),
+            "batches": msgspec.to_builtins(self.results),
         }
 
 

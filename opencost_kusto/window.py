@@ -41,6 +41,16 @@ class Window:
     def __str__(self) -> str:
         return f"{stamp(self.start)},{stamp(self.end)}"
 
+    @classmethod
+    def minute(cls, moment: datetime) -> Window:
+        """The whole minute in which an aware UTC moment lies."""
+        return cls(_floor(moment), _floor(moment) + _MINUTE)
+
+    @property
+    def length(self) -> timedelta:
+        """The time from start to end."""
+        return self.end - self.start
+
     @property
     def minutes(self) -> float:
         """The length in minutes."""

@@ -82,4 +82,4 @@ def test_the_example_runs() -> None:
         scope = {"opencost_url": emulated.opencost_url, "kusto_url": emulated.kusto_url}
         exec(example[1], scope)
         assert scope["report"].exit_code == 0  # type: ignore[attr-defined]
-        assert scope["report"].counts == {"landed": 3}  # type: ignore[attr-defined]
+        assert scope["report"].counts == {"landed": 2}  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ class Page:
         if kusto is None:
             return
         try:
-            self.costs = by_namespace(kusto, report.outcomes)
+            self.costs = by_namespace(kusto, report.results)
         except KustoError as error:
             self.unknown = f"Kusto could not be asked what the namespaces cost: {error}"
 
@@ -108,10 +108,10 @@ def markdown(page: Page) -> str:
     parts = [
         f"## OpenCost to Kusto: {counts}",
         f"Run {_text(report.run_id)}, exit code {report.exit_code}.",
-        _table(("Dataset", "Batches", "Rows", "Cost"), _totals(report.outcomes)),
+        _table(("Dataset", "Batches", "Rows", "Cost"), _totals(report.results)),
         "### Cost by namespace",
-        *_namespaces(page, report.outcomes),
-        *_lost(report.outcomes),
+        *_namespaces(page, report.results),
+        *_lost(report.results),
     ]
     return "\n\n".join(parts) + "\n\n"
 

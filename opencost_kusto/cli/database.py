@@ -11,6 +11,7 @@ import typer
 
 from opencost_kusto.cli import printing
 from opencost_kusto.cli.options import AsJson, KustoOptions, key_values, option
+from opencost_kusto.cli.status import status_lines
 from opencost_kusto.errors import KustoError, NotLandedError, ReasonCode, UsageError
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import duration
@@ -68,7 +69,7 @@ def status_command(
     if as_json:
         print(json.dumps([one.document(now) for one in found], indent=2))
     else:
-        print("\n".join(line for one in found for line in one.lines(now)) or "Nothing was ever synced.")
+        print("\n".join(line for one in found for line in status_lines(one, now)) or "Nothing was ever synced.")
     if limit is not None:
         old = [one for one in found if (age := one.age(now)) is None or age > limit]
         names = ", ".join(f"{one.dataset} of {one.source}" for one in old) or "everything"

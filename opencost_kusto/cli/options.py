@@ -21,7 +21,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.kusto.signin import METHODS
-from opencost_kusto.load.spool import GZIP_LEVEL
+from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, LoadPolicy
 from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
@@ -201,9 +201,13 @@ class LoadOptions:
     """How rows are loaded, and whether they are waited for."""
 
     wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True
-    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0
+    timeout: Annotated[float, option("--timeout", "Seconds to wait for the next batch to land.")] = TIMEOUT
     replace: Annotated[
-        bool, option("--replace", "Let an answer that has changed take the place of the rows that landed.")
+        bool, option("--replace", "Replace the rows that landed where OpenCost's response has changed since.")
+    ] = False
+    adopt: Annotated[
+        bool,
+        option("--adopt", "With --replace, also replace rows that have hardly any key in common with the response."),
     ] = False
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
     gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL
@@ -211,9 +215,9 @@ class LoadOptions:
     def __post_init__(self) -> None:
         seconds("--timeout", self.timeout)
 
-    def loading(self) -> dict[str, Any]:
-        """The same, by the names `sync` has for them."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def policy(self) -> LoadPolicy:
+        """The same as the policy that every command hands down."""
+        return LoadPolicy(**{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def seconds(name: str, value: float) -> float:

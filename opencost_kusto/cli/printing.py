@@ -8,9 +8,8 @@ import json
 from collections.abc import Callable, Iterable
 
 from opencost_kusto.database.functions import Function
-from opencost_kusto.result import BatchResult, Outcome, Report
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.schema.tables import SYNC_RUNS
 from opencost_kusto.window import stamp
 
 
@@ -24,19 +23,14 @@ def outcome_line(one: BatchResult) -> str:
 
 
 def report_line(report: Report) -> str:
-    """The sum: how many batches ended how, and their rows; the run's own ledger is told where it did not land."""
-    told = Report(report.run_id, [one for one in report.outcomes if one.table != SYNC_RUNS.name])
-    ledger = {one.outcome for one in report.outcomes if one.table == SYNC_RUNS.name} - {
-        Outcome.LANDED,
-        Outcome.QUEUED,
-        Outcome.ALREADY_LANDED,
-    }
-    if not report.outcomes:
+    """The sum: how many batches ended with each outcome, and their rows; the run log where it could not be written."""
+    if not report.results:
         return f"Nothing to do in run {report.run_id}"
-    counts = [f"{count} {kind}" for kind, count in told.counts.items()]
-    counts += [f"run ledger {kind}" for kind in sorted(ledger)]
-    many = "1 batch" if len(told.outcomes) == 1 else f"{len(told.outcomes)} batches"
-    return f"{many} of {', '.join(report.sources)} in run {report.run_id}: {', '.join(counts)}; {told.rows} rows"
+    counts = [f"{count} {outcome}" for outcome, count in report.counts.items()]
+    counts += ["run log failed"] if report.run_log is not None else []
+    many = "1 batch" if len(report.results) == 1 else f"{len(report.results)} batches"
+    sources = ", ".join(report.sources)
+    return f"{many} of {sources} in run {report.run_id}: {', '.join(counts)}; {report.rows} rows"
 
 
 def dictionary(tables: Iterable[Table], functions: Iterable[Function]) -> list[str]:

@@ -33,7 +33,7 @@ from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import count_batches
+from opencost_kusto.load.holdings import holdings
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
@@ -118,14 +118,20 @@ class Account:
         for opencost in opencosts:
             opencost.reach()
         for name in self.asked.datasets:
-            count_batches(kusto, DATASETS[name], [""])
+            holdings(kusto, DATASETS[name], [""])
 
     def _synced(self, window: Window, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
         question = replace(self.asked, window=window)
         run = settled(self.run, window, self.settle, now=self.now, sleep=self.sleep, on_result=narrate)
         with narrator(question.count * len(opencosts), quiet_stdout=True) as on_result:
             return sync_all(
-                opencosts, kusto, question, run=run, stop=self.stop, on_result=on_result, **self.load.loading()
+                opencosts,
+                kusto,
+                question,
+                run=run,
+                policy=self.load.policy(),
+                cancel=self.stop,
+                on_result=on_result,
             )
 
 

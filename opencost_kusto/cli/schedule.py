@@ -36,7 +36,7 @@ from opencost_kusto.result import BatchResult, unreported
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.schedule.trigger import Trigger
-from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
+from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import between, duration, stamp
 
 Lag = Annotated[str, option("--lag", "How long after its end a window is closed: measurements settle.")]
@@ -63,7 +63,7 @@ class TimesOptions:
         step = duration(self.every)
         back = duration(self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
         horizon = Lookback(back, duration(self.lag), self.at_most)
-        horizon.span(clock(), step)
+        horizon.period(clock(), step)
         return horizon
 
 
@@ -102,9 +102,9 @@ def schedule_command(
                 horizon,
                 run=mark.run(),
                 on_result=on_result,
-                know=know,
-                stop=stop,
-                **load.loading(),
+                on_covered=know,
+                cancel=stop,
+                policy=load.policy(),
             ),
             on_result=(teller(quiet_stdout=as_json), health.count),
             on_end=(lambda one: _ended(one, as_json), health.ticked),
@@ -161,14 +161,14 @@ def backfill_command(
     run = mark.run()
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
         surveyed = survey(opencosts, kusto, want, span, now=now, closed=closed)
-        whole = f"{surveyed.expected} batches from {stamp(surveyed.span.start)} to {stamp(surveyed.span.end)}"
-        more = {"forgotten so fine": surveyed.coarser, "lost": surveyed.lost}
+        whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
+        more = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
         told = "".join(f", {count} {what}" for what, count in more.items() if count)
         print(f"{surveyed.due} to bring{told}, of {whole}.", file=sys.stderr)
         with narrator(surveyed.due, quiet_stdout=as_json) as on_result:
             tell = estimated(on_result, surveyed.due)
-            report = backfill(surveyed, kusto, run=run, stop=process.cancel, on_result=tell, **load.loading())
-    if not report.outcomes:
+            report = backfill(surveyed, kusto, run=run, policy=load.policy(), cancel=process.cancel, on_result=tell)
+    if not report.results:
         print(f"Nothing is missing: all {whole} are in Kusto, or empty.", file=sys.stderr if as_json else sys.stdout)
     finish(report, as_json, process, quiet_stdout=as_json)
 
@@ -181,8 +181,8 @@ def estimated(
 
     def told(one: BatchResult) -> None:
         on_result(one)
-        done[0] += one.dataset != SYNC_RUNS.dataset
-        if one.dataset != SYNC_RUNS.dataset and done[0] % _ESTIMATED == 0 and done[0] < total:
+        done[0] += 1
+        if done[0] % _ESTIMATED == 0 and done[0] < total:
             left = (now() - began) / done[0] * (total - done[0])
             print(f"{done[0]} of {total} batches, about {_spoken(left)} left", file=sys.stderr, flush=True)
 

@@ -27,6 +27,7 @@ from opencost_kusto.cli.options import (
 )
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
+from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.ndjson import LineWriter
@@ -76,7 +77,13 @@ def sync_command(
             with kusto_options.kusto() as kusto:
                 run = when.ready(run, interval, process.cancel)
                 report = sync_all(
-                    opencosts, kusto, question, run=run, stop=process.cancel, on_result=on_result, **load.loading()
+                    opencosts,
+                    kusto,
+                    question,
+                    run=run,
+                    policy=load.policy(),
+                    cancel=process.cancel,
+                    on_result=on_result,
                 )
                 told.add(report, kusto if summary else None)
     finish(report, as_json, process, quiet_stdout=quiet_stdout)
@@ -98,7 +105,7 @@ def replay_command(
     folder: Annotated[Path, typer.Argument(help="The folder that sync was given as --spool.")],
     kusto_options: KustoOptions,
     wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
-    timeout: Annotated[float, option("--timeout", "Seconds to wait for rows to land.")] = 900.0,
+    timeout: Annotated[float, option("--timeout", "Seconds to wait for the next batch to land.")] = TIMEOUT,
     as_json: AsJson = False,
     *,
     process: Process,
@@ -106,6 +113,6 @@ def replay_command(
     """Send what a spool still holds, exactly once."""
     seconds("--timeout", timeout)
     with kusto_options.kusto() as kusto:
-        tell = teller(quiet_stdout=as_json)
-        report = replay(folder, kusto, wait=wait, timeout=timeout, stop=process.cancel, on_result=tell)
+        tell, policy = teller(quiet_stdout=as_json), LoadPolicy(wait=wait, timeout=timeout)
+        report = replay(folder, kusto, policy=policy, cancel=process.cancel, on_result=tell)
     finish(report, as_json, process, quiet_stdout=as_json)

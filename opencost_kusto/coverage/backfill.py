@@ -1,73 +1,74 @@
-"""Everything Kusto lacks of a range, for as long as it takes; what is there already is not asked for again."""
+"""Load everything that Kusto lacks of a period, for as long as it takes; what landed already is not requested again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.coverage.catch_up import LOST_REASON, CatchUp
+from opencost_kusto.coverage.catch_up import CatchUp, lost
 from opencost_kusto.coverage.gaps import Gaps, Target, find_gaps
 from opencost_kusto.coverage.retention import aligned
-from opencost_kusto.errors import OpenCostError, UsageError
+from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.fleet import run_concurrently
-from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.fleet import merged, run_concurrently
+from opencost_kusto.pipeline.sync import timed
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, stamp
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What Kusto lacks of a range, by source; `closed` is when windows had to end to be in it."""
+    """What Kusto lacks of a period, by source; windows had to end by `closed`."""
 
-    wanted: Target
-    span: Window
+    target: Target
+    period: Window
     closed: datetime
     found: list[tuple[OpenCost, Gaps]]
 
     @property
     def due(self) -> int:
-        """How many batches are to be asked for."""
+        """How many batches are to be requested."""
         return sum(len(one.due) for _, one in self.found)
 
     @property
-    def coarser(self) -> int:
-        """How many batches OpenCost has forgotten so fine: the hour or the day that holds them is asked for."""
-        return sum(len(one.forgotten) for _, one in self.found)
+    def gone(self) -> int:
+        """How many batches OpenCost no longer has at this step: the hour or the day that contains them is requested."""
+        return sum(len(one.gone) for _, one in self.found)
 
     @property
     def lost(self) -> int:
-        """How many batches OpenCost has in no grain any more."""
+        """How many batches OpenCost has at no step any more."""
         return sum(len(one.lost) for _, one in self.found)
 
     @property
     def expected(self) -> int:
-        """How many batches the range has."""
+        """How many batches the period has."""
         return sum(one.expected for _, one in self.found)
 
 
 def survey(
-    opencosts: Sequence[OpenCost], kusto: Kusto, wanted: Target, span: Window, *, now: datetime, closed: datetime
+    opencosts: Sequence[OpenCost], kusto: Kusto, target: Target, period: Window, *, now: datetime, closed: datetime
 ) -> Survey:
-    """Look for what Kusto lacks of a range, in windows that end before `closed`.
+    """Find what Kusto lacks of a period, in windows that end by `closed`.
 
-    Raises UsageError for a range without such a window and for datasets that are of the moment only, KustoError, and
-    OpenCostError when a server does not say which cluster it serves.
+    Raises UsageError for a period without such a window and for datasets that OpenCost has only of this moment,
+    KustoError, and OpenCostError when a server does not say which cluster it serves.
     """
-    scrapes = [name for name in wanted.datasets if DATASETS[name].cadence == "scrape"]
+    scrapes = [name for name in target.datasets if DATASETS[name].cadence == "scrape"]
     if scrapes:
-        raise UsageError(f"OpenCost answers {', '.join(scrapes)} only of this moment; choose another --dataset.")
-    windows = list(aligned(span.start, min(span.end, closed), wanted.step))
+        raise UsageError(f"OpenCost has {', '.join(scrapes)} only of this moment; choose another --dataset.")
+    windows = list(aligned(period.start, min(period.end, closed), target.step))
     if not windows:
-        raise UsageError(f"No whole window lies in {span} and ends before {stamp(closed)}; choose a longer range.")
+        raise UsageError(f"No whole window lies in {period} and ends by {stamp(closed)}; choose a longer period.")
     whole = Window(windows[0].start, windows[-1].end)
-    found = [(one, find_gaps(kusto, one.source(), wanted, whole, now)) for one in opencosts]
-    return Survey(wanted, whole, closed, found)
+    found = [(one, find_gaps(kusto, one.source(), target, whole, now)) for one in opencosts]
+    return Survey(target, whole, closed, found)
 
 
 def backfill(
@@ -75,24 +76,34 @@ def backfill(
     kusto: Kusto,
     *,
     run: Run,
-    stop: CancelToken | None = None,
+    policy: LoadPolicy | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
-    **loading: Any,
+    cancel: CancelToken | None = None,
 ) -> Report:
-    """Bring what a survey found, every source side by side; `loading` is what `sync` takes beside.
+    """Load what a survey found, all sources concurrently.
 
-    The ledger learns of it some windows at a time, so one that was broken off goes on where it was. What an earlier
-    run found lost is in the report again, as it is still not in Kusto. `tell` is called from several threads, which an
-    interruption ends.
+    The run log is written some windows at a time, so a backfill that was interrupted goes on where it was. What an
+    earlier run found lost is in the report again, as it is still not in Kusto. `on_result` is called from several
+    threads.
     """
-    stop = stop or CancelToken()
+    token, run = cancel or CancelToken(), timed(run, kusto)
     reports = [Report(run.id, on_result=on_result) for _ in surveyed.found]
 
-    def fill(report: Report, opencost: OpenCost, found: Gaps) -> None:
-        report.end(batch_result(batch, Outcome.LOST, error=OpenCostError(LOST_REASON)) for batch in found.lost)
-        end: dict[str, Any] = {"run": run, "closed": surveyed.closed, "on_result": lambda one: report.end([one])}
-        CatchUp(opencost, kusto, surveyed.wanted, found, stop=stop, **end, **loading).fill()
+    def load(at: int) -> None:
+        report, (opencost, gaps) = reports[at], surveyed.found[at]
+        report.add(map(lost, gaps.lost))
+        loading = CatchUp(
+            opencost,
+            kusto,
+            surveyed.target,
+            gaps,
+            run,
+            surveyed.closed,
+            policy=policy or LoadPolicy(),
+            cancel=token,
+            on_result=lambda one: report.add([one]),
+        )
+        report.run_log = loading.load().run_log
 
-    works = [(report, *one) for report, one in zip(reports, surveyed.found, strict=True)]
-    run_concurrently([lambda work=work: fill(*work) for work in works], stop)  # type: ignore[misc]
-    return Report(run.id, [one for report in reports for one in report.outcomes])
+    run_concurrently([lambda at=at: load(at) for at in range(len(reports))], token)  # type: ignore[misc]
+    return merged(run.id, reports)

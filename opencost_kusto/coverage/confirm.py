@@ -1,16 +1,18 @@
-"""Whether a window that OpenCost answered with nothing, later than its built-in store would know it, had no cost.
+"""Confirm that an empty response past retention really means zero cost.
 
-With a Prometheus behind it OpenCost remembers for long, and nothing may be the truth: a cluster that was off. To bring
-the coarser window that holds it would then count its cost twice, once as what landed of it and once for the rest of its
-minutes. So the coarser one is asked how much it costs: no more than what landed of it, and the rest was empty.
+With a Prometheus behind it OpenCost keeps windows for long, and an empty response may be the truth: a cluster that was
+off. To load the longer window would then count its cost twice, once as what landed inside it and once for the rest of
+its minutes. So OpenCost is asked what the longer window costs: no more than what landed, and the rest was empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 
 from opencost_kusto.batch import Batch, BatchContext, Run, Source
-from opencost_kusto.coverage.state import RunLogEntry, cost_once
+from opencost_kusto.coverage.interval_set import IntervalSet
+from opencost_kusto.coverage.state import RunLogEntry
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.transform.rows import Encoder
@@ -19,18 +21,31 @@ from opencost_kusto.transform.rows import Encoder
 _PER_ROW, _RELATIVE = 1e-5, 0.01
 
 
-def costs_more(opencost: OpenCost, coarse: Batch, source: Source, run: Run, there: Iterable[RunLogEntry]) -> bool:
-    """Whether a coarser window costs more than what landed of it; also when that cannot be told."""
-    span = coarse.window
-    inside = [word for word in there if span.start <= word.window.start and word.window.end <= span.end]
-    landed = cost_once(inside)
-    if landed is None:
+def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, landed: Iterable[RunLogEntry]) -> bool:
+    """Whether a longer window costs more than what landed inside it; also when that cannot be known."""
+    cost = cost_inside(longer, landed)
+    if cost is None:
         return True
-    encoder = Encoder(coarse.table, BatchContext(run, source, coarse))
+    encoder = Encoder(longer.table, BatchContext(run, source, longer))
     try:
-        for _ in encoder.lines(opencost.records(coarse, lambda _: None)):
-            pass
+        with closing(opencost.records(longer, lambda *_: None)) as records:
+            for _ in encoder.lines(records):
+                continue
     except OpenCostKustoError:
         return True
-    # Nothing at all where something landed: the coarser one is forgotten too.
-    return not encoder.rows or (encoder.cost or 0.0) > landed * (1 + _RELATIVE) + encoder.rows * _PER_ROW
+    # No row at all where something landed: OpenCost no longer has the longer window either.
+    return not encoder.rows or (encoder.cost or 0.0) > cost * (1 + _RELATIVE) + encoder.rows * _PER_ROW
+
+
+def cost_inside(longer: Batch, landed: Iterable[RunLogEntry]) -> float | None:
+    """The cost of what landed inside a window, each minute once; None where nothing with a cost did.
+
+    The windows nest, since steps tile a day, and a longer one contains what a shorter one says.
+    """
+    outer, cost, counted = longer.window, None, IntervalSet([])
+    inside = [one for one in landed if outer.start <= one.window.start and one.window.end <= outer.end]
+    for one in sorted(inside, key=lambda one: -one.window.minutes):
+        if one.cost is not None and one.window not in counted:
+            cost = (cost or 0.0) + one.cost
+            counted = IntervalSet([*counted, one.window])
+    return cost

@@ -1,174 +1,160 @@
-"""What Kusto knows of a source's windows: the last word of the run ledger on each batch, and the rows in the table."""
+"""What is known of each window: from what the table holds, and from the latest entry of the run log.
+
+                   ┌────────────── the table holds a whole response ─────────────► LANDED
+                   ├────────────── the table holds anything else ────────────────► DAMAGED
+                   │
+    DUE ── sync ───┼─ queued, timed out ─► QUEUED ─── the rows arrive ───────────► LANDED
+                   ├─ no cost, in time ──────────────────────────────────────────► EMPTY
+                   ├─ no cost, past retention ─► INCONCLUSIVE ─┬─ confirmed ─────► EMPTY
+                   │                                           └─ a longer window
+                   ├─ no longer at this step ──► EXPIRED ──────────────┴──┬──────► LANDED, by the longer window
+                   │                                                      └──────► LOST, at every step
+                   └─ anything else ───────────► FAILED ─── sync again
+
+The table wins over every entry, and an entry that says "landed" of rows that are gone leaves the window due.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from opencost_kusto.batch import Batch, RequestOptions
-from opencost_kusto.coverage.retention import past_retention, refused
+from opencost_kusto.coverage.interval_set import IntervalSet
+from opencost_kusto.coverage.retention import past_retention
+from opencost_kusto.errors import ReasonCode
 from opencost_kusto.kusto.client import Kusto, Row
-from opencost_kusto.result import Outcome
-from opencost_kusto.schema.aggregate import CONTAINER_ROWS
+from opencost_kusto.load.holdings import Holding, proof, read
+from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
-# Outcomes with which rows were sent: they are there when the table holds as many.
-_SENT = (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.QUEUED, Outcome.TIMED_OUT)
+
+class WindowState(StrEnum):
+    """What is known of a window; the diagram above shows how one becomes another."""
+
+    DUE = "due"
+    QUEUED = "queued"
+    LANDED = "landed"
+    DAMAGED = "damaged"
+    EMPTY = "empty"
+    INCONCLUSIVE = "inconclusive"
+    EXPIRED = "expired"
+    LOST = "lost"
+    FAILED = "failed"
+
+
+# States in which a window needs nothing more.
+SETTLED = frozenset({WindowState.LANDED, WindowState.EMPTY})
+# States in which only a longer window can still have the cost.
+GONE = frozenset({WindowState.EXPIRED, WindowState.INCONCLUSIVE})
 
 
 @dataclass(frozen=True, slots=True)
 class RunLogEntry:
-    """The last the run ledger says of a batch; `asked` is when OpenCost was asked.
+    """Latest run log entry of a batch; `requested_at` is when the run that requested it began.
 
-    `partial` is a batch of some types of assets only.
+    `partial` marks a batch of some types of assets only.
     """
 
     window: Window
-    outcome: str
+    outcome: Outcome
     reason: str | None
+    code: str | None
     rows: int | None
-    asked: datetime
+    requested_at: datetime
     cost: float | None = None
     aggregate: str | None = None
     partial: bool = False
 
-    @property
-    def forgotten(self) -> bool:
-        """Whether OpenCost had forgotten the window; an empty answer that came too late proves nothing else."""
-        if self.outcome == Outcome.EMPTY:
-            return self.doubtful
-        return self.outcome == Outcome.EXPIRED or (self.outcome == Outcome.FAILED and refused(self.reason))
+    @classmethod
+    def of(cls, result: BatchResult, requested_at: datetime) -> RunLogEntry:
+        """The entry that a result of this run becomes."""
+        window = Window(result.window_start, result.window_end)
+        said = (result.outcome, result.reason, result.reason_code, result.rows, requested_at)
+        return cls(window, *said, result.cost, result.aggregate, is_partial(result.options))
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether all that is known is an empty answer that may have come too late; a reason would settle it."""
-        late = self.outcome in (Outcome.EMPTY, Outcome.EXPIRED) and past_retention(self.window, self.asked)
-        return late and self.reason is None
 
-    @property
-    def known_empty(self) -> bool:
-        """Whether OpenCost was asked in time, and had no cost for the window."""
-        return self.outcome == Outcome.EMPTY and not self.doubtful
-
-    @property
-    def sent(self) -> bool:
-        """Whether OpenCost gave rows of the window, which were sent, or were there already."""
-        return self.outcome in _SENT
+def state(entry: RunLogEntry | None, held: Holding | None) -> WindowState:
+    """Return what is known of the window of a batch."""
+    if held is not None:
+        return WindowState.LANDED if held.whole else WindowState.DAMAGED
+    match entry.outcome if entry else None:
+        case Outcome.QUEUED | Outcome.TIMED_OUT:
+            return WindowState.QUEUED
+        case Outcome.EMPTY if entry:
+            late = past_retention(entry.window, entry.requested_at) and entry.code != ReasonCode.CONFIRMED_EMPTY
+            return WindowState.INCONCLUSIVE if late else WindowState.EMPTY
+        case Outcome.EXPIRED if entry:
+            return WindowState.INCONCLUSIVE if entry.code == ReasonCode.INCONCLUSIVE else WindowState.EXPIRED
+        case Outcome.LOST:
+            return WindowState.LOST
+        case Outcome.FAILED if entry:
+            return WindowState.EXPIRED if entry.code == ReasonCode.EXPIRED else WindowState.FAILED
+        case _:
+            return WindowState.DUE
 
 
 @dataclass(slots=True)
 class DatasetState:
-    """What Kusto knows of one dataset of one source, by batch id; `held` is how many rows its table holds."""
+    """What is known of one dataset of one source: run log entries and holdings with their windows, by batch id."""
 
     table: Table
     source: str
-    words: dict[str, RunLogEntry] = field(default_factory=dict)
-    held: dict[str, int] = field(default_factory=dict)
+    entries: dict[str, RunLogEntry] = field(default_factory=dict)
+    held: dict[str, tuple[Window, Holding]] = field(default_factory=dict)
 
-    def whole(self, batch_id: str) -> bool:
-        """Whether the table holds the batch, and as many rows of it as the ledger says were sent."""
-        word, held = self.words.get(batch_id), self.held.get(batch_id)
-        return word is not None and held is not None and word.sent and word.rows == held
+    def state(self, batch_id: str) -> WindowState:
+        """What is known of a batch's window."""
+        held = self.held.get(batch_id)
+        return state(self.entries.get(batch_id), held and held[1])
 
-    def there(self, options: RequestOptions | None = None) -> list[RunLogEntry]:
-        """The words on batches that are whole, asked with these options or with any."""
-        return [self.words[id_] for id_ in self._same(options, filter(self.whole, self.words))]
+    def window(self, batch_id: str) -> Window:
+        """The window of a batch that is in either dictionary."""
+        return self.held[batch_id][0] if batch_id in self.held else self.entries[batch_id].window
 
-    def settled(self, options: RequestOptions | None = None) -> IntervalSet:
-        """The minutes that are there or empty, in whatever grain, asked with these options or with any.
+    def windows(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> Iterator[Window]:
+        """The windows in one of these states, requested with these options, or with any that leave nothing out."""
+        wanted = set(states)
+        for id_ in self.entries.keys() | self.held.keys():
+            if self.state(id_) in wanted and self._counts(id_, options):
+                yield self.window(id_)
 
-        Rows of which the ledger knows nothing may be half a batch, so they do not settle anything; nor do some types
-        of assets, unless it is they that are wanted.
-        """
-        ids = (id_ for id_, word in self.words.items() if word.known_empty or self.whole(id_))
-        return IntervalSet(self.words[id_].window for id_ in self._same(options, ids))
+    def minutes(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> IntervalSet:
+        """The minutes of those windows."""
+        return IntervalSet(self.windows(states, options))
 
-    def lost(self, options: RequestOptions | None = None) -> IntervalSet:
-        """The minutes that OpenCost had in no grain any more when it was asked."""
-        ids = (id_ for id_, word in self.words.items() if word.outcome == Outcome.LOST)
-        return IntervalSet(self.words[id_].window for id_ in self._same(options, ids))
-
-    def _same(self, options: RequestOptions | None, ids: Iterable[str]) -> Iterator[str]:
-        """Those batches that were asked with these options, as their ids tell; or with any that leave nothing out."""
-        for id_ in ids:
-            word = self.words[id_]
-            same = options is not None and Batch(self.table, self.source, word.window, options).id == id_
-            if same or (options is None and not word.partial):
-                yield id_
+    def _counts(self, id_: str, options: RequestOptions | None) -> bool:
+        """Whether a batch was requested with these options, as its id says; without options, that it is not partial."""
+        if options is not None:
+            return Batch(self.table, self.source, self.window(id_), options).id == id_
+        entry = self.entries.get(id_)
+        # Without an entry it is not known whether assets were filtered.
+        return not entry.partial if entry else "filterTypes" not in RequestOptions().for_table(self.table)
 
 
-class IntervalSet:
-    """A set of minutes, given as windows that may overlap."""
-
-    def __init__(self, windows: Iterable[Window]) -> None:
-        self._starts: list[datetime] = []
-        self._ends: list[datetime] = []
-        for window in sorted(windows):
-            if self._ends and window.start <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], window.end)
-            else:
-                self._starts.append(window.start)
-                self._ends.append(window.end)
-
-    def __contains__(self, window: Window) -> bool:
-        """Whether every minute of the window is in the set."""
-        at = bisect_right(self._starts, window.start) - 1
-        return at >= 0 and window.end <= self._ends[at]
-
-    def __iter__(self) -> Iterator[Window]:
-        """The stretches of minutes without a hole, oldest first."""
-        return map(Window, self._starts, self._ends)
-
-    def holes(self, window: Window) -> Iterator[Window]:
-        """The stretches of a window whose minutes are not in the set, oldest first."""
-        start = window.start
-        for at in range(max(bisect_right(self._starts, start) - 1, 0), len(self._starts)):
-            if self._starts[at] >= window.end:
-                break
-            if self._starts[at] > start:
-                yield Window(start, self._starts[at])
-            start = max(start, self._ends[at])
-        if start < window.end:
-            yield Window(start, window.end)
+def entries_query(source: str | None, window: Window) -> str:
+    """KQL for the latest run log entry of each batch whose window touches a window; None reads every source."""
+    last = (
+        "LoggedAt, CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, ReasonCode,"
+        " Rows, Cost, Options"
+    )
+    return f"{SYNC_RUNS.name} | {_touching(source, window)} | summarize arg_max({last}) by BatchId"
 
 
-def cost_once(words: Iterable[RunLogEntry]) -> float | None:
-    """The cost of windows that may overlap, each minute counted once; None when none has a cost.
-
-    By container where there is such, and in the shortest window there is.
-    """
-    cost, counted = None, IntervalSet([])
-    known = [word for word in words if word.cost is not None]
-    for word in sorted(known, key=lambda one: (one.aggregate != CONTAINER_ROWS, one.window.minutes, one.cost)):
-        free = sum(hole.minutes for hole in counted.holes(word.window))
-        cost = (cost or 0.0) + (word.cost or 0.0) * free / word.window.minutes
-        counted = IntervalSet([*counted, word.window])
-    return cost
-
-
-def words_query(source: str | None, span: Window) -> str:
-    """The last word of the run ledger on each batch whose window touches the span; None asks of every source."""
-    last = "CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, Rows, Cost, Options"
-    return f"{SYNC_RUNS.name} | {_touching(source, span)} | summarize arg_max({last}) by BatchId"
-
-
-def held_query(table: Table, source: str | None, span: Window) -> str:
-    """The rows a table holds of each batch whose window touches the span; None asks of every source."""
+def held_query(table: Table, source: str | None, window: Window) -> str:
+    """KQL for the proof of each batch whose window touches a window; None reads every source."""
     # A scrape is of a moment, and its rows have no window.
     bounds = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
-    return f"{table.name} | {_touching(source, span, *bounds)} | summarize Rows = count() by Source, BatchId"
+    return proof(table, _touching(source, window, *bounds), extra=("Source", *dict.fromkeys(bounds)))
 
 
-def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Window) -> list[DatasetState]:
-    """What Kusto knows of some datasets, of one source or of all: one query, and one for each table.
-
-    One for each table and source; for a source of which it knows nothing too. Raises KustoError.
-    """
+def dataset_states(kusto: Kusto, source: str | None, tables: Sequence[Table], window: Window) -> list[DatasetState]:
+    """What is known of some datasets of one source, or of all: one query, and one for each table. Raises KustoError."""
     found = {(table.name, source): DatasetState(table, source) for table in tables if source is not None}
     by_name = {table.name: table for table in tables}
 
@@ -176,28 +162,33 @@ def known(kusto: Kusto, source: str | None, tables: Sequence[Table], span: Windo
         return found.setdefault((name, whose), DatasetState(by_name[name], whose))
 
     for table in tables:
-        for row in kusto.query(held_query(table, source, span)):
-            of(table.name, row["Source"]).held[row["BatchId"]] = int(row["Rows"])
-    for row in kusto.query(words_query(source, span)):
+        for row in kusto.query(held_query(table, source, window), fresh=True):
+            of(table.name, row["Source"]).held[row["BatchId"]] = _window(row, table), read(row, table)
+    for row in kusto.query(entries_query(source, window), fresh=True):
         if row["TableName"] in by_name:
-            of(row["TableName"], row["Source"]).words[row["BatchId"]] = _word(row)
+            of(row["TableName"], row["Source"]).entries[row["BatchId"]] = _entry(row)
     return list(found.values())
 
 
-def _touching(source: str | None, span: Window, first: str = "WindowStart", last: str = "WindowEnd") -> str:
-    start, end = (f"datetime({stamp(bound)})" for bound in (span.start, span.end))
+def _touching(source: str | None, window: Window, first: str = "WindowStart", last: str = "WindowEnd") -> str:
+    start, end = (f"datetime({stamp(bound)})" for bound in (window.start, window.end))
     whose = f"Source == {literal(source)} and " if source is not None else ""
     return f"where {whose}{first} < {end} and {last} > {start}"
 
 
-def _word(row: Row) -> RunLogEntry:
-    start, end, asked = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
+def _window(row: Row, table: Table) -> Window:
+    if table.cadence == "step":
+        return Window(row["WindowStart"].astimezone(UTC), row["WindowEnd"].astimezone(UTC))
+    return Window.minute(row["Timestamp"].astimezone(UTC))
+
+
+def _entry(row: Row) -> RunLogEntry:
+    start, end, requested = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
     rows = None if row["Rows"] is None else int(row["Rows"])
-    said = row["Outcome"], row["Reason"] or None
-    partial = some_only(row["Options"])
-    return RunLogEntry(Window(start, end), *said, rows, asked, row["Cost"], row["Aggregate"] or None, partial)
+    said = (Outcome(row["Outcome"]), row["Reason"] or None, row["ReasonCode"] or None, rows, requested)
+    return RunLogEntry(Window(start, end), *said, row["Cost"], row["Aggregate"] or None, is_partial(row["Options"]))
 
 
-def some_only(options: dict[str, Json] | None) -> bool:
-    """Whether with these options, by OpenCost's names, only some of what costs is asked for; None is not known."""
+def is_partial(options: dict[str, Json] | None) -> bool:
+    """Whether options, by OpenCost's names, request only some types of assets; assets of some types are not a whole."""
     return bool((options or {}).get("filterTypes"))

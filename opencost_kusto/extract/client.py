@@ -78,7 +78,7 @@ class OpenCost:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        return Source(name, self.cluster, info.region, self._version(), info.id)
+        return Source(name, info.region, self._version(), info.id)
 
     def reach(self) -> None:
         """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""

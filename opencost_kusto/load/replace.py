@@ -1,175 +1,166 @@
-"""A batch takes the place of what its table holds of it: loaded and verified aside, then swapped in one transaction.
+"""Replace the rows that a table holds of a batch: load into a staging table, verify, then one transaction.
 
-Extents are Kusto's unit of rows that come and go together. Those that hold rows of the batch are dropped, and in the
-same transaction the new rows come, and with them copies of the rows of other batches that merging had put there too:
-https://learn.microsoft.com/kusto/management/replace-extents
+`.update table` deletes and appends, or deletes and moves, in one transaction, on Azure Data Explorer and on Fabric, and
+touches no row of another batch: https://learn.microsoft.com/kusto/management/update-table-command
 """
 
 from __future__ import annotations
 
 import json
+import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from opencost_kusto.batch import Batch
-from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.kusto.client import Kusto, Row
+from opencost_kusto.errors import KustoError, ReasonCode
+from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import batching_policy, create_mapping, literal
 
 _STAGING = "OpenCostReplacement"
-# A staging table that a killed run has left is dropped by a later run, and by Kusto itself.
-_LEFT_AFTER = timedelta(days=1)
-# How often a swap begins anew because Kusto merged the extents it was about to drop.
-_ATTEMPTS = 5
-
-
-def refuse_where_impossible(kusto: Kusto) -> None:
-    """Raise UsageError for a Fabric Eventhouse, which has no `.replace extents`."""
-    host = urlsplit(kusto.uri).hostname or ""
-    if host.endswith(".fabric.microsoft.com"):
-        raise UsageError(
-            f"{kusto.uri} is a Fabric Eventhouse, which cannot replace extents in one transaction, so nothing was "
-            "replaced. Delete the rows of the BatchId with .delete and run again without --replace."
-        )
+# A later run drops the staging table of a killed run, and so does Kusto.
+_ABANDONED_AFTER = timedelta(days=1)
+# Seconds before a repair at most: two schedulers that see one damage do not repair it at the same moment.
+_LONGEST_DELAY = 2.0
 
 
 def leftovers_command() -> str:
-    """The staging tables there are."""
+    """The command that lists staging tables."""
     return f".show tables | where TableName startswith {literal(_STAGING)} | project TableName"
 
 
-def extents_query(table: Table, batch_id: str, within: str) -> str:
-    """The extents that hold rows of a batch, in the batch's table or in a staging table."""
-    by = table.batch_column
+def columns_command(table: Table) -> str:
+    """The command that shows a table's columns, in their order, as `name:type` pairs."""
+    return f".show table {table.name} cslschema | project Schema"
+
+
+def drop_command(staging: str) -> str:
+    """The command that drops a staging table, whether it exists or not."""
+    return f".drop table {staging} ifexists"
+
+
+def held_query(table: Table, batch_id: str) -> str:
+    """KQL for the rows that a table holds of a batch."""
+    return f"{table.name} | where {table.batch_column} == {literal(batch_id)}"
+
+
+def move_command(table: Table, batch_id: str, staging: str, *, whatif: bool) -> str:
+    """The command that deletes a batch's rows and moves the staged extents in, with their tags."""
+    tags = literal(json.dumps([f"ingest-by:{batch_id}"]))
+    options = f"whatif={str(whatif).lower()}, extentTagsToMove={tags}"
     return (
-        f"{within} | where {by} == {literal(batch_id)} | summarize Rows = count() by ExtentId = tostring(extent_id())"
+        f".update table {table.name} delete D move {staging} with ({options}) <| let D = {held_query(table, batch_id)};"
     )
 
 
-def neighbours_query(table: Table, batch_id: str, extents: Iterable[str]) -> str:
-    """The rows of other batches in those extents."""
-    some = ", ".join(map(literal, extents))
-    # A row without a batch is another's too.
-    other = f'coalesce({table.batch_column}, "") != {literal(batch_id)}'
-    return f"{table.name} | where tostring(extent_id()) in ({some}) and {other}"
-
-
-def tags_command(table: Table, extents: Iterable[str]) -> str:
-    """What those extents are tagged with, and when they were made."""
-    return f".show table {table.name} extents ({', '.join(extents)}) | project Tags, MinCreatedOn"
-
-
-def copy_command(table: Table, batch_id: str, staging: str, extents: list[str], tagged: list[Row]) -> str:
-    """Copy the neighbours, with their tags and their age, which decides when retention ends them."""
-    tags = {tag for row in tagged for tag in (row["Tags"] or "").split()}
-    kept = json.dumps(sorted(tag for tag in tags if not tag.startswith(f"ingest-by:{batch_id}/")))
-    created = min((row["MinCreatedOn"] for row in tagged), default=datetime.now(UTC))
-    options = f"tags={literal(kept)}, creationTime={literal(created.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ'))}"
-    return f".set-or-append {staging} with ({options}) <| {neighbours_query(table, batch_id, extents)}"
-
-
-def swap_command(table: Table, dropping: Iterable[str], moving: Iterable[str], staging: str) -> str:
-    """Drop and bring extents in one transaction. They are named one by one: one that is gone makes it fail."""
+def append_command(table: Table, batch_id: str, rows: str, *, whatif: bool) -> str:
+    """The command that deletes a batch's rows and appends those of a query."""
     return (
-        f".replace extents in table {table.name} <| {{ {named(dropping, table.name)} }}, {{ {named(moving, staging)} }}"
+        f".update table {table.name} delete D append A with (whatif={str(whatif).lower()}) <|"
+        f" let D = {held_query(table, batch_id)}; let A = {rows};"
     )
 
 
-def named(extents: Iterable[str], within: str) -> str:
-    """Extents of a table by their ids, as a query with the columns the command wants."""
-    rows = ", ".join(f"guid({extent}), {literal(within)}" for extent in extents)
-    return f"datatable(ExtentId:guid, TableName:string)[{rows}]"
+def once_query(table: Table, batch_id: str, columns: list[str]) -> str:
+    """KQL for the rows of a batch, each number once, with the columns in the table's order."""
+    once = "summarize arg_max(CollectionTime, *) by RowNumber"
+    return f"{held_query(table, batch_id)} | {once} | project {', '.join(columns)}"
 
 
 class BatchReplacement:
-    """A staging table that a batch is loaded into before it takes the place of what its table holds.
+    """Puts other rows in the place of those that a table holds of a batch.
 
-    Nothing changes in the batch's table before `swap`, which changes it in one transaction or not at all. Needs the
-    right to create tables, and Table Admin on the batch's table. `rows` is how many rows the batch now has.
+    Nothing changes in the table before `swap` or `deduplicate`, which change it in one transaction or not at all. Needs
+    Database User, and Table Admin on the table. `rows` is how many rows the batch has afterwards.
     """
 
-    def __init__(self, kusto: Kusto, batch: Batch, rows: int, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        kusto: Kusto,
+        batch: Batch,
+        rows: int,
+        *,
+        now: datetime | None = None,
+        sleep: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._kusto = kusto
         self._batch = batch
         self._rows = rows
         self._now = now or datetime.now(UTC)
+        self._sleep = sleep
         self.staging = f"{_STAGING}_{self._now:%Y%m%d%H%M%S}_{uuid.uuid4().hex[:8]}"
 
-    def commands(self) -> list[str]:
-        """What makes the staging table: the same columns and mapping, prompt, never merged, and gone by itself."""
+    def commands(self, columns: str) -> list[str]:
+        """The commands that make the staging table: the live table's columns in their order, short-lived."""
         table, name = self._batch.table, self.staging
-        ends = {"ExpiryDate": f"{self._now + 2 * _LEFT_AFTER:%Y-%m-%dT%H:%M:%SZ}", "DeleteIfNotEmpty": True}
-        apart = {"AllowMerge": False, "AllowRebuild": False}
+        ends = {"ExpiryDate": f"{self._now + 2 * _ABANDONED_AFTER:%Y-%m-%dT%H:%M:%SZ}", "DeleteIfNotEmpty": True}
         return [
-            f'.create table {name} based-on {table.name} with (folder="OpenCost")',
+            f'.create table {name} ({columns}) with (folder="OpenCost")',
             f".alter table {name} policy auto_delete ```{json.dumps(ends)}```",
-            f".alter table {name} policy merge ```{json.dumps(apart)}```",
             batching_policy(name),
             create_mapping(table, of=name),
         ]
 
     def prepare(self) -> None:
-        """Make the staging table; raises KustoError, and UsageError where replacing is impossible."""
-        refuse_where_impossible(self._kusto)
+        """Make the staging table; raises KustoError."""
         self._sweep()
-        for command in self.commands():
+        for command in self.commands(self._columns()):
             self._kusto.command(command)
 
     def swap(self) -> None:
-        """Put the staged rows in the place of those the table holds of the batch; raises KustoError."""
-        name = self._batch.table.name
-        for attempt in range(_ATTEMPTS):
-            staged, dropping = self._extents(self.staging), self._extents(name)
-            # After a swap whose reply was lost the rows are gone from here, and dropping must not begin anew.
-            if sum(staged.values()) != self._rows:
-                raise KustoError(f"{self.staging} no longer holds {self._batch.id}, so it did not replace anything.")
-            try:
-                moving = [*staged, *self._copied(dropping)]
-                self._kusto.command(swap_command(self._batch.table, dropping, moving, self.staging))
-                return
-            except KustoError:
-                # Where the extents are still the same, they were not what it failed for.
-                if attempt + 1 == _ATTEMPTS or self._extents(name) == dropping:
-                    raise
+        """Put the staged rows in the place of those that the table holds; raises KustoError."""
+        table, batch_id = self._batch.table, self._batch.id
+        self._sleep(random.uniform(0, _LONGEST_DELAY))
+        held = self._count(held_query(table, batch_id))
+        # After a swap whose reply was lost the rows are gone from here, and deleting must not begin anew.
+        if self._count(self.staging) != self._rows:
+            raise KustoError(
+                f"{self.staging} no longer holds {batch_id}, so nothing was replaced. Run again.",
+                code=ReasonCode.DAMAGED,
+            )
+        try:
+            self._change(lambda whatif: move_command(table, batch_id, self.staging, whatif=whatif), held)
+        except KustoError as error:
+            if error.transient or error.code in (ReasonCode.FORBIDDEN, ReasonCode.CHANGED):
+                raise
+            # Clusters that do not know `move` refuse it before anything changes.
+            rows = f"{self.staging} | where {table.batch_column} == {literal(batch_id)}"
+            self._change(lambda whatif: append_command(table, batch_id, rows, whatif=whatif), held)
+
+    def deduplicate(self) -> None:
+        """Keep each row of the batch once, from the table alone; raises KustoError."""
+        table, batch_id = self._batch.table, self._batch.id
+        columns = [pair.partition(":")[0].strip("[]'\"") for pair in self._columns().split(",")]
+        rows = once_query(table, batch_id, columns)
+        held = self._count(held_query(table, batch_id))
+        self._change(lambda whatif: append_command(table, batch_id, rows, whatif=whatif), held)
 
     def drop(self) -> None:
         """Drop the staging table; raises KustoError."""
         self._kusto.command(drop_command(self.staging))
 
-    def _extents(self, name: str) -> dict[str, int]:
-        """The extents of a table that hold rows of the batch, and how many rows of it each."""
-        found = self._kusto.query(extents_query(self._batch.table, self._batch.id, name))
-        return {row["ExtentId"]: int(row["Rows"]) for row in sorted(found, key=lambda row: str(row["ExtentId"]))}
-
-    def _copied(self, extents: dict[str, int]) -> list[str]:
-        """Copy the rows of other batches out of extents that will be dropped; gives the extents with the copies."""
-        if not extents:
-            return []
-        table, batch_id = self._batch.table, self._batch.id
-        neighbours = int(self._kusto.query(f"{neighbours_query(table, batch_id, extents)} | count")[0]["Count"])
-        if not neighbours:
-            return []
-        tagged = self._kusto.command(tags_command(table, extents))
-        made = self._kusto.command(copy_command(table, batch_id, self.staging, list(extents), tagged))
-        copied = sum(int(row["RowCount"]) for row in made)
-        if copied != neighbours:
+    def _change(self, command: Callable[[bool], str], held: int) -> None:
+        """Ask what a change would delete, and change where that is what was counted before."""
+        would = self._kusto.command(command(True), retry=False)
+        deleted = sum(int(row["RowCount"]) for row in would if row["Action"] == "Delete")
+        if deleted != held:
             raise KustoError(
-                f"{copied} of {neighbours} rows of other batches were copied out of the way of {batch_id}, so nothing "
-                "was replaced. Run again."
+                f"{self._batch.table.name} held {held} rows of {self._batch.id} and now {deleted}: another run is "
+                "replacing them, so this one changed nothing. Run again.",
+                code=ReasonCode.CHANGED,
             )
-        return [str(row["ExtentId"]) for row in made]
+        self._kusto.command(command(False), retry=False)
+
+    def _columns(self) -> str:
+        return str(self._kusto.command(columns_command(self._batch.table))[0]["Schema"])
+
+    def _count(self, rows: str) -> int:
+        return int(self._kusto.query(f"{rows} | count", fresh=True)[0]["Count"])
 
     def _sweep(self) -> None:
         """Drop what killed runs have left; a staging table says in its name when it was made."""
         for row in self._kusto.command(leftovers_command()):
             name = str(row["TableName"])
-            if name < f"{_STAGING}_{self._now - _LEFT_AFTER:%Y%m%d%H%M%S}":
+            if name < f"{_STAGING}_{self._now - _ABANDONED_AFTER:%Y%m%d%H%M%S}":
                 self._kusto.command(drop_command(name))
-
-
-def drop_command(staging: str) -> str:
-    """Drop a staging table, whether it is there or not."""
-    return f".drop table {staging} ifexists"

@@ -1,14 +1,17 @@
-"""Batches on disk: gzip'd parts that are written while an answer streams in, and sealed when it was whole.
+"""Batches on disk: a gzip'd file that is written while a response streams in, and sealed when it was whole.
 
-A folder per batch holds `part-N.ndjson.gz` and, last of all, `batch.json`. Without that file the answer was
-not whole and nothing may be sent; with it the batch can be sent by any process, now or after a crash.
+A folder per batch holds `rows.ndjson.gz` and, written last, `batch.json`. Without that file the response was not whole
+and nothing may be sent; with it any process can send the batch, now or after a crash.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 import zlib
@@ -17,44 +20,36 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from opencost_kusto.batch import Batch, RequestOptions
-from opencost_kusto.errors import ContentError, UsageError
+from opencost_kusto.errors import ContentError, ReasonCode, UsageError
+from opencost_kusto.load.policy import GZIP_LEVEL
 from opencost_kusto.schema import micros
-from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.window import Window
 
-# Rows a part holds. Fixed, so that one answer is always cut alike; about 150 MB of rows before compression.
-ROWS_PER_PART = 50_000
-# The highest levels cost several times the time of the lowest for somewhat smaller blobs; tests/bench prints both.
-GZIP_LEVEL = 1
+# Bytes of a blob before compression that Kusto takes: https://learn.microsoft.com/kusto/management/data-ingestion
+# (at most 6 GB; 4 GB leaves room for what is counted differently there).
+LARGEST = 4 * 1000**3
 # Bytes compressed at a time, and blocks that may wait for it. For each 32 KB that come out, zlib waits for a turn of
 # Python's while rows are made; this is about what becomes 32 KB.
 _BLOCK, _BLOCKS_WAITING = 1 << 18, 2
-_SEAL = "batch.json"
-# What a batch's folder is called, so that nothing else is ever swept away.
-_FOLDER = re.compile(r"OpenCost[A-Za-z]+-[A-Za-z0-9._-]+-[0-9a-f]{8}")
-# Seconds after which a folder without a seal is no batch in the making: longer than any answer takes.
-_LEFT_AFTER = 24 * 3600.0
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One blob of a batch: file name, rows, and bytes before compression."""
-
-    file: str
-    rows: int
-    bytes: int
+_ROWS, _SEAL = "rows.ndjson.gz", "batch.json"
+# The name of a batch's folder, so that a sweep removes nothing else.
+_FOLDER = re.compile(r"OpenCost[A-Za-z]+-[0-9a-f]{16}-[0-9a-f]{8}")
+# Seconds after which a folder without a seal is no longer being written: longer than any response takes.
+_ABANDONED_AFTER = 24 * 3600.0
 
 
 class SealedBatch(msgspec.Struct, frozen=True):
-    """A batch that is whole on disk, with the question it answers, so that any process can load it.
+    """A batch that is whole on disk, with its request, so that any process can load it.
 
-    `micros` is its cost in millionths, None where the table has no cost.
+    `bytes` are counted before compression; `micros` is the cost in millionths, None where the table has no cost; `keys`
+    is the digest of the rows' keys; `collected` is when the run began, which is on every row.
     """
 
     batch_id: str
@@ -62,110 +57,129 @@ class SealedBatch(msgspec.Struct, frozen=True):
     window: Window
     options: RequestOptions
     scraped: datetime | None
-    run: str | None
     table: str
     mapping: str
     folder: str
-    parts: tuple[Part, ...]
     rows: int
     bytes: int
     micros: int | None
-    # When the run that asked began, which is on every row; unknown of what an earlier version sealed.
-    collected: datetime | None = None
+    keys: str
+    collected: datetime
 
     def batch(self, tables: Iterable[Table]) -> Batch:
-        """The batch again; raises ContentError when no table of ours is the one it was sealed for."""
+        """The batch of the request; raises ContentError where no table of this version is the one it was sealed for."""
         for table in tables:
-            batch = Batch(table, self.source, self.window, self.options, self.scraped, self.run)
+            batch = Batch(table, self.source, self.window, self.options, self.scraped)
             if batch.id == self.batch_id:
                 return batch
         raise ContentError(f"{self.folder} holds {self.batch_id}, unknown to this version of opencost-kusto.")
 
     @property
     def cost(self) -> float | None:
-        """The summed cost, in the currency OpenCost is set to."""
+        """The summed cost, in the source's currency."""
         return None if self.micros is None else micros.to_cost(self.micros)
+
+    @property
+    def path(self) -> Path:
+        """The file with the rows."""
+        return Path(self.folder) / _ROWS
 
     @property
     def kept(self) -> str:
         """A sentence for a batch that stays in its spool."""
-        return f"kept in the spool: opencost-kusto replay {Path(self.folder).parent} sends what is missing"
+        return f"kept in the spool; to load it, run opencost-kusto replay {Path(self.folder).parent}"
 
-    def tag(self, number: int) -> str:
-        """The `ingest-by` tag of a part: one per part, since parts after the first would be dropped otherwise."""
-        return f"{self.batch_id}/p{number}of{len(self.parts)}"
-
-    def path(self, part: Part) -> Path:
-        """The file of a part."""
-        return Path(self.folder) / part.file
+    def row_keys(self, table: Table) -> set[tuple[str, ...]]:
+        """The keys of the rows, as `Table.key` names them."""
+        paths = [table.path(table[name]).split(".") for name in table.key]
+        with gzip.open(self.path) as lines:
+            rows = map(msgspec.json.decode, lines)
+            return {tuple(str(_at(row, path) or "") for path in paths) for row in rows}
 
 
 class Spool:
-    """A folder of batches. `durable` makes a sealed batch survive the power going off."""
+    """A folder of batches. `durable` makes a sealed batch survive a power failure.
 
-    def __init__(self, root: Path, *, durable: bool = False, level: int = GZIP_LEVEL) -> None:
+    `largest` limits the bytes of a batch before compression. Raises UsageError for a folder that cannot be made, or
+    that other users may write.
+    """
+
+    def __init__(
+        self, root: Path, *, durable: bool = False, level: int = GZIP_LEVEL, largest: int = LARGEST, disk: Any = os
+    ) -> None:
         self.root = root
         self.durable = durable
         self._level = level
+        self._largest = largest
+        self._disk = disk
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mode = root.stat().st_mode
         except OSError as error:
-            raise UsageError(f"The spool folder {root} cannot be made: {error.strerror}.") from error
+            raise UsageError(f"The spool folder {root} cannot be created: {error.strerror}.") from error
+        if os.name == "posix" and mode & stat.S_IWOTH:
+            raise UsageError(f"The spool folder {root} can be written by every user. Run chmod o-w {root}.")
 
-    def write(self, batch: Batch, lines: Iterable[bytes]) -> tuple[Path, list[Part]]:
-        """Write the lines as parts into a new folder; raises whatever the lines raise, leaving nothing behind.
+    def write(self, batch: Batch, lines: Iterable[bytes]) -> Path:
+        """Write the lines into a new folder, and return it; raises whatever the lines raise, and leaves nothing behind.
 
-        Raises UsageError when the disk is full or the folder cannot be written.
+        Raises UsageError when the disk is full or the folder cannot be written, ContentError for more than `largest`.
         """
-        folder = self.root / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', batch.id)}-{uuid.uuid4().hex[:8]}"
-        parts = []
+        digest = hashlib.sha256(batch.id.encode()).hexdigest()[:16]
+        folder = self.root / f"{batch.table.name}-{digest}-{uuid.uuid4().hex[:8]}"
         try:
-            folder.mkdir()
-            for number, rows in enumerate(_cut(iter(lines))):
-                parts.append(self._part(folder / f"part-{number}.ndjson.gz", rows))
-        except OSError as error:
-            remove(folder)
-            raise UsageError(f"The spool folder {self.root} cannot be written: {error.strerror}.") from error
+            with self._writing():
+                folder.mkdir(mode=0o700)
+                # Readable by this user alone: labels and annotations are nobody else's business.
+                file = os.fdopen(os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+            with file:
+                self._compress(file, batch, lines)
         except BaseException:
             remove(folder)
             raise
-        return folder, parts
+        return folder
 
-    def _part(self, path: Path, rows: Iterator[bytes]) -> Part:
-        """Write a part; it is compressed on a thread of its own, which needs no turn of Python's, as rows are made."""
+    def _compress(self, file: IO[bytes], batch: Batch, lines: Iterable[bytes]) -> None:
+        """Write the lines compressed, on a second thread: zlib releases the interpreter while rows are made."""
         compressor = _compressor(self._level)
-        count = size = 0
+        size = 0
         waiting: deque[Future[None]] = deque()
-        with path.open("wb") as file, ThreadPoolExecutor(1) as thread:
 
-            def write(block: bytes) -> None:
+        def write(block: bytes) -> None:
+            with self._writing():
                 file.write(compressor.compress(block))
 
-            for lines in _blocks(rows):
-                block = b"".join(lines)
-                count += len(lines)
+        with ThreadPoolExecutor(1) as thread:
+            for block in _blocks(lines):
                 size += len(block)
+                if size > self._largest:
+                    raise ContentError(
+                        f"{batch.id} has more than {self._largest / 1000**3:g} GB of rows, the limit of one blob. "
+                        "Request shorter windows with --step.",
+                        code=ReasonCode.TOO_LARGE,
+                    )
                 waiting.append(thread.submit(write, block))
                 if len(waiting) > _BLOCKS_WAITING:
                     waiting.popleft().result()
             for written in waiting:
                 written.result()
+        with self._writing():
             file.write(compressor.flush())
             self._sync(file)
-        return Part(path.name, count, size)
 
     def seal(self, sealed: SealedBatch) -> None:
         """Write `batch.json`, whole or not at all."""
         folder = Path(sealed.folder)
         try:
-            with (folder / "batch.tmp").open("wb") as file:
-                file.write(msgspec.json.encode(sealed))
-                self._sync(file)
-            (folder / "batch.tmp").rename(folder / _SEAL)
-            self._sync_names(folder)
-        except OSError as error:
+            with self._writing():
+                with os.fdopen(os.open(folder / "batch.tmp", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+                    file.write(msgspec.json.encode(sealed))
+                    self._sync(file)
+                self._disk.rename(folder / "batch.tmp", folder / _SEAL)
+                self._sync_names(folder)
+        except UsageError:
             remove(folder)
-            raise UsageError(f"The spool folder {self.root} cannot be written: {error.strerror}.") from error
+            raise
 
     def sealed(self) -> Iterator[SealedBatch]:
         """The batches left to send, by folder name; raises ContentError for a seal that cannot be read."""
@@ -173,7 +187,7 @@ class Spool:
             try:
                 batch = msgspec.json.decode(seal.read_bytes(), type=SealedBatch)
             except FileNotFoundError:
-                # Another process that uses this spool has seen it land in the meantime.
+                # Another process that uses this spool has loaded it in the meantime.
                 continue
             except (OSError, ValueError) as error:
                 raise ContentError(f"{seal} cannot be read: {error}. Move its folder away and replay again.") from error
@@ -181,32 +195,66 @@ class Spool:
             yield msgspec.structs.replace(batch, folder=str(seal.parent))
 
     def sweep(self) -> None:
-        """Remove what a killed run has not sealed, once nobody can be writing it any more."""
+        """Remove folders that a killed run has not sealed, once no process can be writing them any more."""
         for folder in self.root.glob("*/"):
-            # What is gone under way was removed by another process that uses this spool.
+            # Another process that uses this spool may remove a folder at any moment.
             with suppress(FileNotFoundError):
                 files = [folder, *folder.iterdir()] if _FOLDER.fullmatch(folder.name) else []
                 touched = max((file.stat().st_mtime for file in files), default=time.time())
-                if folder / _SEAL not in files and touched < time.time() - _LEFT_AFTER:
+                if folder / _SEAL not in files and touched < time.time() - _ABANDONED_AFTER:
                     remove(folder)
+
+    def _writing(self) -> _Writing:
+        return _Writing(self.root)
 
     def _sync(self, file: IO[bytes]) -> None:
         if self.durable:
             file.flush()
-            os.fsync(file.fileno())
+            self._disk.fsync(file.fileno())
 
     def _sync_names(self, folder: Path) -> None:
-        """Names are written by the folder that holds them, not by the file they name."""
+        """Flush names to disk: the folder that holds a name writes it, not the file."""
         for where in (folder, self.root) if self.durable and os.name == "posix" else ():
             number = os.open(where, os.O_RDONLY)
             try:
-                os.fsync(number)
+                self._disk.fsync(number)
             finally:
                 os.close(number)
 
 
+class _Writing:
+    """Turns a disk's refusal into a UsageError that names the spool; errors of the rows pass unchanged."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            raise UsageError(f"The spool folder {self._root} cannot be written: {error.strerror}.") from error
+
+
+def is_taken(sealed: SealedBatch) -> bool:
+    """Whether another process has removed a batch, as it does after it has seen it land."""
+    return not (Path(sealed.folder) / _SEAL).exists()
+
+
+def remove(folder: Path | str, disk: Any = os) -> None:
+    """Remove a batch's folder, the seal first, so that half a folder is never sent."""
+    with suppress(FileNotFoundError):
+        disk.unlink(Path(folder) / _SEAL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _at(value: Json, path: list[str]) -> Json:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 def _compressor(level: int) -> Any:
-    """A gzip compressor without time or name in its header, so that the same rows are the same bytes."""
+    """A gzip compressor without time or name in its header, so that equal rows make equal bytes."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -215,32 +263,15 @@ def _compressor(level: int) -> Any:
     return isal_zlib.compressobj(min(level, 3), isal_zlib.DEFLATED, 31)
 
 
-def taken(sealed: SealedBatch) -> bool:
-    """Whether another process has removed a batch, as one does that has seen it land."""
-    return not (Path(sealed.folder) / _SEAL).exists()
-
-
-def remove(folder: Path | str) -> None:
-    """Remove a batch's folder, the seal first, so that half a folder is never sent."""
-    (Path(folder) / _SEAL).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _blocks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Collect lines until they are enough to compress at a time."""
+def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines until they are enough to compress at a time."""
     block: list[bytes] = []
     size = 0
     for line in lines:
         block.append(line)
         size += len(line)
         if size >= _BLOCK:
-            yield block
+            yield b"".join(block)
             block, size = [], 0
     if block:
-        yield block
-
-
-def _cut(lines: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    """Cut lines into parts without holding one: each part must be read to its end before the next."""
-    for first in lines:
-        yield chain((first,), islice(lines, ROWS_PER_PART - 1))
+        yield b"".join(block)

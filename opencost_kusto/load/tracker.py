@@ -1,4 +1,4 @@
-"""Batches that were queued and have not been seen in their table yet."""
+"""Track queued batches until their rows are in their table, counted and equal."""
 
 from __future__ import annotations
 
@@ -8,213 +8,292 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from opencost_kusto.batch import Batch
-from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
+from opencost_kusto.errors import DuplicateError, KustoError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load import ingest
+from opencost_kusto.load.holdings import Holding, holdings
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
-from opencost_kusto.load.spool import SealedBatch, remove, taken
+from opencost_kusto.load.spool import SealedBatch, is_taken, remove
+from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.result import BatchResult, Outcome, batch_result
 from opencost_kusto.schema.columns import Json, Table
 
-# Seconds between looks at the tables: short for a stand-in, long for a service that batches for half a minute.
-_FIRST_LOOK, _LONGEST_PAUSE = 0.2, 10.0
-# After so many looks in vain the engine is asked whether it refused a blob, and then again after as many.
-_LOOKS_IN_VAIN = 4
+# Seconds between polls: short for an emulator, long for a service that takes half a minute.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+# After so many polls without a landing Kusto is asked for failures and tags, and again after as many.
+_POLLS_WITHOUT_LANDING = 4
 
 
 @dataclass(slots=True)
 class _Pending:
-    batch: Batch
+    staged: StagedBatch
     sealed: SealedBatch
-    begun: float
-    notes: list[str]
     replacement: BatchReplacement | None = None
+    tag: str = ""
     source_ids: list[str] = field(default_factory=list)
 
     @property
+    def batch(self) -> Batch:
+        return self.staged.batch
+
+    @property
     def target(self) -> str:
-        """The table it was queued for: its own, or the one in which a replacement is made ready."""
+        """The table it was queued for: its own, or a staging table."""
         return self.replacement.staging if self.replacement else self.batch.table.name
 
 
 class IngestionTracker:
-    """Queues sealed batches and watches them land.
+    """Queues sealed batches and tracks them until they have landed.
 
-    With `wait`, a batch is done when its table holds exactly the rows and the cost that were sent; without, when it is
-    queued. `timeout` is seconds after the last batch was queued. A batch's folder is removed once it has landed;
-    `keep` leaves it where it did not. Used as a context, it leaves no staging table behind.
+    A batch has landed when its table holds exactly the response that was sent: proven whole, with equal rows, cost and
+    keys. `policy.timeout` counts from the last landing or the last batch queued. The folder of a batch is removed once
+    it has landed; with a lasting spool it stays where it did not. Use it as a context: it leaves no staging table.
     """
 
     def __init__(
         self,
         kusto: Kusto,
+        policy: LoadPolicy,
         *,
-        wait: bool,
-        timeout: float,
-        keep: bool,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._kusto = kusto
-        self._wait = wait
-        self._timeout = timeout
-        self._keep = keep
+        self._policy = policy
         self._clock = clock
         self._sleep = sleep
         self._pending: dict[str, _Pending] = {}
-        self._mapped: set[str] = set()
-        self._pause = _FIRST_LOOK
-        self._next_look = 0.0
-        self._in_vain = 0
+        self._checked: set[str] = set()
+        self._pause = _FIRST_PAUSE
+        self._next_poll = 0.0
+        self._polls_without_landing = 0
+        self._progress = clock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         for pending in self._pending.values():
-            if list(self._cleaned(pending)):
-                # A Kusto that does not answer ends the others by itself; nobody should wait for each of them here.
+            if list(self._clean(pending)):
+                # Kusto does not respond: the other staging tables expire, and nobody should wait for each of them.
                 return
 
-    def add(self, batch: Batch, sealed: SealedBatch, begun: float, notes: list[str]) -> Iterator[BatchResult]:
-        """Queue a batch; gives its outcome at once when queueing fails or nobody waits."""
-        yield from self._add(_Pending(batch, sealed, begun, notes))
+    def send(self, staged: StagedBatch, sealed: SealedBatch) -> Iterator[BatchResult]:
+        """Queue a batch; yield its result at once when queueing fails or nobody waits."""
+        yield from self._send(_Pending(staged, sealed))
 
-    def replace(
-        self, batch: Batch, sealed: SealedBatch, begun: float, notes: list[str], before: ingest.TableCount
-    ) -> Iterator[BatchResult]:
-        """Queue a batch that takes the place of what the table holds of it, once it is verified aside."""
-        cost = "" if before.cost is None else f" and {before.cost:.6f} in cost"
-        notes = [*notes, f"takes the place of {before.rows} rows{cost}"]
-        yield from self._add(_Pending(batch, sealed, begun, notes, BatchReplacement(self._kusto, batch, sealed.rows)))
+    def replace(self, staged: StagedBatch, sealed: SealedBatch, held: Holding) -> Iterator[BatchResult]:
+        """Queue a batch for a staging table, from where it replaces what its table holds."""
+        cost = "" if held.cost is None else f" and {held.cost:.6f} in cost"
+        staged.note(f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}")
+        yield from self._send(_Pending(staged, sealed, self._replacement(staged.batch, sealed.rows)))
 
-    def _add(self, pending: _Pending) -> Iterator[BatchResult]:
+    def _replacement(self, batch: Batch, rows: int) -> BatchReplacement:
+        return BatchReplacement(self._kusto, batch, rows, sleep=self._sleep)
+
+    def _send(self, pending: _Pending) -> Iterator[BatchResult]:
         sealed = pending.sealed
-        # From here on what was made for it is cleaned up, however the run ends.
+        # From here on its staging table is dropped, however the run ends.
         self._pending[sealed.batch_id] = pending
         try:
             self._check_mapping(pending.batch.table)
             if pending.replacement:
-                if not self._wait:
-                    raise UsageError(f"{sealed.batch_id} must be waited for to be replaced: run without --no-wait.")
+                if not self._policy.wait:
+                    raise UsageError(
+                        f"Rows are replaced only by a run that waits: run without --no-wait ({sealed.batch_id})."
+                    )
                 pending.replacement.prepare()
-            pending.source_ids.extend(ingest.send(self._kusto, sealed, pending.target))
+                pending.tag = sealed.batch_id
+            elif pending.staged.sent_before:
+                pending.tag = ingest.free_tag(self._kusto, pending.target, sealed.batch_id)
+            else:
+                pending.tag = sealed.batch_id
+            pending.source_ids.append(ingest.send(self._kusto, sealed, pending.target, pending.tag))
         except OpenCostKustoError as error:
-            if not (self._wait and taken(sealed)):
+            if not (self._policy.wait and is_taken(sealed)):
                 yield self._end(pending, Outcome.FAILED, error)
                 return
-            pending.notes.append("another process has taken it from the spool, which it does when it has seen it land")
-        if not self._wait:
+            pending.staged.note("another process has loaded it from the spool")
+        if not self._policy.wait:
             yield self._end(pending, Outcome.QUEUED)
             return
-        self._pause = _FIRST_LOOK
-        self._in_vain = 0
+        self._reset_pause()
+
+    def _reset_pause(self) -> None:
+        self._pause = _FIRST_PAUSE
+        self._polls_without_landing = 0
+        self._progress = self._clock()
 
     def _check_mapping(self, table: Table) -> None:
-        """Ask once for each table whether its mapping reads all that we send."""
-        if table.name not in self._mapped:
+        """Check once for each table that its mapping reads all that is sent."""
+        if table.name not in self._checked:
             ingest.check_mapping(self._kusto, table)
-            self._mapped.add(table.name)
+            self._checked.add(table.name)
 
     def poll(self) -> Iterator[BatchResult]:
-        """The batches that have landed since the last look; looks no more often than the pause allows."""
-        if not self._pending or self._clock() < self._next_look:
+        """Yield the batches that ended since the last poll; polls no more often than the pause allows."""
+        if not self._pending or self._clock() < self._next_poll:
             return
-        self._in_vain += 1
+        self._polls_without_landing += 1
         for target in {pending.target: None for pending in self._pending.values()}:
             mine = [pending for pending in self._pending.values() if pending.target == target]
-            try:
-                ids = [pending.sealed.batch_id for pending in mine]
-                found = ingest.count_batches(self._kusto, mine[0].batch.table, ids, target)
-            except KustoError as error:
-                # Kusto may come back before the deadline, which decides; what it refuses for good it will refuse again.
-                if not error.transient:
-                    yield from [self._end(pending, Outcome.FAILED, error) for pending in mine]
-                continue
+            found = self._holdings(target, mine)
             for pending in mine:
-                yield from self._looked(pending, found.get(pending.sealed.batch_id))
-        if self._in_vain % _LOOKS_IN_VAIN == 0:
-            yield from self._refused()
-        self._next_look = self._clock() + self._pause
+                for result in self._seen(pending, found.get(pending.sealed.batch_id)):
+                    self._reset_pause()
+                    yield result
+        if self._polls_without_landing % _POLLS_WITHOUT_LANDING == 0:
+            yield from self._stuck()
+        self._next_poll = self._clock() + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 
-    def finish(self) -> Iterator[BatchResult]:
-        """Wait for everything that is left, until the deadline, and say what is missing then."""
-        deadline = self._clock() + self._timeout
-        while self._pending and self._clock() < deadline:
-            yield from self.poll()
-            if self._pending:
-                self._sleep(max(0.0, min(self._next_look, deadline) - self._clock()))
-        for pending in list(self._pending.values()):
-            yield self._late(pending)
-
-    def _looked(self, pending: _Pending, landed: ingest.TableCount | None) -> Iterator[BatchResult]:
+    def _holdings(self, target: str, mine: list[_Pending]) -> dict[str, Holding]:
+        """What a table holds; nothing where Kusto does not respond, since only the deadline ends a queued batch."""
         try:
-            if ingest.check(pending.sealed, landed, pending.target):
-                if pending.replacement:
+            return holdings(self._kusto, mine[0].batch.table, [one.sealed.batch_id for one in mine], target)
+        except KustoError:
+            return {}
+
+    def finish(self) -> Iterator[BatchResult]:
+        """Wait for all that is left until the deadline, and yield a result for each batch."""
+        self._progress = self._clock()
+        while self._pending:
+            while self._pending and self._clock() < self._progress + self._policy.timeout:
+                yield from self.poll()
+                if self._pending:
+                    deadline = self._progress + self._policy.timeout
+                    self._sleep(max(0.0, min(self._next_poll, deadline) - self._clock()))
+            for pending in list(self._pending.values()):
+                yield from self._late(pending)
+
+    def _seen(self, pending: _Pending, held: Holding | None) -> Iterator[BatchResult]:
+        """Act on what the table holds of a pending batch; yield its result where it ended."""
+        sealed = pending.sealed
+        if held is None:
+            return
+        try:
+            if pending.replacement:
+                if held.holds(sealed):
                     self._swap(pending, pending.replacement)
+                    yield self._end(pending, Outcome.LANDED)
+                elif held.damage:
+                    raise DuplicateError(f"{pending.target} holds {held.damage}, so nothing was replaced. Run again.")
+            elif held.holds(sealed):
                 yield self._end(pending, Outcome.LANDED)
+            elif held.whole:
+                yield self._overtaken(pending, held)
+            else:
+                yield from self._repair(pending, held)
         except KustoError as error:
             yield self._end(pending, Outcome.FAILED, error)
 
+    def _overtaken(self, pending: _Pending, held: Holding) -> BatchResult:
+        """Another run has landed another response, whole: one of the two is enough."""
+        pending.staged.note(
+            f"another run landed a response that differs by {held.difference(pending.sealed)}", ReasonCode.CHANGED
+        )
+        return self._end(pending, Outcome.ALREADY_LANDED, held=held)
+
+    def _repair(self, pending: _Pending, held: Holding) -> Iterator[BatchResult]:
+        """Replace what a queue delivered twice, or two runs mixed, with the response at hand."""
+        del self._pending[pending.sealed.batch_id]
+        yield from self.replace(pending.staged, pending.sealed, held)
+
     def _swap(self, pending: _Pending, replacement: BatchReplacement) -> None:
-        """Let the verified rows take their place, and believe only what the table then holds."""
+        """Swap verified rows in, and trust only what the table then holds."""
         table, sealed = pending.batch.table, pending.sealed
         failed: KustoError | None = None
         try:
             replacement.swap()
         except KustoError as error:
             failed = error
-        if ingest.count_batches(self._kusto, table, [sealed.batch_id]).get(sealed.batch_id) != ingest.TableCount.of(
-            sealed
-        ):
-            raise failed or KustoError(f"{table.name} does not hold what took its place; run with --replace again.")
+        held = holdings(self._kusto, table, [sealed.batch_id]).get(sealed.batch_id)
+        if held is None or not held.holds(sealed):
+            raise failed or KustoError(
+                f"{table.name} does not hold {sealed.batch_id} after it was replaced. Run again.",
+                code=ReasonCode.DAMAGED,
+            )
 
-    def _refused(self) -> Iterator[BatchResult]:
-        """Batches of which the engine has refused a blob for good."""
-        waiting = {source_id: pending for pending in self._pending.values() for source_id in pending.source_ids}
-        for source_id, why in ingest.refused(self._kusto, waiting).items():
-            pending = waiting[source_id]
-            if pending.sealed.batch_id in self._pending:
-                reason = f"Kusto refused a blob of {pending.sealed.batch_id} for good: {why}. Mend that and run again."
-                yield self._end(pending, Outcome.FAILED, KustoError(reason))
+    def _stuck(self) -> Iterator[BatchResult]:
+        """End what Kusto refused for good, and send again what a tag without rows kept out."""
+        for pending in list(self._pending.values()):
+            try:
+                failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
+                kept_out = not failed and not pending.replacement and self._tag_is_taken(pending)
+                if not kept_out and not any(one.permanent for one in failed.values()):
+                    continue
+                # Count once more before a refusal or a tag is believed: rows may have come in between.
+                held = holdings(self._kusto, pending.batch.table, [pending.sealed.batch_id], pending.target)
+                if pending.sealed.batch_id in held:
+                    yield from self._seen(pending, held[pending.sealed.batch_id])
+                elif kept_out:
+                    self._send_again(pending)
+                else:
+                    yield self._refused(pending, next(one.details for one in failed.values() if one.permanent))
+            except KustoError as error:
+                # A table that is gone takes nothing any more; what is merely not known may still land.
+                if error.code is ReasonCode.NOT_BOOTSTRAPPED:
+                    yield self._end(pending, Outcome.FAILED, error)
 
-    def _late(self, pending: _Pending) -> BatchResult:
-        sealed = pending.sealed
+    def _tag_is_taken(self, pending: _Pending) -> bool:
+        return bool(self._kusto.command(ingest.tagged_command(pending.target, pending.tag)))
+
+    def _send_again(self, pending: _Pending) -> None:
+        pending.tag = ingest.free_tag(self._kusto, pending.target, pending.sealed.batch_id)
+        pending.source_ids.append(ingest.send(self._kusto, pending.sealed, pending.target, pending.tag))
+
+    def _refused(self, pending: _Pending, details: str) -> BatchResult:
+        reason = f"Kusto did not ingest {pending.sealed.batch_id}: {details}. Correct that and run again."
+        return self._end(pending, Outcome.FAILED, KustoError(reason))
+
+    def _late(self, pending: _Pending) -> Iterator[BatchResult]:
+        """End a batch at the deadline, with what Kusto says of it."""
+        ended = f"not landed within {self._policy.timeout:g} s of the last landing"
         try:
-            landed = ingest.count_batches(self._kusto, pending.batch.table, [sealed.batch_id], pending.target)
+            found = holdings(self._kusto, pending.batch.table, [pending.sealed.batch_id], pending.target)
+            yield from self._seen(pending, found.get(pending.sealed.batch_id))
+            if self._pending.get(pending.sealed.batch_id) is not pending:
+                # It has ended, or its damage is being repaired, in the time of a batch that was queued just now.
+                return
+            failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
         except KustoError as error:
-            return self._end(pending, Outcome.TIMED_OUT, reason=f"not seen to land within {self._timeout:g} s: {error}")
-        for ended in self._looked(pending, landed.get(sealed.batch_id)):
-            return ended
-        reason = ingest.why(self._kusto, sealed, landed.get(sealed.batch_id), pending.source_ids)
-        return self._end(
-            pending, Outcome.TIMED_OUT, reason=f"not landed within {self._timeout:g} s: {reason}. Run again later."
-        )
+            yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}, and Kusto did not say why: {error}")
+            return
+        why = "; ".join(sorted({one.details for one in failed.values()}))
+        if not why:
+            why = (
+                "Kusto lists no failure: the blob is still queued, or the ingestion service refused it (rights, limits)"
+            )
+        yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}: {why}. Run again later.")
 
     def _end(
-        self, pending: _Pending, kind: str, error: OpenCostKustoError | None = None, reason: str | None = None
+        self,
+        pending: _Pending,
+        outcome: Outcome,
+        error: OpenCostKustoError | None = None,
+        *,
+        reason: str | None = None,
+        held: Holding | None = None,
     ) -> BatchResult:
         self._pending.pop(pending.sealed.batch_id, None)
-        sealed = pending.sealed
-        notes = [*pending.notes, *self._cleaned(pending)]
-        if kind == Outcome.LANDED or not self._keep:
+        sealed, staged = pending.sealed, pending.staged
+        for sentence in self._clean(pending):
+            staged.note(sentence)
+        if outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED) or self._policy.spool is None:
             remove(sealed.folder)
         else:
-            notes.append(sealed.kept)
-        size: dict[str, Json] = {"rows": sealed.rows, "cost": sealed.cost, "bytes": sealed.bytes}
-        size |= {"parts": len(sealed.parts), "seconds": round(self._clock() - pending.begun, 3)}
-        return batch_result(pending.batch, kind, error=error, reason=reason, notes=notes, **size)
+            staged.note(sealed.kept)
+        rows, cost = (sealed.rows, sealed.cost) if held is None else (held.rows, held.cost)
+        size: dict[str, Json] = {"rows": rows, "cost": cost, "bytes": sealed.bytes, "response_keys": sealed.keys}
+        size["seconds"] = round(self._clock() - staged.begun, 3)
+        code = ReasonCode.NOT_LANDED if outcome is Outcome.TIMED_OUT else staged.code
+        return batch_result(staged.batch, outcome, error=error, reason=reason, code=code, notes=staged.notes, **size)
 
-    def _cleaned(self, pending: _Pending) -> Iterator[str]:
-        """Drop what was made for a replacement; gives a sentence when that fails."""
+    def _clean(self, pending: _Pending) -> Iterator[str]:
+        """Drop the staging table of a replacement; yield a sentence where that fails."""
         try:
             if pending.replacement:
                 pending.replacement.drop()
         except KustoError as error:
-            yield f"{pending.target} could not be dropped and may be deleted by hand: {error}"
-
-
-def already_there(batch: Batch, before: ingest.TableCount, reason: str | None, **facts: Json) -> BatchResult:
-    """The outcome of a batch that an earlier run has brought; `before` is what the table holds of it."""
-    return batch_result(batch, Outcome.ALREADY_LANDED, reason=reason, rows=before.rows, cost=before.cost, **facts)
+            yield f"{pending.target} could not be dropped; it expires, or delete it by hand: {error}"

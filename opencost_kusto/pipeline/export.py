@@ -8,9 +8,9 @@ from collections.abc import Callable
 import msgspec
 
 from opencost_kusto.batch import BatchContext, Run
-from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.errors import OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.pipeline.request import SyncRequest, new_run
+from opencost_kusto.pipeline.request import BatchPlan, new_run
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.transform.rows import Encoder, flatten
@@ -18,31 +18,40 @@ from opencost_kusto.transform.rows import Encoder, flatten
 
 def export(
     opencost: OpenCost,
-    question: SyncRequest,
+    request: BatchPlan,
     write: Callable[[Table, bytes], None],
     *,
     run: Run | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
-    """The same rows, handed line by line to `write` instead of Kusto, each column under its name, as tables hold it.
+    """Hand the rows that `sync` would load to `write`, line by line, each column under its name, as tables hold it.
 
-    A line may come before the answer it is from turns out broken; the report then says the batch failed.
+    A line may come before the response turns out to be broken; the report then says that the batch failed.
     """
     run = run or new_run()
     source = opencost.source()
     report = Report(run.id, on_result=on_result)
-    for batch in question.batches(source, run.collection_time):
-        begun = time.monotonic()
-        notes: list[str] = []
-        encoder = Encoder(batch.table, BatchContext(run, source, batch))
-        try:
-            for line in encoder.lines(opencost.records(batch, notes.append)):
-                write(batch.table, msgspec.json.encode(flatten(batch.table, line)) + b"\n")
-        except OpenCostKustoError as error:
-            one = batch_result(batch, Outcome.FAILED, error=error, seconds=time.monotonic() - begun)
-        else:
-            size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}
-            kind = Outcome.WRITTEN if encoder.rows else Outcome.EMPTY
-            one = batch_result(batch, kind, notes=notes, seconds=round(time.monotonic() - begun, 3), **size)
-        report.end([one])
+    for batch in request.batches(source, run.collection_time):
+        report.add([_export(opencost, BatchContext(run, source, batch), write)])
     return report
+
+
+def _export(opencost: OpenCost, context: BatchContext, write: Callable[[Table, bytes], None]) -> BatchResult:
+    """Write the rows of one batch."""
+    begun, batch = time.monotonic(), context.batch
+    encoder = Encoder(batch.table, context)
+    notes: list[str] = []
+
+    def note(sentence: str, code: ReasonCode | None = None) -> None:
+        del code
+        notes.append(sentence)
+
+    try:
+        for line in encoder.lines(opencost.records(batch, note)):
+            write(batch.table, msgspec.json.encode(flatten(batch.table, line)) + b"\n")
+    except OpenCostKustoError as error:
+        return batch_result(batch, Outcome.FAILED, error=error, seconds=round(time.monotonic() - begun, 3))
+    size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}
+    size["seconds"] = round(time.monotonic() - begun, 3)
+    outcome = Outcome.WRITTEN if encoder.rows else Outcome.EMPTY
+    return batch_result(batch, outcome, notes=notes, response_keys=encoder.keys, **size)

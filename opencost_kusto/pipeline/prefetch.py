@@ -1,4 +1,4 @@
-"""Makes the next items while this one is worked on: a thread, and a queue that is never long."""
+"""Prefetch items on a background thread through a bounded queue."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-# Answers that wait on disk while earlier ones are loaded: enough to keep OpenCost busy, and no more.
-_AHEAD = 2
-# Seconds after which somebody who waits looks up.
-_HEEDED = 0.5
+# Responses that wait on disk while earlier ones are loaded: enough to keep OpenCost busy.
+_CAPACITY = 2
+# Seconds between checks for cancellation.
+_CHECK_INTERVAL = 0.5
 
 
-def prefetch(items: Iterable[T], heed: Callable[[], None] = lambda: None) -> Iterator[T]:
-    """The items, made on another thread and a few ahead; what making one raises is raised here.
+def prefetch(items: Iterable[T], check: Callable[[], None] = lambda: None) -> Iterator[T]:
+    """Yield items that another thread makes, some ahead; raise what making one raises.
 
-    `heed` is called again and again while an item is waited for, and may raise.
+    `check` is called regularly while an item is waited for, and may raise.
     """
-    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_AHEAD)
+    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_CAPACITY)
     stop = threading.Event()
 
     def put(item: tuple[T | None, BaseException | None]) -> None:
@@ -44,9 +44,9 @@ def prefetch(items: Iterable[T], heed: Callable[[], None] = lambda: None) -> Ite
     thread.start()
     try:
         while True:
-            heed()
+            check()
             try:
-                item, error = made.get(timeout=_HEEDED)
+                item, error = made.get(timeout=_CHECK_INTERVAL)
             except queue.Empty:
                 continue
             if error is not None:

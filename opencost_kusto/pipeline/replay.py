@@ -1,20 +1,22 @@
-"""Sends what a spool still holds: batches that an earlier run has sealed and not seen land."""
+"""Load what a spool still holds: batches that an earlier run sealed and did not see land."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from opencost_kusto.batch import Source
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.errors import KustoError, UsageError
+from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import count_batches
-from opencost_kusto.load.spool import SealedBatch, Spool, remove
-from opencost_kusto.load.tracker import IngestionTracker, already_there
-from opencost_kusto.pipeline.run_log import is_same_answer, may_be_half
-from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
+from opencost_kusto.load.loader import BatchLoader, stage_all
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.load.spool import Spool
+from opencost_kusto.pipeline.request import new_run
+from opencost_kusto.pipeline.sync import log, timed
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import TABLES
 
 
@@ -22,65 +24,41 @@ def replay(
     folder: Path,
     kusto: Kusto,
     *,
-    wait: bool = True,
-    timeout: float = 900.0,
-    stop: CancelToken | None = None,
+    policy: LoadPolicy | None = None,
+    cancel: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
-    """Load the batches a spool still holds, each exactly once, and remove those that are in Kusto.
+    """Load the batches that a spool holds, each exactly once, and remove those that are in Kusto.
 
-    Where parts of the same answer are in the table already, the others complete them: the same parts have the same
-    tags. Where parts of another answer are, this one takes their place; where another answer has landed whole, that one
-    stays. Raises UsageError when the folder is not there or is no spool, and ContentError for a batch that cannot be
-    read.
+    What is decided is what `sync` decides with the same response at hand, so a batch that landed stays as it is, and a
+    damaged one is repaired. Raises UsageError when the folder does not exist or is no spool, and ContentError for a
+    batch that cannot be read.
     """
-    if not folder.is_dir():
-        raise UsageError(f"There is no spool folder {folder}.")
     _check_is_spool(folder)
-    stop = stop or CancelToken()
-    report = Report("replay", on_result=on_result)
+    run = new_run(kind="replay")
+    report = Report(run.id, on_result=on_result)
     spool = Spool(folder, durable=True)
     spool.sweep()
-    with IngestionTracker(kusto, wait=wait, timeout=timeout, keep=True, sleep=stop.sleep) as landing:
-        for sealed in spool.sealed():
-            stop.check()
-            report.end(chain(_load(sealed, kusto, landing), landing.poll()))
-        report.end(landing.finish())
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in spool.sealed()}
+    if not sealed:
+        return report
+    run, token = timed(run, kusto), cancel or CancelToken()
+    with BatchLoader(kusto, replace(policy or LoadPolicy(), spool=folder), sleep=token.sleep) as loader:
+        for staged in stage_all(kusto, (batch for _, batch in sealed.values())):
+            token.check()
+            staged.sealed, staged.begun = sealed[staged.batch.id][0], time.monotonic()
+            report.add(loader.load(staged))
+        report.add(loader.finish())
+    for source in report.sources:
+        log(report, kusto, run, Source(source), [one for one in report.results if one.source == source])
     return report
 
 
 def _check_is_spool(folder: Path) -> None:
-    """Raise UsageError for a folder of other things: that there is nothing to do in it would be no news."""
+    """Raise UsageError for a folder that does not exist or holds other things: "nothing to do" would hide a mistake."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no spool folder {folder}.")
     # A file system of its own has this folder at its root.
     names = {path.name for path in folder.iterdir()} - {"lost+found"}
     if names and not any(name.startswith("OpenCost") for name in names):
-        raise UsageError(
-            f"{folder} holds no batches, but other things; name the folder that sync was given as --spool."
-        )
-
-
-def _load(sealed: SealedBatch, kusto: Kusto, landing: IngestionTracker) -> Iterator[BatchResult]:
-    """Load a sealed batch, unless it is there already; gives outcomes that are known at once."""
-    begun = time.monotonic()
-    batch = sealed.batch(TABLES)
-    try:
-        before = count_batches(kusto, batch.table, [batch.id]).get(batch.id)
-        whole = before is not None and (before.is_all_of(sealed) or not may_be_half(kusto, batch, before, sealed))
-        mixes = before is not None and not whole and not is_same_answer(kusto, sealed, batch.table)
-    except KustoError as error:
-        yield batch_result(batch, Outcome.FAILED, error=error)
-        return
-    if before is None:
-        yield from landing.add(batch, sealed, begun, [])
-    elif whole:
-        other = (
-            "another answer to the same question is there; the spool's, which differs by "
-            f"{before.difference(sealed)}, was not sent"
-        )
-        reason = None if before.is_all_of(sealed) else other
-        yield already_there(batch, before, reason, seconds=round(time.monotonic() - begun, 3))
-        remove(sealed.folder)
-    elif mixes:
-        yield from landing.replace(batch, sealed, begun, [], before)
-    else:
-        yield from landing.add(batch, sealed, begun, [])
+        raise UsageError(f"{folder} is not a spool: it holds no batch. Name the folder that sync had as --spool.")

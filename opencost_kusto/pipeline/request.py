@@ -1,4 +1,4 @@
-"""What a run asks for, and the batches that follow from it."""
+"""What a run requests, and the batches that follow from it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window
 
+_MINUTE = timedelta(minutes=1)
+
 
 class BatchPlan(Protocol):
-    """What `sync` is asked for: batches of a source, and the window they lie in."""
-
-    @property
-    def window(self) -> Window:
-        """The window, which the run ledger is filed under."""
+    """The batches to load of a source."""
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
-        """The batches of a source, in the order in which they are asked for."""
+        """The batches of a source, in the order in which they are requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """What a run asks for: a window, cut into steps, of some datasets, with options."""
+    """A window, cut into steps, of some datasets, with options."""
 
     window: Window
     step: timedelta | None = None
@@ -37,9 +35,7 @@ class SyncRequest:
     options: RequestOptions = field(default_factory=RequestOptions)
 
     def __post_init__(self) -> None:
-        for name in self.datasets:
-            if name not in DATASETS:
-                raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
+        check_datasets(self.datasets)
 
     @property
     def count(self) -> int:
@@ -54,18 +50,37 @@ class SyncRequest:
             for table in tables:
                 if table.cadence == "step":
                     yield Batch(table, source.name, step, self.options)
-        minute = now.replace(second=0, microsecond=0)
-        for table in tables:
-            if table.cadence == "scrape":
-                yield Batch(
-                    table, source.name, Window(minute, minute + timedelta(minutes=1)), self.options, scraped=now
-                )
+        yield from scrapes(source.name, self.datasets, self.options, now)
 
 
-def new_run(run_id: str | None = None, scenario: str | None = None, metadata: dict[str, str] | None = None) -> Run:
-    """A run that begins now; without an id it gets one of its own. Raises UsageError for marks that are no names."""
+def scrapes(source: str, datasets: tuple[str, ...], options: RequestOptions, now: datetime) -> Iterator[Batch]:
+    """The batches of datasets that OpenCost has only of this moment."""
+    minute = now.replace(second=0, microsecond=0)
+    for name in datasets:
+        if DATASETS[name].cadence == "scrape":
+            yield Batch(DATASETS[name], source, Window(minute, minute + _MINUTE), options, scraped=now)
+
+
+def check_datasets(datasets: tuple[str, ...]) -> None:
+    """Raise UsageError for a dataset that does not exist."""
+    for name in datasets:
+        if name not in DATASETS:
+            raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
+
+
+def new_run(
+    run_id: str | None = None,
+    scenario: str | None = None,
+    metadata: dict[str, str] | None = None,
+    *,
+    kind: str = "sync",
+) -> Run:
+    """A run that begins now by the machine's clock; without an id it gets one that begins with `kind`.
+
+    Raises UsageError for an id or a scenario that is no name.
+    """
     now = datetime.now(UTC)
-    made_up = f"sync-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
-    id_ = made_up if run_id is None else identity(run_id, variable("--run-id"))
+    generated = f"{kind}-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    id_ = generated if run_id is None else identity(run_id, variable("--run-id"))
     scenario = None if scenario is None else identity(scenario, variable("--scenario-name"))
-    return Run(id_, now, __version__, scenario, metadata or {})
+    return Run(id_, now, __version__, scenario, metadata or {}, clock="machine")

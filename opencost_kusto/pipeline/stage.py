@@ -1,87 +1,81 @@
-"""One batch's answer, read to its end and sealed on disk: nothing leaves before that."""
+"""Read one batch's response to its end and seal it on disk: nothing leaves before that."""
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from opencost_kusto.batch import Batch, BatchContext
-from opencost_kusto.errors import KustoError, OpenCostKustoError
+from opencost_kusto.batch import BatchContext
+from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.ingest import TableCount, count_batches
-from opencost_kusto.load.spool import Part, SealedBatch, Spool, remove
+from opencost_kusto.load.spool import SealedBatch, Spool, remove
+from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.retry import retrying
 from opencost_kusto.transform.rows import Encoder
 
-
-@dataclass(slots=True)
-class StagedBatch:
-    """A batch whose answer was read, and what the table held of it before; `sealed` is None when it had no rows.
-
-    `unknown` says that Kusto could not be asked what it holds.
-    """
-
-    batch: Batch
-    begun: float
-    sealed: SealedBatch | None = None
-    error: OpenCostKustoError | None = None
-    before: TableCount | None = None
-    unknown: bool = False
-    notes: list[str] = field(default_factory=list)
+MAX_CONSECUTIVE_FAILURES = 3
+_NO_RESPONSE = {ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT, ReasonCode.TLS}
 
 
-def fetch(
-    opencost: OpenCost, kusto: Kusto, origin: BatchContext, found: dict[str, TableCount] | None, parts: Spool
+class Breaker:
+    """Stops a run from requesting more after consecutive failures to reach OpenCost: each takes long to fail."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing more is to be requested."""
+        return self._failures >= MAX_CONSECUTIVE_FAILURES
+
+    def record(self, error: OpenCostKustoError | None) -> None:
+        """Count a failure without a response; any response starts the count anew."""
+        self._failures = self._failures + 1 if error is not None and error.code in _NO_RESPONSE else 0
+
+
+def read_response(
+    opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool: Spool, breaker: Breaker
 ) -> StagedBatch:
-    """Ask OpenCost for a batch and seal its answer; what goes wrong is in the result.
+    """Request a batch of OpenCost and seal the response; what goes wrong is in the result's `error`.
 
-    `found` is what the tables hold, None when they could not be asked for many batches at once.
+    Without a lasting spool a response could not be kept until Kusto is back, so nothing is requested while Kusto does
+    not say what it holds.
     """
-    batch = origin.batch
-    result = StagedBatch(batch, time.monotonic())
+    if staged.unknown is not None and not spool.durable:
+        staged.error = staged.unknown
+        return staged
+    if breaker.open:
+        staged.error = OpenCostError(
+            f"Not requested: OpenCost did not respond {MAX_CONSECUTIVE_FAILURES} times in a row.",
+            code=ReasonCode.UNREACHABLE,
+        )
+        return staged
     try:
-        try:
-            result.before = (count_batches(kusto, batch.table, [batch.id]) if found is None else found).get(batch.id)
-        except KustoError:
-            # With a spool the answer is kept for later; without one, asking for it would be in vain.
-            if not parts.durable:
-                raise
-            result.unknown = True
-        result.sealed = retrying(
-            lambda: _read(opencost, origin, parts, result.notes), seconds=opencost.timeout, attempts=4
-        )
+        staged.sealed = retrying(lambda: _seal(opencost, staged, context, spool), seconds=opencost.timeout, attempts=4)
     except OpenCostKustoError as error:
-        result.error = error
-    return result
+        staged.error = error
+    breaker.record(staged.error)
+    return staged
 
 
-def _read(opencost: OpenCost, origin: BatchContext, parts: Spool, notes: list[str]) -> SealedBatch | None:
-    """One answer, read to its end and sealed as parts; None when it holds no rows."""
-    batch = origin.batch
-    encoder = Encoder(batch.table, origin)
-    notes.clear()
+def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool: Spool) -> SealedBatch | None:
+    """One response, read to its end and sealed; None when it has no rows."""
+    batch = context.batch
+    encoder = Encoder(batch.table, context)
+    staged.notes.clear()
+    staged.code = None
     # Closed when writing fails, or the error would hold the connection.
-    with closing(opencost.records(batch, notes.append)) as records:
-        folder, written = parts.write(batch, encoder.lines(records))
+    with closing(opencost.records(batch, staged.note)) as records:
+        folder = spool.write(batch, encoder.lines(records))
     if encoder.unmapped:
-        notes.append(
-            f"OpenCost sent keys that have no column yet, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}"
-        )
-    if not written:
+        staged.note(f"OpenCost sent keys without a column, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}")
+    if not encoder.rows:
         remove(folder)
         return None
-    return seal(origin, encoder, folder, written, parts)
-
-
-def seal(origin: BatchContext, encoder: Encoder, folder: Path, written: list[Part], parts: Spool) -> SealedBatch:
-    """Seal parts that are whole, with the question they answer."""
-    batch, table = origin.batch, origin.batch.table
-    asked = (batch.id, batch.source, batch.window, batch.options, batch.scraped, batch.run)
-    micros = encoder.micros if table.cost else None
-    sizes = (tuple(written), encoder.rows, encoder.bytes, micros)
-    sealed = SealedBatch(*asked, table.name, table.mapping, str(folder), *sizes, origin.run.collection_time)
-    parts.seal(sealed)
+    request = (batch.id, batch.source, batch.window, batch.options, batch.scraped)
+    micros = encoder.micros if batch.table.cost else None
+    sizes = (encoder.rows, encoder.bytes, micros, encoder.keys)
+    sealed = SealedBatch(
+        *request, batch.table.name, batch.table.mapping, str(folder), *sizes, context.run.collection_time
+    )
+    spool.seal(sealed)
     return sealed

@@ -1,11 +1,10 @@
-"""One tick of the schedule: of every source, side by side, what Kusto lacks of the last hours or days."""
+"""One tick of the scheduler: load what Kusto lacks of the last hours or days, all sources concurrently."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
@@ -15,29 +14,31 @@ from opencost_kusto.coverage.retention import aligned
 from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.fleet import run_concurrently
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.fleet import merged, run_concurrently
+from opencost_kusto.pipeline.sync import timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.window import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """How far back a tick looks, and what it leaves alone.
+    """How far back a tick looks, and which windows it leaves for later.
 
-    A window is closed `lag` after its end, when OpenCost's own measurements have settled. Raises UsageError where
-    nothing would lie in between.
+    A window is closed `lag` after its end, when OpenCost's measurements have settled. Raises UsageError where no window
+    lies in between.
     """
 
     catch_up: timedelta = timedelta(hours=48)
     lag: timedelta = timedelta(minutes=10)
-    at_most: int = MAX_WINDOWS
+    max_windows: int = MAX_WINDOWS
 
     def closed(self, now: datetime) -> datetime:
         """Up to when windows are closed."""
         return (now.astimezone(UTC) - self.lag).replace(second=0, microsecond=0)
 
-    def span(self, now: datetime, step: timedelta) -> Window:
-        """The whole windows a tick looks at, as one; raises UsageError when there is none."""
+    def period(self, now: datetime, step: timedelta) -> Window:
+        """The whole windows of a tick, as one; raises UsageError when there is none."""
         windows = list(aligned(now.astimezone(UTC) - self.catch_up, self.closed(now), step))
         if not windows:
             raise UsageError("No closed window lies in the catch-up; make --catch-up longer than --every and --lag.")
@@ -47,41 +48,49 @@ class Lookback:
 def tick(
     opencosts: Sequence[OpenCost],
     kusto: Kusto,
-    wanted: Target,
-    horizon: Lookback,
+    target: Target,
+    lookback: Lookback,
     *,
     run: Run,
+    policy: LoadPolicy | None = None,
+    cancel: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
-    know: Callable[[str, str, datetime], None] = lambda *_: None,
-    stop: CancelToken | None = None,
-    **loading: Any,
+    on_covered: Callable[[str, str, datetime], None] = lambda *_: None,
 ) -> Report:
-    """Bring what is due of every source, in one report; the moment is the run's `collection_time`.
+    """Load what is due of every source, in one report; the moment is the run's `collection_time`.
 
-    A source that has a name and cannot be asked, or of which Kusto cannot be asked, fails with its newest window;
-    one without a name raises what went wrong. `stop` ends it from another thread, with Stopped; `loading` is what
-    `sync` takes beside. `tell`, and what `catch_up` calls `know`, are called from several threads.
+    A source with a name that cannot be read, or of which Kusto cannot be read, fails with its newest window; one
+    without a name raises what went wrong. `cancel` ends it from another thread, with Cancelled. `on_result` and
+    `on_covered` are called from several threads.
     """
+    run = timed(run, kusto)
     now = run.collection_time
-    span, closed = horizon.span(now, wanted.step), horizon.closed(now)
-    told: dict[int, list[BatchResult]] = {number: [] for number in range(len(opencosts))}
+    period, closed = lookback.period(now, target.step), lookback.closed(now)
+    reports = [Report(run.id, on_result=on_result) for _ in opencosts]
 
-    def bring(number: int, opencost: OpenCost) -> None:
-        report = Report(run.id, told[number], on_result)
-        more: dict[str, Any] = {
-            "closed": closed,
-            "at_most": horizon.at_most,
-            "on_result": lambda one: report.end([one]),
-            "know": know,
-            "stop": stop,
-        }
+    def load(at: int) -> None:
+        report, opencost = reports[at], opencosts[at]
         try:
-            catch_up(opencost, kusto, wanted, span, run=run, scrape=True, **more, **loading)
+            done = catch_up(
+                opencost,
+                kusto,
+                target,
+                period,
+                run=run,
+                closed=closed,
+                max_windows=lookback.max_windows,
+                scrape=True,
+                policy=policy,
+                cancel=cancel,
+                on_result=lambda one: report.add([one]),
+                on_covered=on_covered,
+            )
+            report.run_log = done.run_log
         except OpenCostKustoError as error:
             if opencost.cluster is None:
                 raise
-            newest = wanted.batches(opencost.cluster, Window(span.end - wanted.step, span.end))
-            report.end(batch_result(batch, Outcome.FAILED, error=error) for batch in newest)
+            newest = target.batches(opencost.cluster, Window(period.end - target.step, period.end))
+            report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in newest)
 
-    run_concurrently([lambda at=at: bring(*at) for at in enumerate(opencosts)], stop)  # type: ignore[misc]
-    return Report(run.id, [one for outcomes in told.values() for one in outcomes])
+    run_concurrently([lambda at=at: load(at) for at in range(len(opencosts))], cancel)  # type: ignore[misc]
+    return merged(run.id, reports)

@@ -82,7 +82,7 @@ _CLUSTER_REPORTED = Column(
     "properties.cluster",
     "OpenCost's id for the cluster of the row; null where the row merges several clusters.",
 )
-_SOURCE_REPORTED = Column("ClusterReported", "string", FromContext("source.own"), "OpenCost's id for its cluster.")
+_SOURCE_REPORTED = Column("ClusterReported", "string", FromContext("source.reported"), "OpenCost's id for its cluster.")
 # What proves that a batch is whole: each number once, as many rows as the last one says, and its cost.
 _PROOF = (
     Column("RowNumber", "long", RowNumber(), "Number of the row in its batch, from 1 to BatchRows."),
@@ -413,7 +413,6 @@ SYNC_RUNS = Table(
     dataset="runs",
     doc="The run log: one row for each batch of each run, with what became of it and why.",
     cadence="run",
-    batch_column="RunLogBatchId",
     key=("BatchId",),
     columns=(
         Column("Timestamp", "datetime", "window_start", "Start of the batch's window (UTC)."),
@@ -443,9 +442,13 @@ SYNC_RUNS = Table(
         Column("ReasonCode", "string", "reason_code", "Why, as a word for queries and alerts; null where all is well."),
         Column("Reason", "string", "reason", "Why, as a sentence for people; null where all is well."),
         Column("Rows", "long", "rows", "Rows of the batch in OpenCost's response; null without a response."),
-        Column("RowsHeld", "long", "rows_held", "Rows of the batch in its table when the run last counted them."),
         Column("Cost", "real", "cost", "Cost of the batch; null where the table has none."),
-        Column("Currency", "string", "currency", "Currency of the costs of this cluster; null where nobody set it."),
+        Column(
+            "Currency",
+            "string",
+            FromContext("source.currency"),
+            "Currency of the costs of this cluster; null where nobody set it.",
+        ),
         Column("ResponseKeys", "string", "response_keys", "BatchKeys of OpenCost's response."),
         Column("Bytes", "long", "bytes", "Bytes of the rows before compression."),
         Column("DurationSeconds", "real", "seconds", "Seconds from the request to OpenCost to the outcome."),
@@ -455,10 +458,9 @@ SYNC_RUNS = Table(
         Column(
             "Fingerprint",
             "dynamic",
-            "fingerprint",
+            FromContext("source.fingerprint"),
             "What identifies the cluster, by scheme; the same name with another fingerprint is refused.",
         ),
-        Column("RunLogBatchId", "string", FromContext("batch.id"), "The batch of this row of the run log."),
     ),
 )
 

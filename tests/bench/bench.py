@@ -29,6 +29,7 @@ from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import KustoEmulator, Reply, json_reply
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
@@ -219,7 +220,7 @@ def backfill() -> float:
     ):
         bootstrap(kusto)
         begun = time.perf_counter()
-        report = sync(opencost, kusto, question, wait=True, timeout=60)
+        report = sync(opencost, kusto, question, policy=LoadPolicy(timeout=60))
         seconds = time.perf_counter() - begun
     if report.exit_code or asked != STEPS:
         raise SystemExit(f"The backfill asked {asked} times and ended with {report.counts}.")

@@ -26,13 +26,14 @@ import requests
 from opencost_kusto.batch import Batch, BatchContext, Run, Source
 from opencost_kusto.extract import responses
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.load.spool import GZIP_LEVEL, Spool
+from opencost_kusto.load.policy import GZIP_LEVEL
+from opencost_kusto.load.spool import Spool
 from opencost_kusto.schema.columns import RECORD
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
-_SOURCE = Source("bench", None, None, None)
+_SOURCE = Source("bench")
 _RUN = Run("bench", datetime(2026, 11, 23, 12, tzinfo=UTC), "0")
 _WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
 BATCH = Batch(ALLOCATION, _SOURCE.name, _WINDOW)

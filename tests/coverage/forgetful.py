@@ -130,7 +130,7 @@ def world(now: datetime, **forgetful: Any) -> Iterator[World]:
         Kusto(emulator.kusto_url, emulator.database, auth="none", deadlines=Deadlines(query=30)) as kusto,
         OpenCost(emulator.opencost_url, cluster=CLUSTER, attempts=1) as opencost,
     ):
-        for command in script.commands("tables"):
+        for command in script.commands():
             kusto.command(command.text)
         yield World(answers, emulator, opencost, kusto)
 

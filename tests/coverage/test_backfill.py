@@ -71,7 +71,7 @@ def test_a_range_is_brought_and_a_second_run_does_nothing(servers: Emulator, run
     """Four hours of two datasets land; the second run asks OpenCost for none of them, says so, and exits 0."""
     first = run(*RANGE)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("  landed  ") == 9
+    assert first.stdout.count("  landed  ") == 8
     said = "8 batches from 2026-11-23T08:00:00Z to 2026-11-23T12:00:00Z"
     assert f"8 to bring, of {said}.\n" in first.stderr
     servers.opencost.requests.clear()
@@ -92,7 +92,7 @@ def test_a_run_that_was_broken_goes_on_where_it_was(servers: Emulator, run: Comm
     assert again.returncode == 0, again.stderr
     asked = [request.param("window") for request in servers.opencost.requests if request.path == "/allocation"]
     assert asked == ["2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"]
-    assert '"landed": 2' in again.stdout
+    assert '"landed": 1' in again.stdout
 
 
 def _refuse(window: str) -> Callable[[Request], Reply | None]:
@@ -122,7 +122,7 @@ def test_what_is_lost_stays_in_the_exit_code() -> None:
     """Days that are forgotten are lost; the second run asks for nothing, and says still that they are not in Kusto."""
     with world(NOW) as here:
         span = Window(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC))
-        for expected in ({"expired": 2, "landed": 4, "lost": 2}, {"lost": 2}):
+        for expected in ({"expired": 2, "landed": 2, "lost": 2}, {"lost": 2}):
             found = survey([here.opencost], here.kusto, wanted(DAY), span, now=NOW, closed=NOW)
             report = backfill(found, here.kusto, run=Run("again", NOW, "1.0"))
             assert report.counts == expected
@@ -173,21 +173,21 @@ def test_many_windows_reach_the_ledger_in_between() -> None:
         found = survey([here.opencost], here.kusto, wanted(10 * MINUTE), span, now=NOW, closed=NOW)
         assert (found.due, found.expected) == (60, 60)
         report = backfill(found, here.kusto, run=Run("long", NOW, "1.0"))
-        assert [one.rows for one in report.outcomes if one.dataset == "runs"] == [48, 12]
+        logged = here.ask("OpenCostSyncRuns | summarize Rows = count() by LoggedAt | order by LoggedAt asc")
+        assert (report.exit_code, [row["Rows"] for row in logged]) == (0, [48, 12])
         assert len(here.windows()) == 60
 
 
 def test_the_time_left_is_estimated(capsys: pytest.CaptureFixture[str]) -> None:
-    """After 25 of 100 batches in 50 seconds, 150 seconds are left; the ledger's own batch is not counted."""
+    """After 25 of 100 batches in 50 seconds, 150 seconds are left."""
     now = [0.0]
     told: list[BatchResult] = []
     on_result = estimated(told.append, 100, now=lambda: now[0])
     for _ in range(25):
         now[0] += 2
-        on_result(_landed("runs"))
         on_result(_landed("allocation"))
     assert capsys.readouterr().err == "25 of 100 batches, about 2 min left\n"
-    assert len(told) == 50
+    assert len(told) == 25
 
 
 def _landed(dataset: str) -> BatchResult:

@@ -12,13 +12,14 @@ import pytest
 from opencost_kusto.batch import Batch, RequestOptions, Source
 from opencost_kusto.coverage.catch_up import catch_up
 from opencost_kusto.coverage.gaps import Target, find_gaps
-from opencost_kusto.coverage.retention import aligned, checked, containing, fallbacks
-from opencost_kusto.coverage.state import DatasetState, RunLogEntry
+from opencost_kusto.coverage.retention import aligned, check_step, containing, fallbacks
+from opencost_kusto.coverage.state import RunLogEntry, WindowState, state
 from opencost_kusto.emulator import Reply
-from opencost_kusto.errors import KustoError, UsageError
+from opencost_kusto.errors import KustoError, ReasonCode, UsageError
+from opencost_kusto.load.holdings import Holding
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
-from opencost_kusto.result import Report
+from opencost_kusto.result import Outcome, Report
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
@@ -43,7 +44,7 @@ def bring(here: World, want: Target, back: timedelta, *, lag: timedelta = TEN, *
     # The clock of the run is the world's, not the machine's.
     run = new_run()
     moment = type(run)(run.id, now, run.tool_version)
-    span = horizon.span(now, want.step)
+    span = horizon.period(now, want.step)
     return catch_up(here.opencost, here.kusto, want, span, run=moment, closed=horizon.closed(now), **more)
 
 
@@ -53,9 +54,8 @@ def hours(first: datetime, count: int, step: timedelta = HOUR) -> list[Window]:
 
 
 def kinds(report: Report) -> dict[str, int]:
-    """Outcomes of data, without the ledger's own, and without what came coarser or is lost."""
-    told = [one.outcome for one in report.outcomes if one.dataset != "runs"]
-    return dict(Counter(outcome for outcome in told if outcome != "expired"))
+    """How many batches ended with each outcome, without those that a longer window stands for."""
+    return {outcome: count for outcome, count in report.counts.items() if outcome != "expired"}
 
 
 def test_windows_are_whole_and_where_every_run_cuts_them() -> None:
@@ -83,9 +83,9 @@ def test_a_finer_window_lies_in_one_coarser_one() -> None:
 
 def test_a_step_that_does_not_tile_a_day_is_refused() -> None:
     """Seven minutes would be cut anew each day."""
-    assert checked(TEN) == TEN
+    assert check_step(TEN) == TEN
     with pytest.raises(UsageError, match="7 minutes do not tile a day"):
-        checked(7 * MINUTE)
+        check_step(7 * MINUTE)
 
 
 def test_what_is_missing_is_brought_oldest_first_and_once(here: World) -> None:
@@ -98,7 +98,7 @@ def test_what_is_missing_is_brought_oldest_first_and_once(here: World) -> None:
     assert [window for _, window in here.forgetful.asked] == hours(eight + 3 * HOUR, 2)
     assert (kinds(report), report.exit_code) == ({"landed": 2}, 0)
     assert here.windows() == dict.fromkeys(hours(eight, 8), 8)
-    assert bring(here, wanted(), 8 * HOUR + 15 * MINUTE).outcomes == []
+    assert bring(here, wanted(), 8 * HOUR + 15 * MINUTE).results == []
 
 
 def test_only_closed_windows_are_asked_for(here: World) -> None:
@@ -115,14 +115,14 @@ def test_datasets_are_caught_up_each_by_what_it_lacks(here: World) -> None:
     here.forgetful.asked.clear()
     report = bring(here, wanted(HOUR, "allocation", "assets", "metrics"), 3 * HOUR, scrape=True)
     assert [name for name, _ in here.forgetful.asked] == ["assets"] * 2
-    assert Counter(one.dataset for one in report.outcomes) == {"assets": 2, "metrics": 1, "runs": 1}
+    assert Counter(one.dataset for one in report.results) == {"assets": 2, "metrics": 1}
     assert here.windows("OpenCostAssets") == dict.fromkeys(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 2), 19)
 
 
 def test_other_options_are_another_question(here: World) -> None:
     """Hours by namespace do not settle hours by pod."""
     bring(here, wanted(), 3 * HOUR)
-    span = Lookback(3 * HOUR).span(NOW, HOUR)
+    span = Lookback(3 * HOUR).period(NOW, HOUR)
     by_pod = Target(HOUR, ("allocation",), RequestOptions(aggregate="pod"))
     source = Source(CLUSTER)
     assert len(find_gaps(here.kusto, source, by_pod, span, NOW).due) == 2
@@ -142,14 +142,11 @@ def test_windows_of_another_grain_settle_the_minutes_they_hold(here: World) -> N
     assert len(here.windows()) == 8
 
 
-def test_rows_that_no_run_vouches_for_are_asked_for_again(here: World) -> None:
-    """Where the ledger was lost a batch counts as incomplete, and is proven without a second landing."""
+def test_rows_prove_themselves_without_the_run_log(here: World) -> None:
+    """Where the run log was lost the table still proves that a batch is whole, and nothing is requested again."""
     bring(here, wanted(), 2 * HOUR)
     here.kusto.command(".clear table OpenCostSyncRuns data")
-    report = bring(here, wanted(), 2 * HOUR)
-    assert kinds(report) == {"already landed": 1}
-    assert set(here.windows().values()) == {8}
-    assert bring(here, wanted(), 2 * HOUR).outcomes == []
+    assert bring(here, wanted(), 2 * HOUR).results == []
 
 
 def test_rows_that_went_are_brought_again(here: World) -> None:
@@ -159,20 +156,46 @@ def test_rows_that_went_are_brought_again(here: World) -> None:
     assert kinds(bring(here, wanted(), 2 * HOUR)) == {"landed": 1}
 
 
-def test_half_a_batch_is_not_whole() -> None:
-    """As many rows as were sent, no fewer and no more, and only where they were sent."""
-    window = hours(NOW.replace(minute=0), 1)[0]
-    for outcome, sent, held, whole in [
-        ("landed", 8, 8, True),
-        ("queued", 8, 8, True),
-        ("timed out", 8, 8, True),
-        ("landed", 8, 7, False),
-        ("already landed", 8, 9, False),
-        ("failed", None, 8, False),
-    ]:
-        word = RunLogEntry(window, outcome, None, sent, NOW)
-        assert DatasetState(ALLOCATION, CLUSTER, {"id": word}, {"id": held}).whole("id") == whole, outcome
-    assert not DatasetState(ALLOCATION, CLUSTER, {}, {"id": 8}).whole("id")
+WHOLE, DAMAGED = Holding(8, 1, "k", NOW), Holding(7, 1, "k", NOW, damage="7 rows instead of 8")
+LATE = NOW + 40 * DAY
+# What the run log says, and when that run began; what the table holds; what is known then.
+STATES: list[tuple[str | None, datetime, ReasonCode | None, Holding | None, WindowState]] = [
+    (None, NOW, None, None, WindowState.DUE),
+    (None, NOW, None, WHOLE, WindowState.LANDED),
+    ("landed", NOW, None, WHOLE, WindowState.LANDED),
+    ("landed", NOW, None, DAMAGED, WindowState.DAMAGED),
+    ("landed", NOW, None, None, WindowState.DUE),
+    ("already landed", NOW, None, None, WindowState.DUE),
+    ("queued", NOW, None, None, WindowState.QUEUED),
+    ("timed out", NOW, None, None, WindowState.QUEUED),
+    ("timed out", NOW, None, WHOLE, WindowState.LANDED),
+    ("failed", NOW, None, None, WindowState.FAILED),
+    ("failed", NOW, ReasonCode.UNREACHABLE, None, WindowState.FAILED),
+    ("failed", NOW, None, WHOLE, WindowState.LANDED),
+    ("failed", NOW, ReasonCode.EXPIRED, None, WindowState.EXPIRED),
+    ("empty", NOW, None, None, WindowState.EMPTY),
+    ("empty", NOW, None, WHOLE, WindowState.LANDED),
+    ("empty", LATE, None, None, WindowState.INCONCLUSIVE),
+    ("empty", LATE, ReasonCode.CONFIRMED_EMPTY, None, WindowState.EMPTY),
+    ("expired", LATE, ReasonCode.INCONCLUSIVE, None, WindowState.INCONCLUSIVE),
+    ("expired", LATE, ReasonCode.EXPIRED, None, WindowState.EXPIRED),
+    ("lost", LATE, ReasonCode.EXPIRED, None, WindowState.LOST),
+]
+
+
+@pytest.mark.parametrize(("outcome", "requested", "code", "held", "known"), STATES)
+def test_what_is_known_of_a_window(
+    outcome: str | None, requested: datetime, code: ReasonCode | None, held: Holding | None, known: WindowState
+) -> None:
+    """The table wins over the run log, and what neither has is due."""
+    window = hours(NOW.replace(minute=0) - HOUR, 1)[0]
+    entry = RunLogEntry(window, Outcome(outcome), None, code, None, requested) if outcome else None
+    assert state(entry, held) is known
+
+
+def test_every_state_is_reached() -> None:
+    """The table above shows every state of the diagram."""
+    assert {known for *_, known in STATES} == set(WindowState)
 
 
 def test_a_window_without_cost_is_asked_once(here: World) -> None:
@@ -180,7 +203,7 @@ def test_a_window_without_cost_is_asked_once(here: World) -> None:
     here.forgetful.idle = set(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1))
     assert kinds(bring(here, wanted(), 3 * HOUR)) == {"empty": 1, "landed": 1}
     here.forgetful.asked.clear()
-    assert bring(here, wanted(), 3 * HOUR).outcomes == []
+    assert bring(here, wanted(), 3 * HOUR).results == []
     assert here.forgetful.asked == []
 
 
@@ -206,10 +229,10 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool)
     # One ten was kept after all, and the other 20 lie in four hours, of which it is a part.
     second = bring(here, wanted(TEN), back)
     assert (kinds(second), second.exit_code) == ({"landed": 5}, 0)
-    assert bring(here, wanted(TEN), back).outcomes == []
+    assert bring(here, wanted(TEN), back).results == []
     assert Counter(window.minutes for window in here.windows()) == {10: 34, 60: 7}
     # The ledger's last word, which dashboards and alerts read, knows of no failure.
-    last = here.ask("OpenCostSyncRuns | summarize arg_max(CollectionTime, Outcome) by BatchId")
+    last = here.ask("OpenCostSyncRuns | summarize arg_max(LoggedAt, Outcome) by BatchId")
     assert Counter(row["Outcome"] for row in last) == {"landed": 41, "expired": 35}
     assert set(here.windows().values()) == {8}
 
@@ -220,19 +243,19 @@ def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: 
     with world(NOW, silent=silent) as here:
         back = 17 * DAY
         span_start = NOW - back
-        report = bring(here, wanted(), back, at_most=None)
+        report = bring(here, wanted(), back, max_windows=None)
         days = [window for window in here.windows() if window.minutes == 24 * 60]
         # The oldest day that is kept is the 26th; hours are kept from nine o'clock of the 8th on.
         assert min(days).start == datetime(2026, 11, 26, tzinfo=UTC)
         assert len(days) == 13
-        lost = [one for one in report.outcomes if one.outcome == "lost"]
+        lost = [one for one in report.results if one.outcome == "lost"]
         assert {one.window_start.day for one in lost} == {23, 24, 25}
         assert min(one.window_start for one in lost) >= span_start
         assert report.exit_code == 7
-        assert "forgotten the window" in (lost[0].reason or "")
+        assert "at no step any more" in (lost[0].reason or "")
         here.forgetful.asked.clear()
-        again = bring(here, wanted(), back, at_most=None)
-        assert (again.outcomes, here.forgetful.asked) == ([], [])
+        again = bring(here, wanted(), back, max_windows=None)
+        assert (again.results, here.forgetful.asked) == ([], [])
         ledger = here.ask('OpenCostSyncRuns | where Outcome == "lost" | summarize Rows = count()')
         assert ledger == [{"Rows": len(lost)}]
 
@@ -243,14 +266,14 @@ def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> No
         here.forgetful.keeps = {TEN: 1000, HOUR: 1000, DAY: 100}
         here.forgetful.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
         back = 12 * HOUR + 15 * MINUTE
-        report = bring(here, wanted(TEN), back, at_most=None)
+        report = bring(here, wanted(TEN), back, max_windows=None)
         assert (kinds(report), report.exit_code) == ({"landed": 69, "empty": 3}, 0)
-        assert {one.reason for one in report.outcomes if one.outcome == "empty"} == {
-            "the coarser window that holds it costs no more than what landed of it"
+        assert {one.reason for one in report.results if one.outcome == "empty"} == {
+            "the longer window that contains it costs no more than what landed of it"
         }
         assert {window.minutes for window in here.windows()} == {10}
         here.forgetful.asked.clear()
-        assert bring(here, wanted(TEN), back, at_most=None).outcomes == []
+        assert bring(here, wanted(TEN), back, max_windows=None).results == []
         assert here.forgetful.asked == []
 
 
@@ -258,11 +281,11 @@ def test_an_empty_day_that_came_in_time_settles_its_hours(here: World) -> None:
     """A true "no cost" of the day is the answer for hours that are forgotten, and nothing is lost."""
     day = Window(datetime(2026, 12, 7, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))
     here.forgetful.idle = {day}
-    report = bring(here, wanted(), 81 * HOUR + 15 * MINUTE, at_most=None)
+    report = bring(here, wanted(), 81 * HOUR + 15 * MINUTE, max_windows=None)
     assert report.exit_code == 0
     assert kinds(report)["empty"] == 1
     assert "lost" not in kinds(report)
-    assert bring(here, wanted(), 81 * HOUR + 15 * MINUTE, at_most=None).outcomes == []
+    assert bring(here, wanted(), 81 * HOUR + 15 * MINUTE, max_windows=None).results == []
 
 
 def test_a_coarser_window_that_is_not_closed_is_waited_for(here: World) -> None:
@@ -279,18 +302,19 @@ def test_a_coarser_window_that_is_not_closed_is_waited_for(here: World) -> None:
 
 def test_a_tick_is_bounded(here: World) -> None:
     """The windows beyond the bound are left for the next tick, the oldest that are kept come first."""
-    report = bring(here, wanted(), 30 * HOUR, at_most=4)
+    report = bring(here, wanted(), 30 * HOUR, max_windows=4)
     assert kinds(report) == {"landed": 4}
     assert [window for _, window in here.forgetful.asked] == hours(datetime(2026, 12, 9, 4, tzinfo=UTC), 4)
 
 
 def test_an_opencost_that_nobody_reaches_is_given_up(here: World) -> None:
-    """When nothing listens any more, the rest of the windows is left for the next tick."""
+    """After three failures in a row nothing more is requested: each would take long to fail."""
     here.emulator.opencost.stop()
     here.opencost.timeout = 0.1
     report = bring(here, wanted(), 30 * HOUR + 15 * MINUTE)
     assert report.exit_code == 3
-    assert 3 <= kinds(report)["failed"] < 28
+    assert kinds(report) == {"failed": 30}
+    assert sum("Not requested" in (one.reason or "") for one in report.results) == 27
 
 
 def test_a_kusto_that_cannot_be_asked_is_an_error(here: World) -> None:

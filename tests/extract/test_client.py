@@ -322,7 +322,7 @@ def test_the_source_is_what_the_server_says(serve: Serve, version: str) -> None:
     info, install = recording(version, "clusterinfo.json"), recording(version, "installinfo.json")
     opencost, _ = serve(paths={"/clusterInfo": json_reply(info), "/installInfo": json_reply(install)})
     source = opencost.source()
-    assert (source.name, source.region, source.named) == ("aks-shop-prod-weu", "westeurope", None)
+    assert (source.name, source.region, source.reported) == ("aks-shop-prod-weu", "westeurope", "aks-shop-prod-weu")
     assert str(source.version).startswith(version)
 
 
@@ -334,7 +334,7 @@ def test_a_nameless_cluster_is_named_by_the_user(serve: Serve) -> None:
     """--cluster stands in where OpenCost gives no name."""
     opencost, _ = serve(NAMELESS, cluster="mine")
     source = opencost.source()
-    assert (source.name, source.named, source.region) == ("mine", "mine", None)
+    assert (source.name, source.reported, source.region) == ("mine", None, None)
 
 
 @pytest.mark.parametrize("info", [NAMELESS, json_reply(b'{"code":200,"data":null}')])

@@ -7,29 +7,28 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.ending import Ending
-from tests.faults.lane import Lane, of
 from tests.faults.wire import shortened
+from tests.support.world import World, result_of
 
 
 @pytest.fixture
-def lane() -> Iterator[Lane]:
-    """Both stand-ins with our tables, whole."""
-    with Lane() as lane:
-        lane.create()
-        yield lane
+def world() -> Iterator[World]:
+    """Both emulators with the tables, without a fault."""
+    with World() as world:
+        yield world
 
 
 @pytest.fixture
-def changed(lane: Lane) -> Lane:
-    """The hour has landed, and OpenCost has changed its answer since: one namespace less."""
-    assert of(lane.sync()).outcome == "landed"
-    lane.opencost.answers = shortened
-    return lane
+def changed(world: World) -> World:
+    """The hour has landed, and OpenCost's response has changed since: one namespace less."""
+    assert result_of(world.sync()).outcome == "landed"
+    world.opencost.answers = shortened
+    return world
 
 
 @pytest.fixture
 def ending(request: pytest.FixtureRequest) -> Iterator[Ending]:
-    """The ending the test has declared, which it must then assert."""
+    """The ending that the test declared, which it must then assert."""
     marker = request.node.get_closest_marker("fault")
     assert marker is not None, "the test shows an ending that it does not declare"
     ending = Ending(*marker.args)

@@ -13,7 +13,7 @@ import pytest
 
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
-from tests.faults.lane import ROWS, Lane, honest, of
+from tests.support.world import ROWS, World, check_consistent, result_of
 
 
 class Fault(NamedTuple):
@@ -43,24 +43,24 @@ class Ending:
         self.declared = declared
         self.seen: set[str] = set()
 
-    def of(self, report: Report, table: str = ALLOCATION.name) -> BatchResult:
-        """The outcome of the one batch of a table, which is as declared, like the report's exit code and reason."""
-        honest(report)
-        one = of(report, table)
+    def result_of(self, report: Report, table: str = ALLOCATION.name) -> BatchResult:
+        """The result of the one batch of a table; outcome, exit code and reason are as declared."""
+        check_consistent(report)
+        one = result_of(report, table)
         self.among({one.outcome})
         self.process(report.exit_code, "; ".join([one.reason or "", *one.notes]))
         return one
 
-    def landed(self, lane: Lane, report: Report, rows: int = ROWS) -> None:
+    def landed(self, world: World, report: Report, rows: int = ROWS) -> None:
         """As declared, and the rows are in the table once."""
-        one = self.of(report)
+        one = self.result_of(report)
         assert (one.rows, one.reason) == (rows, None)
-        lane.settle(rows)
+        world.settle(rows)
 
-    def failed(self, lane: Lane, report: Report, rows: int = 0) -> None:
+    def failed(self, world: World, report: Report, rows: int = 0) -> None:
         """As declared, and no more rows are in the table than were before."""
-        self.of(report)
-        assert lane.count() == rows
+        self.result_of(report)
+        assert world.count() == rows
 
     def process(self, exit_code: int, said: str) -> None:
         """The exit code is as declared, and so is what was said."""
@@ -76,6 +76,6 @@ class Ending:
 
     def again(self, report: Report) -> None:
         """The run after the one that ended has nothing to complain about, and its outcomes are as declared."""
-        honest(report)
-        assert report.exit_code == 0, report.outcomes
+        check_consistent(report)
+        assert report.exit_code == 0, report.results
         self.among(report.counts)

@@ -1,7 +1,7 @@
 """Runs `opencost-kusto` in a fork of a process that has imported everything, and sends it a signal at its moment.
 
 A run costs some milliseconds this way, not a second of imports, so that fifty moments can be tried. Reads a line of
-JSON for each run on stdin, and answers with one: the exit code, negative for a signal, and the seconds it ran.
+JSON for each run on stdin, and writes one for each: the exit code, negative for a signal, and the seconds it ran.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from opencost_kusto import cli
 
 
 def main() -> None:
-    """Answer each line until there are no more."""
+    """Run what each line says until there are no more."""
     for line in sys.stdin:
         asked = json.loads(line)
         began = time.monotonic()

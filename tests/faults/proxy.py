@@ -1,4 +1,4 @@
-"""A wire that can be cut: forwards bytes between the SDK and a storage, until it is told not to."""
+"""A wire that can be cut: forwards bytes between the SDK and a storage, until a test breaks it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Proxy:
     """Listens on 127.0.0.1 and forwards to `target`, a base URL.
 
     Uploads of blobs to a container for which `breaks` says so are cut: half of the body is forwarded, then both sides
-    are closed. Or they are swallowed: read to the end, and never answered. `broken` are the containers that were hit.
+    are closed. Or they are swallowed: read to the end, without a response. `broken` are the containers that were hit.
     """
 
     def __init__(self, target: str, breaks: Callable[[Proxy, str], Breaks | None]) -> None:

@@ -11,7 +11,7 @@ from tests import faults
 from tests.faults.ending import Fault
 
 ALONG_THE_PATH = (
-    *("opencost", "storage", "queue", "engine", "refused", "twice", "half"),
+    *("opencost", "storage", "queue", "engine", "refused", "twice", "late", "damage"),
     *("replace", "replace_steps", "spool", "crash", "terminated"),
 )
 

@@ -1,4 +1,4 @@
-"""The process is ended at any moment: what it reported is there, and a run after it leaves each row once."""
+"""The process ends at any moment: what it reported landed, and a run after it leaves each row once."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ import pytest
 
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, SYNC_RUNS
 from opencost_kusto.window import Window
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, NAMESPACES, Lane
+from tests.support.world import HOUR, NAMESPACES, World
 
 HOURS = Window(HOUR.start, HOUR.start + timedelta(hours=2))
-QUESTION = SyncRequest(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
+REQUEST = SyncRequest(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
 # With and without a spool, by SIGTERM and by SIGKILL: 52 in all.
 MOMENTS = 13
 SAID = "opencost-kusto: Interrupted by SIGTERM. Batches not reported as landed may still arrive. Run the command again."
@@ -57,8 +58,8 @@ class Ended:
 class Launcher:
     """Starts runs that end at a moment, in a process that has imported everything; files lie in `folder`."""
 
-    def __init__(self, lane: Lane, folder: Path) -> None:
-        self._lane = lane
+    def __init__(self, world: World, folder: Path) -> None:
+        self._world = world
         self._folder = folder
         self.tmp = folder / "tmp"
         self.tmp.mkdir()
@@ -72,8 +73,8 @@ class Launcher:
 
     def run(self, number: int = 0, after: float = 0.0, *more: str) -> Ended:
         """One `sync`, which gets a signal after so many seconds unless the signal is 0."""
-        lane, start, end = self._lane, f"{HOURS.start:%Y-%m-%dT%H:%MZ}", f"{HOURS.end:%Y-%m-%dT%H:%MZ}"
-        arguments = ["sync", "--endpoint", lane.opencost.url, "--kusto-uri", lane.kusto.url, "--database", "OpenCost"]
+        world, start, end = self._world, f"{HOURS.start:%Y-%m-%dT%H:%MZ}", f"{HOURS.end:%Y-%m-%dT%H:%MZ}"
+        arguments = ["sync", "--endpoint", world.opencost.url, "--kusto-uri", world.kusto.url, "--database", "OpenCost"]
         arguments += ["--auth", "none", "--window", f"{start},{end}", "--step", "1h", "--aggregate", "namespace"]
         arguments += ["--dataset", "allocation", "--dataset", "assets", *more]
         out, err = self._folder / "stdout", self._folder / "stderr"
@@ -81,58 +82,58 @@ class Launcher:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(asked | {"stdout": str(out), "stderr": str(err)}), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
-        return Ended(answer["exit_code"], answer["seconds"], out.read_text(), err.read_text())
+        ended = json.loads(self._process.stdout.readline())
+        return Ended(ended["exit_code"], ended["seconds"], out.read_text(), err.read_text())
 
 
 @contextmanager
-def launcher(lane: Lane, folder: Path) -> Iterator[Launcher]:
+def launcher(world: World, folder: Path) -> Iterator[Launcher]:
     """A launcher, ended at the end."""
-    launcher = Launcher(lane, folder)
+    launcher = Launcher(world, folder)
     try:
         yield launcher
     finally:
         launcher.close()
 
 
-def there(lane: Lane) -> Rows:
+def there(world: World) -> Rows:
     """The rows of each batch that the tables hold."""
     found: Rows = {}
     for table in (ALLOCATION, ASSETS):
-        for row in lane.query(f"{table.name} | summarize Rows = count() by WindowStart"):
+        for row in world.query(f"{table.name} | summarize Rows = count() by WindowStart"):
             found[table.dataset, f"{row['WindowStart']:%Y-%m-%dT%H:%M:%SZ}"] = row["Rows"]
     return found
 
 
-def run_again(lane: Lane, spool: Path | None, ending: Ending) -> None:
-    """What the user does after a crash: replay where there is a spool, and sync; both say the truth."""
-    with OpenCost(lane.opencost.url) as opencost, lane.client(Deadlines()) as kusto:
+def run_again(world: World, spool: Path | None, ending: Ending) -> None:
+    """What a user does after a crash: replay where there is a spool, and sync; neither fails."""
+    with OpenCost(world.opencost.url) as opencost, world.client(Deadlines()) as kusto:
         if spool is not None:
-            replayed = replay(spool, kusto, timeout=20)
-            assert replayed.exit_code == 0, replayed.outcomes
-        ending.again(sync(opencost, kusto, QUESTION, timeout=20, spool=spool))
+            replayed = replay(spool, kusto, policy=LoadPolicy(timeout=20))
+            assert replayed.exit_code == 0, replayed.results
+        ending.again(sync(opencost, kusto, REQUEST, policy=LoadPolicy(timeout=20, spool=spool)))
 
 
-def swept(lane: Lane, spool: Path) -> bool:
+def swept(world: World, spool: Path) -> bool:
     """Whether nothing is left in a spool a day later."""
     yesterday = time.time() - 25 * 3600
     for path in (*spool.glob("*/*"), *spool.glob("*")):
         os.utime(path, (yesterday, yesterday))
-    with lane.client() as kusto:
-        assert replay(spool, kusto).outcomes == []
+    with world.client() as kusto:
+        assert replay(spool, kusto).results == []
     return not list(spool.iterdir())
 
 
-def clear(lane: Lane) -> None:
+def clear(world: World) -> None:
     """Let the tables be empty again."""
-    lane.command(*(f".clear table {name} data" for name in (ALLOCATION.name, ASSETS.name, SYNC_RUNS.name)))
+    world.command(*(f".clear table {name} data" for name in (ALLOCATION.name, ASSETS.name, SYNC_RUNS.name)))
 
 
-def look(lane: Lane, whole: Rows, ended: Ended) -> None:
+def look(world: World, whole: Rows, ended: Ended) -> None:
     """What was reported landed is there at once, and once all is quiet each batch is there whole or not at all."""
-    assert ended.reported <= there(lane).keys()
-    lane.kusto.wait_idle()
-    found = there(lane)
+    assert ended.reported <= there(world).keys()
+    world.kusto.wait_idle()
+    found = there(world)
     assert found.items() <= whole.items()
     assert ended.reported <= found.keys()
 
@@ -146,7 +147,7 @@ def look(lane: Lane, whole: Rows, ended: Ended) -> None:
             signal.SIGTERM,
             id="SIGTERM",
             marks=fault(
-                "The process is told to end (SIGTERM) at any moment; then run again",
+                "The process gets SIGTERM at any moment; then run again",
                 *("landed", "already landed"),
                 exit_code=143,
                 says=SAID,
@@ -164,25 +165,25 @@ def look(lane: Lane, whole: Rows, ended: Ended) -> None:
     ],
 )
 def test_a_run_is_ended_at_any_moment(
-    lane: Lane, tmp_path: Path, number: int, with_spool: bool, ending: Ending
+    world: World, tmp_path: Path, number: int, with_spool: bool, ending: Ending
 ) -> None:
-    """Nothing it reported is missing, no batch is there in part, and another run leaves each row once."""
+    """Nothing that it reported is missing, no batch is there in part, and another run leaves each row once."""
     spool = tmp_path / "spool" if with_spool else None
     options = ["--spool", str(spool)] if spool else []
     moments = random.Random(f"{number}{with_spool}")
     ends: list[int] = []
     # Long enough that what is reported before it is there is caught.
-    lane.kusto.latency = 0.3
-    with launcher(lane, tmp_path) as start:
+    world.kusto.latency = 0.3
+    with launcher(world, tmp_path) as start:
         first = start.run(0, 0.0, *options)
         assert first.exit_code == 0, first.stderr
-        whole = there(lane)
+        whole = there(world)
         assert len(whole) == 4 == len(first.reported)
         for _ in range(MOMENTS):
-            clear(lane)
+            clear(world)
             ended = start.run(number, moments.uniform(0, first.seconds * 1.1), *options)
             ends.append(ended.exit_code)
-            look(lane, whole, ended)
+            look(world, whole, ended)
             if number == signal.SIGTERM:
                 assert not list(start.tmp.iterdir())
             if ended.exit_code in (0, -signal.SIGTERM):
@@ -194,7 +195,7 @@ def test_a_run_is_ended_at_any_moment(
             else:
                 # As the shell says it.
                 ending.process(ended.exit_code if ended.exit_code > 0 else 128 - ended.exit_code, ended.stderr)
-            run_again(lane, spool, ending)
-            assert there(lane) == whole
-            assert spool is None or swept(lane, spool)
+            run_again(world, spool, ending)
+            assert there(world) == whole
+            assert spool is None or swept(world, spool)
     assert len([code for code in ends if code != 0]) > MOMENTS // 2

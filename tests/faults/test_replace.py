@@ -1,239 +1,219 @@
-"""`--replace`: a batch takes the place of what its table holds of it, whole and in one transaction, or not at all."""
+"""`--replace`: a newer response replaces the rows that landed, whole and in one transaction, or not at all."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
-
-import pytest
 
 from opencost_kusto.emulator import Reply, Request, json_reply
-from opencost_kusto.errors import UsageError
-from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.load.replace import swap_command
-from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.emulator.kusto.catalog import Extent
+from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
+from tests.faults.damage import copy
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, ROWS, Lane, of
 from tests.faults.test_twice import at_once
-from tests.faults.wire import THROTTLED, once, shortened
+from tests.faults.wire import THROTTLED, always, empty, kusto_refusal, many, once, shortened
+from tests.support.recordings import recording
+from tests.support.world import ROWS, World, check_consistent, result_of
+
+# The first row of the hour's batch.
+FIRST = f"RowNumber == 1 and BatchId startswith '{ALLOCATION.name}'"
 
 
-def test_an_answer_that_changed_takes_the_place_of_the_first(changed: Lane) -> None:
+def test_a_response_that_changed_replaces_the_first(changed: World) -> None:
     """The table holds the new rows and none of the old; the report says what went, and no staging table is left."""
-    (before,) = changed.runs()
+    (before,) = changed.collected()
     report = changed.sync(replace=True)
-    one = of(report)
+    one = result_of(report)
     assert (one.outcome, one.rows, report.exit_code) == ("landed", ROWS - 1, 0)
-    assert one.notes[0].startswith("takes the place of 8 rows and 1.07")
+    assert one.notes[0].startswith("replaces 8 rows and 1.07")
     assert changed.count() == ROWS - 1
-    assert len(changed.runs()) == 1
-    assert changed.runs() != {before}
+    assert len(changed.collected()) == 1
+    assert changed.collected() != {before}
     assert not changed.staging
     assert changed.count(SYNC_RUNS.name) == 2
 
 
-def test_an_answer_that_did_not_change_stays(changed: Lane) -> None:
-    """Replacing rows by the same rows does nothing, and says that they are there."""
+def test_a_response_that_did_not_change_stays(changed: World) -> None:
+    """Replacing rows by equal rows does nothing, and says that they already landed."""
     changed.opencost.answers = None
-    before = changed.runs()
+    before = changed.collected()
     report = changed.sync(replace=True)
-    assert (of(report).outcome, of(report).reason, report.exit_code) == ("already landed", None, 0)
-    assert changed.runs() == before
+    assert (result_of(report).outcome, result_of(report).reason, report.exit_code) == ("already landed", None, 0)
+    assert changed.collected() == before
 
 
-def test_a_window_that_never_landed_lands(changed: Lane) -> None:
+def test_a_window_that_never_landed_lands(changed: World) -> None:
     """Where there is nothing to replace, the batch is loaded like any other."""
     changed.command(f".clear table {ALLOCATION.name} data")
     report = changed.sync(replace=True)
-    assert (of(report).outcome, of(report).notes) == ("landed", [])
+    assert (result_of(report).outcome, result_of(report).notes) == ("landed", [])
     assert changed.count() == ROWS - 1
 
 
 @fault(
-    "OpenCost has forgotten the window that is to be replaced",
+    "OpenCost no longer has data for the window that is to be replaced",
     "already landed",
     says="OpenCost has no data for the window any more; the rows that landed stay",
 )
-def test_nothing_takes_the_place_of_rows_when_opencost_has_forgotten(changed: Lane, ending: Ending) -> None:
-    """Rows are not replaced by an empty answer: OpenCost forgets, and Kusto must not."""
-    forgotten = json_reply(b'{"code":200,"data":[{}]}')
-    changed.opencost.answers = lambda path, _: forgotten if path == "/allocation" else None
-    ending.of(changed.sync(replace=True))
+def test_an_empty_response_replaces_nothing(changed: World, ending: Ending) -> None:
+    """Rows that landed are not replaced by a response without rows."""
+    changed.opencost.answers = empty
+    ending.result_of(changed.sync(replace=True))
     changed.settle(ROWS)
 
 
-@fault(
-    "OpenCost is down when a window is to be replaced", "failed", exit_code=3, says="OpenCost responded to … with 500"
-)
-def test_an_answer_that_cannot_be_had_replaces_nothing(changed: Lane, ending: Ending) -> None:
-    """A replacement that was asked for and could not be made has failed, and the rows stay."""
+@fault("OpenCost is down when a window is to be replaced", "failed", exit_code=3, says="OpenCost responded … with 500")
+def test_an_error_replaces_nothing(changed: World, ending: Ending) -> None:
+    """A replacement that was requested and could not be made has failed, and the rows stay."""
     changed.opencost.answers = lambda path, _: json_reply(b"", status=500) if path == "/allocation" else None
     ending.failed(changed, changed.sync(replace=True), ROWS)
 
 
-@fault("Rows are there twice, and `--replace` is asked for", "landed", says="takes the place of 16 rows and … in cost")
-def test_rows_that_landed_twice_are_there_once_again(changed: Lane, ending: Ending) -> None:
-    """Duplicates that somebody made are replaced by the answer."""
-    changed.opencost.answers = None
-    changed.command(f".set-or-append {ALLOCATION.name} <| {ALLOCATION.name}")
-    assert changed.count() == 2 * ROWS
-    assert "sync --replace" in (of(changed.sync()).reason or "")
-    ending.landed(changed, changed.sync(replace=True))
+@fault("The rows to be replaced share extents with rows of other batches", "landed", says="replaces 8 rows and … in cost")
+def test_rows_of_other_batches_in_the_same_extent_stay(changed: World, ending: Ending) -> None:
+    """Neighbours of the batch keep their rows, their ingestion time and the extent's tags."""
+    others = f"{ALLOCATION.name} | where BatchId startswith 'other' | extend At = ingestion_time()"
+    for batch in ("other/1", "other/2"):
+        changed.command(copy(FIRST, BatchId=f'"{batch}"'))
+    changed.kusto.engine.merge(changed.kusto.engine.table(ALLOCATION.name), list(extents(changed)))
+    before, (tags,) = changed.query(others), [one.tags for one in extents(changed).values()]
+    ending.result_of(changed.sync(replace=True))
+    assert changed.query(others) == before
+    assert len(before) == 2
+    assert tags in [one.tags for one in extents(changed).values()]
+    changed.settle(ROWS - 1 + 2)
 
 
-def merge(lane: Lane) -> None:
-    """Put all rows of the table, with two neighbours of another batch and of none, into one tagged extent."""
-    for batch in ("OpenCostAllocation/other", ""):
-        lane.command(f'.set-or-append {ALLOCATION.name} <| {ALLOCATION.name} | take 1 | extend BatchId = "{batch}"')
-    (old_extent,) = (one for one in lane.kusto.engine.tables[ALLOCATION.name].extents.values() if one.tags)
-    tags = json.dumps(["ingest-by:OpenCostAllocation/other/p0of1", *old_extent.tags])
-    extents = 'summarize count() by ExtentId = tostring(extent_id()), TableName = "'
-    old, new = f'{ALLOCATION.name} | {extents}{ALLOCATION.name}"', f'Merged | {extents}Merged"'
-    lane.command(
-        f".create table Merged based-on {ALLOCATION.name}",
-        f".set-or-append Merged with (tags='{tags}') <| {ALLOCATION.name}",
-        f".replace extents in table {ALLOCATION.name} <| {{ {old} }}, {{ {new} }}",
-        ".drop table Merged",
-    )
-    assert len(lane.kusto.engine.tables[ALLOCATION.name].extents) == 1
+def extents(world: World) -> dict[str, Extent]:
+    """The extents of the table, by id."""
+    return world.kusto.engine.tables[ALLOCATION.name].extents
 
 
-def neighbours_stay(lane: Lane) -> None:
-    """The two neighbours and their tag are there beside the new rows."""
-    by_batch = lane.query(f"{ALLOCATION.name} | summarize Rows = count() by BatchId = coalesce(BatchId, '')")
-    assert sorted(row["Rows"] for row in by_batch) == [1, 1, ROWS - 1]
-    tags = [tag for extent in lane.kusto.engine.tables[ALLOCATION.name].extents.values() for tag in extent.tags]
-    # The batch's own tag came with its new rows, and is not kept with those of others.
-    assert sorted(tag.rpartition("/")[0].count("/") for tag in tags) == [1, 3], tags
-    assert "ingest-by:OpenCostAllocation/other/p0of1" in tags
+@fault("Kusto merges the rows to be replaced during the replacement", "landed", says="replaces 8 rows and … in cost")
+def test_extents_that_are_merged_under_way(changed: World, ending: Ending) -> None:
+    """A replacement names rows and no extents, so a merge at any moment does it no harm."""
+    changed.command(copy(FIRST, BatchId='"other"'))
+
+    def merge(request: Request) -> None:
+        if request.csl.startswith(".update table"):
+            changed.kusto.engine.merge(changed.kusto.engine.table(ALLOCATION.name), list(extents(changed)))
+
+    changed.kusto.fault = merge
+    ending.result_of(changed.sync(replace=True))
+    changed.settle(ROWS - 1 + 1)
 
 
-@fault("Kusto has merged the rows to be replaced with others", "landed", says="takes the place of 8 rows and … in cost")
-def test_rows_of_other_batches_in_the_same_extent_stay(changed: Lane, ending: Ending) -> None:
-    """Neighbours of the batch keep their rows and their tags."""
-    merge(changed)
-    ending.of(changed.sync(replace=True))
-    neighbours_stay(changed)
+@fault("The cluster does not know `.update table … move`", "landed", says="replaces 8 rows and … in cost")
+def test_a_cluster_that_cannot_move(changed: World, ending: Ending) -> None:
+    """Where extents cannot be moved, the staged rows are appended, in one transaction as well."""
+    unknown = kusto_refusal(400, "Syntax error: unexpected 'move'.", permanent=True)
+    changed.kusto.fault = always(lambda request: " delete D move " in request.csl, unknown)
+    ending.result_of(changed.sync(replace=True))
+    assert changed.query(f"{ALLOCATION.name} | distinct BatchRows | where isnotnull(BatchRows)") == [
+        {"BatchRows": ROWS - 1}
+    ]
+    changed.settle(ROWS - 1)
+    assert result_of(changed.sync()).outcome == "already landed"
 
 
 @fault(
-    "Kusto copies fewer rows of other batches out of the way than there are",
+    "Kusto would delete other rows than were counted",
     "failed",
     exit_code=5,
-    says="1 of 2 rows of other batches were copied out of the way of …, so nothing was replaced. Run again.",
+    says="OpenCostAllocation held 8 rows of … and now 9: another run is replacing them, so this one changed nothing. "
+    "Run again.",
 )
-def test_neighbours_that_would_be_lost(changed: Lane, ending: Ending) -> None:
-    """Rows of other batches are counted before anything is dropped."""
-    merge(changed)
+def test_rows_that_come_between_count_and_change(changed: World, ending: Ending) -> None:
+    """What would be deleted is asked first, and nothing is changed where that is not what was counted."""
 
-    def one_less(request: Request) -> Reply | None:
-        if not request.csl.startswith(".set-or-append OpenCostReplacement"):
-            return None
-        shorter = json.loads(request.body)
-        shorter["csl"] += " | take 1"
-        return changed.kusto.respond(replace(request, body=json.dumps(shorter).encode()))
-
-    changed.kusto.fault = one_less
-    ending.of(changed.sync(replace=True))
-    changed.settle(ROWS + 2)
-    assert not changed.staging
-
-
-@fault(
-    "Kusto merges the rows to be replaced while they are swapped",
-    "landed",
-    says="takes the place of 8 rows and … in cost",
-)
-def test_extents_that_are_merged_under_way(changed: Lane, ending: Ending) -> None:
-    """A swap whose extents Kusto merged in the meantime is begun anew, and lands."""
-
-    def merge_once(request: Request) -> None:
-        if request.csl.startswith(".replace extents"):
+    def add(request: Request) -> None:
+        if request.csl.startswith(".update table"):
             changed.kusto.fault = None
-            merge(changed)
+            changed.command(copy(FIRST))
 
-    changed.kusto.fault = merge_once
-    ending.of(changed.sync(replace=True))
-    assert changed.kusto.fault is None
-    neighbours_stay(changed)
-
-
-@fault("Kusto is throttling the swap, once", "landed", says="takes the place of 8 rows and … in cost")
-def test_a_busy_kusto_is_asked_again(changed: Lane, ending: Ending) -> None:
-    """A swap that was throttled once is asked for again."""
-    changed.kusto.fault = once(lambda request: request.csl.startswith(".replace"), THROTTLED)
-    ending.of(changed.sync(replace=True, deadlines=Deadlines()))
+    changed.kusto.fault = add
+    ending.result_of(changed.sync(replace=True))
+    assert changed.count() == ROWS + 1
+    assert not changed.staging
+    assert result_of(changed.sync(replace=True)).outcome == "landed"
     changed.settle(ROWS - 1)
 
 
-@fault(
-    "Two syncs with `--replace` replace one window at the same moment",
-    "landed",
-    says="takes the place of 8 rows and … in cost",
-)
-def test_two_replacements_at_the_same_moment(changed: Lane, ending: Ending) -> None:
-    """Both swap one after the other, and the table ends with one answer, once."""
+@fault("Kusto is throttling the change of a replacement, once", "failed", exit_code=5, says="Kusto at … throttled the command .update table …")
+def test_a_busy_kusto_is_not_asked_twice(changed: World, ending: Ending) -> None:
+    """A command that must not run twice is sent once: the rows stay, and the next run replaces them."""
+    changed.kusto.fault = once(lambda request: "whatif=false" in request.csl, THROTTLED)
+    ending.failed(changed, changed.sync(replace=True, deadlines=Deadlines()), ROWS)
+    assert not changed.staging
+    assert result_of(changed.sync(replace=True)).outcome == "landed"
+    changed.settle(ROWS - 1)
+
+
+@fault("Two syncs with `--replace` replace one window at the same moment", "landed", "failed", exit_code=5)
+def test_two_replacements_at_the_same_moment(changed: World, ending: Ending) -> None:
+    """Whichever comes first, the table holds one response once, and no run says what is not so."""
     changed.kusto.latency = 0.3
     for report in at_once(changed, replace=True):
-        ending.of(report)
+        check_consistent(report)
+        ending.among({result_of(report).outcome})
+        assert report.exit_code in (0, ending.declared.exit_code)
+    assert len(changed.collected()) == 1
+    assert not changed.staging
     changed.settle(ROWS - 1)
-    assert len(changed.runs()) == 1
+    ending.seen.add("exit code")
+
+
+@fault(
+    "Another `--replace` overtakes this one with another response, between its change and its count",
+    "failed",
+    exit_code=5,
+    says="OpenCostAllocation does not hold … after it was replaced. Run again.",
+)
+def test_a_replacement_is_overtaken(changed: World, ending: Ending) -> None:
+    """The table ends with all of one response and nothing of the other, and the run that was overtaken fails."""
+    one_row_more = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
+    one_row_more["data"][0]["zz"] = one_row_more["data"][0]["shop"] | {"name": "zz"}
+    responses = [json_reply(json.dumps(one_row_more).encode()), shortened("/allocation", {})]
+    changed.opencost.answers = lambda path, _: responses.pop() if path == "/allocation" else None
+
+    def overtake(request: Request) -> Reply | None:
+        if "whatif=false" not in request.csl:
+            return None
+        changed.kusto.fault = None
+        reply = changed.kusto.respond(request)
+        assert result_of(changed.sync(replace=True)).outcome == "landed"
+        return reply
+
+    changed.kusto.fault = overtake
+    ending.result_of(changed.sync(replace=True, deadlines=Deadlines()))
+    changed.settle(ROWS + 1)
+    assert len(changed.collected()) == 1
     assert not changed.staging
 
 
 @fault(
-    "Another `--replace` overtakes this one with another answer, between its swap and its count",
+    "`--replace` with the response of another cluster of the same name",
     "failed",
     exit_code=5,
-    says="OpenCostAllocation does not hold what took its place; run with --replace again.",
+    says="OpenCost's response for … has hardly any row in common with the one that landed: it may be another cluster "
+    "of the same name. Nothing was replaced. Choose another --cluster, or use --adopt.",
 )
-def test_a_replacement_is_overtaken(changed: Lane, ending: Ending) -> None:
-    """The table ends with all of one answer and nothing of the other, and who was overtaken says so."""
-    answers = [json_reply(b'{"code":200,"data":[{"a":{"name":"a","totalCost":1}}]}'), shortened("/allocation", {})]
-    changed.opencost.answers = lambda path, _: answers.pop() if path == "/allocation" else None
+def test_another_cluster_replaces_nothing(changed: World, ending: Ending) -> None:
+    """Rows that share hardly any key with the response replace nothing, unless the user adopts the cluster."""
+    other = json_reply(many(0.5, ROWS))
+    changed.opencost.answers = lambda path, _: other if path == "/allocation" else None
+    ending.failed(changed, changed.sync(replace=True), ROWS)
+    plain = result_of(changed.sync())
+    assert (plain.outcome, plain.reason_code) == ("already landed", "other cluster")
+    assert "may be another cluster of the same name" in plain.notes[0]
+    assert result_of(changed.sync(replace=True, adopt=True)).outcome == "landed"
+    changed.settle(ROWS)
 
-    def overtake(request: Request) -> Reply | None:
-        if not request.csl.startswith(".replace extents"):
-            return None
-        changed.kusto.fault = None
-        swapped = changed.kusto.respond(request)
-        assert of(changed.sync(replace=True)).outcome == "landed"
-        return swapped
 
-    changed.kusto.fault = overtake
-    ending.of(changed.sync(replace=True, deadlines=Deadlines()))
-    changed.settle(1)
+def test_replacing_needs_a_run_that_waits(changed: World) -> None:
+    """With nobody waiting nothing is replaced, and nothing is made."""
+    report = changed.sync(replace=True, wait=False)
+    assert (result_of(report).outcome, report.exit_code) == ("failed", 2)
+    assert "run without --no-wait" in (result_of(report).reason or "")
     assert not changed.staging
-
-
-@pytest.mark.parametrize(
-    ("uri", "more", "said"),
-    [
-        ("https://trd-x.z9.kusto.fabric.microsoft.com", {}, "is a Fabric Eventhouse, which cannot replace extents"),
-        ("http://127.0.0.1:9", {"wait": False}, "cannot go with --no-wait"),
-    ],
-    ids=["Fabric", "nobody waits"],
-)
-def test_replacing_is_refused_where_it_cannot_be_proven(changed: Lane, uri: str, more: Any, said: str) -> None:
-    """Where extents cannot be replaced, or nobody waits, --replace is refused before anything is asked."""
-    asked = len(changed.opencost.requests)
-    with (
-        OpenCost(changed.opencost.url) as opencost,
-        Kusto(uri, "OpenCost", auth="none" if uri.startswith("http:") else "cli") as kusto,
-        pytest.raises(UsageError, match=said),
-    ):
-        sync(opencost, kusto, SyncRequest(HOUR), replace=True, **more)
-    assert len(changed.opencost.requests) == asked
-
-
-def test_extents_are_named_one_by_one() -> None:
-    """The swap names what it drops and what it brings, so that one that is gone makes it fail."""
-    assert swap_command(ALLOCATION, ["a"], ["b", "c"], "S") == (
-        ".replace extents in table OpenCostAllocation <|"
-        ' { datatable(ExtentId:guid, TableName:string)[guid(a), "OpenCostAllocation"] },'
-        ' { datatable(ExtentId:guid, TableName:string)[guid(b), "S", guid(c), "S"] }'
-    )
+    changed.settle(ROWS)

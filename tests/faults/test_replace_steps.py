@@ -1,4 +1,4 @@
-"""`--replace` is refused, broken or killed at each of its steps: the old rows or the new, never both, never neither."""
+"""`--replace` is refused, cut or killed at each of its steps: the old rows or the new, never both, never neither."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.load.ingest import TableCount
+from opencost_kusto.load.holdings import Holding
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
 from opencost_kusto.load.spool import Spool
+from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.load.tracker import IngestionTracker
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schema.tables import ALLOCATION, TABLES
 from opencost_kusto.window import Window
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, of
 from tests.faults.wire import REFUSED, always, is_upload, storage_refusal
+from tests.support.world import HOUR, NAMESPACES, ROWS, World, result_of
 
 STAGING = "OpenCostReplacement"
+REPLACE = LoadPolicy(replace=True)
 # Each command of a replacement, by how it begins; what each must leave untouched is the table.
 STEPS = {
     "sweeping": ".show tables",
     "making the staging table": ".create table",
-    "its end": f".alter table {STAGING}",
+    "its expiry": f".alter table {STAGING}",
+    "its batching": f".alter-merge table {STAGING}",
     "its mapping": f".create-or-alter table {STAGING}",
-    "verifying it": f"{STAGING}",
-    "finding the extents": f"{ALLOCATION.name} | where BatchId == ",
-    "swapping": ".replace extents",
+    "counting the rows to replace": f"{ALLOCATION.name} | where BatchId == ",
+    "asking what would change": f".update table {ALLOCATION.name} delete D move {STAGING}",
 }
 
 
@@ -42,40 +45,53 @@ STEPS = {
     "Kusto refuses a step of `--replace`",
     "failed",
     exit_code=5,
-    says="Kusto at … refused the …: Principal is not authorized.",
+    says="Kusto at … refused the …: Principal 'aadapp=a;b' is not authorized to do this.",
 )
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_fails(changed: Lane, step: str, ending: Ending) -> None:
+def test_a_step_fails(changed: World, step: str, ending: Ending) -> None:
     """When any step is refused, nothing has changed in the table, the batch has failed, and a later run replaces."""
     changed.kusto.fault = lambda request: REFUSED if request.csl.startswith(STEPS[step]) else None
     ending.failed(changed, changed.sync(replace=True, timeout=2), ROWS)
     changed.kusto.fault = None
     assert not changed.staging
-    assert of(changed.sync(replace=True)).outcome == "landed"
+    assert result_of(changed.sync(replace=True)).outcome == "landed"
     assert (changed.count(), changed.staging) == (ROWS - 1, [])
 
 
-@fault("The reply to the swap is lost", "landed", says="takes the place of 8 rows and … in cost")
-def test_the_reply_to_the_swap_is_lost(changed: Lane, ending: Ending) -> None:
-    """What counts is what the table holds: a swap that was done is landed, whatever came back."""
+@fault(
+    "The rows that `--replace` staged cannot be counted",
+    "timed out",
+    exit_code=6,
+    says="not landed within … s of the last landing, and Kusto did not say why: Kusto at … refused the query …",
+)
+def test_staged_rows_cannot_be_counted(changed: World, ending: Ending) -> None:
+    """Rows that were not counted replace nothing, and no staging table is left."""
+    changed.kusto.fault = lambda request: REFUSED if request.csl.startswith(STAGING) else None
+    ending.failed(changed, changed.sync(replace=True, timeout=1), ROWS)
+    assert not changed.staging
+
+
+@fault("The reply to the change is lost", "landed", says="replaces 8 rows and … in cost")
+def test_the_reply_to_the_change_is_lost(changed: World, ending: Ending) -> None:
+    """What counts is what the table holds: a change that was made is landed, whatever the reply."""
 
     def lose(request: Request) -> Reply | None:
-        if request.csl.startswith(".replace extents"):
+        if "whatif=false" in request.csl:
             changed.kusto.fault = None
             changed.kusto.respond(request)
             return REFUSED
         return None
 
     changed.kusto.fault = lose
-    ending.of(changed.sync(replace=True))
+    ending.result_of(changed.sync(replace=True))
     changed.settle(ROWS - 1)
 
 
-@fault("A staging table cannot be dropped", "landed", says="could not be dropped and may be deleted by hand: …")
-def test_a_staging_table_that_cannot_be_dropped_is_named(changed: Lane, ending: Ending) -> None:
-    """The batch has landed, and a note says what was left; Kusto ends it by itself."""
+@fault("A staging table cannot be dropped", "landed", says="could not be dropped; it expires, or delete it by hand: …")
+def test_a_staging_table_that_cannot_be_dropped_is_named(changed: World, ending: Ending) -> None:
+    """The batch has landed, and a note names the table that is left, which expires."""
     changed.kusto.fault = lambda request: REFUSED if request.csl.startswith(".drop table") else None
-    one = ending.of(changed.sync(replace=True))
+    one = ending.result_of(changed.sync(replace=True))
     (left,) = changed.staging
     assert f"{left} could not be dropped" in one.notes[-1]
     policy = changed.kusto.engine.tables[left].policies["auto_delete"]
@@ -90,86 +106,88 @@ class Stopped(BaseException):
 class Killed(Kusto):
     """Our client of a run that ends when it is about to send a text that begins so.
 
-    What it asks after that is unheard where the process was killed, and heard where it was told to end.
+    What it sends after that is lost where the process was killed, and arrives where it was terminated.
     """
 
-    def __init__(self, lane: Lane, opens: str, *, heard: bool) -> None:
-        super().__init__(lane.kusto.url, "OpenCost", auth="none")
+    def __init__(self, world: World, opens: str, *, arrives: bool) -> None:
+        super().__init__(world.kusto.url, "OpenCost", auth="none")
         self._opens = opens
-        self._heard = heard
+        self._arrives = arrives
         self.dead = False
 
     def query(self, text: str, *, fresh: bool = False) -> list[dict[str, Any]]:
-        """Send a query, unless the run ends here."""
-        self._end_at(text)
+        self._ends(text)
         return super().query(text, fresh=fresh)
 
     def command(self, text: str, *, retry: bool = True) -> list[dict[str, Any]]:
-        """Send a command, unless the run ends here."""
-        self._end_at(text)
+        self._ends(text)
         return super().command(text, retry=retry)
 
-    def _end_at(self, text: str) -> None:
-        if (self.dead and not self._heard) or (not self.dead and text.startswith(self._opens)):
+    def _ends(self, text: str) -> None:
+        if (self.dead and not self._arrives) or (not self.dead and text.startswith(self._opens)):
             self.dead = True
             raise Stopped
 
 
-@pytest.mark.parametrize("step", [*STEPS, "after the swap"])
+@pytest.mark.parametrize("step", [*STEPS, "after the change"])
 @fault("A run with `--replace` is killed at any of its steps; then run again", "landed", "already landed")
-def test_a_run_is_killed_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
+def test_a_run_is_killed_at_a_step(changed: World, step: str, ending: Ending) -> None:
     """A run that ends at any step leaves the old rows or the new, never both and never neither."""
-    killed = Killed(changed, STEPS.get(step, ".drop table"), heard=False)
-    question = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
+    killed = Killed(changed, STEPS.get(step, ".drop table"), arrives=False)
+    request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCost(changed.opencost.url) as opencost, killed, pytest.raises(Stopped):
-        sync(opencost, killed, question, replace=True)
+        sync(opencost, killed, request, policy=REPLACE)
     rows = changed.count()
-    assert rows == (ROWS - 1 if step == "after the swap" else ROWS)
-    assert len(changed.runs()) == 1
-    one = ending.of(changed.sync(replace=True))
+    assert rows == (ROWS - 1 if step == "after the change" else ROWS)
+    assert len(changed.collected()) == 1
+    one = ending.result_of(changed.sync(replace=True))
     assert one.outcome == ("already landed" if rows < ROWS else "landed")
     assert changed.count() == ROWS - 1
 
 
 @pytest.mark.parametrize("step", STEPS)
 @fault("A run with `--replace` is interrupted at any of its steps; then run again", "landed")
-def test_a_run_is_interrupted_at_a_step(changed: Lane, step: str, ending: Ending) -> None:
-    """A run that can still speak to Kusto drops its staging table on its way out."""
-    interrupted = Killed(changed, STEPS[step], heard=True)
-    question = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
+def test_a_run_is_interrupted_at_a_step(changed: World, step: str, ending: Ending) -> None:
+    """A run that still reaches Kusto drops its staging table on its way out."""
+    interrupted = Killed(changed, STEPS[step], arrives=True)
+    request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCost(changed.opencost.url) as opencost, interrupted, pytest.raises(Stopped):
-        sync(opencost, interrupted, question, replace=True)
+        sync(opencost, interrupted, request, policy=REPLACE)
     assert interrupted.dead
     assert not changed.staging
     assert changed.count() == ROWS
-    ending.of(changed.sync(replace=True))
+    ending.result_of(changed.sync(replace=True))
     changed.settle(ROWS - 1)
 
 
-def test_a_run_that_ends_does_not_wait_for_a_kusto_that_hangs(lane: Lane, tmp_path: Path) -> None:
-    """Of several staging tables that cannot be dropped, one is waited for, by our own deadline."""
+def test_a_run_that_ends_does_not_wait_for_a_kusto_that_hangs(world: World, tmp_path: Path) -> None:
+    """Of several staging tables that cannot be dropped, only the first is waited for, until our deadline."""
     three = Window(HOUR.start, HOUR.start + timedelta(hours=3))
     hours = SyncRequest(three, timedelta(hours=1), ("allocation",), NAMESPACES)
-    lane.kusto.fault = always(is_upload, storage_refusal())
-    with OpenCost(lane.opencost.url) as opencost, lane.client() as kusto:
-        assert sync(opencost, kusto, hours, spool=tmp_path).counts == {"failed": 4}
-    lane.kusto.fault = lambda request: REFUSED._replace(delay=60) if request.csl.startswith(".drop") else None
-    with lane.client(Deadlines(query=1)) as kusto, IngestionTracker(kusto, wait=True, timeout=10, keep=True) as landing:
+    world.kusto.fault = always(is_upload, storage_refusal())
+    with OpenCost(world.opencost.url) as opencost, world.client() as kusto:
+        assert sync(opencost, kusto, hours, policy=LoadPolicy(spool=tmp_path)).counts == {"failed": 3}
+    world.kusto.fault = lambda request: REFUSED._replace(delay=60) if request.csl.startswith(".drop") else None
+    with (
+        world.client(Deadlines(query=1)) as kusto,
+        IngestionTracker(kusto, LoadPolicy(timeout=10, spool=tmp_path)) as tracker,
+    ):
         for sealed in Spool(tmp_path).sealed():
-            if sealed.table == ALLOCATION.name:
-                assert list(landing.replace(sealed.batch(TABLES), sealed, 0.0, [], TableCount.of(sealed))) == []
-        assert len(lane.staging) == 3
+            staged = StagedBatch(sealed.batch(TABLES), 0.0, sealed)
+            assert list(tracker.replace(staged, sealed, Holding(7, None))) == []
+        assert len(world.staging) == 3
         began = time.monotonic()
-    assert len(lane.staging) == 3
+    assert len(world.staging) == 3
     assert time.monotonic() - began < 2
 
 
-def test_what_a_killed_run_left_is_swept_a_day_later(changed: Lane) -> None:
+def test_what_a_killed_run_left_is_swept_a_day_later(changed: World) -> None:
     """A staging table of yesterday is dropped by the next replacement; one of this moment may be in use, and stays."""
     now = datetime.now(UTC)
     batch = Batch(ALLOCATION, "aks", HOUR, NAMESPACES)
     with changed.client() as kusto:
-        old, new = BatchReplacement(kusto, batch, 7, now - timedelta(days=2)), BatchReplacement(kusto, batch, 7, now)
-        changed.command(*old.commands(), *new.commands())
-    assert of(changed.sync(replace=True)).outcome == "landed"
+        old = BatchReplacement(kusto, batch, 7, now=now - timedelta(days=2))
+        new = BatchReplacement(kusto, batch, 7, now=now)
+        changed.command(*(f".create table {one.staging} (BatchId: string)" for one in (old, new)))
+    assert result_of(changed.sync(replace=True)).outcome == "landed"
     assert changed.staging == [new.staging]

@@ -12,25 +12,25 @@ from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.schema.tables import SYNC_RUNS
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import ROWS, Lane, of
 from tests.faults.proxy import Breaks, Proxied, Proxy, first_only
 from tests.faults.wire import always, is_message, is_upload, storage_refusal
 from tests.support.azurite import Azurite
 from tests.support.azurite_storage import AzuriteStorage
+from tests.support.world import ROWS, World, result_of
 
 HALF_CUT = "Every container's connection is cut in the middle of the upload"
 
 
-def test_nothing_is_wrong(lane: Lane) -> None:
-    """Without a fault the rows land, the ledger gets its line, and the exit code is 0."""
-    report = lane.sync()
-    assert (report.counts, report.exit_code) == ({"landed": 2}, 0)
-    lane.settle(ROWS)
-    assert lane.count(SYNC_RUNS.name) == 1
+def test_nothing_is_wrong(world: World) -> None:
+    """Without a fault the rows land, the run log has its entry, and the exit code is 0."""
+    report = world.sync()
+    assert (report.counts, report.exit_code) == ({"landed": 1}, 0)
+    world.settle(ROWS)
+    assert world.count(SYNC_RUNS.name) == 1
 
 
 @fault("The first container refuses the upload", "landed")
-def test_first_container_refuses(lane: Lane, ending: Ending) -> None:
+def test_first_container_refuses(world: World, ending: Ending) -> None:
     """The second container gets the whole blob: the SDK would have sent it none."""
     first: list[str] = []
 
@@ -42,8 +42,8 @@ def test_first_container_refuses(lane: Lane, ending: Ending) -> None:
                 return storage_refusal()
         return None
 
-    lane.kusto.fault = refuse
-    ending.landed(lane, lane.sync())
+    world.kusto.fault = refuse
+    ending.landed(world, world.sync())
     assert len(set(first)) == 2
 
 
@@ -53,12 +53,12 @@ def test_first_container_refuses(lane: Lane, ending: Ending) -> None:
     exit_code=5,
     says="Kusto's storage refused the upload of …: This request is refused",
 )
-def test_both_containers_refuse(lane: Lane, ending: Ending) -> None:
+def test_both_containers_refuse(world: World, ending: Ending) -> None:
     """A blob that no storage takes is a failed batch, and nothing is queued."""
-    lane.kusto.fault = always(is_upload, storage_refusal())
-    ending.failed(lane, lane.sync())
-    assert not [request for request in lane.kusto.requests if is_message(request)]
-    lane.settle(0)
+    world.kusto.fault = always(is_upload, storage_refusal())
+    ending.failed(world, world.sync())
+    assert not [request for request in world.kusto.requests if is_message(request)]
+    world.settle(0)
 
 
 @fault(
@@ -67,42 +67,41 @@ def test_both_containers_refuse(lane: Lane, ending: Ending) -> None:
     exit_code=5,
     says="The upload of … did not end within … s",
 )
-def test_upload_is_slower_than_its_deadline(lane: Lane, ending: Ending) -> None:
-    """A storage that takes for ever costs our deadline for each container, and no more."""
-    lane.kusto.fault = always(is_upload, storage_refusal()._replace(delay=30))
+def test_upload_is_slower_than_its_deadline(world: World, ending: Ending) -> None:
+    """A storage that never ends costs our deadline for each container, and no more."""
+    world.kusto.fault = always(is_upload, storage_refusal()._replace(delay=30))
     began = time.monotonic()
-    ending.failed(lane, lane.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
+    ending.failed(world, world.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
     assert time.monotonic() - began < 12
-    lane.settle(0)
+    world.settle(0)
 
 
 @fault(
     "Kusto lists no containers", "failed", exit_code=5, says="lists no containers to upload to, so nothing was sent."
 )
-def test_no_containers_listed(lane: Lane, ending: Ending) -> None:
+def test_no_containers_listed(world: World, ending: Ending) -> None:
     """Nothing can be sent when there is nowhere to send it."""
-    lane.storage.container_names.clear()
-    ending.failed(lane, lane.sync())
+    world.storage.container_names.clear()
+    ending.failed(world, world.sync())
 
 
-Wire = Callable[[Callable[[Proxy, str], Breaks | None]], tuple[Lane, Proxy]]
+Wire = Callable[[Callable[[Proxy, str], Breaks | None]], tuple[World, Proxy]]
 
 
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    """Both stand-ins, with a wire to their storage that breaks as it is told."""
+    """Both emulators, with a wire to their storage that breaks where `breaks` says so."""
     with ExitStack() as stack:
 
-        def build(breaks: Callable[[Proxy, str], Breaks | None]) -> tuple[Lane, Proxy]:
+        def build(breaks: Callable[[Proxy, str], Breaks | None]) -> tuple[World, Proxy]:
             proxies: list[Proxy] = []
 
             def storage(url: str) -> Proxied:
                 proxies.append(stack.enter_context(Proxy(url, breaks)))
                 return Proxied(url, proxies[0].url)
 
-            lane = stack.enter_context(Lane(storage))
-            lane.create()
-            return lane, proxies[0]
+            world = stack.enter_context(World(storage=storage))
+            return world, proxies[0]
 
         yield build
 
@@ -110,36 +109,36 @@ def wire() -> Iterator[Wire]:
 @fault("The first container's connection is cut in the middle of the upload", "landed")
 def test_an_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
     """Half a blob is no blob: the other container gets it whole, and only that is announced."""
-    lane, proxy = wire(first_only)
-    ending.landed(lane, lane.sync(deadlines=Deadlines(upload=2)))
+    world, proxy = wire(first_only)
+    ending.landed(world, world.sync(deadlines=Deadlines(upload=2)))
     assert proxy.broken
-    (blob, _ledger) = lane.storage.blobs
+    (blob,) = world.storage.blobs
     assert f"/{blob.split('/')[0]}" not in proxy.broken
 
 
 @fault(HALF_CUT, "failed", exit_code=5, says="The upload of … did not end within … s")
 def test_every_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
     """Where the wire is cut on the way to each container, nothing is announced and nothing lands."""
-    lane, proxy = wire(lambda *_: "cut")
-    ending.failed(lane, lane.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
+    world, proxy = wire(lambda *_: "cut")
+    ending.failed(world, world.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
     assert len(set(proxy.broken)) == 2
-    assert not lane.storage.blobs
-    assert not [request for request in lane.kusto.requests if is_message(request)]
-    lane.settle(0)
+    assert not world.storage.blobs
+    assert not [request for request in world.kusto.requests if is_message(request)]
+    world.settle(0)
 
 
 @fault(
-    "Storage swallows the upload and never answers",
+    "Storage reads the upload and never responds",
     "failed",
     exit_code=5,
     says="The upload of … did not end within … s",
 )
 def test_an_upload_is_swallowed(wire: Wire, ending: Ending) -> None:
-    """A wire that answers nothing costs our deadline for each container."""
-    lane, proxy = wire(lambda *_: "swallow")
-    ending.failed(lane, lane.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
+    """A wire without a response costs our deadline for each container."""
+    world, proxy = wire(lambda *_: "swallow")
+    ending.failed(world, world.sync(deadlines=Deadlines(query=3, resources=3, upload=1, queue=3)))
     assert len(set(proxy.broken)) == 2
-    lane.settle(0)
+    world.settle(0)
 
 
 @pytest.mark.azurite
@@ -165,14 +164,13 @@ def test_an_upload_to_azurite_is_cut_half_way(
     with (
         Proxy(azurite.blob_url, breaks) as proxy,
         AzuriteStorage(proxy.url, azurite.queue_url) as storage,
-        Lane(storage) as lane,
+        World(storage=storage) as world,
     ):
-        lane.create()
-        report = lane.sync(deadlines=Deadlines(upload=2))
+        report = world.sync(deadlines=Deadlines(upload=2))
         if "landed" in ending.declared.outcomes:
-            ending.landed(lane, report)
+            ending.landed(world, report)
         else:
-            ending.failed(lane, report)
+            ending.failed(world, report)
         assert proxy.broken
 
 
@@ -185,7 +183,7 @@ def test_an_upload_to_azurite_is_cut_half_way(
                 "A blob is damaged before the engine reads it",
                 "failed",
                 exit_code=5,
-                says="Kusto refused a blob of … for good: The archive cannot be read: … Mend that and run again.",
+                says="Kusto did not ingest …: The archive cannot be read: … Correct that and run again.",
             ),
             id="corrupt",
         ),
@@ -195,23 +193,23 @@ def test_an_upload_to_azurite_is_cut_half_way(
                 "A blob is gone before the engine reads it",
                 "failed",
                 exit_code=5,
-                says="Kusto refused a blob of … for good: The blob was not found: … Mend that and run again.",
+                says="Kusto did not ingest …: The blob was not found: … Correct that and run again.",
             ),
             id="gone",
         ),
     ],
 )
-def test_a_blob_is_damaged_before_it_is_read(lane: Lane, content: bytes | None, ending: Ending) -> None:
+def test_a_blob_is_damaged_before_it_is_read(world: World, content: bytes | None, ending: Ending) -> None:
     """A blob the engine cannot read fails as a whole, the reason says why, and a later run lands it."""
 
     def damage(request: Request) -> None:
         if is_message(request):
-            blobs = dict.fromkeys(lane.storage.blobs, content)
-            lane.storage.blobs = {name: body for name, body in blobs.items() if body is not None}
-            lane.kusto.fault = None
+            blobs = dict.fromkeys(world.storage.blobs, content)
+            world.storage.blobs = {name: body for name, body in blobs.items() if body is not None}
+            world.kusto.fault = None
 
-    lane.kusto.fault = damage
-    ending.failed(lane, lane.sync(timeout=60))
-    lane.settle(0)
-    assert of(lane.sync()).outcome == "landed"
-    lane.settle(ROWS)
+    world.kusto.fault = damage
+    ending.failed(world, world.sync(timeout=60))
+    world.settle(0)
+    assert result_of(world.sync()).outcome == "landed"
+    world.settle(ROWS)

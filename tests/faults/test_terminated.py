@@ -1,4 +1,4 @@
-"""A process is told to end (SIGTERM) while it waits for something: it gives back what it holds, and says what to do."""
+"""A process gets SIGTERM while it waits for something: it releases what it holds, and says what to do."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from tests.faults.ending import Ending, fault
-from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane
 from tests.faults.test_crash import SAID
 from tests.faults.wire import is_message, many, shortened
+from tests.support.world import HOUR, NAMESPACES, ROWS, World
 
 
-def told_to_end(lane: Lane, tmp: Path, waits: Callable[[], bool], *more: str) -> tuple[int, str]:
-    """The exit code and the stderr of a sync of the hour that is told to end once it waits."""
+def terminated(world: World, tmp: Path, waits: Callable[[], bool], *more: str) -> tuple[int, str]:
+    """The exit code and the stderr of a sync of the hour that gets SIGTERM once it waits."""
     hour = f"{HOUR.start:%Y-%m-%dT%H:%MZ},{HOUR.end:%Y-%m-%dT%H:%MZ}"
     command = [sys.executable, "-m", "opencost_kusto", "sync", "--auth", "none"]
-    command += [] if "--source" in more else ["--endpoint", lane.opencost.url]
-    command += ["--kusto-uri", lane.kusto.url, "--database", "OpenCost", "--aggregate", "namespace"]
+    command += [] if "--source" in more else ["--endpoint", world.opencost.url]
+    command += ["--kusto-uri", world.kusto.url, "--database", "OpenCost", "--aggregate", "namespace"]
     command += ["--dataset", "allocation", "--window", hour, *more]
     environment = os.environ | {"TMPDIR": str(tmp)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
@@ -39,37 +39,37 @@ def told_to_end(lane: Lane, tmp: Path, waits: Callable[[], bool], *more: str) ->
 
 
 @fault(
-    "The process is told to end (SIGTERM) while OpenCost is silent in the middle of its answer; then run again",
+    "The process gets SIGTERM while OpenCost is silent in the middle of its response; then run again",
     "landed",
     exit_code=143,
     says=SAID,
 )
-def test_a_run_is_told_to_end_while_opencost_is_silent(lane: Lane, tmp_path: Path, ending: Ending) -> None:
-    """Half an answer is forgotten, on disk too, and the process does not wait for the rest of it."""
+def test_a_run_is_terminated_while_opencost_is_silent(world: World, tmp_path: Path, ending: Ending) -> None:
+    """Half a response is removed from disk, and the process does not wait for the rest."""
     silent, over = threading.Event(), threading.Event()
 
     def half() -> Iterator[bytes]:
-        yield many(0.5)[:2_000_000]
+        yield many(0.5, 50_000)[:2_000_000]
         silent.set()
         over.wait(30)
 
-    lane.opencost.answers = lambda path, _: Reply(200, {}, half()) if path == "/allocation" else None
+    world.opencost.answers = lambda path, _: Reply(200, {}, half()) if path == "/allocation" else None
     began = time.monotonic()
-    ending.process(*told_to_end(lane, tmp_path, silent.is_set))
+    ending.process(*terminated(world, tmp_path, silent.is_set))
     over.set()
     assert time.monotonic() - began < 20
-    lane.opencost.answers = None
-    ending.again(lane.sync())
-    lane.settle(ROWS)
+    world.opencost.answers = None
+    ending.again(world.sync())
+    world.settle(ROWS)
 
 
 @fault(
-    "The process is told to end (SIGTERM) while `--replace` makes rows ready; then run again",
+    "The process gets SIGTERM while `--replace` waits for its staged rows; then run again",
     "landed",
     exit_code=143,
     says=SAID,
 )
-def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
+def test_a_replacement_is_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
     """The staging table is dropped on the way out, the old rows stay, and a later run replaces them."""
     changed.kusto.pause()
     before = len([one for one in changed.kusto.requests if is_message(one)])
@@ -77,7 +77,7 @@ def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: End
     def waits() -> bool:
         return len([one for one in changed.kusto.requests if is_message(one)]) > before and bool(changed.staging)
 
-    ending.process(*told_to_end(changed, tmp_path, waits, "--replace"))
+    ending.process(*terminated(changed, tmp_path, waits, "--replace"))
     assert not changed.staging
     changed.settle(ROWS)
     ending.again(changed.sync(replace=True))
@@ -85,22 +85,22 @@ def test_a_replacement_is_told_to_end(changed: Lane, tmp_path: Path, ending: End
 
 
 @fault(
-    "The process is told to end (SIGTERM) while several sources are replaced side by side; then run again",
+    "The process gets SIGTERM while several sources are replaced at once; then run again",
     "landed",
     exit_code=143,
     says=SAID,
 )
-def test_replacements_side_by_side_are_told_to_end(changed: Lane, tmp_path: Path, ending: Ending) -> None:
+def test_replacements_side_by_side_are_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
     """Every source drops its staging table on the way out, and the old rows stay."""
     changed.opencost.answers = None
-    question = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
+    request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCost(changed.opencost.url, cluster="other") as other, changed.client() as kusto:
-        assert sync(other, kusto, question).exit_code == 0
+        assert sync(other, kusto, request).exit_code == 0
     changed.opencost.answers = shortened
     changed.kusto.pause()
     named = (f"{name}={changed.opencost.url}" for name in ("aks-shop-prod-weu", "other"))
     sources = [word for source in named for word in ("--source", source)]
-    ending.process(*told_to_end(changed, tmp_path, lambda: len(changed.staging) == 2, "--replace", *sources))
+    ending.process(*terminated(changed, tmp_path, lambda: len(changed.staging) == 2, "--replace", *sources))
     assert not changed.staging
     changed.settle(2 * ROWS)
     ending.again(changed.sync(replace=True))

@@ -21,18 +21,18 @@ from opencost_kusto.pipeline.fleet import run_concurrently, sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
-from tests.faults.lane import HOUR, NAMESPACES, ROWS, Lane, honest
 from tests.support.recorded import OpenCostEmulator
+from tests.support.world import HOUR, NAMESPACES, ROWS, World, check_consistent
 
 QUESTION = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
 
 
 @pytest.fixture
-def lane() -> Iterator[Lane]:
+def world() -> Iterator[World]:
     """Both stand-ins with our tables."""
-    with Lane() as lane:
-        lane.create()
-        yield lane
+    with World() as world:
+        world.create()
+        yield world
 
 
 class Meeting:
@@ -48,52 +48,52 @@ class Meeting:
         return None
 
 
-def test_sources_run_side_by_side(lane: Lane) -> None:
+def test_sources_run_side_by_side(world: World) -> None:
     """Three servers are asked at once, each lands under its own name, and each has its ledger."""
     meeting = Meeting(3)
     told: list[BatchResult] = []
-    with ExitStack() as stack, lane.client(Deadlines()) as kusto:
+    with ExitStack() as stack, world.client(Deadlines()) as kusto:
         servers = [stack.enter_context(OpenCostEmulator(answers=meeting)) for _ in range(3)]
         opencosts = [
             stack.enter_context(OpenCost(server.url, cluster=name)) for name, server in zip("abc", servers, strict=True)
         ]
         report = sync_all(opencosts, kusto, QUESTION, on_result=told.append)
-        honest(report)
-        assert (report.counts, report.exit_code, report.sources) == ({"landed": 6}, 0, ["a", "b", "c"])
-        assert {(one.source, one.table) for one in told} == {
-            (name, table) for name in "abc" for table in (ALLOCATION.name, SYNC_RUNS.name)
-        }
+        check_consistent(report)
+        assert (report.counts, report.exit_code, report.sources) == ({"landed": 3}, 0, ["a", "b", "c"])
+        assert {one.source for one in told} == set("abc")
+        logged = kusto.query(f"{SYNC_RUNS.name} | project Source | order by Source asc")
+        assert logged == [{"Source": name} for name in "abc"]
         by_source = kusto.query(f"{ALLOCATION.name} | summarize Rows = count() by Source | order by Source asc")
     assert by_source == [{"Source": name, "Rows": ROWS} for name in "abc"]
 
 
-def test_a_source_fails_alone(lane: Lane) -> None:
+def test_a_source_fails_alone(world: World) -> None:
     """One server that nobody runs fails by itself, with its reason; the other lands, and the exit code is 7."""
     with (
-        OpenCost(lane.opencost.url, cluster="up") as up,
+        OpenCost(world.opencost.url, cluster="up") as up,
         OpenCost("http://127.0.0.1:9", cluster="down", timeout=1) as down,
-        lane.client(Deadlines()) as kusto,
+        world.client(Deadlines()) as kusto,
     ):
         report = sync_all([up, down], kusto, QUESTION)
-        honest(report)
-        data = {one.source: one for one in report.outcomes if one.table == ALLOCATION.name}
+        check_consistent(report)
+        data = {one.source: one for one in report.results if one.table == ALLOCATION.name}
         assert (data["up"].outcome, data["down"].outcome, report.exit_code) == ("landed", "failed", 7)
         assert "cannot be reached" in (data["down"].reason or "")
         ledger = kusto.query(f"{SYNC_RUNS.name} | project Source, Outcome | order by Source asc")
     assert ledger == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
 
 
-def test_what_one_source_raises_is_its_outcome(lane: Lane) -> None:
+def test_what_one_source_raises_is_its_outcome(world: World) -> None:
     """A server that answers no JSON raises when it is alone, and is a failed batch beside others."""
     with (
         OpenCostEmulator(answers=lambda *_: Reply(200, {}, b"<html>")) as html,
-        OpenCost(lane.opencost.url, cluster="up") as up,
+        OpenCost(world.opencost.url, cluster="up") as up,
         OpenCost(html.url, cluster="html") as other,
-        lane.client(Deadlines()) as kusto,
+        world.client(Deadlines()) as kusto,
     ):
         report = sync_all([up, other], kusto, QUESTION)
-    honest(report)
-    (one,) = (one for one in report.outcomes if one.source == "html")
+    check_consistent(report)
+    (one,) = (one for one in report.results if one.source == "html")
     assert (one.outcome, one.exit_code, report.exit_code) == ("failed", 4, 7)
 
 

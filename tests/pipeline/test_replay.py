@@ -19,7 +19,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     with (
         Kusto(NOBODY, "OpenCost", auth="none") as kusto,
-        pytest.raises(UsageError, match="holds no batches, but other"),
+        pytest.raises(UsageError, match="it holds no batch"),
     ):
         replay(tmp_path, kusto)
 
@@ -27,6 +27,6 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
 def test_an_empty_spool_has_nothing_to_send(tmp_path: Path) -> None:
     """A spool whose batches have all landed is empty, or holds what the file system itself put there."""
     with Kusto(NOBODY, "OpenCost", auth="none") as kusto:
-        assert replay(tmp_path, kusto).outcomes == []
+        assert replay(tmp_path, kusto).results == []
         (tmp_path / "lost+found").mkdir()
-        assert replay(tmp_path, kusto).outcomes == []
+        assert replay(tmp_path, kusto).results == []

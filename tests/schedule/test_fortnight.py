@@ -16,11 +16,12 @@ import pytest
 
 from opencost_kusto.batch import Run
 from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.retention import aligned, containing, fallbacks
-from opencost_kusto.coverage.state import IntervalSet
 from opencost_kusto.coverage.status import DatasetStatus, status
 from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.window import Window
@@ -47,13 +48,16 @@ def outages(random: Random, days: int) -> set[datetime]:
     return away
 
 
+NO_WAIT = LoadPolicy(wait=False)
+
+
 class Fortnight:
     """What happens, and what must come of it: `expected` is the window with which each is to be in Kusto."""
 
     def __init__(self, here: World, step: timedelta, days: int, every: int, random: Random) -> None:
         self.here, self.days, self.every, self.random = here, days, every, random
         self.want = wanted(step)
-        self.horizon = Lookback(5 * DAY if step == HOUR else DAY, at_most=1000)
+        self.horizon = Lookback(5 * DAY if step == HOUR else DAY, max_windows=1000)
         self.opencost, self.kusto, self.scheduler = (outages(random, days) for _ in range(3))
         self.expected: dict[Window, Window | None] = {}
         self.ticks: Counter[str] = Counter()
@@ -92,7 +96,13 @@ class Fortnight:
         try:
             # Rows that nobody waits for must be found by the next tick.
             report = tick(
-                [self.here.opencost], self.here.kusto, self.want, self.horizon, run=run, on_result=on_result, wait=False
+                [self.here.opencost],
+                self.here.kusto,
+                self.want,
+                self.horizon,
+                run=run,
+                on_result=on_result,
+                policy=NO_WAIT,
             )
         except (Killed, OpenCostKustoError):
             assert kind != "good"
@@ -123,7 +133,7 @@ class Fortnight:
 
     def expect(self, now: datetime) -> None:
         """Of each closed window that is first seen by a good tick: the finest one that OpenCost has at that moment."""
-        span = self.horizon.span(now, self.want.step)
+        span = self.horizon.period(now, self.want.step)
         for window in aligned(span.start, span.end, self.want.step):
             if window in self.expected:
                 continue
@@ -159,7 +169,7 @@ def test_a_fortnight(seed: int, silent: bool, step: timedelta, days: int, every:
 
         now, closed = here.forgetful.now, fortnight.horizon.closed(here.forgetful.now)
         found = survey([here.opencost], here.kusto, fortnight.want, Window(START, closed), now=now, closed=closed)
-        filled = backfill(found, here.kusto, run=Run("backfill", now + MINUTE, "1.0"), wait=False)
+        filled = backfill(found, here.kusto, run=Run("backfill", now + MINUTE, "1.0"), policy=NO_WAIT)
         assert "failed" not in filled.counts
         end = fortnight.status()
         assert end.missing == []

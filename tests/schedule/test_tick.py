@@ -37,7 +37,7 @@ def run(minutes: int = 0) -> Run:
 def by_source(report: Report) -> dict[str, list[str]]:
     """The outcomes of data by source."""
     found: dict[str, list[str]] = defaultdict(list)
-    for one in report.outcomes:
+    for one in report.results:
         if one.dataset != "runs":
             found[one.source].append(one.outcome)
     return dict(found)
@@ -54,7 +54,7 @@ def test_a_source_that_is_away_fails_alone(here: World) -> None:
         report = tick([b, c], here.kusto, wanted(), HORIZON, run=run(), on_result=told.append)
         assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"] * 2}
         assert report.exit_code == 7
-        assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.outcomes)
+        assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.results)
     with OpenCost(here.emulator.opencost_url, cluster="c") as c:
         assert by_source(tick([c], here.kusto, wanted(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
 
@@ -65,7 +65,7 @@ def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: World) -> No
     with OpenCost(here.emulator.opencost_url, cluster="b") as b, OpenCost(here.emulator.opencost_url, cluster="c") as c:
         report = tick([b, c], here.kusto, wanted(HOUR, "allocation", "assets"), HORIZON, run=run())
         assert by_source(report) == {"b": ["failed"] * 2, "c": ["failed"] * 2}
-        assert {one.window_end for one in report.outcomes} == {NOW.replace(minute=0)}
+        assert {one.window_end for one in report.results} == {NOW.replace(minute=0)}
         assert report.exit_code == 5
     with OpenCost(here.emulator.opencost_url) as unnamed, pytest.raises(KustoError):
         tick([unnamed], here.kusto, wanted(), HORIZON, run=run())
@@ -81,13 +81,13 @@ def test_what_is_there_already_is_known(here: World) -> None:
         known[source, dataset] = until
 
     with OpenCost(here.emulator.opencost_url, cluster="b") as b:
-        tick([b], here.kusto, wanted(), HORIZON, run=run(), know=know)
+        tick([b], here.kusto, wanted(), HORIZON, run=run(), on_covered=know)
         assert known == {}
-        assert by_source(tick([b], here.kusto, wanted(), HORIZON, run=run(1), know=know)) == {}
+        assert by_source(tick([b], here.kusto, wanted(), HORIZON, run=run(1), on_covered=know)) == {}
     assert known == {("b", "allocation"): NOW.replace(minute=0)}
 
 
 def test_a_horizon_without_a_window_is_refused() -> None:
     """A catch-up that is shorter than a window and the lag would never bring anything."""
     with pytest.raises(UsageError, match="make --catch-up longer"):
-        Lookback(HOUR).span(NOW, HOUR)
+        Lookback(HOUR).period(NOW, HOUR)

@@ -41,7 +41,7 @@ RUN = Run(
     scenario_name="nightly",
     metadata={"team": "finops", "motto": "sparen, ja – aber richtig"},
 )
-SOURCE = Source("aks-shop-prod-weu", named="my name", region="westeurope", version="1.112.0")
+SOURCE = Source("aks-shop-prod-weu", region="westeurope", version="1.112.0")
 NAMES = {"allocation": "allocation_hour.json", "assets": "assets_hour.json", "metrics": "metrics.txt"}
 
 PROOF = {"RowNumber", "BatchRows", "BatchCost", "BatchKeys"}
@@ -535,7 +535,6 @@ def test_a_batch_is_known_by_its_question() -> None:
         Batch(ALLOCATION, "prod", HOUR, RequestOptions(aggregate="pod")),
         Batch(ALLOCATION, "prod", HOUR, RequestOptions(include_idle=True)),
         Batch(ALLOCATION, "prod", HOUR, RequestOptions(share_idle=True)),
-        Batch(ALLOCATION, "prod", HOUR, run="1"),
     ]
     assert len({batch.id, *(other.id for other in others)}) == 1 + len(others)
     # RequestOptions of another dataset do not matter.

@@ -1,0 +1,107 @@
+"""What to do with a batch: one pure decision of what the table holds, what is at hand, and the policy.
+
+| the table holds | at hand | without `replace` | with `replace` |
+|---|---|---|---|
+| unknown | a response | spool (a lasting one), else fail | the same |
+| unknown | nothing, or an error | fail | fail |
+| nothing | a response | send | send |
+| nothing, and no run has sent rows | nothing | settle empty | settle empty |
+| nothing, and a run has sent rows | nothing | fail | fail |
+| nothing | an error | fail | fail |
+| a whole response, this one | a response | keep | keep |
+| a whole response, another one | a response | keep changed | replace |
+| … with hardly any row in common | a response | keep changed | fail, with `adopt` replace |
+| a whole response | nothing | keep | keep |
+| a whole response | an error | keep | fail |
+| damage | a response of at least as many rows | replace | replace |
+| damage | a response of fewer rows | deduplicate where that is enough, else fail | replace |
+| damage | nothing, or an error | deduplicate where that is enough, else fail | the same |
+
+Damage is everything that is not one whole response: rows missing, rows doubled, two responses mixed, values lost by
+another mapping. It is never called landed, already landed or changed. Deduplication is enough where every row of one
+whole response is there and some are there more than once. Where tables may not be repaired (row-level security,
+restricted view: what is counted is not what is there), damage fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+
+class HeldState(StrEnum):
+    """What a table holds of a batch."""
+
+    UNKNOWN = "unknown"
+    NOTHING = "nothing"
+    SAME = "the response at hand"
+    OTHER = "another whole response"
+    DAMAGE = "damage"
+
+
+class AtHand(StrEnum):
+    """What OpenCost gave for a batch."""
+
+    RESPONSE = "a response"
+    NOTHING = "no rows"
+    ERROR = "an error"
+
+
+class Decision(Enum):
+    """What to do."""
+
+    SEND = auto()
+    KEEP = auto()
+    KEEP_CHANGED = auto()
+    REPLACE = auto()
+    DEDUPLICATE = auto()
+    SETTLE_EMPTY = auto()
+    SPOOL = auto()
+    FAIL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The inputs of a decision.
+
+    `sent_before`: the run log says that a run sent rows of the batch. `alike`: the response at hand and the one that
+    landed share most of their rows' keys. `fewer`: the response at hand has fewer rows than the table holds, each
+    counted once. `only_doubled`: every row of one whole response is there, and some more than once.
+    """
+
+    held: HeldState
+    at_hand: AtHand
+    sent_before: bool = False
+    alike: bool = True
+    fewer: bool = False
+    only_doubled: bool = False
+
+
+def decide(now: Situation, *, replace: bool = False, adopt: bool = False, lasting_spool: bool = False) -> Decision:
+    """Return what to do; the table above is the specification."""
+    has_response = now.at_hand is AtHand.RESPONSE
+    match now.held:
+        case HeldState.UNKNOWN:
+            return Decision.SPOOL if has_response and lasting_spool else Decision.FAIL
+        case HeldState.NOTHING:
+            if has_response:
+                return Decision.SEND
+            empty = now.at_hand is AtHand.NOTHING and not now.sent_before
+            return Decision.SETTLE_EMPTY if empty else Decision.FAIL
+        case HeldState.SAME:
+            return Decision.KEEP
+        case HeldState.OTHER:
+            return _other(now, replace=replace, adopt=adopt)
+        case HeldState.DAMAGE:
+            if has_response and (replace or not now.fewer):
+                return Decision.REPLACE
+            return Decision.DEDUPLICATE if now.only_doubled else Decision.FAIL
+
+
+def _other(now: Situation, *, replace: bool, adopt: bool) -> Decision:
+    """Decide for a table that holds a whole response, and not the one at hand."""
+    if now.at_hand is AtHand.RESPONSE:
+        if not replace:
+            return Decision.KEEP_CHANGED
+        return Decision.REPLACE if now.alike or adopt else Decision.FAIL
+    return Decision.FAIL if replace and now.at_hand is AtHand.ERROR else Decision.KEEP

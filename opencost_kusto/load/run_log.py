@@ -1,0 +1,80 @@
+"""Write the run log: a row for each batch of a run, so that "no cost" and "never synced" are different facts.
+
+Written by one synchronous command, without tags: a copy of a row is harmless, since readers take the latest. Kusto's
+clock at the moment of writing orders entries, so that machines with wrong clocks agree on the latest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+
+import msgspec
+
+from opencost_kusto.batch import Run, Source
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.holdings import chunks
+from opencost_kusto.result import BatchResult
+from opencost_kusto.schema.columns import Column, FromContext, Json
+from opencost_kusto.schema.kql import literal
+from opencost_kusto.schema.tables import SYNC_RUNS
+
+# Entries in one command: a few hundred KB of text.
+_ENTRIES_PER_COMMAND = 200
+_LOGGED_AT = "LoggedAt"
+
+
+class LogContext(msgspec.Struct, frozen=True):
+    """Where columns of the run log read what all entries share."""
+
+    run: Run
+    source: Source
+
+
+def write_run_log(kusto: Kusto, run: Run, source: Source, results: Sequence[BatchResult]) -> None:
+    """Write an entry for each result; raises KustoError."""
+    context = LogContext(run, source)
+    for some in chunks(results, _ENTRIES_PER_COMMAND):
+        # Written twice after a lost reply, an entry is a harmless copy.
+        kusto.command(append_command(context, some))
+
+
+def append_command(context: LogContext, results: Iterable[BatchResult]) -> str:
+    """The command that appends entries; `LoggedAt` is Kusto's clock."""
+    columns = [column for column in SYNC_RUNS.columns if column.name != _LOGGED_AT]
+    shape = ", ".join(f"{column.name}: {column.type}" for column in columns)
+    rows = ", ".join(_literal(column, value(column, context, one)) for one in results for column in columns)
+    order = ", ".join(column.name for column in SYNC_RUNS.columns)
+    return (
+        f".set-or-append {SYNC_RUNS.name} <| datatable({shape})[{rows}] | extend {_LOGGED_AT} = now() | project {order}"
+    )
+
+
+def value(column: Column, context: LogContext, result: BatchResult) -> Json:
+    """The value of a column in the entry of a result."""
+    match column.source:
+        case FromContext(path=path):
+            return attrgetter(path)(context)
+        case str(name):
+            return getattr(result, name)
+        case _:
+            raise TypeError(f"{SYNC_RUNS.name}.{column.name} is read neither from the run nor from a result")
+
+
+def _literal(column: Column, value: Json) -> str:
+    """A value as a KQL literal of the column's type."""
+    match column.type:
+        case "string":
+            return literal("" if value is None else str(value))
+        case "datetime":
+            return "datetime(null)" if value is None else f"datetime({_stamp(value)})"
+        case "dynamic":
+            return "dynamic(null)" if value is None else f"dynamic({json.dumps(value)})"
+        case kind:
+            return f"{kind}({'null' if value is None else str(value).lower()})"
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
