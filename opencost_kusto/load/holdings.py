@@ -99,8 +99,8 @@ def read(row: Row, table: Table) -> Holding:
     elif not one_response:
         damage = f"{rows} rows of two responses"
     elif numbers != every_number_once or int(row["Ends"]) != 1:
-        least = f"{numbers[1]}" if total_rows is None else f"{int(total_rows)}"
-        damage = f"{rows} rows instead of {least}: some are missing or there twice"
+        expected = "" if total_rows is None else f" instead of {int(total_rows)}"
+        damage = f"{rows} rows{expected}: some are missing or there twice"
     elif total_rows is None or int(total_rows) != rows or (cost is not None and int(total_cost or 0) != cost):
         damage = f"{rows} rows whose sums are not those of the batch"
     collected = row["First"].astimezone(UTC) if one_response and row["First"] else None
@@ -159,7 +159,9 @@ def only_doubled(kusto: Kusto, table: Table, batch_id: str, held: Holding) -> bo
 
 def held_keys_query(table: Table, batch_id: str) -> str:
     """KQL for the keys of the rows that a table holds of a batch."""
-    return f"{table.name} | where {table.batch_column} == {literal(batch_id)} | distinct {', '.join(table.key)}"
+    keys = (f"{name} = tostring({name})" if table[name].type == "dynamic" else name for name in table.key)
+    rows = f"{table.name} | where {table.batch_column} == {literal(batch_id)}"
+    return f"{rows} | project {', '.join(keys)} | distinct {', '.join(table.key)}"
 
 
 def held_keys(kusto: Kusto, table: Table, batch_id: str) -> set[tuple[Json, ...]]:

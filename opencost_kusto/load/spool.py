@@ -91,7 +91,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
 
     def row_keys(self, table: Table) -> set[tuple[str, ...]]:
         """The keys of the rows, as `Table.key` names them."""
-        paths = [table.path(table[name]).split(".") for name in table.key]
+        paths = [table.path_of(table[name]).split(".") for name in table.key]
         with gzip.open(self.path) as lines:
             rows = map(msgspec.json.decode, lines)
             return {tuple(str(_at(row, path) or "") for path in paths) for row in rows}
@@ -132,8 +132,12 @@ class Spool:
                 folder.mkdir(mode=0o700)
                 # Readable by this user alone: labels and annotations are nobody else's business.
                 file = os.fdopen(os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-            with file:
+            try:
                 self._compress(file, batch, lines)
+            finally:
+                # Closing writes what is buffered, and fails as writing does.
+                with self._writing():
+                    file.close()
         except BaseException:
             remove(folder)
             raise

@@ -33,7 +33,7 @@ def _changed(where: str, values: dict[str, str]) -> str:
 # Each kind of damage to the recorded hour's eight rows: commands, and what is said of it.
 DAMAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "rows missing": ((delete("RowNumber <= 2"),), "6 rows instead of 8: some are missing or there twice"),
-    "the last row missing": ((delete("RowNumber == 8"),), "7 rows instead of 7: some are missing or there twice"),
+    "the last row missing": ((delete("RowNumber == 8"),), "7 rows: some are missing or there twice"),
     "all rows doubled": ((copy(),), "16 rows instead of 8: some are missing or there twice"),
     "one row doubled": ((copy("RowNumber == 3"),), "9 rows instead of 8: some are missing or there twice"),
     "the last row doubled": ((copy("RowNumber == 8"),), "9 rows instead of 8: some are missing or there twice"),
@@ -56,7 +56,10 @@ DAMAGE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a cost altered": ((change("RowNumber == 3", TotalCost="TotalCost + 0.5"),), "8 rows whose sums are not those"),
     "costs lost": ((change("RowNumber > 0", TotalCost="real(null)"),), "8 rows whose sums are not those of the batch"),
-    "totals altered": ((change("RowNumber == 8", BatchRows="long(9)"),), "8 rows whose sums are not those of the batch"),
+    "totals altered": (
+        (change("RowNumber == 8", BatchRows="long(9)"),),
+        "8 rows whose sums are not those of the batch",
+    ),
     "another mapping": (
         (change("RowNumber > 0", RowNumber="long(null)", BatchRows="long(null)", BatchCost="long(null)"),),
         "8 rows without numbers, which another mapping or another program wrote",

@@ -100,8 +100,8 @@ def test_rows_land_late(world: World, ending: Ending) -> None:
     "Rows do not land in time",
     "timed out",
     exit_code=6,
-    says="not landed within … s of the last landing: Kusto lists no failure: the blob is still queued, or the ingestion "
-    "service refused it (rights, limits). Run again later.",
+    says="not landed within … s of the last landing: Kusto lists no failure: the blob is still queued, or the "
+    "ingestion service refused it (rights, limits). Run again later.",
 )
 def test_rows_never_land(world: World, ending: Ending) -> None:
     """A batch that stays in the queue is timed out, and says what Kusto lists; a later run finds what landed late."""

@@ -70,7 +70,9 @@ NOT_FOUND = text_reply("404 page not found\n", status=404)
         pytest.param(
             json_reply(b""),
             id="empty",
-            marks=fault("OpenCost's response has no body", "failed", exit_code=4, says="OpenCost answered with an empty body"),
+            marks=fault(
+                "OpenCost's response has no body", "failed", exit_code=4, says="OpenCost responded with an empty body"
+            ),
         ),
         pytest.param(
             json_reply(b'{"code":200,"data":[{"a":'),
@@ -79,7 +81,7 @@ NOT_FOUND = text_reply("404 page not found\n", status=404)
                 "OpenCost sends half a response as if it were whole",
                 "failed",
                 exit_code=4,
-                says="OpenCost's answer broke off after … bytes",
+                says="OpenCost's response broke off after … bytes",
             ),
         ),
     ],

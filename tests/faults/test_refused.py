@@ -19,7 +19,8 @@ from tests.support.world import ROWS, World, result_of
     "The mapping is missing",
     "failed",
     exit_code=5,
-    says="OpenCostAllocation has no mapping OpenCostAllocation_mapping, so nothing was sent. Run opencost-kusto bootstrap.",
+    says="OpenCostAllocation has no mapping OpenCostAllocation_mapping, so nothing was sent. "
+    "Run opencost-kusto bootstrap.",
 )
 def test_the_mapping_is_missing(world: World, ending: Ending) -> None:
     """A mapping that is missing is found before anything is sent, and bootstrap makes it."""

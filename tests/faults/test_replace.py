@@ -69,7 +69,9 @@ def test_an_error_replaces_nothing(changed: World, ending: Ending) -> None:
     ending.failed(changed, changed.sync(replace=True), ROWS)
 
 
-@fault("The rows to be replaced share extents with rows of other batches", "landed", says="replaces 8 rows and … in cost")
+@fault(
+    "The rows to be replaced share extents with rows of other batches", "landed", says="replaces 8 rows and … in cost"
+)
 def test_rows_of_other_batches_in_the_same_extent_stay(changed: World, ending: Ending) -> None:
     """Neighbours of the batch keep their rows, their ingestion time and the extent's tags."""
     others = f"{ALLOCATION.name} | where BatchId startswith 'other' | extend At = ingestion_time()"
@@ -139,7 +141,12 @@ def test_rows_that_come_between_count_and_change(changed: World, ending: Ending)
     changed.settle(ROWS - 1)
 
 
-@fault("Kusto is throttling the change of a replacement, once", "failed", exit_code=5, says="Kusto at … throttled the command .update table …")
+@fault(
+    "Kusto is throttling the change of a replacement, once",
+    "failed",
+    exit_code=5,
+    says="Kusto at … throttled the command .update table …",
+)
 def test_a_busy_kusto_is_not_asked_twice(changed: World, ending: Ending) -> None:
     """A command that must not run twice is sent once: the rows stay, and the next run replaces them."""
     changed.kusto.fault = once(lambda request: "whatif=false" in request.csl, THROTTLED)

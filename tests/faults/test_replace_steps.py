@@ -116,10 +116,12 @@ class Killed(Kusto):
         self.dead = False
 
     def query(self, text: str, *, fresh: bool = False) -> list[dict[str, Any]]:
+        """Send a query, or end."""
         self._ends(text)
         return super().query(text, fresh=fresh)
 
     def command(self, text: str, *, retry: bool = True) -> list[dict[str, Any]]:
+        """Send a command, or end."""
         self._ends(text)
         return super().command(text, retry=retry)
 

@@ -13,7 +13,7 @@ from opencost_kusto.load.replace import BatchReplacement
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.faults.damage import copy
 from tests.faults.wire import kusto_refusal, once
-from tests.support.world import HOUR, NAMESPACES, ROWS, World
+from tests.support.world import HOUR, NAMESPACES, PATIENT, ROWS, World
 
 BATCH = Batch(ALLOCATION, "aks-shop-prod-weu", HOUR, NAMESPACES)
 NOW = datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC)
@@ -40,7 +40,7 @@ def test_the_commands() -> None:
 
 def test_the_staging_table(world: World) -> None:
     """It has the live table's columns in the live order, a short life, the same mapping, and a name with its time."""
-    with world.client() as kusto:
+    with world.client(PATIENT) as kusto:
         first, second = (BatchReplacement(kusto, BATCH, 7, now=NOW) for _ in range(2))
     assert first.staging.startswith("OpenCostReplacement_20261124010203_")
     assert first.staging != second.staging
@@ -55,7 +55,7 @@ def test_the_live_tables_own_columns(world: World) -> None:
     world.command(f".create-merge table {ALLOCATION.name} (Theirs: string)")
     assert world.sync().exit_code == 0
     world.command(f".set-or-append {ALLOCATION.name} <| {ALLOCATION.name}")
-    with world.client() as kusto:
+    with world.client(PATIENT) as kusto:
         replacement = BatchReplacement(kusto, BATCH, ROWS)
         replacement.prepare()
         columns = [world.kusto.engine.tables[name].columns for name in (ALLOCATION.name, replacement.staging)]
@@ -71,11 +71,11 @@ def test_staged_rows_that_are_not_all(world: World, staged: int) -> None:
     """Nothing is deleted unless every staged row is there: after a change whose reply was lost they are gone."""
     assert world.sync().exit_code == 0
     slept: list[float] = []
-    with world.client() as kusto:
+    with world.client(PATIENT) as kusto:
         replacement = BatchReplacement(kusto, BATCH, staged, sleep=slept.append)
         replacement.prepare()
         world.command(f".set-or-append {replacement.staging} <| {ALLOCATION.name}")
-        with pytest.raises(KustoError, match="no longer holds .* nothing was replaced") as caught:
+        with pytest.raises(KustoError, match=r"no longer holds .* nothing was replaced") as caught:
             replacement.swap()
     assert caught.value.code is ReasonCode.DAMAGED
     assert not [one for one in world.kusto.requests if one.csl.startswith(".update")]
@@ -92,7 +92,7 @@ def test_staged_rows_that_are_not_all(world: World, staged: int) -> None:
 def test_what_no_other_command_can_help(world: World, reply: object, updates: int) -> None:
     """Missing rights and a busy Kusto are not answered by another command, which could change twice."""
     assert world.sync().exit_code == 0
-    with world.client() as kusto:
+    with world.client(PATIENT) as kusto:
         replacement = BatchReplacement(kusto, BATCH, ROWS)
         replacement.prepare()
         world.command(f".set-or-append {replacement.staging} <| {ALLOCATION.name}")
@@ -114,7 +114,7 @@ def test_deduplicating_counts_first(world: World) -> None:
             world.command(copy("RowNumber == 1"))
 
     world.kusto.fault = add
-    with world.client() as kusto, pytest.raises(KustoError, match="held 16 rows of .* and now 18") as caught:
+    with world.client(PATIENT) as kusto, pytest.raises(KustoError, match=r"held 16 rows of .* and now 18") as caught:
         BatchReplacement(kusto, BATCH, ROWS).deduplicate()
     assert caught.value.code is ReasonCode.CHANGED
     assert world.count() == 18

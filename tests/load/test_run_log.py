@@ -14,9 +14,9 @@ from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from tests.faults.wire import DOWN, is_message, is_upload, once
-from tests.support.world import HOUR, NAMESPACES, World
+from tests.support.world import HOUR, NAMESPACES, PATIENT, World
 
-NAME = 'a "b" \\ c\n\'d\' // é 中'
+NAME = "a \"b\" \\ c\n'd' // é 中"
 BATCH = Batch(ALLOCATION, NAME, HOUR, NAMESPACES)
 RUN = new_run("run-1", "scenario", {"key": 'va"lue', "x": "\\"})
 SOURCE = Source(NAME, currency="EUR", version="1.2", fingerprint={"uid": "u", "n": 1, "yes": True, "none": None})
@@ -24,7 +24,7 @@ SOURCE = Source(NAME, currency="EUR", version="1.2", fingerprint={"uid": "u", "n
 
 def written(world: World, *results: Any) -> list[dict[str, Any]]:
     """Write results, and read what the table then holds."""
-    with world.client() as kusto:
+    with world.client(PATIENT) as kusto:
         write_run_log(kusto, RUN, SOURCE, results)
     return world.log()
 
@@ -54,7 +54,7 @@ def test_kustos_clock_orders_entries(world: World) -> None:
     result = batch_result(BATCH, Outcome.LANDED)
     for year in (2040, 2010):
         run = replace(RUN, id=f"{year}", collection_time=datetime(year, 1, 1, tzinfo=UTC))
-        with world.client() as kusto:
+        with world.client(PATIENT) as kusto:
             write_run_log(kusto, run, SOURCE, [result])
     assert [row["RunId"] for row in world.log()] == ["2040", "2010"]
     assert all(abs(row["LoggedAt"] - world.kusto.engine.clock()).total_seconds() < 600 for row in world.log())

@@ -70,7 +70,7 @@ def spool(tmp_path: Path) -> Spool:
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("level", [1, 3, 9])
 def test_same_rows_are_same_bytes(tmp_path: Path, level: int, durable: bool) -> None:
-    """The one file carries neither time nor name, so a batch sent again is the same blob; it holds all rows in order."""
+    """The one file has neither time nor name, so a batch sent again is the same blob; it holds all rows in order."""
     blobs = []
     for name in ("a", "b"):
         folder = Spool(tmp_path / name, durable=durable, level=level).write(BATCH, lines(50_000))
@@ -120,7 +120,7 @@ def test_the_limit_of_a_blob(tmp_path: Path, limit: int, fits: bool) -> None:
     if fits:
         assert spool.write(BATCH, rows).is_dir()
         return
-    with pytest.raises(ContentError, match="the limit of one blob. Request shorter windows with --step") as caught:
+    with pytest.raises(ContentError, match=r"the limit of one blob\. Request shorter windows with --step") as caught:
         spool.write(BATCH, rows)
     assert caught.value.code is ReasonCode.TOO_LARGE
     assert list(tmp_path.iterdir()) == []
@@ -248,6 +248,18 @@ def test_a_seal_names_only_its_own_file(spool: Spool, tmp_path: Path) -> None:
     assert found.path.is_file()
 
 
+def test_a_batch_that_is_removed_while_the_spool_is_listed(spool: Spool) -> None:
+    """A batch that another process has loaded in the meantime is left out."""
+    for batch in (BATCH, BATCH):
+        spool.seal(sealed(batch, spool.write(batch, lines(1))))
+    listed = spool.sealed()
+    first = next(listed)
+    for folder in spool.root.iterdir():
+        if str(folder) != first.folder:
+            remove(folder)
+    assert list(listed) == []
+
+
 def test_batches_come_in_an_order(spool: Spool) -> None:
     """The batches of a table come together."""
     for hour in (12, 3, 10):
@@ -315,6 +327,16 @@ def full_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_disk_that_is_full_at_the_last_byte(tmp_path: Path, durable: bool) -> None:
+    """What is still buffered when the file is closed is refused in one sentence too, and nothing is left."""
+    rows = (random.Random(number).randbytes(900).hex().encode() + b"\n" for number in range(5))
+    with pytest.raises(UsageError, match="cannot be written: File too large"):
+        Spool(tmp_path, durable=durable).write(BATCH, rows)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("full_disk")

@@ -18,7 +18,7 @@ from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.faults.wire import is_message, untagged
 from tests.load.conftest import staged
-from tests.support.world import ROWS, World
+from tests.support.world import PATIENT, ROWS, World
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Clock:
     due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def __call__(self) -> float:
+        """Seconds, as `time.monotonic`."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -56,7 +57,7 @@ class Tracked:
 
     def run(self, *, queued: int | None = None, finish: bool = True) -> list[BatchResult]:
         """Queue the batches, wait for them, and return the results."""
-        with self.world.client() as kusto:
+        with self.world.client(PATIENT) as kusto:
             self.tracker = IngestionTracker(kusto, self.policy, clock=self.clock, sleep=self.clock.sleep)
             with self.tracker as tracker:
                 self.world.kusto.pause()
@@ -105,7 +106,7 @@ def test_the_timeout_ends_once(world: World, tmp_path: Path) -> None:
 def test_the_pause_grows_and_is_short_again_after_a_batch_is_queued(world: World, tmp_path: Path) -> None:
     """A batch that is queued after a slow one is looked for at once."""
     tracked = Tracked(world, tmp_path, 2, timeout=60)
-    with world.client() as kusto:
+    with world.client(PATIENT) as kusto:
         clock = tracked.clock
         with IngestionTracker(kusto, tracked.policy, clock=clock, sleep=clock.sleep) as tracker:
             world.kusto.pause()

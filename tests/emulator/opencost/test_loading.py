@@ -44,7 +44,7 @@ def test_every_dataset_of_both_clusters_lands(emulated: tuple[Emulator, Kusto], 
         with OpenCost(emulator.opencosts[at].url) as opencost:
             report = sync(opencost, kusto, SyncRequest(MARKS, options=options), run=new_run("live"))
         assert report.exit_code == 0, report
-        costs = {one.dataset: one.cost for one in report.outcomes if one.source == cluster}
+        costs = {one.dataset: one.cost for one in report.results if one.source == cluster}
         assert (costs["allocation"] or 0) > 0.01
         assert (costs["assets"] or 0) > 0.08
 
@@ -58,4 +58,4 @@ def test_days_by_hour_land(emulated: tuple[Emulator, Kusto]) -> None:
         report = sync(opencost, kusto, request, run=new_run("days"))
     assert report.exit_code == 0
     assert report.counts["empty"] == 2
-    assert [one.window_start.hour for one in report.outcomes if one.outcome == "empty"] == [3, 3]
+    assert [one.window_start.hour for one in report.results if one.outcome == "empty"] == [3, 3]
