@@ -15,7 +15,7 @@ from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.faults.damage import DAMAGE, change, copy, delete
 from tests.faults.ending import Ending, fault
-from tests.faults.wire import REFUSED, always, doubling, down, empty, is_upload, shortened, storage_refusal
+from tests.faults.wire import REFUSED, always, doubling, down, empty, is_message, is_upload, shortened, storage_refusal
 from tests.support.world import ROWS, World, result_of
 
 MIXED = DAMAGE["two responses mixed"][0]
@@ -193,7 +193,10 @@ def test_deleted_rows_come_back(landed: World, policy: dict[str, Any], ending: E
     """A tag without rows keeps nothing out: the batch lands at once, under the next tag, and then stays."""
     for number in (2, 3):
         landed.command(delete("RowNumber > 0"))
+        landed.kusto.requests.clear()
         ending.landed(landed, landed.sync(timeout=60, **policy))
+        # Where the run log says that rows were sent, the tag is looked for before anything is sent again.
+        assert len([request for request in landed.kusto.requests if is_message(request)]) == 1
         tags = {tag for extent in landed.kusto.engine.tables[ALLOCATION.name].extents.values() for tag in extent.tags}
         assert any(tag.endswith(f"~{number}") for tag in tags)
     assert result_of(landed.sync()).outcome == "already landed"

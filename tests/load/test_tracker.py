@@ -158,7 +158,7 @@ def test_a_skipped_blob_is_no_failure(world: World, tmp_path: Path) -> None:
 def test_a_permanent_failure_is_counted_once_more(world: World, tmp_path: Path) -> None:
     """Rows that land between a count and the list of failures are landed, whatever the list says."""
     tracked = Tracked(world, tmp_path, 1, timeout=600)
-    tracked.clock.after(1, lambda: tracked.list_failure("Permanent"))
+    tracked.clock.after(0.1, lambda: tracked.list_failure("Permanent"))
 
     def land(request: Request) -> None:
         if request.csl.startswith(".show ingestion failures"):
