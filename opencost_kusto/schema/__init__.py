@@ -1,1 +1,1 @@
-"""What is declared: the columns of every table, where each value comes from, and what follows from that."""
+"""Declarations: datasets, their tables, columns and options, and what follows from them."""

@@ -1,4 +1,4 @@
-"""The aggregates OpenCost knows. It drops words it does not know in silence, so they are refused here."""
+"""OpenCost's aggregates and asset types. OpenCost ignores unknown ones without an error, so they are refused here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 
 from opencost_kusto.errors import UsageError
 
-# Our default. OpenCost's own `aggregate=container` merges containers of one name over the whole fleet; rows per
-# container of a pod are what it answers without the parameter.
+# Our default: one row for each container of a pod, which is OpenCost's response without the parameter. OpenCost's own
+# `aggregate=container` merges all containers of one name.
 CONTAINER_ROWS = "container"
 WORDS = (
     *("cluster", "node", "namespace", "pod", "container", "controller", "controllerKind", "service"),
@@ -19,9 +19,9 @@ _BY_LOWER = {word.lower(): word for word in WORDS}
 
 
 def aggregate(text: str) -> str:
-    """The canonical spelling of an aggregate: known words and `label:NAME`, `annotation:NAME`, comma-separated.
+    """The canonical spelling of an aggregate: OpenCost's words and `label:NAME`, `annotation:NAME`, comma-separated.
 
-    Raises UsageError with the list of what OpenCost knows.
+    Raises UsageError, with the list of OpenCost's words, for any other.
     """
     parts = [part.strip() for part in text.split(",")]
     return ",".join(dict.fromkeys(_word(part) for part in parts))
@@ -36,13 +36,13 @@ def _word(part: str) -> str:
     near = difflib.get_close_matches(part.lower(), _BY_LOWER, 1)
     hint = f" Did you mean {_BY_LOWER[near[0]]}?" if near else ""
     raise UsageError(
-        f"OpenCost does not aggregate by {part!r}, and would drop it in silence.{hint}"
-        f" It knows {', '.join(WORDS)}, label:NAME and annotation:NAME."
+        f"OpenCost does not aggregate by {part!r}, and would ignore it.{hint}"
+        f" Use {', '.join(WORDS)}, label:NAME or annotation:NAME."
     )
 
 
 def spelled(canonical: str) -> str:
-    """The aggregate as OpenCost wants it: names of labels as Prometheus writes them."""
+    """The aggregate in OpenCost's spelling: names of labels as Prometheus writes them."""
     return ",".join(
         f"{kind}:{re.sub(r'[^A-Za-z0-9_]', '_', name)}" if name else kind
         for kind, _, name in (part.partition(":") for part in canonical.split(","))
@@ -50,7 +50,7 @@ def spelled(canonical: str) -> str:
 
 
 def asset_types(text: str) -> tuple[str, ...]:
-    """Asset types in any case, comma-separated, as the lower-case words a batch is identified by; none means all."""
+    """Comma-separated asset types in any case, as sorted lower-case words; none means all. Raises UsageError."""
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     known = {kind.lower() for kind in ASSET_TYPES}
     for word in words:

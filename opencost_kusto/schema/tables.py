@@ -1,11 +1,12 @@
-"""The ledger: every column of every table, one line each.
+"""The schema: every dataset of OpenCost, its Kusto table and its columns, one line for each column.
 
-From a line come the type that its value must have, its place in the row, the Kusto table, the JSON
-mapping, the docstring in Azure Data Explorer and the data dictionary. Adding a column is one line here and
-`python -m opencost_kusto.database.render`, which renders `kql/tables/`.
+From a line follow the type that the value must have, its place in the row, the column of the Kusto table, the JSON
+mapping, the docstring in Azure Data Explorer and the data dictionary. To add a column, add a line and run
+`python -m opencost_kusto.database.render`, which renders `kql/tables/`. To add a dataset, add a `Table` and a recorded
+response in `tests/data`.
 
-Sources are dotted paths into one record of OpenCost's answer. Names and order begin as people have them
-today; what came later stands at the end, because Kusto only appends columns.
+Sources are dotted paths into one record of OpenCost's response. New columns go to the end of a table, because Kusto
+only appends columns.
 """
 
 from __future__ import annotations
@@ -40,64 +41,74 @@ _COLLECTED = (
         "Timestamp",
         "datetime",
         FromContext("batch.timestamp"),
-        "WindowStart, so that sums by hour and day are right (UTC).",
+        "Start of the window, for sums by hour and day (UTC); the same as WindowStart.",
     ),
     Column(
-        "CollectionTime", "datetime", FromContext("run.collection_time"), "When the run that wrote the row began (UTC)."
+        "CollectionTime",
+        "datetime",
+        FromContext("run.collection_time"),
+        "When the run that loaded the row began (UTC), by Kusto's clock where it could be read.",
     ),
-    Column(
-        "Source", "string", FromContext("source.name"), "The OpenCost server, named by its cluster or by --cluster."
-    ),
+    Column("Source", "string", FromContext("source.name"), "The OpenCost server, by the name of its cluster."),
 )
 _WINDOW = (
     Column(
-        "WindowStart", "datetime", FromContext("batch.window.start"), "Start of the window asked for (UTC, inclusive)."
+        "WindowStart", "datetime", FromContext("batch.window.start"), "Start of the requested window (UTC, inclusive)."
     ),
-    Column("WindowEnd", "datetime", FromContext("batch.window.end"), "End of the window asked for (UTC, exclusive)."),
-    Column("WindowMinutes", "real", FromContext("batch.window.minutes"), "Length of the window asked for, in minutes."),
+    Column("WindowEnd", "datetime", FromContext("batch.window.end"), "End of the requested window (UTC, exclusive)."),
+    Column("WindowMinutes", "real", FromContext("batch.window.minutes"), "Length of the requested window, in minutes."),
 )
 _RUN = (
+    Column("RunId", "string", FromContext("run.id"), "The run that loaded the row: --run-id, else a generated id."),
+    Column("ScenarioName", "string", FromContext("run.scenario_name"), "The scenario given with --scenario-name."),
     Column(
-        "RunId", "string", FromContext("run.id"), "The run that wrote the row: --run-id, or one made up for the run."
+        "Metadata",
+        "dynamic",
+        FromContext("run.metadata"),
+        "The keys and values given with --metadata and read from the CI system.",
     ),
-    Column("ScenarioName", "string", FromContext("run.scenario_name"), "What --scenario-name said."),
-    Column("Metadata", "dynamic", FromContext("run.metadata"), "What --metadata said, as a bag of strings."),
 )
 _BATCH = Column(
-    "BatchId", "string", FromContext("batch.id"), "The batch the row landed with: what was asked, not what came."
+    "BatchId",
+    "string",
+    FromContext("batch.id"),
+    "The batch of the row: table, cluster, window and options of the request, with a digest.",
 )
 _CLUSTER = Column(
     "Cluster",
     "string",
     FromContext("source.name"),
-    "The Kubernetes cluster: the name given with --cluster, else OpenCost's id.",
+    "The Kubernetes cluster: the name given by the user, else OpenCost's id.",
 )
 _UNMAPPED = Column(
-    "Unmapped", "dynamic", Unmapped(), "Keys OpenCost sent that have no column yet, as sent; mostly null."
+    "Unmapped",
+    "dynamic",
+    Unmapped(),
+    "Keys that OpenCost sent and that have no column yet, by dotted path; usually null.",
 )
 
 _CLUSTER_REPORTED = Column(
     "ClusterReported",
     "string",
     "properties.cluster",
-    "OpenCost's id for the cluster of the row; null where the row merges several clusters.",
+    "OpenCost's id for the cluster of the row; null where OpenCost merged rows of several clusters.",
 )
-_SOURCE_REPORTED = Column("ClusterReported", "string", FromContext("source.reported"), "OpenCost's id for its cluster.")
+_SOURCE_REPORTED = Column("ClusterReported", "string", FromContext("source.reported"), "OpenCost's id for the cluster.")
 # What proves that a batch is whole: each number once, as many rows as the last one says, and its cost.
 _PROOF = (
-    Column("RowNumber", "long", RowNumber(), "Number of the row in its batch, from 1 to BatchRows."),
-    Column("BatchRows", "long", Total("rows"), "Rows of the batch; only on its last row, null on all others."),
+    Column("RowNumber", "long", RowNumber(), "Number of the row in its batch, starting at 1."),
+    Column("BatchRows", "long", Total("rows"), "Number of rows in the batch; only on its last row."),
     Column(
         "BatchCost",
         "long",
         Total("micros"),
-        "Sum of TotalCost over the batch, in millionths; only on its last row, null where the table has no cost.",
+        "Cost of the batch in millionths; only on its last row, null where the table has no cost.",
     ),
     Column(
         "BatchKeys",
         "string",
         Total("keys"),
-        "Digest of what identifies the rows of the batch, in any order; only on its last row.",
+        "Digest of the keys of the batch's rows, whatever their order; only on its last row.",
     ),
 )
 
@@ -108,7 +119,7 @@ _RETENTION = {timedelta(minutes=10): 36, timedelta(hours=1): 49, timedelta(days=
 ALLOCATION = Table(
     name="OpenCostAllocation",
     dataset="allocation",
-    doc="What each workload cost in each window, as OpenCost's /allocation answers it.",
+    doc="The cost of each workload in each window, from OpenCost's /allocation.",
     path="/allocation",
     records_at="[]",
     retention=_RETENTION,
@@ -131,100 +142,148 @@ ALLOCATION = Table(
     ),
     cost="TotalCost",
     key=("AllocationName",),
-    ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
+    ignored={"window": "the requested window, which is in WindowStart and WindowEnd"},
     unordered=("properties.services",),
     columns=(
         *_COLLECTED,
-        Column("AllocationName", "string", "name", "OpenCost's name of the row; its parts follow Aggregate."),
+        Column(
+            "AllocationName", "string", "name", "OpenCost's name of the row, made of the parts that Aggregate lists."
+        ),
         *_WINDOW,
         Column("Namespace", "string", "properties.namespace", "Namespace of the workload."),
-        Column("Node", "string", "properties.node", "Node the workload ran on, the last one if it moved."),
+        Column("Node", "string", "properties.node", "Node that the workload ran on; the last one if it moved."),
         Column("Container", "string", "properties.container", "Container name."),
         Column("Pod", "string", "properties.pod", "Pod name."),
         Column("Controller", "string", "properties.controller", "Name of the controller that owns the pod."),
-        Column("ControllerKind", "string", "properties.controllerKind", "Kind of that controller, lower case."),
+        Column("ControllerKind", "string", "properties.controllerKind", "Kind of that controller, in lower case."),
         Column("CpuCores", "real", "cpuCores", "CPU cores allocated while running: the larger of request and usage."),
         Column("CpuCoreHours", "real", "cpuCoreHours", "CPU core-hours allocated."),
         Column("CpuCost", "real", "cpuCost", "Cost of the CPU allocated."),
-        Column("CpuEfficiency", "real", "cpuEfficiency", "CPU used per CPU requested; may pass 1."),
+        Column("CpuEfficiency", "real", "cpuEfficiency", "CPU used divided by CPU requested; can be above 1."),
         Column("RamBytes", "real", "ramBytes", "Memory allocated while running, in bytes."),
         Column("RamByteHours", "real", "ramByteHours", "Memory byte-hours allocated."),
         Column("RamCost", "real", "ramCost", "Cost of the memory allocated."),
-        Column("RamEfficiency", "real", "ramEfficiency", "Memory used per memory requested; may pass 1."),
+        Column("RamEfficiency", "real", "ramEfficiency", "Memory used divided by memory requested; can be above 1."),
         Column("GpuCount", "real", "gpuCount", "GPUs allocated while running."),
         Column("GpuHours", "real", "gpuHours", "GPU-hours allocated."),
         Column("GpuCost", "real", "gpuCost", "Cost of the GPUs allocated."),
         Column("NetworkCost", "real", "networkCost", "Cost of network traffic: zone, region and internet together."),
         Column("LoadBalancerCost", "real", "loadBalancerCost", "Cost of the load balancers in front of the workload."),
         Column("PvCost", "real", "pvCost", "Cost of persistent volumes."),
-        Column("TotalCost", "real", "totalCost", "All costs of the row; OpenCost rounds to five decimals."),
-        Column("TotalEfficiency", "real", "totalEfficiency", "CPU and memory efficiency weighted by their costs."),
+        Column("TotalCost", "real", "totalCost", "Sum of all costs of the row, rounded to five decimals by OpenCost."),
+        Column("TotalEfficiency", "real", "totalEfficiency", "CPU and memory efficiency, weighted by their costs."),
         Column("ExternalCost", "real", "externalCost", "Cost from outside the cluster; 0 in OpenCost."),
-        Column("SharedCost", "real", "sharedCost", "Cost shared out to the row; 0 in OpenCost."),
-        Column("Properties", "dynamic", "properties", "OpenCost's properties, whole, services in alphabetical order."),
+        Column("SharedCost", "real", "sharedCost", "Cost shared among rows; 0 in OpenCost."),
+        Column("Properties", "dynamic", "properties", "All properties of the row, services in alphabetical order."),
         *_RUN,
         _CLUSTER,
         Column(
             "Aggregate",
             "string",
             FromOption("aggregate"),
-            "What a row stands for; never add up rows of two aggregates.",
+            "What a row stands for; do not add up rows with different aggregates.",
         ),
         _BATCH,
-        Column("IncludeIdle", "bool", FromOption("includeIdle"), "Whether the batch has an __idle__ row."),
-        Column("ShareIdle", "bool", FromOption("shareIdle"), "Whether idle cost was shared out over the rows."),
         Column(
-            "Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the workload began to run (UTC)."
+            "IncludeIdle", "bool", FromOption("includeIdle"), "Whether idle cost was requested, as rows named __idle__."
+        ),
+        Column("ShareIdle", "bool", FromOption("shareIdle"), "Whether idle cost was shared among the rows."),
+        Column(
+            "Start",
+            "datetime",
+            Derived(moment, (Key("start", "string"),)),
+            "When the workload started to run in the window (UTC).",
         ),
         Column(
-            "End", "datetime", Derived(moment, (Key("end", "string"),)), "When it ceased to run in the window (UTC)."
+            "End",
+            "datetime",
+            Derived(moment, (Key("end", "string"),)),
+            "When the workload stopped running in the window (UTC).",
         ),
         Column("Minutes", "real", "minutes", "Minutes from Start to End."),
-        Column("ProviderID", "string", "properties.providerID", "Cloud id of the node."),
+        Column("ProviderID", "string", "properties.providerID", "Id of the node at the cloud provider."),
         Column("Services", "dynamic", "properties.services", "Services that select the pod, in alphabetical order."),
-        Column("Labels", "dynamic", "properties.labels", "Labels of pod, namespace and node, with Prometheus' names."),
+        Column(
+            "Labels", "dynamic", "properties.labels", "Labels of pod, namespace and node, by their Prometheus names."
+        ),
         Column("Annotations", "dynamic", "properties.annotations", "Annotations of pod and namespace."),
         Column("NamespaceLabels", "dynamic", "properties.namespaceLabels", "Labels of the namespace."),
         Column("NamespaceAnnotations", "dynamic", "properties.namespaceAnnotations", "Annotations of the namespace."),
         Column("CpuCoreRequestAverage", "real", "cpuCoreRequestAverage", "CPU cores requested."),
-        Column("CpuCoreLimitAverage", "real", "cpuCoreLimitAverage", "CPU core limit; newer OpenCosts only."),
+        Column(
+            "CpuCoreLimitAverage", "real", "cpuCoreLimitAverage", "CPU core limit; newer versions of OpenCost only."
+        ),
         Column("CpuCoreUsageAverage", "real", "cpuCoreUsageAverage", "CPU cores used on average."),
         Column(
-            "CpuCoreUsageMax", "real", "rawAllocationOnly.cpuCoreUsageMax", "CPU cores used at most; unmerged rows."
+            "CpuCoreUsageMax",
+            "real",
+            "rawAllocationOnly.cpuCoreUsageMax",
+            "Most CPU cores used; null for rows that OpenCost aggregated.",
         ),
         Column("CpuCostAdjustment", "real", "cpuCostAdjustment", "Correction of CpuCost; 0 in OpenCost."),
         Column("CpuCostIdle", "real", "cpuCostIdle", "Idle part of CpuCost; 0 in OpenCost."),
         Column("RamByteRequestAverage", "real", "ramByteRequestAverage", "Memory requested, in bytes."),
-        Column("RamByteLimitAverage", "real", "ramByteLimitAverage", "Memory limit, in bytes; newer OpenCosts only."),
+        Column(
+            "RamByteLimitAverage",
+            "real",
+            "ramByteLimitAverage",
+            "Memory limit, in bytes; newer versions of OpenCost only.",
+        ),
         Column("RamByteUsageAverage", "real", "ramByteUsageAverage", "Memory used on average, in bytes."),
-        Column("RamByteUsageMax", "real", "rawAllocationOnly.ramByteUsageMax", "Memory used at most; unmerged rows."),
+        Column(
+            "RamByteUsageMax",
+            "real",
+            "rawAllocationOnly.ramByteUsageMax",
+            "Most memory used, in bytes; null for rows that OpenCost aggregated.",
+        ),
         Column("RamCostAdjustment", "real", "ramCostAdjustment", "Correction of RamCost; 0 in OpenCost."),
         Column("RamCostIdle", "real", "ramCostIdle", "Idle part of RamCost; 0 in OpenCost."),
         Column(
             "GpuRequestAverage",
             "real",
             Derived(first_of, (Key("gpuRequestAverage", "real"), Key("gpuAllocation.gpuRequestAverage", "real"))),
-            "GPUs requested, from wherever this version of OpenCost says so.",
+            "GPUs requested.",
         ),
         Column(
             "GpuUsageAverage",
             "real",
             Derived(first_of, (Key("gpuUsageAverage", "real"), Key("gpuAllocation.gpuUsageAverage", "real"))),
-            "GPUs used on average; not reproducible in OpenCost 1.112.",
+            "GPUs used on average; differs from response to response in OpenCost 1.112.",
         ),
-        Column("GpuUsageMax", "real", "rawAllocationOnly.gpuUsageMax", "GPU use at most; newer OpenCosts only."),
-        Column("GpuShared", "bool", "gpuAllocation.isGPUShared", "Whether the GPU is shared; newer OpenCosts only."),
-        Column("GpuAllocation", "dynamic", "gpuAllocation", "OpenCost's GPU details, whole; newer OpenCosts only."),
-        Column("GpuEfficiency", "real", "gpuEfficiency", "GPU used per GPU requested."),
+        Column(
+            "GpuUsageMax", "real", "rawAllocationOnly.gpuUsageMax", "Most GPU used; newer versions of OpenCost only."
+        ),
+        Column(
+            "GpuShared",
+            "bool",
+            "gpuAllocation.isGPUShared",
+            "Whether the GPU is shared; newer versions of OpenCost only.",
+        ),
+        Column("GpuAllocation", "dynamic", "gpuAllocation", "All details of GPU use; newer versions of OpenCost only."),
+        Column("GpuEfficiency", "real", "gpuEfficiency", "GPU used divided by GPU requested."),
         Column("GpuCostAdjustment", "real", "gpuCostAdjustment", "Correction of GpuCost; 0 in OpenCost."),
         Column("GpuCostIdle", "real", "gpuCostIdle", "Idle part of GpuCost; 0 in OpenCost."),
         Column("NetworkTransferBytes", "real", "networkTransferBytes", "Bytes sent in the window."),
         Column("NetworkReceiveBytes", "real", "networkReceiveBytes", "Bytes received in the window."),
-        Column("NetworkCrossZoneCost", "real", "networkCrossZoneCost", "Part of NetworkCost that crossed zones."),
-        Column("NetworkCrossRegionCost", "real", "networkCrossRegionCost", "Part of NetworkCost that crossed regions."),
-        Column("NetworkInternetCost", "real", "networkInternetCost", "Part of NetworkCost that left for the internet."),
+        Column(
+            "NetworkCrossZoneCost", "real", "networkCrossZoneCost", "Part of NetworkCost for traffic between zones."
+        ),
+        Column(
+            "NetworkCrossRegionCost",
+            "real",
+            "networkCrossRegionCost",
+            "Part of NetworkCost for traffic between regions.",
+        ),
+        Column(
+            "NetworkInternetCost", "real", "networkInternetCost", "Part of NetworkCost for traffic to the internet."
+        ),
         Column("NetworkCostAdjustment", "real", "networkCostAdjustment", "Correction of NetworkCost; 0 in OpenCost."),
-        Column("LoadBalancerCostAdjustment", "real", "loadBalancerCostAdjustment", "Correction; 0 in OpenCost."),
+        Column(
+            "LoadBalancerCostAdjustment",
+            "real",
+            "loadBalancerCostAdjustment",
+            "Correction of LoadBalancerCost; 0 in OpenCost.",
+        ),
         Column("LbAllocations", "dynamic", "lbAllocations", "Cost and hours by load balancer."),
         Column("PvBytes", "real", "pvBytes", "Bytes of persistent volumes."),
         Column("PvByteHours", "real", "pvByteHours", "Byte-hours of persistent volumes."),
@@ -234,7 +293,7 @@ ALLOCATION = Table(
             "ProportionalAssetResourceCosts",
             "dynamic",
             "proportionalAssetResourceCosts",
-            "The row's share of each asset, where OpenCost was asked for it.",
+            "The row's share of each asset; null unless it was requested.",
         ),
         Column("SharedCostBreakdown", "dynamic", "sharedCostBreakdown", "Shared costs by name; empty in OpenCost."),
         _UNMAPPED,
@@ -246,7 +305,7 @@ ALLOCATION = Table(
 ASSETS = Table(
     name="OpenCostAssets",
     dataset="assets",
-    doc="What each node, disk, load balancer and other asset cost, as OpenCost's /assets answers it.",
+    doc="The cost of each node, disk, load balancer and other asset in each window, from OpenCost's /assets.",
     path="/assets",
     records_at="",
     retention=_RETENTION,
@@ -263,7 +322,7 @@ ASSETS = Table(
     cost="TotalCost",
     # A node that is replaced keeps its name, and has another ProviderID.
     key=("ClusterReported", "Type", "Name", "ProviderID"),
-    ignored={"window": "the window asked for, which WindowStart and WindowEnd hold"},
+    ignored={"window": "the requested window, which is in WindowStart and WindowEnd"},
     columns=(
         *_COLLECTED,
         Column(
@@ -274,13 +333,15 @@ ASSETS = Table(
                 (Key("type", "string"), Key("properties.name", "string")),
                 context=("source.name",),
             ),
-            "Cluster/Type/Name, which does not change when OpenCost is upgraded.",
+            "Cluster, type and name of the asset; stays the same when OpenCost is upgraded.",
         ),
         *_WINDOW,
-        Column("Type", "string", "type", "Node, Disk, LoadBalancer, ClusterManagement, …"),
-        Column("Account", "string", "properties.account", "Cloud account; on Azure the subscription id."),
-        Column("Project", "string", "properties.project", "Cloud project, where the cloud has projects."),
-        Column("Service", "string", "properties.service", "Cloud service; Kubernetes."),
+        Column("Type", "string", "type", "Type of the asset: Node, Disk, LoadBalancer, ClusterManagement, …"),
+        Column(
+            "Account", "string", "properties.account", "Account at the cloud provider; on Azure the subscription id."
+        ),
+        Column("Project", "string", "properties.project", "Project at the cloud provider, where it has projects."),
+        Column("Service", "string", "properties.service", "Service of the asset; Kubernetes in OpenCost."),
         Column(
             "Region",
             "string",
@@ -292,58 +353,85 @@ ASSETS = Table(
                 ),
                 context=("source.region",),
             ),
-            "The node's region label, else the region of the cluster.",
+            "Region label of the node, else the region of the cluster.",
         ),
-        Column("Category", "string", "properties.category", "Compute, Storage, Network or Management."),
+        Column(
+            "Category",
+            "string",
+            "properties.category",
+            "Category of the asset: Compute, Storage, Network or Management.",
+        ),
         Column("Provider", "string", "properties.provider", "Cloud provider."),
-        Column("ProviderID", "string", "properties.providerID", "Cloud id; changes when OpenCost is upgraded."),
+        Column(
+            "ProviderID",
+            "string",
+            "properties.providerID",
+            "Id of the asset at the cloud provider; can change when OpenCost is upgraded.",
+        ),
         Column("Name", "string", "properties.name", "Name of the asset."),
         Column(
             "Cost",
             "real",
             Derived(cost_less_adjustment, (Key("totalCost", "real"), Key("adjustment", "real"))),
-            "TotalCost less Adjustment.",
+            "TotalCost without Adjustment.",
         ),
         Column("Adjustment", "real", "adjustment", "Correction of the cost; 0 in OpenCost."),
-        Column("TotalCost", "real", "totalCost", "Cost of the asset in the window; six decimals."),
-        Column("Bytes", "real", "bytes", "Size of a disk in bytes; null for every other asset."),
-        Column("Breakdown", "dynamic", "breakdown", "Use of a disk by idle, system, user, other; null for nodes."),
-        Column("Labels", "dynamic", "labels", "Labels of the node, with Prometheus' names."),
+        Column(
+            "TotalCost", "real", "totalCost", "Cost of the asset in the window, rounded to six decimals by OpenCost."
+        ),
+        Column("Bytes", "real", "bytes", "Size of a disk in bytes; null for other assets."),
+        Column(
+            "Breakdown", "dynamic", "breakdown", "Use of a disk by idle, system, user and other; null for other assets."
+        ),
+        Column("Labels", "dynamic", "labels", "Labels of the node, by their Prometheus names."),
         *_RUN,
         _CLUSTER,
         _BATCH,
-        Column("Start", "datetime", Derived(moment, (Key("start", "string"),)), "When the asset began to cost (UTC)."),
-        Column("End", "datetime", Derived(moment, (Key("end", "string"),)), "When it ceased to in the window (UTC)."),
+        Column(
+            "Start",
+            "datetime",
+            Derived(moment, (Key("start", "string"),)),
+            "When the asset started to cost in the window (UTC).",
+        ),
+        Column(
+            "End",
+            "datetime",
+            Derived(moment, (Key("end", "string"),)),
+            "When the asset stopped costing in the window (UTC).",
+        ),
         Column("Minutes", "real", "minutes", "Minutes from Start to End."),
         Column("NodeType", "string", "nodeType", "Instance type of a node."),
         Column("Pool", "string", "pool", "Node pool of a node."),
         Column("CpuCores", "real", "cpuCores", "CPU cores of a node."),
         Column("CpuCoreHours", "real", "cpuCoreHours", "CPU core-hours of a node."),
         Column("CpuCost", "real", "cpuCost", "Cost of a node's CPU, before Discount."),
-        Column("CpuBreakdown", "dynamic", "cpuBreakdown", "Use of a node's CPU by idle, system, user, other."),
+        Column("CpuBreakdown", "dynamic", "cpuBreakdown", "Use of a node's CPU by idle, system, user and other."),
         Column("RamBytes", "real", "ramBytes", "Memory of a node in bytes."),
         Column("RamByteHours", "real", "ramByteHours", "Memory byte-hours of a node."),
         Column("RamCost", "real", "ramCost", "Cost of a node's memory, before Discount."),
-        Column("RamBreakdown", "dynamic", "ramBreakdown", "Use of a node's memory by idle, system, user, other."),
+        Column("RamBreakdown", "dynamic", "ramBreakdown", "Use of a node's memory by idle, system, user and other."),
         Column("GpuCount", "real", "gpuCount", "GPUs of a node."),
         Column("GpuHours", "real", "GPUHours", "GPU-hours of a node."),
         Column("GpuCost", "real", "gpuCost", "Cost of a node's GPUs."),
         Column("Preemptible", "bool", Derived(flag, (Key("preemptible", "real"),)), "Whether a node is a spot node."),
         Column("Discount", "real", "discount", "Discount on a node's CPU and memory, as a fraction."),
-        Column("Overhead", "dynamic", "overhead", "Parts of a node that no pod can ask for."),
+        Column("Overhead", "dynamic", "overhead", "Parts of a node that pods cannot request."),
         Column("ByteHours", "real", "byteHours", "Byte-hours of a disk."),
-        Column("ByteHoursUsed", "real", "byteHoursUsed", "Byte-hours used of a disk; null when unknown."),
-        Column("ByteUsageMax", "real", "byteUsageMax", "Bytes used of a disk at most; null when unknown."),
-        Column("StorageClass", "string", "storageClass", "Storage class of a disk; __local__ for a node's own."),
-        Column("VolumeName", "string", "volumeName", "Persistent volume of a disk."),
-        Column("ClaimName", "string", "claimName", "Claim on the volume."),
-        Column("ClaimNamespace", "string", "claimNamespace", "Namespace of the claim."),
+        Column("ByteHoursUsed", "real", "byteHoursUsed", "Byte-hours of a disk that were used; null when unknown."),
+        Column("ByteUsageMax", "real", "byteUsageMax", "Most bytes of a disk that were used; null when unknown."),
+        Column("StorageClass", "string", "storageClass", "Storage class of a disk; __local__ for the disk of a node."),
+        Column("VolumeName", "string", "volumeName", "Name of the persistent volume of a disk."),
+        Column("ClaimName", "string", "claimName", "Name of the persistent volume claim of a disk."),
+        Column("ClaimNamespace", "string", "claimNamespace", "Namespace of that claim."),
         Column(
-            "Local", "bool", Derived(flag, (Key("local", "real"),)), "Whether a disk is a node's own; newer OpenCosts."
+            "Local",
+            "bool",
+            Derived(flag, (Key("local", "real"),)),
+            "Whether a disk belongs to a node; newer versions of OpenCost only.",
         ),
         Column("Private", "bool", "private", "Whether a load balancer is private."),
-        Column("Ip", "string", "ip", "Address of a load balancer."),
-        Column("Credit", "real", "credit", "Credit on a cloud asset; OpenCost does not send these yet."),
+        Column("Ip", "string", "ip", "IP address of a load balancer."),
+        Column("Credit", "real", "credit", "Credit on a cloud asset; OpenCost does not send it yet."),
         _UNMAPPED,
         _CLUSTER_REPORTED,
         *_PROOF,
@@ -356,7 +444,7 @@ _OWN_PROCESS = ("go_", "process_", "promhttp_")
 METRICS = Table(
     name="OpenCostMetrics",
     dataset="metrics",
-    doc="One scrape of OpenCost's /metrics: prices, allocations and cluster state, one row per sample.",
+    doc="Scrapes of OpenCost's /metrics: prices, allocations and cluster state, one row for each sample.",
     path="/metrics",
     options=(
         Option(
@@ -368,14 +456,14 @@ METRICS = Table(
     ),
     cadence="scrape",
     key=("MetricName", "Labels"),
-    ignored={"raw": "how a value that is not a number was spelled; the report counts them"},
+    ignored={"raw": "the spelling of a value that is not a number; the report counts them"},
     columns=(
         Column("Timestamp", "datetime", FromContext("batch.timestamp"), "When /metrics was scraped (UTC)."),
         *_COLLECTED[1:],
-        Column("MetricName", "string", "name", "Name of the sample, suffix included."),
+        Column("MetricName", "string", "name", "Name of the sample, with its suffix."),
         Column("MetricValue", "real", "value", "Value of the sample; null for NaN and infinities."),
-        Column("MetricType", "string", "type", "gauge, counter, histogram, summary or unknown."),
-        Column("MetricHelp", "string", "help", "OpenCost's sentence about the metric."),
+        Column("MetricType", "string", "type", "Type of the metric: gauge, counter, histogram, summary or unknown."),
+        Column("MetricHelp", "string", "help", "Help text of the metric."),
         Column("Labels", "dynamic", "labels", "All labels of the sample."),
         Column("Container", "string", "labels.container", "Label container."),
         Column("Pod", "string", "labels.pod", "Label pod."),
@@ -384,12 +472,12 @@ METRICS = Table(
         *_RUN,
         _CLUSTER,
         _BATCH,
-        Column("MetricFamily", "string", "family", "Name of the family the sample belongs to."),
+        Column("MetricFamily", "string", "family", "Name of the metric family of the sample."),
         Column(
             "SampleTime",
             "datetime",
             Derived(seconds_to_moment, (Key("timestamp", "real"),)),
-            "The sample's own time, when the exposition carries one.",
+            "Time of the sample (UTC); null unless OpenCost sends one.",
         ),
         Column("Instance", "string", "labels.instance", "Label instance."),
         Column("InstanceType", "string", "labels.instance_type", "Label instance_type."),
@@ -401,7 +489,7 @@ METRICS = Table(
         Column("ServiceName", "string", "labels.service_name", "Label service_name."),
         Column("Resource", "string", "labels.resource", "Label resource."),
         Column("Unit", "string", "labels.unit", "Label unit."),
-        Column("Uid", "string", "labels.uid", "Label uid; newer OpenCosts only."),
+        Column("Uid", "string", "labels.uid", "Label uid; newer versions of OpenCost only."),
         _UNMAPPED,
         _SOURCE_REPORTED,
         *_PROOF,
@@ -439,15 +527,22 @@ SYNC_RUNS = Table(
             "outcome",
             "landed, already landed, queued, empty, failed, timed out, expired, lost or unsupported.",
         ),
-        Column("ReasonCode", "string", "reason_code", "Why, as a word for queries and alerts; null where all is well."),
-        Column("Reason", "string", "reason", "Why, as a sentence for people; null where all is well."),
+        Column(
+            "ReasonCode",
+            "string",
+            "reason_code",
+            "Why the batch ended so, as a code for queries and alerts; null for most batches that landed.",
+        ),
+        Column(
+            "Reason", "string", "reason", "Why the batch ended so, as a sentence; null for most batches that landed."
+        ),
         Column("Rows", "long", "rows", "Rows of the batch in OpenCost's response; null without a response."),
         Column("Cost", "real", "cost", "Cost of the batch; null where the table has none."),
         Column(
             "Currency",
             "string",
             FromContext("source.currency"),
-            "Currency of the costs of this cluster; null where nobody set it.",
+            "Currency of the costs of the cluster; null unless it was set.",
         ),
         Column("ResponseKeys", "string", "response_keys", "BatchKeys of OpenCost's response."),
         Column("Bytes", "long", "bytes", "Bytes of the rows before compression."),

@@ -1,4 +1,4 @@
-"""Aggregates and asset types are spelled as OpenCost knows them, or refused with the list of what it knows."""
+"""Aggregates and asset types get OpenCost's spelling, or are refused with the list of what there is."""
 
 import pytest
 from hypothesis import given, settings
@@ -34,15 +34,15 @@ def test_canonical_spelling(text: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     "text", ["foo", "", "namespace,", "namespace,foo", "all", "label", "label:", "label: ", "name space", "labels:app"]
 )
-def test_what_opencost_would_drop_is_refused(text: str) -> None:
-    """A word OpenCost drops in silence would merge everything into one row, so it is refused with the list."""
-    with pytest.raises(UsageError, match="would drop it in silence") as caught:
+def test_what_opencost_would_ignore_is_refused(text: str) -> None:
+    """A word that OpenCost ignores would merge everything into one row, so it is refused with the list."""
+    with pytest.raises(UsageError, match="would ignore it") as caught:
         aggregate(text)
     assert all(word in str(caught.value) for word in (*WORDS, "label:NAME", "annotation:NAME"))
 
 
 def test_a_near_miss_gets_a_hint() -> None:
-    """A slip of the finger is answered with the word that was meant."""
+    """A misspelled word is refused with the word that is closest to it."""
     with pytest.raises(UsageError, match="Did you mean namespace\\?"):
         aggregate("namespaces")
     with pytest.raises(UsageError, match="Did you mean controllerKind\\?"):
@@ -53,7 +53,7 @@ def test_a_near_miss_gets_a_hint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("canonical", "asked"),
+    ("canonical", "sent"),
     [
         ("namespace,pod", "namespace,pod"),
         ("label:app.kubernetes.io/name", "label:app_kubernetes_io_name"),
@@ -62,15 +62,15 @@ def test_a_near_miss_gets_a_hint() -> None:
         ("label:größe", "label:gr__e"),
     ],
 )
-def test_label_names_are_asked_for_as_prometheus_writes_them(canonical: str, asked: str) -> None:
-    """OpenCost finds a label by the name Prometheus gives it, so that is what it is asked for."""
-    assert spelled(canonical) == asked
+def test_label_names_are_sent_as_prometheus_writes_them(canonical: str, sent: str) -> None:
+    """OpenCost finds a label by its Prometheus name, so that is what is sent."""
+    assert spelled(canonical) == sent
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.booleans())
-def test_any_list_of_known_words_is_taken(words: list[str], upper: bool) -> None:
-    """Every list of known words is taken in any case, keeps its order and comes out spelled as OpenCost has it."""
+def test_any_list_of_words_is_accepted(words: list[str], upper: bool) -> None:
+    """Every list of OpenCost's words is accepted in any case, keeps its order and gets OpenCost's spelling."""
     text = ",".join(words)
     assert aggregate(text.upper() if upper else text).split(",") == list(dict.fromkeys(words))
     assert spelled(aggregate(text)) == aggregate(text)
@@ -98,14 +98,14 @@ def test_any_text_is_an_aggregate_or_a_usage_error(text: str) -> None:
     ],
 )
 def test_asset_types_in_any_case_and_order(text: str, types: tuple[str, ...]) -> None:
-    """The same types are the same question, so the same batch, however they were written; none means all."""
+    """The same types make the same batch, however they are written; none means all."""
     assert asset_types(text) == types
     assert RequestOptions(filter_types=asset_types(text)) == RequestOptions(filter_types=types)
 
 
 @pytest.mark.parametrize("text", ["Disks", "disk;node", "Node,Banana"])
 def test_unknown_asset_types_are_refused(text: str) -> None:
-    """An asset type OpenCost does not have is refused with the list of those it has."""
+    """An unknown asset type is refused with the list of types."""
     with pytest.raises(UsageError, match="OpenCost has no asset type") as caught:
         asset_types(text)
     assert all(kind in str(caught.value) for kind in ASSET_TYPES)

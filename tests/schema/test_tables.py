@@ -1,34 +1,28 @@
-"""The ledger knows every key OpenCost sends, and everything that is rendered from it is as committed."""
+"""Every declaration is consistent, and everything that is rendered from it is as committed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import astuple
-from functools import cache
+from datetime import timedelta
 
-import msgspec
 import pytest
 
 from opencost_kusto.database import render, script
-from opencost_kusto.errors import OpenCostError
-from opencost_kusto.extract import prometheus, responses
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.columns import (
     Column,
     Derived,
     FromContext,
     FromOption,
-    Json,
     RowNumber,
     Table,
     Total,
     Unmapped,
 )
-from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, SYNC_RUNS, TABLES
-from tests.support.recordings import VERSIONS, names, recording
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, TABLES
 
-# As design.md lists them: what people have today, in their order, and what comes right after.
+# Columns whose names and order queries depend on, since before there was this package, and those right after them.
 BEGINNINGS = {
     "OpenCostAllocation": """
         Timestamp, CollectionTime, Source, AllocationName, WindowStart, WindowEnd, WindowMinutes, Namespace, Node,
@@ -44,91 +38,22 @@ BEGINNINGS = {
         Timestamp, CollectionTime, Source, MetricName, MetricValue, MetricType, MetricHelp, Labels, Container, Pod,
         Namespace, Node,
         RunId, ScenarioName, Metadata, Cluster, BatchId""",
-    "OpenCostSyncRuns": "Timestamp, CollectionTime, Source",
-}
-# Columns the design asks for by name beyond those.
-FURTHER = {
-    "OpenCostAllocation": "LbAllocations, Pvs, Labels, Annotations, NamespaceLabels, Services, ProviderID, Start, End",
-    "OpenCostAssets": "CpuBreakdown, RamBreakdown",
-    "OpenCostMetrics": "Instance",
-    "OpenCostSyncRuns": "BatchId, Outcome, Rows, Cost",
 }
 TYPES = {"datetime", "real", "long", "bool", "string", "dynamic"}
-# Read where they come; the recorded cloud has neither projects nor credits. The run log adds what a report has not.
-NEVER_RECORDED = {
-    "assets": {"properties.project", "credit"},
-    "runs": {"reason_code", "rows_held", "response_keys", "currency", "fingerprint", "logged_at"},
-}
+# What every dataset's table begins and ends with, so that one query serves all of them.
+COMMON = {"Timestamp", "CollectionTime", "Source", "Cluster", "BatchId", "RunId", "ScenarioName", "Metadata"}
+PROOF = ["Unmapped", "ClusterReported", "RowNumber", "BatchRows", "BatchCost", "BatchKeys"]
 
-pytestmark = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+every_dataset = pytest.mark.parametrize("table", DATASETS.values(), ids=DATASETS)
 
 
-def known_to(table: Table) -> set[str]:
+def keys_of(table: Table) -> set[str]:
     """The paths of all keys a table reads or ignores."""
-    return {path for path, _ in map(astuple, table.keys())}
+    return {key.path for key in table.keys()}
 
 
-def answers(table: Table, version: str) -> list[str]:
-    """The names of the recorded answers that are a table's; summaries have a shape of their own that we never ask."""
-    if table is METRICS:
-        return names(version, "metrics.txt")
-    found = [name for name in names(version) if name.endswith(".json") and not name.startswith("allocation_summary")]
-    if table is ASSETS:
-        return [name for name in found if name.startswith(("assets", "two_clusters_assets"))]
-    return [name for name in found if name.startswith(("allocation", "two_clusters")) and "assets" not in name]
-
-
-@cache
-def records(table: Table, version: str, name: str) -> tuple[dict[str, Json], ...]:
-    """The records of one answer as plain JSON; none where OpenCost refused."""
-    body = recording(version, name)
-    if table is METRICS:
-        return tuple(msgspec.json.decode(msgspec.json.encode(sample)) for sample in prometheus.samples(body))
-    try:
-        return tuple(msgspec.json.decode(record) for record in responses.records([body]))
-    except OpenCostError:
-        return ()
-
-
-def paths(record: dict[str, Json], known: set[str], parent: str = "") -> Iterator[str]:
-    """The dotted paths of a record, down to what the ledger knows or has nothing below."""
-    for key, value in record.items():
-        path = f"{parent}{key}"
-        yield path
-        if isinstance(value, dict) and any(other.startswith(f"{path}.") for other in known):
-            inner = set(paths(value, known, f"{path}."))
-            # What is kept whole loses nothing, whatever lies below.
-            yield from inner & known if path in known else inner
-
-
-def recorded(table: Table, version: str) -> dict[str, set[str]]:
-    """The paths of all records of a version, by answer; the run ledger's come from our own report."""
-    if table is SYNC_RUNS:
-        return {"report": known_to(table) & set(BatchResult.__struct_fields__)}
-    known = known_to(table)
-    return {
-        name: {path for record in records(table, version, name) for path in paths(record, known)}
-        for name in answers(table, version)
-    }
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_recorded_key_has_a_column_or_a_reason(table: Table, version: str) -> None:
-    """No key of any record of any recorded answer is unknown to the ledger."""
-    known = known_to(table)
-    opened = {path.partition(".")[0] for path in known if "." in path}
-    found = recorded(table, version)
-    assert any(found.values())
-    unknown = {(path, name) for name, seen in found.items() for path in seen - known - opened}
-    assert not unknown, f"no column of {table.name} reads these, and its `ignored` does not list them: {unknown}"
-
-
-def test_every_source_is_a_key_opencost_really_sends(table: Table) -> None:
-    """A column whose source is misspelled would be null for ever; the exceptions are named here."""
-    found = set[str]().union(*(seen for version in VERSIONS for seen in recorded(table, version).values()))
-    assert known_to(table) - found <= NEVER_RECORDED.get(table.dataset, set())
-
-
+@every_table
 def test_ignored_keys_have_a_reason_and_no_column(table: Table) -> None:
     """What is left out is left out on purpose, and is not read by a column at the same time."""
     read = {path for column in table.columns for path, _ in map(astuple, column.keys())}
@@ -136,32 +61,59 @@ def test_ignored_keys_have_a_reason_and_no_column(table: Table) -> None:
     assert all(len(reason.split()) > 2 for reason in table.ignored.values())
 
 
-def test_committed_kql_is_the_rendered_ledger(table: Table) -> None:
-    """What runs is what is committed: `kql/tables/` equals what the ledger renders to."""
+@every_table
+def test_committed_kql_is_the_rendered_schema(table: Table) -> None:
+    """What runs is what is committed: `kql/tables/` equals what the schema renders to."""
     committed = (script.root() / "tables" / f"{table.name}.kql").read_text(encoding="utf-8")
     same = committed == render.render(table)
-    assert same, (
-        f"kql/tables/{table.name}.kql is not what the ledger says; run: python -m opencost_kusto.database.render"
-    )
+    assert same, f"kql/tables/{table.name}.kql differs from the schema; run: python -m opencost_kusto.database.render"
 
 
-def test_no_kql_is_left_of_a_table_that_is_gone(table: Table) -> None:
-    """Each file of `kql/tables/` belongs to a table of the ledger."""
+def test_no_kql_is_left_of_a_table_that_is_gone() -> None:
+    """Each file of `kql/tables/` belongs to a table of the schema."""
     files = {path.stem for path in (script.root() / "tables").glob("*.kql")}
-    assert table.name in files
-    assert files == {each.name for each in TABLES}, (
-        "run: python -m opencost_kusto.database.render, and delete what it does not write"
-    )
+    advice = "run: python -m opencost_kusto.database.render, and delete what it does not write"
+    assert files == {table.name for table in TABLES}, advice
 
 
-def test_columns_begin_as_people_have_them(table: Table) -> None:
-    """Names and order begin as the design lists them, and the other columns it names exist."""
-    columns = [column.name for column in table.columns]
-    beginning = re.findall(r"\w+", BEGINNINGS[table.name])
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_columns_begin_as_queries_expect_them(name: str) -> None:
+    """Names and order of the columns that existed before stay as they are."""
+    [columns] = [[column.name for column in table.columns] for table in TABLES if table.name == name]
+    beginning = re.findall(r"\w+", BEGINNINGS[name])
     assert columns[: len(beginning)] == beginning
-    assert set(re.findall(r"\w+", FURTHER[table.name])) <= set(columns)
 
 
+@every_dataset
+def test_datasets_share_their_common_columns(table: Table) -> None:
+    """Every dataset says the same about run, source and batch, and ends with what proves the batch."""
+    columns = [column.name for column in table.columns]
+    assert set(columns) >= COMMON | (
+        {"WindowStart", "WindowEnd", "WindowMinutes"} if table.cadence == "step" else set()
+    )
+    assert columns[-len(PROOF) :] == PROOF
+
+
+@every_dataset
+def test_a_dataset_says_how_it_is_requested(table: Table) -> None:
+    """A dataset has a path; one with windows has a place for its records, and the windows that OpenCost keeps."""
+    assert (table.path or "").startswith("/")
+    windowed = table.cadence == "step"
+    assert ((table.records_at is not None), bool(table.retention)) == (windowed, windowed)
+    assert all(timedelta() < length <= timedelta(days=1) and kept > 1 for length, kept in table.retention.items())
+    assert set(DEFAULT_DATASETS) == {name for name, each in DATASETS.items() if each.default} != set()
+
+
+def test_the_run_log_is_no_dataset() -> None:
+    """The table that this package fills itself is not requested, and its rows come from the results of batches."""
+    [own] = [table for table in TABLES if table.path is None]
+    assert own.dataset not in DATASETS
+    assert (own.cadence, own.options, own.retention) == ("run", (), {})
+    added = {"reason_code", "rows_held", "response_keys", "currency", "fingerprint", "logged_at"}
+    assert {key.path for key in own.keys()} - added <= set(BatchResult.__struct_fields__)
+
+
+@every_table
 def test_column_names_are_unique_whatever_the_case(table: Table) -> None:
     """No two columns share a name, not even in another case, and each is a plain word."""
     columns = [column.name for column in table.columns]
@@ -169,6 +121,7 @@ def test_column_names_are_unique_whatever_the_case(table: Table) -> None:
     assert all(re.fullmatch(r"[A-Z][A-Za-z]*", name) for name in columns)
 
 
+@every_table
 def test_types_are_kustos_and_bags_are_dynamic(table: Table) -> None:
     """Types are Kusto's own; what is a JSON object or list is `dynamic`, never a string; times are `datetime`."""
     assert {column.type for column in table.columns} <= TYPES
@@ -179,6 +132,7 @@ def test_types_are_kustos_and_bags_are_dynamic(table: Table) -> None:
         assert (column.type == "datetime") >= (column.name in times), column.name
 
 
+@every_table
 def test_every_doc_is_one_sentence(table: Table) -> None:
     """Tables and columns are explained in one sentence each, without line breaks."""
     for doc in (table.doc, *(column.doc for column in table.columns)):
@@ -186,15 +140,20 @@ def test_every_doc_is_one_sentence(table: Table) -> None:
         assert not re.search(r"[a-z)]\. [A-Z]", doc), doc
 
 
+@every_table
 def test_keys_and_named_columns_exist(table: Table) -> None:
-    """The columns a table names as key, cost and batch are columns of it."""
-    assert table.key
-    for name in (*table.key, *((table.cost,) if table.cost else ()), table.batch_column):
-        assert table[name].name == name
+    """The columns that a table names as key and cost are copied from the record, and every name it uses is a column."""
+    assert table.key_paths
+    assert table.cost is None or table.copied(table.cost)
+    assert table[table.batch_column].type == "string"
+    assert not set(table.unordered) - {key.path for key in table.keys() if key.type == "dynamic"}
+    with pytest.raises(TypeError, match="CollectionTime is not copied from a record"):
+        table.copied("CollectionTime")
     with pytest.raises(KeyError, match="no column 'Nonsense'"):
         table["Nonsense"]
 
 
+@every_table
 def test_one_key_has_one_type(table: Table) -> None:
     """Two columns that read the same key read it as the same type, since it is decoded once."""
     types: dict[str, set[str]] = {}
@@ -204,8 +163,9 @@ def test_one_key_has_one_type(table: Table) -> None:
     assert {path: kinds for path, kinds in types.items() if len(kinds) > 1} == {}
 
 
+@every_table
 def test_origin_tells_where_each_column_comes_from(table: Table) -> None:
-    """The data dictionary has words for every source, and only one column keeps the rest."""
+    """The data dictionary has words for every source, and one column of a dataset keeps the keys without a column."""
     for column in table.columns:
         match column.source:
             case FromContext(path=path):
@@ -222,16 +182,12 @@ def test_origin_tells_where_each_column_comes_from(table: Table) -> None:
     assert len(rests) == (table.dataset in DATASETS)
 
 
+@every_table
 def test_adding_a_column_is_one_line(table: Table) -> None:
-    """A column added to the ledger is in the table's command, the docstrings and the mapping, and nothing else is."""
-    more = Table(
-        name=table.name,
-        dataset=table.dataset,
-        doc=table.doc,
-        columns=(*table.columns, Column("Brandnew", "long", "brandNew", "A key that came today.")),
-        key=table.key,
-    )
+    """A column added to the schema is in the table's command, the docstrings and the mapping, and nothing else is."""
+    columns = (*table.columns, Column("Brandnew", "long", "brandNew", "New."))
+    more = Table(table.name, table.dataset, table.doc, columns, table.key)
     added = set(render.render(more).splitlines()) - set(render.render(table).splitlines())
     assert len([line for line in added if "Brandnew" in line]) == 3
-    assert "brandNew" in known_to(more)
-    assert ALLOCATION.mapping == "OpenCostAllocation_mapping"
+    assert "brandNew" in keys_of(more)
+    assert table.mapping == f"{table.name}_mapping"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import re
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("1.112", "1.119")
@@ -24,3 +28,36 @@ def names(version: str, prefix: str = "") -> list[str]:
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     found = {path.removesuffix(".gz") for path in paths}
     return sorted(name for name in found if name.startswith(prefix) and name != "INDEX.md")
+
+
+class Recorded(NamedTuple):
+    """One response as the index of its folder lists it: what was requested, and with which status it was answered."""
+
+    version: str
+    name: str
+    request: str
+    status: int
+
+    @property
+    def path(self) -> str:
+        """The path of the request."""
+        return urlsplit(self.request).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of the request."""
+        return dict(parse_qsl(urlsplit(self.request).query, keep_blank_values=True))
+
+    @property
+    def body(self) -> bytes:
+        """The body as sent."""
+        return recording(self.version, self.name)
+
+
+@cache
+def recorded(version: str) -> tuple[Recorded, ...]:
+    """The responses that the index of a version's recordings lists."""
+    rows = re.findall(
+        r"\| (\S+) \| `(/[^`]*)` \| (\d+) \|", (DATA / f"opencost-{version}" / "INDEX.md").read_text("utf-8")
+    )
+    return tuple(Recorded(version, name, request, int(status)) for name, request, status in rows)
