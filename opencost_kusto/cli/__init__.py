@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.cli import streams
+from opencost_kusto.cli.dashboard import dashboard_command
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
+from opencost_kusto.cli.doctor import doctor_command
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
 from opencost_kusto.cli.option_groups import grouped
@@ -45,9 +47,11 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "schedule": schedule_command,
     "manifest": manifest_command,
     "bootstrap": bootstrap_command,
+    "doctor": doctor_command,
     "status": status_command,
     "query": query_command,
     "tables": tables_command,
+    "dashboard": dashboard_command,
     "demo": demo_command,
     "emulator": emulator_command,
 }

@@ -218,7 +218,6 @@ VISUALS: dict[str, Callable[[Figure, list[Row], Colours], None]] = {
     "card": _card,
     "stackedcolumn": _columns,
     "bar": _bars,
-    "stackedbar": _bars,
     "pie": _pie,
     "table": _table,
 }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from opencost_kusto.database import script
+from opencost_kusto.errors import UsageError
+from opencost_kusto.kusto.address import engine_address, is_fabric
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.window import Window, stamp
 
@@ -57,6 +59,23 @@ def values(window: Window, cluster: str = "") -> dict[str, str]:
 def document() -> dict[str, Any]:
     """The dashboard as it is imported."""
     read: dict[str, Any] = json.loads((script.root() / "dashboard.json").read_text(encoding="utf-8"))
+    return read
+
+
+def document_of(uri: str, database: str) -> dict[str, Any]:
+    """The dashboard of a database; raises UsageError for an address that is no cluster's, or is a Fabric Eventhouse's.
+
+    A Real-Time dashboard of Fabric names its source by the ids of items, which no address tells.
+    """
+    address = engine_address(uri)
+    if is_fabric(address):
+        raise UsageError(
+            "A Fabric Real-Time dashboard names its source by workspace and item. Import the dashboard with any "
+            "address, and choose the Eventhouse under Data sources."
+        )
+    read = document()
+    for source in read["dataSources"]:
+        source |= {"clusterUri": f"{address}/", "database": database}
     return read
 
 

@@ -71,7 +71,7 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     template, code, transient = next((TRANSLATIONS[name] for name in names if name in TRANSLATIONS), default)
     if exchange.storage:
         template, code, transient = f"{exchange.storage} refused {{what}}", R.REFUSED, True
-    status = _status(error)
+    status = status_of(error)
     if status is None and code not in _SIGN_IN and (network := cause(error)) is not None:
         server = f"{exchange.storage}, for {exchange.what}," if exchange.storage else f"Kusto at {exchange.uri}"
         said = f"{server} cannot be reached: {network.reason}. {network.advice}"
@@ -88,7 +88,7 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     return KustoError(" ".join(part for part in parts if part), code=code, transient=transient)
 
 
-def _status(error: Any) -> int | None:
+def status_of(error: Any) -> int | None:
     """The HTTP status of the response inside the error; None where there was no response."""
     for each in (error, getattr(error, "inner", None), error.__cause__):
         # A response with an error status is false in a condition.

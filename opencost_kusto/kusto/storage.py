@@ -11,16 +11,17 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.endpoint import APPLICATION, Row, exchanged
 from opencost_kusto.kusto.network import Environment
-from opencost_kusto.kusto.sdk_errors import Exchange
+from opencost_kusto.kusto.sdk_errors import Exchange, status_of
 
 # Bytes of a block: an upload takes no more memory than one, whatever the size of the blob.
 BLOCK = 4 << 20
@@ -81,6 +82,26 @@ class Storage:
         """The signed addresses of containers and queues; raises KustoError where none is listed."""
         found = self._current()
         return list(found.containers), list(found.queues)
+
+    def reach(self, seconds: float) -> Iterator[tuple[str, float]]:
+        """Each storage host and the seconds of its response; raises KustoError for one that does not respond.
+
+        A refusal is a response: the signatures allow uploads and messages, and nothing else.
+        """
+        current = self._current()
+        asked: list[tuple[str, Callable[[str], None]]] = [(each, self._has_blob) for each in current.containers]
+        asked += [(each, self._has_queue) for each in current.queues]
+        for host, (address, ask) in {urlsplit(address).netloc: (address, ask) for address, ask in asked}.items():
+            exchange = Exchange(self._uri, host, storage=f"The storage {host}")
+            began = time.monotonic()
+            exchanged(exchange, seconds, partial(_answered, partial(ask, address)), late=False)
+            yield host, time.monotonic() - began
+
+    def _has_blob(self, container: str) -> None:
+        self._container(container).get_blob_client("opencost-kusto-doctor").exists()
+
+    def _has_queue(self, queue: str) -> None:
+        self._queue(queue).get_queue_properties()
 
     def upload(self, path: Path, name: str, table: str, raw_bytes: int, seconds: float) -> Uploaded:
         """Upload a file as a blob in blocks; raises KustoError when no container takes it."""
@@ -180,3 +201,12 @@ class Storage:
                     **more,
                 )
             return self._clients[address]
+
+
+def _answered(ask: Callable[[], None]) -> None:
+    """Ask, and take a refusal for an answer."""
+    try:
+        ask()
+    except Exception as error:
+        if status_of(error) is None:
+            raise

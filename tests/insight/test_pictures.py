@@ -101,7 +101,7 @@ def test_without_matplotlib_the_demo_says_what_to_install_and_starts_nothing() -
         ("card", [{"Cost": 1234.5}]),
         ("stackedcolumn", COSTS),
         ("bar", [{"Namespace": name, "TotalCost": cost} for name, cost in (("a", 2.0), ("b", None), ("c", -1.0))]),
-        ("stackedbar", [{"Node": "n1", "IdleCost": 1.0, "AllocatedCost": 2.0}]),
+        ("bar", [{"Node": "n1", "IdleCost": 1.0, "AllocatedCost": 2.0}]),
         ("pie", [{"Team": "shop", "TotalCost": 2.0}, {"Team": "__unallocated__", "TotalCost": 1.0}]),
         (
             "table",

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
+from typing import Any
 
 import pytest
 
+from opencost_kusto.errors import UsageError
 from opencost_kusto.insight import tiles
 from opencost_kusto.insight.tiles import Query, Tile
 from opencost_kusto.window import Window
@@ -115,6 +117,48 @@ def test_tiles_lie_beside_each_other_on_a_grid_of_24_columns() -> None:
             or b["y"] + b["height"] <= a["y"]
         )
         assert apart or one["pageId"] != other["pageId"]
+
+
+# The visuals of dashboards that were exported from the web UI; one it does not have fails the whole import.
+EXPORTED = {"bar", "card", "column", "pie", "stackedcolumn", "table"}
+
+
+def test_only_visuals_of_exported_dashboards_are_used() -> None:
+    """A visual that the web UI does not have would refuse the whole file."""
+    assert {tile["visualType"] for tile in DASHBOARD["tiles"]} <= EXPORTED
+
+
+@pytest.mark.parametrize(
+    "tile", [tile for tile in DASHBOARD["tiles"] if tile["visualOptions"]], ids=lambda tile: tile["title"]
+)
+def test_the_columns_of_a_chart_are_those_of_its_query(
+    tile: dict[str, Any], analyser: Analyser, schema: Schema
+) -> None:
+    """Axes and series name columns that the query returns; the web UI would draw nothing else."""
+    options = tile["visualOptions"]
+    query = QUERIES[tile["queryRef"]["queryId"]].posed(DAY, CLUSTER)
+    columns = [name for name, _ in analyser.result_columns(query, schema=schema)]
+    drawn = [options["xColumn"], *options["yColumns"], *(options["seriesColumns"] or [])]
+    assert sorted(drawn) == sorted(columns)
+
+
+def test_every_chart_says_what_it_draws() -> None:
+    """Without options the web UI infers the axes."""
+    charts = [tile for tile in DASHBOARD["tiles"] if tile["visualType"] in ("bar", "stackedcolumn")]
+    assert all(tile["visualOptions"]["xColumn"] for tile in charts)
+
+
+def test_the_dashboard_of_a_database_is_ready_to_import() -> None:
+    """Address and database are in it, and nothing else differs from the file."""
+    made = tiles.document_of("https://ingest-shop.westeurope.kusto.windows.net", "Costs of 2026")
+    (source,) = made.pop("dataSources")
+    assert (source["clusterUri"], source["database"]) == (
+        "https://shop.westeurope.kusto.windows.net/",
+        "Costs of 2026",
+    )
+    assert made == {key: value for key, value in DASHBOARD.items() if key != "dataSources"}
+    with pytest.raises(UsageError, match="Fabric"):
+        tiles.document_of("https://trd-a.z1.kusto.fabric.microsoft.com", "Costs")
 
 
 def test_a_bad_day_is_told(empty: Database) -> None:

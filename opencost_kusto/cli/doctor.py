@@ -1,0 +1,129 @@
+"""`doctor`: every hop from OpenCost to the tables, what was measured there, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated
+
+import msgspec
+import typer
+
+from opencost_kusto.batch import Batch, RequestOptions
+from opencost_kusto.cli.options import KustoOptions, SourceOptions, option
+from opencost_kusto.database import assumptions, doctor
+from opencost_kusto.database.finding import Finding, Status, failed, guarded
+from opencost_kusto.errors import EmptyError, UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.version import __version__
+from opencost_kusto.window import Window, stamp
+
+_SKEW = timedelta(minutes=5)
+_HOUR = timedelta(hours=1)
+# What is wrong first is mended first: names, the source, Kusto, content, time.
+_WORST = (2, 3, 5, 4, 6, 8)
+
+
+class _Priced(msgspec.Struct, rename="camel"):
+    total_cost: float = 0.0
+
+
+def doctor_command(
+    source: SourceOptions,
+    kusto_options: KustoOptions,
+    engine_only: Annotated[
+        bool, typer.Option("--engine-only", help="Check the engine alone: no OpenCost, no ingestion.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also try what is assumed of Kusto, on a scratch table that is dropped.")
+    ] = False,
+    format_: Annotated[str, option("--format", "table or json.")] = "table",
+) -> None:
+    """Check every hop from OpenCost to Kusto, and print what mends each that fails."""
+    if format_ not in ("table", "json"):
+        raise UsageError(f"--format {format_} is unknown; choose one of table, json.")
+    if write and engine_only:
+        raise UsageError("--write ingests a row, and --engine-only does not; give one of them.")
+    found: list[Finding] = []
+    for one in _all(source, kusto_options, engine_only=engine_only, write=write):
+        found.append(one)
+        if format_ == "table":
+            print(line(one), flush=True)
+    code = worst(found)
+    if format_ == "json":
+        findings = [one.document() for one in found]
+        print(json.dumps({"version": __version__, "exit_code": code, "findings": findings}, indent=2))
+    if code:
+        raise typer.Exit(code)
+
+
+def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: bool, write: bool) -> Iterator[Finding]:
+    if not engine_only:
+        with source.opencosts() as opencosts:
+            for opencost in opencosts:
+                yield from examine(opencost)
+    if not kusto_options.kusto_uri:
+        yield Finding("sign-in", Status.NOTE, "Kusto is not checked: name it with --kusto-uri and --database")
+        return
+    try:
+        kusto = kusto_options.kusto()
+    except UsageError as error:
+        yield failed("sign-in", error)
+        return
+    with kusto:
+        yield from doctor.examine(kusto, engine_only=engine_only)
+        if write:
+            yield from assumptions.examine(kusto)
+
+
+def examine(opencost: OpenCost, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
+    """The OpenCost half: reached, its clock, and whether its last whole hour has a cost. Reads only."""
+    first = list(guarded("OpenCost", partial(_reached, opencost)))
+    yield from first
+    if any(one.status is Status.FAILED for one in first):
+        return
+    if (theirs := opencost.server_time()) is not None:
+        skew = abs(theirs - now())
+        said = f"OpenCost's clock and this machine's differ by {skew.total_seconds():.0f} s"
+        yield Finding("OpenCost's clock", Status.NOTE if skew > _SKEW else Status.OK, said)
+    yield from guarded("cost", partial(_cost, opencost, now()))
+
+
+def _reached(opencost: OpenCost) -> Iterable[Finding]:
+    began = time.monotonic()
+    source = opencost.source()
+    version = f"version {source.version}" if source.version else "no version"
+    took = time.monotonic() - began
+    said = f"{opencost.endpoint}, {version}, cluster {source.name}; {took:.2f} s"
+    yield Finding("OpenCost", Status.OK, said)
+
+
+def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:
+    """What the last whole hour cost, by namespace: an OpenCost without data answers with nothing, and no error."""
+    end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = Window(end - _HOUR, end)
+    batch = Batch(ALLOCATION, opencost.source().name, hour, RequestOptions(aggregate="namespace"))
+    records = [msgspec.json.decode(each, type=_Priced) for each in opencost.records(batch, lambda _: None)]
+    cost = sum(each.total_cost for each in records)
+    said = f"{stamp(hour.start)} to {stamp(hour.end)}: {len(records)} namespaces, {cost:.5f}"
+    if cost > 0:
+        yield Finding("cost", Status.OK, said)
+    else:
+        cure = "kubectl -n opencost logs deploy/opencost, and see whether its Prometheus has data of that hour"
+        yield Finding("cost", Status.FAILED, f"{said}: nothing had a cost", cure, EmptyError.exit_code)
+
+
+def worst(found: Iterable[Finding]) -> int:
+    """The exit code of the worst hop, 0 when none failed."""
+    codes = {one.exit_code for one in found if one.status is Status.FAILED}
+    return next((code for code in _WORST if code in codes), max(codes, default=0))
+
+
+def line(one: Finding) -> str:
+    """A finding for people: status, hop, what was measured, and below it the command that mends it."""
+    cure = "".join(f"\n        → {each}" for each in one.cure.splitlines())
+    return f"{one.status:<7} {one.hop:<18} {one.said}{cure}"

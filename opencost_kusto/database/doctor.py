@@ -1,0 +1,211 @@
+"""The Kusto half of `doctor`: each hop from signing in to the policies of the tables. Reads only."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from opencost_kusto.database.catalog import Catalog
+from opencost_kusto.database.compare import differences
+from opencost_kusto.database.finding import Finding, Status, guarded
+from opencost_kusto.errors import KustoError
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.kusto.rights import TASKS, Role, Task, grant
+from opencost_kusto.schema.tables import TABLES
+
+Check = Callable[[Kusto], Iterable[Finding]]
+# A clock that differs by more asks OpenCost for windows that have not ended.
+_SKEW = timedelta(minutes=5)
+# Fewer days than these are gone before a month can be compared with the one before.
+_RETENTION_DAYS = 62
+# A cluster with as few slots ingests batches one after the other.
+_FEW_SLOTS = 2
+# What a role includes: https://learn.microsoft.com/kusto/access-control/role-based-access-control
+_INCLUDES = {
+    "admin": {Role.ADMIN, Role.USER, Role.VIEWER, Role.INGESTOR},
+    "user": {Role.USER, Role.VIEWER},
+    "viewer": {Role.VIEWER},
+    "ingestor": {Role.INGESTOR},
+    "unrestrictedviewer": {Role.UNRESTRICTED_VIEWER},
+}
+_ANYBODY = "aadapp=<client id>;<tenant id>"
+
+
+def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], datetime] | None = None) -> Iterator[Finding]:
+    """Every hop, in the order in which a run needs them; nothing after a failed sign-in is tried."""
+    first = list(guarded("sign-in", partial(signed_in, kusto)))
+    yield from first
+    if any(one.status is Status.FAILED for one in first):
+        return
+    clock = partial(clocks, kusto, now or (lambda: datetime.now(UTC)))
+    yield from guarded("clock", clock, optional=True)
+    checks: list[tuple[str, Check, bool]] = [
+        ("engine", engine, True),
+        ("rights", rights, True),
+        ("ingestion", ingestion, False),
+        ("storage", storage, False),
+        ("schema", schema, False),
+        ("capacity", capacity, True),
+        ("policies", policies, True),
+    ]
+    for hop, check, optional in checks:
+        if not (engine_only and hop in ("ingestion", "storage")):
+            yield from guarded(hop, partial(check, kusto), optional=optional)
+
+
+def ready(kusto: Kusto) -> None:
+    """The first checks of a command that loads rows: sign in, read, and list where to upload. Raises KustoError."""
+    kusto.check()
+    kusto.storage.resources()
+
+
+def signed_in(kusto: Kusto) -> Iterator[Finding]:
+    """The first question to the database, and who asks it."""
+    began = time.monotonic()
+    kusto.check()
+    took = time.monotonic() - began
+    who = _principal(kusto)
+    named = f" as {who}" if who else ""
+    yield Finding(
+        "sign-in", Status.OK, f"{kusto.uri}, database {kusto.database}, --auth {kusto.auth}{named}; {took:.2f} s"
+    )
+
+
+def clocks(kusto: Kusto, now: Callable[[], datetime]) -> Iterator[Finding]:
+    """The database's clock against this machine's."""
+    skew = abs(kusto.now() - now())
+    status = Status.NOTE if skew > _SKEW else Status.OK
+    yield Finding("clock", status, f"Kusto's clock and this machine's differ by {skew.total_seconds():.0f} s")
+
+
+def engine(kusto: Kusto) -> Iterator[Finding]:
+    """Which engine it is: https://learn.microsoft.com/kusto/management/show-version."""
+    row = kusto.command(".show version")[0]
+    yield Finding("engine", Status.OK, f"{row.get('ServiceType', '')} {row.get('BuildVersion', '')}".strip())
+
+
+def rights(kusto: Kusto) -> Iterator[Finding]:
+    """The roles of who is signed in, against what each task needs; the cure grants what is missing."""
+    held: set[Role] = set()
+    admin_of: set[str] = set()
+    for row in kusto.command(f".show database ['{kusto.database}'] principal roles"):
+        kind, _, entity = str(row["Scope"]).partition(" ")
+        role = re.sub(r"\s", "", str(row["Role"])).lower()
+        if kind in ("Database", "Cluster") or not entity:
+            held |= next((roles for name, roles in _INCLUDES.items() if _ends(role, name)), set())
+        elif kind == "Table" and role.endswith("admin"):
+            admin_of.add(entity)
+    who = _principal(kusto) or _ANYBODY
+    for task in TASKS:
+        yield _right(task, held, admin_of, kusto.database, who)
+
+
+def _ends(role: str, name: str) -> bool:
+    """Whether a role such as `databaseopencostviewer` is of this name; `unrestrictedviewer` is no `viewer`."""
+    return role.endswith(name) and not (name == "viewer" and role.endswith("unrestrictedviewer"))
+
+
+def _right(task: Task, held: set[Role], admin_of: set[str], database: str, who: str) -> Finding:
+    tables = [table.name for table in TABLES if task.table_admin and table.name not in admin_of]
+    lines = [grant(role, database, who) for role in task.roles if role not in held]
+    if Role.ADMIN not in held:
+        lines += [f".add table {name} admins ('{who}')" for name in tables]
+    hop = f"right to {task.commands[0]}"
+    if not lines:
+        return Finding(hop, Status.OK, ", ".join(task.commands))
+    # Only what every run needs fails the whole.
+    needed = "sync" in task.commands
+    status, code = (Status.FAILED, KustoError.exit_code) if needed else (Status.NOTE, 0)
+    return Finding(hop, status, f"missing. {task.why}", "\n".join(lines), code)
+
+
+def ingestion(kusto: Kusto) -> Iterator[Finding]:
+    """The ingestion endpoint, and the right to ingest."""
+    began = time.monotonic()
+    containers, queues = kusto.storage.resources()
+    took = time.monotonic() - began
+    said = f"{kusto.ingest_uri}: {len(containers)} containers, {len(queues)} queues; {took:.2f} s"
+    yield Finding("ingestion", Status.OK, said)
+
+
+def storage(kusto: Kusto) -> Iterator[Finding]:
+    """Each storage host, which a firewall may close though the cluster is open."""
+    for host, took in kusto.storage.reach(kusto.deadlines.check):
+        yield Finding("storage", Status.OK, f"{host} responds; {took:.2f} s")
+
+
+def schema(kusto: Kusto) -> Iterator[Finding]:
+    """The tables, mappings and functions of this version."""
+    found = list(differences(kusto))
+    needed = [one.what for one in found if one.required]
+    cure = f"opencost-kusto bootstrap --kusto-uri {kusto.uri} --database '{kusto.database}'"
+    if needed:
+        yield Finding("schema", Status.FAILED, _some(needed), cure, KustoError.exit_code)
+    elif found:
+        yield Finding("schema", Status.NOTE, _some([one.what for one in found]), cure)
+    else:
+        yield Finding("schema", Status.OK, "tables, mappings, policies and functions are those of this version")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{'; '.join(names[:3])}{more}"
+
+
+def capacity(kusto: Kusto) -> Iterator[Finding]:
+    """How many ingestions may run at once: https://learn.microsoft.com/kusto/management/show-capacity-command."""
+    for row in kusto.command(".show capacity ingestions"):
+        if str(row["Resource"]).lower().startswith("ingestion"):
+            total = int(row["Total"])
+            few = total <= _FEW_SLOTS
+            said = f"{total} ingestions at once, {row['Remaining']} free"
+            more = "; each batch is one ingestion, so a backfill goes one after the other" if few else ""
+            yield Finding("capacity", Status.NOTE if few else Status.OK, said + more)
+
+
+def policies(kusto: Kusto) -> Iterator[Finding]:
+    """Policies of our tables that change what is counted, kept or written."""
+    catalog = Catalog.read(kusto)
+    there = [table.name for table in TABLES if table.name in catalog.tables]
+    bite: list[Finding] = []
+    for name in there:
+        bite += guarded(f"policies of {name}", partial(_policies, kusto, catalog, name), optional=True)
+    yield from bite
+    if there and not bite:
+        yield Finding("policies", Status.OK, f"none of {len(there)} tables has one that bites")
+
+
+def _policies(kusto: Kusto, catalog: Catalog, name: str) -> Iterator[Finding]:
+    hop, database, who = f"policies of {name}", kusto.database, _ANYBODY
+    security = catalog.policy(name, "row_level_security") or {}
+    if security.get("IsEnabled"):
+        said = "row-level security: rows are counted as this identity sees them, so repairs are only reported"
+        yield Finding(hop, Status.NOTE, said, f".alter table {name} policy row_level_security disable")
+    restricted = catalog.policy(name, "restricted_view_access")
+    if restricted is True or (isinstance(restricted, dict) and restricted.get("IsEnabled")):
+        said = "restricted view access: without UnrestrictedViewer the table looks empty, also to administrators"
+        yield Finding(hop, Status.NOTE, said, grant(Role.UNRESTRICTED_VIEWER, database, who))
+    if any(each.get("IsEnabled") for each in catalog.policy(name, "update") or []):
+        yield Finding(hop, Status.NOTE, "an update policy writes rows into it that no batch proves")
+    kept = catalog.policy(name, "retention") or {}
+    days = _days(str(kept.get("SoftDeletePeriod") or ""))
+    if days is not None and days < _RETENTION_DAYS:
+        cure = f".alter-merge table {name} policy retention softdelete = 400d"
+        yield Finding(hop, Status.NOTE, f"rows are kept for {days} days", cure)
+
+
+def _days(timespan: str) -> int | None:
+    """The days of a timespan such as `365.00:00:00`."""
+    found = re.match(r"(?:(\d+)\.)?\d+:\d+:\d+", timespan)
+    return int(found[1] or 0) if found else None
+
+
+def _principal(kusto: Kusto) -> str:
+    """Who is signed in, as `.add database` names it; empty where the engine does not say."""
+    try:
+        return str(kusto.query("print Principal = current_principal()")[0]["Principal"] or "")
+    except KustoError:
+        return ""

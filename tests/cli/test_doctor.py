@@ -1,0 +1,117 @@
+"""`doctor` and `dashboard` on the command line: lines and JSON, and the exit code of the worst hop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from opencost_kusto.cli import app
+from opencost_kusto.cli.doctor import examine, line, worst
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.database.finding import Finding, Status
+from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, json_reply
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
+
+
+@pytest.fixture(scope="module")
+def opencost() -> Iterator[OpenCostEmulator]:
+    """An OpenCost with data up to now."""
+    with OpenCostEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs a command: the exit code and what is on stdout."""
+
+    def run(*words: str) -> tuple[int, str]:
+        code = app(list(words), standalone_mode=False, obj=Process())
+        return code or 0, capsys.readouterr().out
+
+    return run
+
+
+def test_json_is_one_document_with_the_exit_code(
+    run: Callable[..., tuple[int, str]], opencost: OpenCostEmulator
+) -> None:
+    """A database without tables ends with Kusto's code; the findings are for a bug report."""
+    with KustoEmulator() as kusto:
+        words = ("--kusto-uri", kusto.url, "--database", "OpenCost", "--auth", "none", "--format", "json")
+        code, out = run("doctor", "--endpoint", opencost.url, *words)
+    document = json.loads(out)
+    assert code == document["exit_code"] == 5
+    failed = [one["hop"] for one in document["findings"] if one["status"] == "failed"]
+    assert failed == ["schema"]
+    assert "sig=" not in out
+
+
+def test_without_kusto_the_source_alone_is_checked(
+    run: Callable[..., tuple[int, str]], opencost: OpenCostEmulator
+) -> None:
+    """No address of Kusto is a note, not a failure."""
+    code, out = run("doctor", "--endpoint", opencost.url)
+    assert code == 0
+    assert "ok      OpenCost " in out
+    assert "note    sign-in " in out
+
+
+def test_an_opencost_that_is_not_there_fails_with_its_code() -> None:
+    """One line, and no question about its costs."""
+    with OpenCost("http://127.0.0.1:9", attempts=1, timeout=5) as opencost:
+        [one] = examine(opencost)
+    assert (one.hop, one.status, one.exit_code) == ("OpenCost", Status.FAILED, 3)
+
+
+def test_an_hour_without_cost_fails(opencost: OpenCostEmulator) -> None:
+    """OpenCost answers with nothing, and no error, when its Prometheus has no data."""
+    with OpenCost(opencost.url) as client:
+        found = {one.hop: one for one in examine(client)}
+        assert found["cost"].status is Status.OK
+        opencost.fault = lambda request: (
+            json_reply(b'{"code":200,"data":[{}]}') if request.path == "/allocation" else None
+        )
+        found = {one.hop: one for one in examine(client)}
+        opencost.fault = None
+    assert (found["cost"].status, found["cost"].exit_code) == (Status.FAILED, 8)
+
+
+def test_a_clock_that_is_off_is_noted(opencost: OpenCostEmulator) -> None:
+    """OpenCost's `Date` is compared with this machine's clock."""
+    with OpenCost(opencost.url) as client:
+        found = {one.hop: one for one in examine(client, lambda: datetime.now(UTC) - timedelta(hours=1))}
+    assert found["OpenCost's clock"].status is Status.NOTE
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [([], 0), ([5], 5), ([5, 3], 3), ([8, 5], 5), ([8, 2, 3], 2), ([70], 70)]
+)
+def test_the_worst_hop_gives_the_exit_code(codes: list[int], expected: int) -> None:
+    """What must be mended first comes first: names, the source, Kusto, content, time, cost."""
+    found = [Finding("x", Status.FAILED, "no", exit_code=code) for code in codes]
+    assert worst([Finding("y", Status.NOTE, "note"), *found]) == expected
+
+
+def test_a_line_has_the_cure_below_it() -> None:
+    """Each command to paste stands on a line of its own."""
+    said = line(Finding("rights", Status.FAILED, "missing.", "first\nsecond", 5))
+    assert said.splitlines() == ["failed  rights             missing.", "        → first", "        → second"]
+
+
+def test_write_and_engine_only_exclude_each_other(run: Callable[..., tuple[int, str]]) -> None:
+    """One ingests a row, the other asks nothing of ingestion."""
+    with pytest.raises(UsageError, match="give one of them"):
+        run("doctor", "--write", "--engine-only")
+
+
+def test_the_dashboard_is_printed_for_a_database(run: Callable[..., tuple[int, str]]) -> None:
+    """stdout is the file to import."""
+    uri = "https://shop.westeurope.kusto.windows.net"
+    code, out = run("dashboard", "--kusto-uri", uri, "--database", "Costs")
+    assert code == 0
+    assert json.loads(out)["dataSources"][0]["clusterUri"] == f"{uri}/"
+    with pytest.raises(UsageError, match="--kusto-uri"):
+        run("dashboard")
