@@ -203,6 +203,12 @@ RULES: Final[dict[str, Rule]] = {
     "roles are granted and dropped": Rule(
         "management/manage-database-security-roles", ("test_access.test_roles_are_granted_shown_and_dropped",)
     ),
+    "row-level security replaces a table": Rule(
+        "management/row-level-security-policy", ("test_access.test_row_level_security_replaces_the_table",)
+    ),
+    "a restricted view needs a further role": Rule(
+        "management/restricted-view-access-policy", ("test_access.test_restricted_view_access_needs_a_further_role",)
+    ),
     "a copy has all but the update policy": Rule(
         "management/create-table-based-on-command",
         ("test_commands.test_a_table_based_on_another_has_all_but_the_update_policy",),

@@ -6,6 +6,7 @@ each command.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -203,3 +204,27 @@ def test_an_unknown_role_is_an_error(cluster: Cluster) -> None:
     """A misspelt role grants nothing in silence."""
     with pytest.raises(ValueError, match="ingestor"):
         cluster.emulator.door(PIPELINE, "ingestor")
+
+
+def test_row_level_security_replaces_the_table(cluster: Cluster) -> None:
+    """Everybody, admins included, sees what the policy's query returns, and what it hides is counted by nobody."""
+    for name in ("a", "b"):
+        cluster.admin.land([{**ROW, "Name": name}])
+    cluster.admin.command(""".alter table Costs policy row_level_security enable "Costs | where Name == 'a'" """)
+    for text in ("Costs | project Name", "F() | project Name", "Costs | where isnotnull(extent_id()) | project Name"):
+        assert cluster.admin.query(text) == [{"Name": "a"}], text
+    [shown] = cluster.admin.command(".show table Costs policy row_level_security")
+    assert json.loads(shown["Policy"]) == {"IsEnabled": True, "Query": "Costs | where Name == 'a'"}
+    cluster.admin.command(""".alter table Costs policy row_level_security disable "Costs" """)
+    assert cluster.admin.count() == 2
+
+
+def test_restricted_view_access_needs_a_further_role(cluster: Cluster) -> None:
+    """Not even an admin sees the table, until it is an unrestricted viewer as well."""
+    cluster.admin.command(".alter table Costs policy restricted_view_access true")
+    admin = cluster.client("admins")
+    for text in ("Costs | count", "F() | count"):
+        with pytest.raises(KustoApiError, match="not authorized to read table 'Costs'"):
+            admin.query(text)
+    admin.command(f".add database OpenCost unrestrictedviewers ('{PIPELINE}')")
+    assert admin.count() == 0

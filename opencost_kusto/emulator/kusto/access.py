@@ -65,6 +65,12 @@ class Access:
         if not _READERS & self.held(principal):
             raise _refusal(f"Principal '{principal}' is not authorized to read database '{self.database}'.")
 
+    def views(self, principal: str, restricted: Iterable[str]) -> None:
+        """Refuse whoever may not see tables with restricted view access, which not even an admin may."""
+        for table in restricted:
+            if "unrestrictedviewers" not in self.held(principal):
+                raise _refusal(f"Principal '{principal}' is not authorized to read table '{table}'.")
+
     def shows(self, principal: str) -> None:
         """Refuse whoever may not run `.show` commands in the database."""
         if not (_READERS | {"monitors"}) & self.held(principal):

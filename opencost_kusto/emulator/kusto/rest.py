@@ -85,6 +85,7 @@ class Rest:
                 raise KustoRefusal("A management command is sent to the management endpoint")
             return commands.run(engine, text, principal=principal, capacity=self._service.capacity)
         engine.access.reads(principal)
+        engine.access.views(principal, engine.restricted(text))
         upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
         parameters = (json.loads(properties) if isinstance(properties, str) else properties).get("Parameters")

@@ -21,6 +21,8 @@ INGESTED: Final = "$IngestionTime"
 HIDDEN: Final = (EXTENT_ID, ROW_ID, INGESTED)
 WITH_HIDDEN: Final = "_hidden"
 """The catalog whose tables show their hidden columns."""
+ALL: Final = "_all"
+"""The catalog whose tables show their hidden columns whatever row-level security says."""
 STALE: Final = "_stale"
 """The catalog whose tables show what they held at the moment given to `as_of`."""
 _BASE: Final = "_base"
@@ -43,7 +45,8 @@ class Rows:
         self.duckdb = duckdb_kql.connect()
         self._database = database
         self._history = False
-        for catalog in (_BASE, WITH_HIDDEN, STALE, quoted(database)):
+        self._restrictions: dict[str, str] = {}
+        for catalog in (_BASE, ALL, WITH_HIDDEN, STALE, quoted(database)):
             self.duckdb.execute(f"ATTACH ':memory:' AS {catalog}")
         self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {quoted(database)}")
 
@@ -74,9 +77,18 @@ class Rows:
 
     def drop(self, table: Table) -> None:
         """Drop a table and its rows."""
-        for catalog in (quoted(self._database), WITH_HIDDEN, STALE):
+        self._restrictions.pop(table.name, None)
+        for catalog in (quoted(self._database), WITH_HIDDEN, STALE, ALL):
             self.duckdb.execute(f"DROP VIEW IF EXISTS {catalog}.{quoted(table.name)}")
         self.duckdb.execute(f"DROP TABLE {_base(table)}")
+
+    def restrict(self, table: Table, select: str | None) -> None:
+        """Let queries see only what a SELECT over the catalog of all rows returns; None lifts it."""
+        if select is None:
+            self._restrictions.pop(table.name, None)
+        else:
+            self._restrictions[table.name] = select
+        self._show(table)
 
     def insert(
         self,
@@ -162,9 +174,13 @@ class Rows:
         hidden = ", ".join(map(quoted, HIDDEN))
         live = "WHERE _Deleted IS NULL" if self._history else ""
         past = "getvariable('as_of')"
+        seen = (
+            f"({self._restrictions[table.name]})" if table.name in self._restrictions else f"{ALL}.{quoted(table.name)}"
+        )
         views = {
-            quoted(self._database): f"SELECT {names} FROM {_base(table)} {live}",
-            WITH_HIDDEN: f"SELECT {hidden}, {names} FROM {_base(table)} {live}",
+            ALL: f"SELECT {hidden}, {names} FROM {_base(table)} {live}",
+            WITH_HIDDEN: f"SELECT {hidden}, {names} FROM {seen}",
+            quoted(self._database): f"SELECT {names} FROM {seen}",
         }
         if self._history:
             views[STALE] = (

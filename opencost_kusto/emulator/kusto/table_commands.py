@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 from duckdb_kql.server import Result
 
@@ -158,6 +159,9 @@ def _alter(session: Session, cursor: Cursor, *, merge: bool) -> Result:
         policy(engine, table, name)
         table.policies[name] = _policy(cursor, name, table.policies.get(name), merge=merge, now=engine.clock())
         cursor.end()
+        if name == "row_level_security":
+            document = table.policies[name]
+            engine.restrict(table, document["Query"] if document["IsEnabled"] else None)
         return policy(engine, table, name)
     elif not merge and cursor.accept("docstring"):
         table.docstring = cursor.literal()
@@ -183,8 +187,12 @@ def _docstrings(cursor: Cursor, table: Table) -> dict[str, str]:
     return found
 
 
-def _policy(cursor: Cursor, name: str, before: object, *, merge: bool, now: datetime) -> object:
-    """The policy that a command sets: mostly a JSON document, but for those with words of their own."""
+def _policy(cursor: Cursor, name: str, before: Any, *, merge: bool, now: datetime) -> Any:
+    """The policy that a command sets: mostly a JSON document, but for those with words of their own.
+
+    https://learn.microsoft.com/kusto/management/row-level-security-policy and
+    https://learn.microsoft.com/kusto/management/restricted-view-access-policy
+    """
     if name == "restricted_view_access":
         return {"IsEnabled": cursor.value() == "true"}
     if name == "row_level_security":

@@ -1,0 +1,139 @@
+"""Queries over the tables of a database: KQL in, described rows out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+import duckdb_kql
+from duckdb_kql.server import RestColumn, Result
+from duckdb_kql.types import kusto_type
+
+from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
+from opencost_kusto.emulator.kusto.functions import Function
+from opencost_kusto.emulator.kusto.rows import ALL, HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, quoted
+from opencost_kusto.emulator.kusto.translation import Translation, asks_for_hidden, shows_ingestion, translated
+
+_PIPED: Final = "_CommandResult"
+_UNKNOWN_FUNCTION: Final = re.compile(r"'function:(\w+)'")
+_UNKNOWN_TABLE: Final = re.compile(r"Table with name (?:\S+\.)?(\S+) does not exist")
+
+
+class Queries:
+    """What reads a database; every method is called under its lock and raises KustoRefusal."""
+
+    def __init__(
+        self,
+        database: str,
+        rows: Rows,
+        tables: Mapping[str, Table],
+        functions: Mapping[str, Function],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._rows = rows
+        self._tables = tables
+        self._functions = functions
+        self._clock = clock
+
+    def run(self, text: str, parameters: Mapping[str, Any] | None, as_of: datetime | None) -> Result:
+        """Run a KQL query; with `as_of`, over what the tables held then, unless it asks for hidden columns."""
+        if asks_for_hidden(text, self._functions):
+            return self._without_hidden(text, self._run(text, parameters, WITH_HIDDEN))
+        if as_of is None:
+            return self._run(text, parameters, self._database)
+        self._rows.as_of(as_of)
+        return self._run(text, parameters, STALE)
+
+    def pipe(self, source: Result, operators: str) -> Result:
+        """Run query operators, which start with a pipe, over the answer of a command."""
+        columns = [(quoted(column.name), TYPES[column.kql].sql) for column in source.columns]
+        shape = ", ".join(f"{name} {kind}" for name, kind in columns)
+        self._rows.duckdb.execute(f"CREATE OR REPLACE TABLE {_PIPED} ({shape})")
+        if source.rows:
+            values = ", ".join(f"unnest(${at}::VARCHAR[])::{kind}" for at, (_, kind) in enumerate(columns, 1))
+            texts = [[None if row[at] is None else str(row[at]) for row in source.rows] for at in range(len(columns))]
+            self._rows.duckdb.execute(f"INSERT INTO {_PIPED} SELECT {values}", texts)
+        try:
+            piped = {_PIPED: [column.name for column in source.columns]}
+            return self._run(_PIPED + operators, None, self._database, piped)
+        finally:
+            self._rows.duckdb.execute(f"DROP TABLE {_PIPED}")
+
+    def matching(self, table: Table, predicate: str) -> list[tuple[int, str]]:
+        """The rows of a table, by id and extent, that a query which keeps their hidden columns returns."""
+        with kusto_errors():
+            made = self._translated(predicate, None, WITH_HIDDEN)
+            return self._rows.matching(table, made.sql, made.bound(self._clock()))
+
+    def selecting(self, query: str) -> Translation:
+        """A query as SQL without hidden columns, whether or not it asks for them."""
+        with kusto_errors():
+            if not asks_for_hidden(query, self._functions):
+                return self._translated(query, None, self._database)
+            made = self._translated(query, None, WITH_HIDDEN)
+        kept = [quoted(name) for name in self.shape(made) if name not in HIDDEN]
+        return made._replace(sql=f"SELECT {', '.join(kept)} FROM ({made.sql})")
+
+    def unrestricted(self, query: str) -> str:
+        """A query over all rows as SQL that keeps hidden columns; for row-level security."""
+        with kusto_errors():
+            return self._translated(query, None, ALL).sql
+
+    def shape(self, made: Translation) -> dict[str, str]:
+        """The columns of a query's result, by name and Kusto type."""
+        with kusto_errors():
+            described = self._rows.duckdb.execute(f"DESCRIBE {made.sql}", made.bound(self._clock()))
+            return {row[0]: kusto_type(row[1]) for row in described.fetchall()}
+
+    def _run(
+        self, text: str, parameters: Mapping[str, Any] | None, catalog: str, more: Mapping[str, list[str]] | None = None
+    ) -> Result:
+        with kusto_errors():
+            made = self._translated(text, parameters, catalog, more)
+            # Executed at once: a relation is planned once for its types and once for its rows.
+            answer = self._rows.duckdb.execute(made.sql, made.bound(self._clock()))
+            columns = [RestColumn.derived(name, kusto_type(kind)) for name, kind, *_ in answer.description or ()]
+            return Result(columns, answer.fetchall())
+
+    def _without_hidden(self, text: str, found: Result) -> Result:
+        hidden = set(HIDDEN) - ({INGESTED} if shows_ingestion(text, self._functions) else set())
+        kept = [at for at, column in enumerate(found.columns) if column.name not in hidden]
+        return Result([found.columns[at] for at in kept], [[row[at] for at in kept] for row in found.rows])
+
+    def _translated(
+        self,
+        text: str,
+        parameters: Mapping[str, Any] | None,
+        catalog: str,
+        more: Mapping[str, list[str]] | None = None,
+    ) -> Translation:
+        before = HIDDEN if catalog in (WITH_HIDDEN, ALL) else ()
+        return translated(
+            text,
+            catalog=catalog,
+            schema={**{name: [*before, *one.columns] for name, one in self._tables.items()}, **(more or {})},
+            functions=self._functions,
+            parameters=parameters,
+            now=self._clock(),
+        )
+
+
+@contextmanager
+def kusto_errors() -> Iterator[None]:
+    """Turn what DuckDB and duckdb-kql raise into what Kusto says."""
+    try:
+        yield
+    except (duckdb.Error, duckdb_kql.KqlError, ValueError, TypeError) as wrong:
+        unknown = _UNKNOWN_TABLE.search(str(wrong))
+        kind = "SyntaxException" if isinstance(wrong, duckdb_kql.KqlSyntaxError) else "SemanticException"
+        message = f"Failed to resolve table or column expression named '{unknown[1]}'" if unknown else str(wrong)
+        if call := _UNKNOWN_FUNCTION.search(message):
+            message = f"Unknown function: '{call[1]}'"
+        raise KustoRefusal(
+            f"{kind.removesuffix('Exception')} error: {message}", kind=f"Kusto.Data.Exceptions.{kind}"
+        ) from wrong
