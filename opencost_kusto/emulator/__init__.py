@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Self
 
 from opencost_kusto.emulator.http import LOSE_REPLY, CloseConnection, Fault, Reply, Request
-from opencost_kusto.emulator.kusto.server import KustoEmulator
+from opencost_kusto.emulator.kusto.behaviour import Behaviour
+from opencost_kusto.emulator.kusto.server import Door, KustoEmulator
 from opencost_kusto.emulator.kusto.storage import MemoryStorage, Message, Storage
 from opencost_kusto.emulator.opencost.fleet import NAMES as CLUSTERS
 from opencost_kusto.emulator.opencost.live import BUILT_IN_STORE, Clock, utc_now
@@ -27,7 +28,9 @@ __all__ = [
     "LOSE_REPLY",
     "VERSIONS",
     "Answers",
+    "Behaviour",
     "CloseConnection",
+    "Door",
     "Emulator",
     "Fault",
     "KustoEmulator",

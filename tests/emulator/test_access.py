@@ -200,6 +200,13 @@ def test_a_token_names_its_principal(cluster: Cluster) -> None:
     assert (answer.status_code, PIPELINE in answer.text) == (403, True)
 
 
+def test_a_query_can_ask_who_it_is(cluster: Cluster) -> None:
+    """`current_principal()` is the principal as `.add database` names it."""
+    assert cluster.client("viewers").query("print Who = current_principal(), T = 'current_principal()'") == [
+        {"Who": PIPELINE, "T": "current_principal()"}
+    ]
+
+
 def test_an_unknown_role_is_an_error(cluster: Cluster) -> None:
     """A misspelt role grants nothing in silence."""
     with pytest.raises(ValueError, match="ingestor"):

@@ -67,47 +67,6 @@ def test_queries_can_ask_for_the_extent(costs: Client) -> None:
     assert list(costs.query("Costs | take 1")[0]) == list(ROW)
 
 
-def test_replace_swaps_in_one_step(staged: Client) -> None:
-    """What was there is gone, what was staged is there with its tags, and the staging table is empty."""
-    answer = staged.command(
-        ".replace extents in table Costs <| { .show table Costs extents where tags has 'ingest-by:batch' },"
-        " { .show table Staging extents }"
-    )
-    assert [bool(row["ResultExtentId"]) for row in answer] == [False, True]
-    assert names(staged) == ["new", "new"]
-    assert staged.count("Staging") == 0
-    assert [row["Tags"] for row in staged.command(".show table Costs extents")] == ["drop-by:new"]
-
-
-def test_replace_with_an_extent_that_is_gone_changes_nothing(staged: Client) -> None:
-    """An extent to drop that is named by id and not there is an error, and no row moves."""
-    with pytest.raises(KustoApiError, match=GONE):
-        staged.command(
-            f".replace extents in table Costs <| {{ datatable(ExtentId: guid)[guid({GONE})] }},"
-            " { .show table Staging extents }"
-        )
-    assert (names(staged), staged.count("Staging")) == (["old"], 2)
-
-
-def test_replace_drops_only_from_its_table(staged: Client) -> None:
-    """An extent of another table cannot be dropped by it."""
-    with pytest.raises(KustoApiError):
-        staged.command(
-            ".replace extents in table Costs <| { .show table Staging extents }, { .show table Staging extents }"
-        )
-    assert (names(staged), staged.count("Staging")) == (["old"], 2)
-
-
-def test_replace_refuses_columns_the_table_has_not(staged: Client) -> None:
-    """A staging table with another shape is an error, and no row moves."""
-    staged.command(".create-merge table Staging (More: string)")
-    with pytest.raises(KustoApiError, match="'More'"):
-        staged.command(
-            ".replace extents in table Costs <| { .show table Costs extents }, { .show table Staging extents }"
-        )
-    assert (names(staged), staged.count("Staging")) == (["old"], 2)
-
-
 def test_set_or_append_makes_a_tagged_extent(staged: Client) -> None:
     """Rows of a query become an extent; a query of another shape is refused; an absent table is made."""
     [extent] = staged.command(".set-or-append Costs with (tags='[\"drop-by:copy\"]') <| Staging")

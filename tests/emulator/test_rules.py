@@ -73,10 +73,6 @@ SAMPLES: Final[dict[str, tuple[str, list[tuple[str, str]] | None]]] = {
             *(("ProductVersion", "string"), ("ServiceOffering", "string")),
         ],
     ),
-    ".replace extents in table": (
-        ".replace extents in table Costs <| { .show table Costs extents }, { .show table Same extents }",
-        [("OriginalExtentId", "string"), ("ResultExtentId", "string"), ("Details", "string")],
-    ),
     ".drop extents": (".drop extents <| .show table Costs extents", None),
     ".clear table": (".clear table Costs data", None),
     ".drop function": (".drop function F", None),

@@ -35,7 +35,6 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".set-or-append": extent_commands.set_or_append,
     ".ingest inline into table": extent_commands.ingest_inline,
     ".drop extents": extent_commands.drop,
-    ".replace extents in table": extent_commands.replace,
     ".update table": update_commands.update,
     ".delete table": update_commands.delete,
     ".add": role_commands.add,

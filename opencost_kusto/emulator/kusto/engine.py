@@ -146,12 +146,6 @@ class Engine:
             for id in extents:
                 del table.extents[id]
 
-    def replace(self, table: Table, dropped: Sequence[str], moved: Mapping[str, Table]) -> dict[str, Extent]:
-        """Drop extents of a table and move others into it, all or nothing; the moved ones by their old ids."""
-        with self.lock, self._transaction():
-            self.drop_extents(table, dropped)
-            return self._move(table, moved)
-
     def matching(self, table: Table, predicate: str) -> list[tuple[int, str]]:
         """The rows of a table, by id and extent, that a query which keeps their hidden columns returns."""
         with self.lock:

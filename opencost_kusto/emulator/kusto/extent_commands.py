@@ -1,4 +1,4 @@
-"""Commands that make, drop and move extents, each in one transaction."""
+"""Commands that make and drop extents."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def ingest_inline(session: Session, cursor: Cursor) -> Result:
 def drop(session: Session, cursor: Cursor) -> Result:
     """`.drop extents <| …`, where the query or `.show` command names ExtentId and TableName."""
     cursor.expect("<|")
-    found = _named(session, cursor.rest(), None)
+    found = _named(session, cursor.rest())
     columns = {"ExtentId": "guid", "TableName": "string", "CreatedOn": "datetime"}
     rows = [[id, table.name, table.extents[id].created] for id, table in found.items()]
     for table in {table.name: table for table in found.values()}.values():
@@ -82,53 +82,19 @@ def drop(session: Session, cursor: Cursor) -> Result:
     return result(columns, rows)
 
 
-def replace(session: Session, cursor: Cursor) -> Result:
-    """`.replace extents in table T <| {extents to drop}, {extents to move, with their TableName}`."""
-    target = session.engine.table(cursor.name())
-    cursor.options()
-    cursor.expect("<|")
-    dropping = cursor.block()
-    cursor.expect(",")
-    moving = cursor.block()
-    cursor.end()
-    dropped = _named(session, dropping, target)
-    moved = {id: table for id, table in _named(session, moving, None, of="TableName").items() if table is not target}
-    for id, table in dropped.items():
-        if table is not target:
-            raise KustoRefusal(f"Extent {id} to drop is of table '{table.name}', not of '{target.name}'")
-    for source in [target, *moved.values()]:
-        session.access.table_admin(session.principal, source.name, "ExtentsReplaceCommand")
-    for source in moved.values():
-        for column, kind in source.columns.items():
-            if target.columns.get(column) != kind:
-                raise KustoRefusal(f"Column '{column}' ({kind}) of '{source.name}' is not in '{target.name}' as such")
-    arriving = session.engine.replace(target, list(dropped), moved)
-    columns = {"OriginalExtentId": "string", "ResultExtentId": "string", "Details": "string"}
-    return result(
-        columns,
-        [[id, "", ""] for id in dropped] + [[id, extent.id, ""] for id, extent in arriving.items()],
-    )
-
-
-def _named(session: Session, text: str, owner: Table | None, of: str | None = None) -> dict[str, Table]:
-    """The live extents that a query or `.show` command names, with their tables; one that is gone is an error.
-
-    `of` is a further column that the query must have.
-    """
+def _named(session: Session, text: str) -> dict[str, Table]:
+    """The live extents that a query or `.show` command names, with their tables; one that is gone is an error."""
     answer = session.answer(text)
     names = [column.name for column in answer.columns]
-    for needed in ("ExtentId", of):
-        if needed is not None and needed not in names:
-            raise KustoRefusal(f"The query that names extents must have a column {needed}")
+    if "ExtentId" not in names:
+        raise KustoRefusal("The query that names extents must have a column ExtentId")
     at = names.index("ExtentId")
-    tables = [owner] if owner is not None else list(session.engine.tables.values())
     found: dict[str, Table] = {}
     for row in answer.rows:
         id = str(row[at])
-        holder = next((table for table in tables if id in table.extents), None)
+        holder = next((table for table in session.engine.tables.values() if id in table.extents), None)
         if holder is None:
-            where = f" in table '{owner.name}'" if owner is not None else ""
-            raise KustoRefusal(f"Extent {id} was not found{where}", code="BadRequest_EntityNotFound")
+            raise KustoRefusal(f"Extent {id} was not found", code="BadRequest_EntityNotFound")
         found[id] = holder
     return found
 

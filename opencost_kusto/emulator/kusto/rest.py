@@ -17,6 +17,7 @@ from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.landing import TOKEN
 from opencost_kusto.emulator.kusto.service import Service
+from opencost_kusto.emulator.kusto.translation import as_principal
 from opencost_kusto.emulator.kusto.upkeep import upkeep
 
 _MANAGEMENT: Final = "/v1/rest/mgmt"
@@ -86,6 +87,7 @@ class Rest:
             return commands.run(engine, text, principal=principal, capacity=self._service.capacity)
         engine.access.reads(principal)
         engine.access.views(principal, engine.restricted(text))
+        text = as_principal(text, principal)
         upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
         parameters = (json.loads(properties) if isinstance(properties, str) else properties).get("Parameters")

@@ -128,7 +128,7 @@ class Rows:
 
     def move(self, source: Table, extent: str, target: Table, moved: str, now: datetime) -> None:
         """Move an extent between tables of the same columns; rows keep the time of their ingestion."""
-        columns = ", ".join(quoted(name) if name in source.columns else "NULL" for name in target.columns)
+        columns = ", ".join(map(quoted, target.columns))
         names = ", ".join(map(quoted, (EXTENT_ID, INGESTED, "_Added", *target.columns)))
         self.duckdb.execute(
             f"INSERT INTO {_base(target)} ({names}) SELECT $new::UUID, {quoted(INGESTED)}, $at::TIMESTAMP, {columns} "

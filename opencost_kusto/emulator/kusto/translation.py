@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from opencost_kusto.emulator.kusto.rows import EXTENT_ID, INGESTED
 from opencost_kusto.emulator.kusto.syntax import masked
 
 _HIDDEN_CALL: Final = re.compile(r"\b(extent_id|ingestion_time)\s*\(\s*\)")
+_PRINCIPAL_CALL: Final = re.compile(r"\bcurrent_principal\s*\(\s*\)")
 _NEWEST: Final = re.compile(r"\barg_(?:max|min)\s*\(\s*ingestion_time\s*\(\s*\)")
 _KEPT: Final = 1024
 _kept: OrderedDict[tuple[Any, ...], Translation] = OrderedDict()
@@ -35,6 +37,15 @@ class Translation(NamedTuple):
     def bound(self, now: datetime) -> dict[str, Any]:
         """The parameters, with this time in the clock's slot."""
         return {**self.parameters, self.clock: as_datetime(now, "now")} if self.clock else self.parameters
+
+
+def as_principal(text: str, principal: str) -> str:
+    """A query with the principal for `current_principal()`."""
+    parts, start = [], 0
+    for call in _PRINCIPAL_CALL.finditer(masked(text)):
+        parts += [text[start : call.start()], json.dumps(principal)]
+        start = call.end()
+    return "".join([*parts, text[start:]])
 
 
 def asks_for_hidden(text: str, functions: Mapping[str, Function]) -> bool:
