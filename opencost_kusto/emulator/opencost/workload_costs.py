@@ -189,12 +189,11 @@ def _charge_volumes(
 ) -> list[Allocation]:
     """Share each volume out over the containers that mount it; the rest is in the rows of unmounted volumes."""
     unmounted: dict[str, Allocation] = {}
-    any_seen = any(sampling.seen(volume.life, window) for volume in cluster.volumes)
     for volume in cluster.volumes:
         seen = sampling.seen(volume.life, window)
         if seen is None:
             # Between two marks no claim is known, so every volume is one that nobody claims, for no time.
-            if not any_seen and sampling.scraped(volume.life, window) is not None:
+            if sampling.scraped(volume.life, window) is not None:
                 _add_volume(_unmounted_row(cluster, "", window, unmounted), cluster, volume, 0.0, "")
             continue
         users = [

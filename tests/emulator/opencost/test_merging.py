@@ -12,6 +12,7 @@ from opencost_kusto.emulator.opencost import aggregation
 from opencost_kusto.emulator.opencost.aggregation import IdleCost
 from opencost_kusto.emulator.opencost.allocation import Allocation, LoadBalancerShare, Peaks, VolumeShare
 from opencost_kusto.emulator.opencost.allocation_json import allocation_set
+from opencost_kusto.emulator.opencost.fleet import NAMES
 from opencost_kusto.emulator.opencost.numbers import encode
 from opencost_kusto.emulator.opencost.sampling import Span
 from opencost_kusto.emulator.opencost.versions import version
@@ -190,3 +191,28 @@ def test_a_window_longer_than_a_day_keeps_labels(opencost: Asked) -> None:
     assert row["rawAllocationOnly"]["cpuCoreUsageMax"] > 0
     assert row["sharedCostBreakdown"] == {}
     assert row["minutes"] == 2880
+
+
+def test_what_is_charged_is_the_greater_of_request_and_use(opencost: Asked) -> None:
+    """Within a clock hour, in which use does not move, cores and bytes are the greater of request and use."""
+    [rows] = opencost.sets("23T12:00", "23T13:00")
+    more = 0
+    for row in (row for row in rows.values() if "rawAllocationOnly" in row):
+        for charged, requested, used in (
+            ("cpuCores", "cpuCoreRequestAverage", "cpuCoreUsageAverage"),
+            ("ramBytes", "ramByteRequestAverage", "ramByteUsageAverage"),
+        ):
+            assert row[charged] == pytest.approx(max(row[requested], row[used]), abs=2e-5, rel=1e-9)
+            more += row[used] > row[requested] > 0
+    assert more > 3
+
+
+@pytest.mark.parametrize("cluster", NAMES)
+@pytest.mark.parametrize("day", [16, 18, 21])
+def test_volumes_cost_the_same_in_rows_and_assets(cluster: str, day: int) -> None:
+    """However its users share a volume, come and go, rows and assets have the same cost of volumes."""
+    opencost = Asked(cluster=cluster)
+    [rows] = opencost.sets(f"{day}T00:00", f"{day + 1}T00:00")
+    assets = opencost.assets(f"{day}T00:00", f"{day + 1}T00:00").values()
+    volumes = [one["totalCost"] for one in assets if one.get("storageClass", "__local__") != "__local__"]
+    assert sum(row["pvCost"] for row in rows.values()) == pytest.approx(sum(volumes), abs=len(rows) * 5e-6)
