@@ -30,6 +30,7 @@ from opencost_kusto.cli.options import (
     narrate,
 )
 from opencost_kusto.cli.termination import Process
+from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -117,6 +118,7 @@ class Account:
         """Ask both ends something small, so that a long command does not run in vain."""
         for opencost in opencosts:
             opencost.reach()
+        ready(kusto, patient=self.load.spool is not None)
         for name in self.asked.datasets:
             holdings(kusto, DATASETS[name], [""])
 

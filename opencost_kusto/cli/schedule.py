@@ -30,6 +30,7 @@ from opencost_kusto.cli.options import (
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import BatchResult, unreported
@@ -94,6 +95,7 @@ def schedule_command(
     health = Health(2 * times.longest_pause(clock()), clock=clock)
     know, stop = health.known_until, CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
+        ready(kusto, patient=True)
         schedule = Schedule(
             lambda on_result: tick(
                 opencosts,

@@ -26,6 +26,7 @@ from opencost_kusto.cli.options import (
     seconds,
 )
 from opencost_kusto.cli.termination import Process
+from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
@@ -75,6 +76,7 @@ def sync_command(
             told.add(report)
         else:
             with kusto_options.kusto() as kusto:
+                ready(kusto, patient=load.spool is not None)
                 run = when.ready(run, interval, process.cancel)
                 report = sync_all(
                     opencosts,

@@ -56,10 +56,17 @@ def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], dateti
             yield from guarded(hop, partial(check, kusto), optional=optional)
 
 
-def ready(kusto: Kusto) -> None:
-    """The first checks of a command that loads rows: sign in, read, and list where to upload. Raises KustoError."""
-    kusto.check()
-    kusto.storage.resources()
+def ready(kusto: Kusto, *, patient: bool = False) -> None:
+    """The first checks of a command that loads rows: sign in, read, and list where to upload. Raises KustoError.
+
+    A `patient` command, with a spool or a schedule, goes on where waiting may help.
+    """
+    try:
+        kusto.check()
+        kusto.storage.resources()
+    except KustoError as error:
+        if not (patient and error.transient):
+            raise
 
 
 def signed_in(kusto: Kusto) -> Iterator[Finding]:

@@ -18,6 +18,8 @@ from opencost_kusto.database.functions import Parameter
 from opencost_kusto.emulator import Fault, KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError, OpenCostKustoError
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.schema.kql import literal
+from opencost_kusto.schema.tables import ASSETS, METRICS
 
 BY_NAMESPACE = "\nOpenCostByNamespace("
 ASSETS_MAPPING = '.create-or-alter table OpenCostAssets ingestion json mapping "OpenCostAssets_mapping"'
@@ -138,11 +140,11 @@ MENDABLE: dict[str, tuple[Callable[[str], str], str]] = {
         "mapping OpenCostAssets_mapping is missing or differs",
     ),
     "a changed docstring of a column": (
-        lambda text: text.replace("Claim on the volume.", "Something else."),
+        lambda text: text.replace(ASSETS["ClaimName"].doc, "Something else."),
         "docstrings of 1 columns of OpenCostAssets differ",
     ),
     "a changed docstring of a table": (
-        lambda text: text.replace('docstring = "One scrape', 'docstring = "Some scrape'),
+        lambda text: text.replace(f"docstring = {literal(METRICS.doc)}", 'docstring = "Something else."'),
         "docstring of OpenCostMetrics differs",
     ),
     "a function of another default": (

@@ -246,3 +246,17 @@ def test_the_table_is_dropped_where_nothing_lands(emulator: KustoEmulator) -> No
     found = tried(emulator, timeout=0.2)
     assert [one for one in found if "did not land within" in one.said]
     assert set(emulator.engine.tables) == before
+
+
+def test_a_patient_command_goes_on_where_waiting_may_help(emulator: KustoEmulator) -> None:
+    """With a spool an outage is waited for; a missing right is not."""
+    busy = kusto_refusal(503, "Busy.", permanent=False)
+    refused = kusto_refusal(403, "No.", permanent=True)
+    with Kusto(emulator.url, emulator.database, auth="none", deadlines=Deadlines(check=1, query=1)) as kusto:
+        emulator.fault = lambda request: busy if request.csl else None
+        doctor.ready(kusto, patient=True)
+        with pytest.raises(KustoError):
+            doctor.ready(kusto)
+        emulator.fault = lambda request: refused if request.csl else None
+        with pytest.raises(KustoError):
+            doctor.ready(kusto, patient=True)
