@@ -89,3 +89,14 @@ def test_clear_empties_a_table(costs: Client) -> None:
     costs.land([ROW], tag="a")
     costs.command(".clear table Costs data")
     assert (costs.count(), costs.command(".show table Costs extents")) == (0, [])
+
+
+def test_an_extent_is_as_old_as_the_command_says(costs: Client) -> None:
+    """`creationTime` is the extent's, and not the time of the rows' ingestion: ingest-from-query."""
+    costs.land([ROW])
+    costs.command(".set-or-append Costs with (creationTime = '2020-01-02T03:04:05Z') <| Costs")
+    created = [row["MinCreatedOn"].year for row in costs.command(".show table Costs extents")]
+    assert sorted(created)[0] == 2020 < sorted(created)[1]
+    assert costs.query("Costs | where ingestion_time() < ago(1d) | count") == [{"Count": 0}]
+    with pytest.raises(KustoApiError, match="'soon' is not a datetime"):
+        costs.command(".set-or-append Costs with (creationTime = 'soon') <| Costs")

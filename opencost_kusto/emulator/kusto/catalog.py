@@ -35,6 +35,15 @@ def not_found(what: str, name: str) -> KustoRefusal:
     )
 
 
+def moment(text: str) -> datetime:
+    """A creation time of an ingestion, in ISO 8601; raises KustoRefusal."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise KustoRefusal(f"creationTime '{text}' is not a datetime") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 class Type(NamedTuple):
     """A Kusto type in DuckDB's and in .NET's words."""
 

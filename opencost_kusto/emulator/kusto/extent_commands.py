@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, moment
 from opencost_kusto.emulator.kusto.engine import result
 from opencost_kusto.emulator.kusto.mapping import MalformedFile, csv_records, identity, records, select
 from opencost_kusto.emulator.kusto.session import Session
@@ -34,7 +33,7 @@ def set_or_append(session: Session, cursor: Cursor) -> Result:
         engine.create(Table(name, engine.shape(query)))
         session.access.own_table(name, session.principal)
     session.access.table_ingestor(session.principal, name, "TableSetOrAppendCommand")
-    created = _moment(options["creationtime"]) if "creationtime" in options else None
+    created = moment(options["creationtime"]) if "creationtime" in options else None
     made = engine.append(engine.tables[name], query, json.loads(options.get("tags", "[]")), created)
     return result(_MADE, [[made.id, 0, 0, 0, 0, made.rows]])
 
@@ -97,11 +96,3 @@ def _named(session: Session, text: str) -> dict[str, Table]:
             raise KustoRefusal(f"Extent {id} was not found", code="BadRequest_EntityNotFound")
         found[id] = holder
     return found
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise KustoRefusal(f"creationTime '{text}' is not a datetime") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from opencost_kusto.emulator.kusto.access import EMULATOR
 from opencost_kusto.emulator.kusto.behaviour import Chances
-from opencost_kusto.emulator.kusto.catalog import Failure, KustoRefusal
+from opencost_kusto.emulator.kusto.catalog import Failure, KustoRefusal, moment
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.mapping import MalformedFile, parse_mapping, records, select
 from opencost_kusto.emulator.kusto.storage import BlobNotFound, Storage
@@ -78,8 +78,9 @@ def _land(message: Message, engine: Engine, storage: Storage, chances: Chances) 
             what = f"Mapping reference '{reference}' of table '{name}' was not found"
             raise KustoRefusal(what, code="BadRequest_MappingReferenceWasNotFound")
         sql, parameters, columns = select(table, mapping, rows)
+        created = moment(more["creationTime"]) if more.get("creationTime") else None
         for _ in range(2 if chances.hit("twice_at_once") else 1):
-            engine.insert(table, sql, parameters, tags, columns=columns)
+            engine.insert(table, sql, parameters, tags, columns=columns, created=created)
 
 
 def _records(message: Message, kind: str, storage: Storage) -> list[str]:
