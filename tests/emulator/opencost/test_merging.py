@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.emulator.opencost import aggregation
+from opencost_kusto.emulator.opencost import aggregation, fleet
 from opencost_kusto.emulator.opencost.aggregation import IdleCost
 from opencost_kusto.emulator.opencost.allocation import Allocation, LoadBalancerShare, Peaks, VolumeShare
 from opencost_kusto.emulator.opencost.allocation_json import allocation_set
 from opencost_kusto.emulator.opencost.fleet import NAMES
+from opencost_kusto.emulator.opencost.infrastructure_costs import NodeCost, idle_costs
 from opencost_kusto.emulator.opencost.numbers import encode
 from opencost_kusto.emulator.opencost.sampling import Span
 from opencost_kusto.emulator.opencost.versions import version
-from tests.emulator.opencost.conftest import Asked
+from tests.emulator.opencost.conftest import NOW, Asked
 from tests.support.recordings import recording
 
 AGGREGATES = {
@@ -216,3 +217,12 @@ def test_volumes_cost_the_same_in_rows_and_assets(cluster: str, day: int) -> Non
     assets = opencost.assets(f"{day}T00:00", f"{day + 1}T00:00").values()
     volumes = [one["totalCost"] for one in assets if one.get("storageClass", "__local__") != "__local__"]
     assert sum(row["pvCost"] for row in rows.values()) == pytest.approx(sum(volumes), abs=len(rows) * 5e-6)
+
+
+@pytest.mark.parametrize(("of", "idle"), [("1.111", -0.5), ("1.112", -0.5), ("1.119", 0.0)])
+def test_an_overcommitted_node(of: str, idle: float) -> None:
+    """Idle cost below zero is kept up to 1.112 and is zero in 1.119."""
+    node = fleet.cluster(NAMES[0], NOW).nodes[0]
+    row = Allocation({"node": node.name}, Span(0, 3600), 0, 3600, cpu_cost=1.5, ram_cost=0.1)
+    [cost] = idle_costs([NodeCost(node, 0, 3600, 1.0, 0.3, 0.0)], [row], version(of))
+    assert (cost.cpu, cost.ram, cost.gpu) == pytest.approx((idle, 0.2, 0.0))
