@@ -66,7 +66,8 @@ class Situation:
 
     `sent_before`: the run log says that a run sent rows of the batch. `alike`: the response at hand and the one that
     landed share most of their rows' keys. `fewer`: the response at hand has fewer rows than the table holds, each
-    counted once. `only_doubled`: every row of one whole response is there, and some more than once.
+    counted once. `only_doubled`: every row of one whole response is there, and some more than once. `visible`: no policy
+    hides rows of the table from queries.
     """
 
     held: HeldState
@@ -75,6 +76,7 @@ class Situation:
     alike: bool = True
     fewer: bool = False
     only_doubled: bool = False
+    visible: bool = True
 
 
 def decide(now: Situation, *, replace: bool = False, adopt: bool = False, lasting_spool: bool = False) -> Decision:
@@ -93,6 +95,8 @@ def decide(now: Situation, *, replace: bool = False, adopt: bool = False, lastin
         case HeldState.OTHER:
             return _other(now, replace=replace, adopt=adopt)
         case HeldState.DAMAGE:
+            if not now.visible:
+                return Decision.FAIL
             if has_response and (replace or not now.fewer):
                 return Decision.REPLACE
             return Decision.DEDUPLICATE if now.only_doubled else Decision.FAIL

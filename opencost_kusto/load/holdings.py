@@ -7,6 +7,7 @@ cost equal to the totals. `OpenCostProof` is the exact form of the same proof, f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.kusto.client import Kusto, Row
-from opencost_kusto.load.spool import SealedBatch
+from opencost_kusto.load.spool import SealedBatch, key_text
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table
@@ -167,7 +168,24 @@ def held_keys_query(table: Table, batch_id: str) -> str:
 def held_keys(kusto: Kusto, table: Table, batch_id: str) -> set[tuple[Json, ...]]:
     """The keys of the rows that a table holds of a batch, as `Table.key` names them. Raises KustoError."""
     rows = kusto.query(held_keys_query(table, batch_id), fresh=True)
-    return {tuple(str(row[name] or "") for name in table.key) for row in rows}
+    return {tuple(key_text(row[name]) for name in table.key) for row in rows}
+
+
+def policy_command(table: Table, policy: str) -> str:
+    """The command that shows a policy of a table."""
+    return f".show table {table.name} policy {policy} | project Policy"
+
+
+def is_visible(kusto: Kusto, table: Table) -> bool:
+    """Whether queries see every row of a table: no row-level security and no restricted view. Raises KustoError."""
+    policies = kusto.command(policy_command(table, "row_level_security"))
+    policies += kusto.command(policy_command(table, "restricted_view_access"))
+    return not any(_is_enabled(json.loads(row["Policy"] or "null")) for row in policies)
+
+
+def _is_enabled(policy: Json) -> bool:
+    """Whether a policy is on; Kusto shows one that is only on or off as a bool."""
+    return bool(policy.get("IsEnabled") if isinstance(policy, dict) else policy)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -10,7 +10,7 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, KustoError, OpenCostKustoError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.decision import AtHand, Decision, HeldState, Situation, decide
-from opencost_kusto.load.holdings import Holding, chunks, held_keys, holdings, only_doubled, sent_before
+from opencost_kusto.load.holdings import Holding, chunks, held_keys, holdings, is_visible, only_doubled, sent_before
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
 from opencost_kusto.load.spool import SealedBatch, remove
@@ -50,6 +50,7 @@ class BatchLoader:
         self._kusto = kusto
         self._policy = policy
         self._tracker = IngestionTracker(kusto, policy, sleep=sleep)
+        self._visible: dict[str, bool] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +94,8 @@ class BatchLoader:
             keys = held_keys(self._kusto, batch.table, batch.id) if sealed else set()
             fewer = sealed is not None and sealed.rows < len(keys)
             doubled = only_doubled(self._kusto, batch.table, batch.id, held)
-            return Situation(HeldState.DAMAGE, staged.at_hand, fewer=fewer, only_doubled=doubled)
+            visible = self._visible.setdefault(batch.table.name, is_visible(self._kusto, batch.table))
+            return Situation(HeldState.DAMAGE, staged.at_hand, fewer=fewer, only_doubled=doubled, visible=visible)
         if sealed is None:
             return Situation(HeldState.OTHER, staged.at_hand)
         state = HeldState.SAME if held.holds(sealed) else HeldState.OTHER
@@ -178,6 +180,9 @@ def why(staged: StagedBatch, situation: Situation) -> OpenCostKustoError:
         return staged.unknown
     if situation.held is HeldState.DAMAGE and held is not None:
         said = f"{batch.table.name} holds {held.damage} of {batch.id}, and "
+        if not situation.visible:
+            more = "a policy hides rows of it (row-level security or restricted view), so nothing was repaired."
+            return KustoError(said + more, code=ReasonCode.DAMAGED)
         if staged.error is not None:
             return KustoError(
                 f"{said}OpenCost could not be read to repair that: {staged.error}", code=ReasonCode.DAMAGED

@@ -94,7 +94,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
         paths = [table.path_of(table[name]).split(".") for name in table.key]
         with gzip.open(self.path) as lines:
             rows = map(msgspec.json.decode, lines)
-            return {tuple(str(_at(row, path) or "") for path in paths) for row in rows}
+            return {tuple(key_text(_at(row, path)) for path in paths) for row in rows}
 
 
 class Spool:
@@ -249,6 +249,16 @@ def remove(folder: Path | str, disk: Any = os) -> None:
     with suppress(FileNotFoundError):
         disk.unlink(Path(folder) / _SEAL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def key_text(value: Json) -> str:
+    """A value of a key as text that does not depend on the order of a bag's keys; KQL's `tostring` keeps none."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with suppress(ValueError):
+            value = msgspec.json.decode(value)
+    if isinstance(value, (dict, list)):
+        return msgspec.json.encode(value, order="sorted").decode()
+    return "" if value is None else str(value)
 
 
 def _at(value: Json, path: list[str]) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.loader import BatchLoader, stage_all
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.load.spool import Spool
+from opencost_kusto.load.spool import SealedBatch, Spool, remove
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.pipeline.sync import log, timed
 from opencost_kusto.result import BatchResult, Report
@@ -39,7 +39,7 @@ def replay(
     report = Report(run.id, on_result=on_result)
     spool = Spool(folder, durable=True)
     spool.sweep()
-    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in spool.sealed()}
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _newest(spool)}
     if not sealed:
         return report
     run, token = timed(run, kusto), cancel or CancelToken()
@@ -52,6 +52,17 @@ def replay(
     for source in report.sources:
         log(report, kusto, run, Source(source), [one for one in report.results if one.source == source])
     return report
+
+
+def _newest(spool: Spool) -> Iterator[SealedBatch]:
+    """The sealed batches, of several responses to one request the newest; the older ones are removed."""
+    newest: dict[str, SealedBatch] = {}
+    for one in spool.sealed():
+        other = newest.get(one.batch_id)
+        older, newest[one.batch_id] = sorted((one, other or one), key=lambda sealed: sealed.collected)
+        if other is not None:
+            remove(older.folder)
+    yield from newest.values()
 
 
 def _check_is_spool(folder: Path) -> None:

@@ -50,6 +50,25 @@ def test_damage_is_repaired(landed: World, kind: str, ending: Ending) -> None:
     landed.settle(ROWS)
 
 
+@fault(
+    "A batch looks damaged because a policy hides rows of it",
+    "failed",
+    exit_code=5,
+    says="a policy hides rows of it (row-level security or restricted view), so nothing was repaired.",
+)
+@pytest.mark.parametrize(
+    "policy",
+    [f'row_level_security enable "{ALLOCATION.name} | where RowNumber < 3"', "restricted_view_access true"],
+    ids=["row-level security", "restricted view"],
+)
+def test_what_a_policy_hides_is_only_reported(landed: World, policy: str, ending: Ending) -> None:
+    """Rows that cannot be seen are not replaced: the table may hold them all."""
+    landed.command(delete("RowNumber > 2"), f".alter table {ALLOCATION.name} policy {policy}")
+    ending.result_of(landed.sync())
+    assert logged(landed) == ["landed", "failed"]
+    landed.settle(2)
+
+
 @pytest.mark.parametrize(
     ("answers", "code"),
     [
