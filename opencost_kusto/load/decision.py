@@ -66,8 +66,8 @@ class Situation:
 
     `sent_before`: the run log says that a run sent rows of the batch. `alike`: the response at hand and the one that
     landed share most of their rows' keys. `fewer`: the response at hand has fewer rows than the table holds, each
-    counted once. `only_doubled`: every row of one whole response is there, and some more than once. `visible`: no policy
-    hides rows of the table from queries.
+    counted once. `only_doubled`: every row of one whole response is there, and some more than once. `visible`: no
+    policy hides rows of the table from queries.
     """
 
     held: HeldState

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime, timedelta
 
-from opencost_kusto.batch import BatchContext
-from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
+from opencost_kusto.batch import Batch, BatchContext
+from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.load.spool import SealedBatch, Spool, remove
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.retry import retrying
 from opencost_kusto.transform.rows import Encoder
+from opencost_kusto.window import stamp
 
 MAX_CONSECUTIVE_FAILURES = 3
+# What the header Date leaves out.
+_SECOND = timedelta(seconds=1)
 _NO_RESPONSE = {ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT, ReasonCode.TLS}
 
 
@@ -50,11 +54,21 @@ def read_response(
         )
         return staged
     try:
+        _check_has_ended(staged.batch, opencost.server_time())
         staged.sealed = retrying(lambda: _seal(opencost, staged, context, spool), seconds=opencost.timeout, attempts=4)
     except OpenCostKustoError as error:
         staged.error = error
     breaker.record(staged.error)
     return staged
+
+
+def _check_has_ended(batch: Batch, now: datetime | None) -> None:
+    """Raise UsageError for a window that has not ended by OpenCost's clock: its costs would be incomplete for good."""
+    if batch.table.cadence == "step" and now is not None and batch.window.end > now + _SECOND:
+        raise UsageError(
+            f"The window {batch.window} has not ended: it is {stamp(now)} by OpenCost's clock, so it is not requested. "
+            "Check this machine's clock, or run again later."
+        )
 
 
 def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool: Spool) -> SealedBatch | None:

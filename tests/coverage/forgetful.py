@@ -126,7 +126,7 @@ def world(now: datetime, **forgetful: Any) -> Iterator[World]:
     """A world at a moment, its tables empty."""
     answers = Forgetful(now, **forgetful)
     with (
-        Emulator(answers=answers, latency=0) as emulator,
+        Emulator(answers=answers, clock=lambda: answers.now, latency=0) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none", deadlines=Deadlines(query=30)) as kusto,
         OpenCost(emulator.opencost_url, cluster=CLUSTER, attempts=1) as opencost,
     ):

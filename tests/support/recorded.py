@@ -9,7 +9,7 @@ say that there was no cost.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -88,8 +88,14 @@ class OpenCostEmulator(emulator.OpenCostEmulator):
 class Emulator(emulator.Emulator):
     """Both ends, with recorded responses of OpenCost."""
 
-    def __init__(self, *, answers: emulator.Answers | None = None, **options: Any) -> None:
-        super().__init__(opencost=OpenCostEmulator(answers=answers), **options)
+    def __init__(
+        self,
+        *,
+        answers: emulator.Answers | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        **options: Any,
+    ) -> None:
+        super().__init__(opencost=OpenCostEmulator(answers=answers, clock=clock), **options)
 
 
 @cache

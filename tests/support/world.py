@@ -38,7 +38,7 @@ class World:
     """Both servers and the program between them; use it as a context.
 
     `answers` replaces OpenCost's responses, `storage` where blobs and messages are, `latency` the seconds of an
-    ingestion. `tables` says whether the tables exist.
+    ingestion. `tables` says whether the tables exist; `clock` is OpenCost's.
     """
 
     def __init__(
@@ -48,9 +48,10 @@ class World:
         storage: Storage | Callable[[str], Storage] | None = None,
         latency: float = 0,
         tables: bool = True,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.kusto = KustoEmulator(storage=storage, latency=latency)
-        self.opencost = OpenCostEmulator(answers=answers)
+        self.opencost = OpenCostEmulator(answers=answers, clock=clock)
         self._tables = tables
         self._stack = ExitStack()
 

@@ -48,9 +48,7 @@ class OpenCostEmulator(Endpoint):
 
     def computed(self, request: Request) -> Reply:
         """The response to a GET request that `answers` left to the emulator."""
-        date = format_datetime(self.live.clock(), usegmt=True)
-        reply = self.live.reply(request)
-        return reply._replace(headers={**reply.headers, "Date": date})
+        return self.live.reply(request)
 
     def respond(self, request: Request) -> Reply:
         """The response, chunked and compressed where the true server would."""
@@ -59,6 +57,7 @@ class OpenCostEmulator(Endpoint):
             return refusal._replace(headers={**refusal.headers, "Allow": "GET, OPTIONS"})
         reply = self.answers(request.path, dict(request.query)) if self.answers is not None else None
         reply = Reply(*reply) if reply is not None else self.computed(request)
+        reply = reply._replace(headers={"Date": format_datetime(self.live.clock(), usegmt=True), **reply.headers})
         # The one path that compresses in a true OpenCost.
         squeezed = request.path == "/metrics" and "gzip" in request.headers.get("accept-encoding", "")
         if squeezed and isinstance(reply.body, bytes):

@@ -1,0 +1,42 @@
+"""Nothing is requested that OpenCost cannot answer, and nothing more once it does not respond."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.window import Window
+from tests.support.world import HOUR, NAMESPACES, World, result_of
+
+
+@pytest.mark.parametrize(("seconds", "landed"), [(-60, False), (-2, False), (0, True), (3600, True)])
+def test_what_has_not_ended_by_opencosts_clock_is_not_requested(seconds: int, landed: bool) -> None:
+    """A client whose clock is ahead loads no window that is not over; the message has both times."""
+    with World(clock=lambda: HOUR.end + timedelta(seconds=seconds)) as world:
+        one = result_of(world.sync())
+        assert (one.outcome, one.exit_code) == (("landed", 0) if landed else ("failed", 2))
+        asked = [request for request in world.opencost.requests if request.path == "/allocation"]
+        assert bool(asked) == landed
+        if not landed:
+            assert f"{HOUR} has not ended: it is 2026-11-23T10:59:" in (one.reason or "")
+
+
+def test_a_scrape_is_of_the_minute_that_runs() -> None:
+    """The minute of a scrape has not ended, and is requested all the same."""
+    with World(clock=lambda: HOUR.start) as world:
+        assert result_of(world.sync("metrics"), "OpenCostMetrics").outcome == "landed"
+
+
+def test_after_three_failures_to_respond_nothing_more_is_requested() -> None:
+    """Each further request would take long to fail; every window has its result all the same."""
+    with World() as world:
+        world.opencost.stop()
+        request = SyncRequest(
+            Window(HOUR.start, HOUR.start + 8 * HOUR.length), HOUR.length, ("allocation",), NAMESPACES
+        )
+        report = world.sync(request=request, cluster="prod")
+    assert (report.counts, report.exit_code) == ({"failed": 8}, 3)
+    assert [one.reason_code for one in report.results] == ["unreachable"] * 8
+    assert sum("Not requested" in (one.reason or "") for one in report.results) == 5
