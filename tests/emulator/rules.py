@@ -169,6 +169,12 @@ COMMANDS: Final[dict[str, CommandRule]] = {
         ".set-or-append Costs <| Other",
         "schema does not match",
     ),
+    "only a new table is set": CommandRule(
+        "management/data-ingestion/ingest-from-query", ".set New <| Same", ".set Costs <| Same", "already exists"
+    ),
+    "only a table that is there is appended to": CommandRule(
+        "management/data-ingestion/ingest-from-query", ".append Costs <| Same", ".append New <| Same", "'New' could not"
+    ),
     "a function calls what is there": CommandRule(
         "management/create-alter-function",
         ".create-or-alter function F() { Costs | where strlen(Name) > 1 }",

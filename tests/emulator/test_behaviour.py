@@ -244,5 +244,5 @@ def test_a_table_is_dropped_when_its_time_is_over(costs: Client) -> None:
     costs.command(
         '.alter table Costs policy auto_delete ```{"ExpiryDate": "2999-01-01T00:00:00Z", "DeleteIfNotEmpty": true}```'
     )
-    costs.emulator.engine.clock = lambda: datetime(3000, 1, 1, tzinfo=UTC)
+    costs.emulator.clock = lambda: datetime(3000, 1, 1, tzinfo=UTC)
     assert costs.command(".show tables") == []

@@ -35,6 +35,8 @@ SAMPLES: Final[dict[str, tuple[str, list[tuple[str, str]] | None]]] = {
     ".alter-merge table": (".alter-merge table Costs policy merge '{}'", None),
     ".alter table": (".alter table Costs docstring 'Money'", None),
     ".create-or-alter function": (".create-or-alter function F() { Costs }", None),
+    ".set": (".set Newer <| Same", None),
+    ".append": (".append Costs <| Same", None),
     ".set-or-append": (".set-or-append Costs <| Same", None),
     ".ingest inline into table": (".ingest inline into table Other <| x", None),
     ".update table": (

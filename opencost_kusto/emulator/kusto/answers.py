@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from duckdb_kql.server import Result
 
@@ -15,17 +15,25 @@ _MOST_RECORDS: Final = 500_000
 _MOST_BYTES: Final = 64 << 20
 
 
-class PartialFailure(Exception):
-    """A query that fails when part of its answer is sent: https://learn.microsoft.com/kusto/concepts/partial-query-failures."""
+class PartialFailure(NamedTuple):
+    """Why a query fails when part of its answer is sent.
 
-    def __init__(self, message: str, kind: str, *, permanent: bool = False) -> None:
-        super().__init__(message)
-        self.error = {
+    https://learn.microsoft.com/kusto/concepts/partial-query-failures
+    """
+
+    message: str
+    kind: str
+    permanent: bool = False
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error as it stands in an answer."""
+        return {
             "code": "LimitsExceeded",
             "message": "Request is invalid and cannot be executed.",
-            "@type": f"Kusto.Data.Exceptions.{kind}",
-            "@message": message,
-            "@permanent": permanent,
+            "@type": f"Kusto.Data.Exceptions.{self.kind}",
+            "@message": self.message,
+            "@permanent": self.permanent,
         }
 
 

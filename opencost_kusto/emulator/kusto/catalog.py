@@ -35,6 +35,15 @@ def not_found(what: str, name: str) -> KustoRefusal:
     )
 
 
+def already_there(what: str, name: str) -> KustoRefusal:
+    """The refusal of a command that makes what is there."""
+    return KustoRefusal(
+        f"{what} '{name}' already exists",
+        code="BadRequest_EntityAlreadyExists",
+        kind="Kusto.Data.Exceptions.EntityAlreadyExistsException",
+    )
+
+
 def moment(text: str) -> datetime:
     """A creation time of an ingestion, in ISO 8601; raises KustoRefusal."""
     try:

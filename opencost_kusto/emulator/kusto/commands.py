@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".alter table": table_commands.alter,
     ".create-or-alter function": function_commands.create_or_alter,
     ".drop function": function_commands.drop,
+    ".set": extent_commands.set_new,
+    ".append": extent_commands.append,
     ".set-or-append": extent_commands.set_or_append,
     ".ingest inline into table": extent_commands.ingest_inline,
     ".drop extents": extent_commands.drop,

@@ -107,6 +107,7 @@ class Engine:
         with self.lock:
             self._rows.drop(table)
             del self.tables[table.name]
+            self.access.tables.pop(table.name, None)
 
     def insert(
         self,

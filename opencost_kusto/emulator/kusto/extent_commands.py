@@ -6,7 +6,7 @@ import json
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, moment
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_there, moment
 from opencost_kusto.emulator.kusto.engine import result
 from opencost_kusto.emulator.kusto.mapping import MalformedFile, csv_records, identity, records, select
 from opencost_kusto.emulator.kusto.session import Session
@@ -18,10 +18,27 @@ _MADE = {
 }
 
 
+def set_new(session: Session, cursor: Cursor) -> Result:
+    """`.set T [with (…)] <| query`: the table must not be there."""
+    name = cursor.name()
+    if name in session.engine.tables:
+        raise already_there("Table", name)
+    return _from_query(session, name, cursor)
+
+
+def append(session: Session, cursor: Cursor) -> Result:
+    """`.append T [with (…)] <| query`: the table must be there."""
+    return _from_query(session, session.engine.table(cursor.name()).name, cursor)
+
+
 def set_or_append(session: Session, cursor: Cursor) -> Result:
     """`.set-or-append T [with (tags='[…]', ingestIfNotExists='[…]', creationTime='…')] <| query`."""
-    engine = session.engine
-    name, options = cursor.name(), cursor.options()
+    return _from_query(session, cursor.name(), cursor)
+
+
+def _from_query(session: Session, name: str, cursor: Cursor) -> Result:
+    """https://learn.microsoft.com/kusto/management/data-ingestion/ingest-from-query."""
+    engine, options = session.engine, cursor.options()
     cursor.expect("<|")
     query = cursor.rest()
     keys = tuple(json.loads(options.get("ingestifnotexists", "[]")))

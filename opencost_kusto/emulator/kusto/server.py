@@ -83,6 +83,16 @@ class KustoEmulator(Endpoint):
     def latency(self, seconds: float) -> None:
         self._service.ingestion.latency = seconds
 
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The clock of the service; may be set at any time."""
+        return self.engine.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], datetime]) -> None:
+        for engine in self._service.engines.values():
+            engine.clock = clock
+
     def door(self, principal: str, *roles: str) -> Door:
         """Another address of the same service, whose requests are all a principal's, which gets roles in `database`.
 

@@ -9,7 +9,7 @@ from typing import Any
 from duckdb_kql.server import Result
 
 from opencost_kusto.emulator.kusto import policies
-from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_there
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.mapping import parse_mapping
 from opencost_kusto.emulator.kusto.session import Session
@@ -58,11 +58,7 @@ def create(session: Session, cursor: Cursor) -> Result:
     if name not in engine.tables:
         _create(session, table)
     elif not keep:
-        raise KustoRefusal(
-            f"Table '{name}' already exists",
-            code="BadRequest_EntityAlreadyExists",
-            kind="Kusto.Data.Exceptions.EntityAlreadyExistsException",
-        )
+        raise already_there("Table", name)
     return _described(engine, engine.tables[name])
 
 
