@@ -1,26 +1,27 @@
 """Windows: half-open UTC intervals of whole minutes, resolved by us because OpenCost's own words surprise.
 
-OpenCost takes `1h` as the unfinished clock hour with an end in the future; here it is the hour that ends now.
+OpenCost takes `1h` as the unfinished clock hour with an end in the future; here it is the hour that ended last. It also
+samples what runs every five minutes, and undercounts windows that do not begin and end on these marks, down to nothing:
+so every window is widened to them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.times import DAY, MINUTE, is_date, is_duration, moment, period
+from opencost_kusto.times import duration as duration
 
-_MINUTE = timedelta(minutes=1)
-_UNITS = {"m": _MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+# How often OpenCost samples, unless its ETL_RESOLUTION_SECONDS says otherwise.
+RESOLUTION = timedelta(minutes=5)
 # A Sunday, since OpenCost's weeks begin on Sunday; every step that divides a day is aligned to midnight by it.
 ANCHOR = datetime(1970, 1, 4, tzinfo=UTC)
-# Digits of a duration: more reach back before the calendar begins.
-_DIGITS = 6
 _FORMS = (
-    "a duration (30m, 1h, 24h, 7d, 2w), today, yesterday, week, lastweek, month, lastmonth, "
-    "a date, or START,END in RFC 3339, dates or Unix seconds"
+    "a duration (30m, 1h, 1h30m, 7d, 2w), today, yesterday, week, lastweek, month, lastmonth, "
+    "a date, or START,END in RFC 3339, dates, Unix seconds or one of these"
 )
 
 
@@ -44,7 +45,7 @@ class Window:
     @classmethod
     def minute(cls, moment: datetime) -> Window:
         """The whole minute in which an aware UTC moment lies."""
-        return cls(_floor(moment), _floor(moment) + _MINUTE)
+        return cls(_floor(moment, MINUTE), _floor(moment, MINUTE) + MINUTE)
 
     @property
     def length(self) -> timedelta:
@@ -54,7 +55,7 @@ class Window:
     @property
     def minutes(self) -> float:
         """The length in minutes."""
-        return (self.end - self.start) / _MINUTE
+        return (self.end - self.start) / MINUTE
 
     def steps(self, step: timedelta | None) -> Iterator[Window]:
         """Tile the window, without gap or overlap, with windows cut at multiples of `step`; whole if None."""
@@ -73,35 +74,33 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def duration(text: str) -> timedelta:
-    """Read `30m`, `1h`, `7d`, `2w`; raises UsageError for anything else and for zero."""
-    match = re.fullmatch(r"(\d+)([mhdw])", text.strip().lower())
-    if not match or not int(match[1]) or len(match[1]) > _DIGITS:
-        what = "too long a duration" if match and int(match[1]) else "not a duration"
-        raise UsageError(f"{text!r} is {what}; write a number above 0 and m, h, d or w, such as 30m or 1h.")
-    return int(match[1]) * _UNITS[match[2]]
+def parse(
+    text: str,
+    *,
+    now: datetime,
+    resolution: timedelta = RESOLUTION,
+    on_result: Callable[[str], None] = lambda _: None,
+) -> Window:
+    """Resolve what a user wrote to a window on OpenCost's marks that has ended by `now` (an aware time).
 
-
-def parse(text: str, *, now: datetime, on_result: Callable[[str], None] = lambda _: None) -> Window:
-    """Resolve what a user wrote to a window that does not end after the minute of `now` (an aware time).
-
-    Bounds given to the second are widened to whole minutes, and what has not come yet is cut off; `tell` is given a
-    sentence about it. Raises UsageError with the forms it knows.
+    An end that is relative to now (1h, today) moves back to the last mark, with its duration; bounds that are written
+    out move outwards, and what has not come yet is cut off. `on_result` is called with a sentence about it. Raises
+    UsageError with the forms that exist.
     """
-    minute = _floor(now)
-    word = text.strip().lower()
-    if re.fullmatch(r"\d+[mhdw]", word):
-        return Window(_back(minute, duration(word), text), minute)
-    window = _named(word, minute)
-    if window is None:
-        window = _pair(text.strip())
-    if _floor(window[0]) >= minute:
+    minute, last = _floor(now, MINUTE), _floor(now, resolution)
+    if is_duration(text):
+        written = _back(minute, duration(text), text), minute
+        start, end = _back(last, duration(text), text), last
+    else:
+        start, end = written = period(text, minute) or _pair(text.strip(), minute)
+    if start >= last:
         raise UsageError(
-            f"The window {text!r} lies in the future: it begins at {stamp(window[0])}, and now is {stamp(minute)}."
+            f"The window {text!r} lies in the future: it begins at {stamp(start)}, and what OpenCost has sampled ends "
+            f"at {stamp(last)}."
         )
-    result = Window(_floor(window[0]), min(_ceiling(window[1]), minute))
-    if (result.start, result.end) != window:
-        on_result(f"The window is {result}: bounds are whole minutes, and nothing ends in the future.")
+    result = Window(_floor(start, resolution), min(_ceiling(end, resolution), last))
+    if (result.start, result.end) != written:
+        on_result(f"The window is {result}: it begins and ends on OpenCost's marks, every {_said(resolution)}.")
     return result
 
 
@@ -110,49 +109,69 @@ def between(start: str, end: str | None, *, now: datetime) -> Window:
 
     Raises UsageError for what is no time, for a start that has not come yet, and for an end that is not after it.
     """
-    opening = _told(start, "--from", "begin")
-    closing = now if end is None else _told(end, "--to", "end")
+    opening = _bound(start, "--from", now)
+    closing = now if end is None else _bound(end, "--to", now)
     if opening >= closing:
         raise UsageError(f"The range ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
-    if _floor(opening) >= _floor(now):
+    if _floor(opening, MINUTE) >= _floor(now, MINUTE):
         raise UsageError(f"The range lies in the future: it begins at {stamp(opening)}, and now is {stamp(now)}.")
-    return Window(_floor(opening), min(_ceiling(closing), _floor(now)))
+    return Window(_floor(opening, MINUTE), min(_ceiling(closing, MINUTE), _floor(now, MINUTE)))
 
 
-def since(text: str, *, now: datetime) -> Window:
-    """The whole minutes from a time a user wrote up to `now` (an aware time).
-
-    Takes what `START` of a window takes. The last minute may not be over yet: OpenCost is asked when it is. Raises
-    UsageError for what is no time, and for one that has not come yet.
-    """
-    began = _told(text, "--since", "begin")
+def since(text: str, *, now: datetime) -> datetime:
+    """The time (UTC) that --since names; raises UsageError for what is no time, and for one that has not come yet."""
+    began = _bound(text, "--since", now)
     if began > now:
         raise UsageError(f"{text!r} lies in the future: it is {stamp(began)}, and now is {stamp(now)}.")
-    return covering(began, now)
+    return began
 
 
-def covering(began: datetime, ended: datetime) -> Window:
-    """The whole minutes in which both moments lie, and all between them; at least one."""
-    return Window(_floor(began), max(_ceiling(ended), _floor(began) + _MINUTE))
+def covering(began: datetime, ended: datetime, resolution: timedelta = RESOLUTION) -> Window:
+    """The window on OpenCost's marks in which both moments lie, and all between them; at least from mark to mark.
+
+    Its end may not have come yet.
+    """
+    start = _floor(began, resolution)
+    return Window(start, max(_ceiling(ended, resolution), start + resolution))
 
 
-def _told(text: str, option: str, what: str) -> datetime:
-    """The time that an option says something begins or ends at."""
-    try:
-        return _read(text.strip())
-    except (ValueError, OverflowError):
+def check_step(step: timedelta, resolution: timedelta = RESOLUTION) -> timedelta:
+    """The step, if its windows begin and end on OpenCost's marks; raises UsageError."""
+    if step % resolution:
         raise UsageError(
-            f"{option} {text!r} is not a time to {what} at; write RFC 3339 with Z or an offset such as +01:00, a date, "
-            "or Unix seconds, as date -u +%s prints them."
-        ) from None
+            f"OpenCost samples every {_said(resolution)} and undercounts other windows: make --step a multiple of it."
+        )
+    return step
 
 
-def _floor(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+def resolution(text: str) -> timedelta:
+    """Read how often OpenCost samples; raises UsageError for what does not divide a day."""
+    found = duration(text)
+    if DAY % found:
+        raise UsageError(f"--opencost-resolution {text!r} does not divide a day; write 1m, 5m or 10m.")
+    return found
 
 
-def _ceiling(moment: datetime) -> datetime:
-    return _floor(moment) if _floor(moment) == moment else _floor(moment) + _MINUTE
+def _bound(text: str, option: str, now: datetime) -> datetime:
+    """The time that an option gives."""
+    try:
+        return moment(text, now=now)
+    except UsageError as error:
+        raise UsageError(f"{option} {error}") from None
+
+
+def _floor(time: datetime, step: timedelta) -> datetime:
+    utc = time.astimezone(UTC)
+    return utc - (utc - ANCHOR) % step
+
+
+def _ceiling(time: datetime, step: timedelta) -> datetime:
+    floor = _floor(time, step)
+    return floor if floor == time else floor + step
+
+
+def _said(resolution: timedelta) -> str:
+    return f"{resolution / MINUTE:g} minutes"
 
 
 def _back(minute: datetime, length: timedelta, text: str) -> datetime:
@@ -162,51 +181,24 @@ def _back(minute: datetime, length: timedelta, text: str) -> datetime:
         raise UsageError(f"The window {text!r} reaches back before the calendar begins.") from None
 
 
-def _named(word: str, minute: datetime) -> tuple[datetime, datetime] | None:
-    midnight = minute.replace(hour=0, minute=0)
-    day = _UNITS["d"]
-    sunday = midnight - (midnight.isoweekday() % 7) * day
-    first = midnight.replace(day=1)
-    windows = {
-        "today": (midnight, minute),
-        "yesterday": (midnight - day, midnight),
-        "week": (sunday, minute),
-        "lastweek": (sunday - 7 * day, sunday),
-        "month": (first, minute),
-        "lastmonth": ((first - day).replace(day=1), first),
-    }
-    return windows.get(word)
-
-
-def _pair(text: str) -> tuple[datetime, datetime]:
+def _pair(text: str, now: datetime) -> tuple[datetime, datetime]:
     start, separator, end = text.partition("," if "," in text else "/")
-    if not separator and re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        midnight = _moment(text, text)
-        return midnight, midnight + _UNITS["d"]
+    if not separator and is_date(text):
+        midnight = _part(text, text, now)
+        return midnight, midnight + DAY
     if not separator:
         raise UsageError(f"{text!r} is not a window; write {_FORMS}.")
-    opening, closing = _moment(start, text), _moment(end, text)
+    opening, closing = _part(start, text, now), _part(end, text, now)
     if opening >= closing:
         raise UsageError(f"The window {text!r} ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
     return opening, closing
 
 
-def _moment(part: str, text: str) -> datetime:
-    part = part.strip()
+def _part(part: str, text: str, now: datetime) -> datetime:
     try:
-        return _read(part)
-    except (ValueError, OverflowError):
+        return moment(part, now=now)
+    except UsageError:
         raise UsageError(
-            f"{part!r} in the window {text!r} is not a time; write {_FORMS}. Times need Z or an offset such as +01:00."
+            f"{part.strip()!r} in the window {text!r} is not a time; write {_FORMS}. Times need Z or an offset such as "
+            "+01:00."
         ) from None
-
-
-def _read(text: str) -> datetime:
-    """A time as people write one; raises ValueError or OverflowError for anything else."""
-    if re.fullmatch(r"\d{9,11}", text):
-        return datetime.fromtimestamp(int(text), UTC)
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", text):
-        raise ValueError(text)
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)

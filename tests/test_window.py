@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.window import Window, covering, duration, parse, since, stamp
+from opencost_kusto.times import moment
+from opencost_kusto.window import Window, between, check_step, covering, duration, parse, resolution, since, stamp
 
 # A Tuesday.
 NOW = datetime(2026, 11, 24, 7, 41, 30, 5, tzinfo=UTC)
@@ -26,20 +27,27 @@ def at(text: str) -> datetime:
 @pytest.mark.parametrize(
     ("text", "start", "end"),
     [
-        ("30m", "11-24 07:11", "11-24 07:41"),
-        ("1h", "11-24 06:41", "11-24 07:41"),
-        (" 1H ", "11-24 06:41", "11-24 07:41"),
-        ("24h", "11-23 07:41", "11-24 07:41"),
-        ("7d", "11-17 07:41", "11-24 07:41"),
-        ("2w", "11-10 07:41", "11-24 07:41"),
-        ("today", "11-24 00:00", "11-24 07:41"),
+        # What is relative to now ends at the last mark: five minutes are how often OpenCost samples.
+        ("30m", "11-24 07:10", "11-24 07:40"),
+        ("1h", "11-24 06:40", "11-24 07:40"),
+        (" 1H ", "11-24 06:40", "11-24 07:40"),
+        ("1h30m", "11-24 06:10", "11-24 07:40"),
+        ("2d12h", "11-21 19:40", "11-24 07:40"),
+        ("7m", "11-24 07:30", "11-24 07:40"),
+        ("1m", "11-24 07:35", "11-24 07:40"),
+        ("24h", "11-23 07:40", "11-24 07:40"),
+        ("7d", "11-17 07:40", "11-24 07:40"),
+        ("2w", "11-10 07:40", "11-24 07:40"),
+        ("today", "11-24 00:00", "11-24 07:40"),
+        ("yesterday,today", "11-23 00:00", "11-24 00:00"),
+        ("7d,now", "11-17 07:40", "11-24 07:40"),
         ("Yesterday", "11-23 00:00", "11-24 00:00"),
-        ("week", "11-22 00:00", "11-24 07:41"),
+        ("week", "11-22 00:00", "11-24 07:40"),
         ("lastweek", "11-15 00:00", "11-22 00:00"),
-        ("month", "11-01 00:00", "11-24 07:41"),
+        ("month", "11-01 00:00", "11-24 07:40"),
         ("lastmonth", "10-01 00:00", "11-01 00:00"),
         ("2026-11-23", "11-23 00:00", "11-24 00:00"),
-        ("2026-11-24", "11-24 00:00", "11-24 07:41"),
+        ("2026-11-24", "11-24 00:00", "11-24 07:40"),
         ("2026-11-01,2026-11-03", "11-01 00:00", "11-03 00:00"),
         ("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z", "11-23 10:00", "11-23 11:00"),
         ("2026-11-23T10:00:00Z/2026-11-23T11:00:00Z", "11-23 10:00", "11-23 11:00"),
@@ -49,16 +57,18 @@ def at(text: str) -> datetime:
         ("2026-11-23,2026-11-23T11:00:00Z", "11-23 00:00", "11-23 11:00"),
         ("1795428000,1795431600", "11-23 10:00", "11-23 11:00"),
         ("1795428000/2026-11-23T11:00:00Z", "11-23 10:00", "11-23 11:00"),
-        # Seconds and fractions widen to whole minutes.
-        ("2026-11-23T10:07:30Z,2026-11-23T10:52:15Z", "11-23 10:07", "11-23 10:53"),
-        ("2026-11-23T10:07:00.000Z,2026-11-23T10:52:00.001Z", "11-23 10:07", "11-23 10:53"),
-        ("2026-11-23T10:00:00Z,2026-11-23T10:00:30Z", "11-23 10:00", "11-23 10:01"),
+        # What is written out widens to the marks.
+        ("2026-11-23T10:07:30Z,2026-11-23T10:52:15Z", "11-23 10:05", "11-23 10:55"),
+        ("2026-11-23T10:05:00.000Z,2026-11-23T10:50:00.001Z", "11-23 10:05", "11-23 10:55"),
+        ("2026-11-23T10:00:00Z,2026-11-23T10:00:30Z", "11-23 10:00", "11-23 10:05"),
         # What reaches into the future is clipped.
-        ("2026-11-24T07:00:00Z,2026-11-24T12:00:00Z", "11-24 07:00", "11-24 07:41"),
+        ("2026-11-24T07:00:00Z,2026-11-24T12:00:00Z", "11-24 07:00", "11-24 07:40"),
+        ("2026-11-24T07:00:00Z,2026-11-24T07:39:00Z", "11-24 07:00", "11-24 07:40"),
+        ("2026-11-24T07:00:00Z,2026-11-24T07:41:00Z", "11-24 07:00", "11-24 07:40"),
     ],
 )
 def test_what_people_write(text: str, start: str, end: str) -> None:
-    """Each form resolves to the window it says, in UTC and on whole minutes."""
+    """Each form resolves to the window it says, in UTC and on OpenCost's marks."""
     assert parse(text, now=NOW) == Window(at(start), at(end))
 
 
@@ -93,7 +103,8 @@ def test_now_may_be_in_any_zone() -> None:
         ("1y", "is not a window"),
         ("-1h", "is not a window"),
         ("1.5h", "is not a window"),
-        ("1h30m", "is not a window"),
+        ("30m1h", "is not a window"),
+        ("1M", "is not a window"),
         ("1795428000", "is not a window"),
         ("0h", "number above 0"),
         ("9999999h", "is too long a duration"),
@@ -104,7 +115,7 @@ def test_now_may_be_in_any_zone() -> None:
         ("2026-02-30", "is not a time"),
         ("2026-11-23,", "'' in the window"),
         (",", "'' in the window"),
-        ("yesterday,today", "'yesterday' in the window"),
+        ("yesterday,soon", "'soon' in the window"),
         ("2026-11-23,2026-11-24,2026-11-25", "is not a time"),
         ("2026-11-23T25:00:00Z,2026-11-24", "is not a time"),
         ("99999999999,2026-11-24", "not after its start|is not a time"),
@@ -128,12 +139,16 @@ def test_what_cannot_be_a_window_is_refused(text: str, said: str) -> None:
 
 
 def test_today_at_midnight_is_not_a_window_yet() -> None:
-    """In the minute of midnight, today has no length: it is refused, not asked for."""
-    with pytest.raises(UsageError, match="lies in the future"):
-        parse("today", now=at("11-24 00:00"))
+    """Before the first mark after midnight, today has no length: it is refused, not asked for."""
+    for now in ("11-24 00:00", "11-24 00:04"):
+        with pytest.raises(UsageError, match="lies in the future"):
+            parse("today", now=at(now))
+    assert parse("today", now=at("11-24 00:05")) == Window(at("11-24 00:00"), at("11-24 00:05"))
 
 
-@pytest.mark.parametrize("text", ["", "h", "0m", "00d", "1", "1s", "-1h", "1 h", "1.5h", "1234567m"])
+@pytest.mark.parametrize(
+    "text", ["", "h", "0m", "00d", "1", "1s", "-1h", "1 h", "1.5h", "1234567m", "1h1h", "30m1h", "0h0m", "1M", "٣m"]
+)
 def test_what_cannot_be_a_duration_is_refused(text: str) -> None:
     """A step is a number above 0 with a unit, and nothing else."""
     with pytest.raises(UsageError, match="write a number above 0 and m, h, d or w"):
@@ -145,6 +160,10 @@ def test_durations() -> None:
     assert duration("90m") == timedelta(minutes=90)
     assert duration(" 1H ") == timedelta(hours=1)
     assert duration("2w") == duration("14d")
+    assert duration("1h30m") == timedelta(minutes=90)
+    assert duration("1w2d12h5m") == timedelta(days=9, hours=12, minutes=5)
+    with pytest.raises(UsageError, match="M would be a month"):
+        duration("1M")
 
 
 def test_a_window_is_whole_utc_minutes() -> None:
@@ -208,6 +227,16 @@ def test_a_longer_window_has_the_same_steps(start: datetime, length: timedelta, 
     assert full <= set(whole.steps(step))
 
 
+def floor(moment: datetime) -> datetime:
+    """The mark at or before a time."""
+    return moment.replace(minute=moment.minute // 5 * 5, second=0, microsecond=0)
+
+
+def ceiling(moment: datetime) -> datetime:
+    """The mark at or after a time."""
+    return floor(moment) if floor(moment) == moment else floor(moment) + timedelta(minutes=5)
+
+
 words = st.sampled_from(
     ["30m", "1h", "24h", "7d", "2w", "today", "yesterday", "week", "lastweek", "month", "lastmonth"]
 )
@@ -220,7 +249,7 @@ def test_no_word_ends_in_the_future(now: datetime, word: str) -> None:
     try:
         window = parse(word, now=now)
     except UsageError:
-        assert (now.hour, now.minute) == (0, 0)
+        assert (now.hour, now.minute // 5) == (0, 0)
         return
     assert window.start < window.end <= now
 
@@ -230,15 +259,16 @@ def test_no_word_ends_in_the_future(now: datetime, word: str) -> None:
 def test_pairs_are_what_they_say_and_never_in_the_future(
     start: datetime, length: timedelta, offset: int, ahead: int
 ) -> None:
-    """A pair in any offset is the same window as in UTC, clipped at now; one in the future is refused."""
+    """A pair in any offset is the same window as in UTC, widened to the marks and cut at the last one."""
     now = start + length + timedelta(minutes=ahead)
     zone = timezone(timedelta(minutes=15 * offset))
     text = f"{start.astimezone(zone).isoformat()},{(start + length).astimezone(zone).isoformat()}"
-    if now <= start:
+    last = floor(now)
+    if last <= start:
         with pytest.raises(UsageError, match="lies in the future"):
             parse(text, now=now)
     else:
-        assert parse(text, now=now) == Window(start, min(start + length, now))
+        assert parse(text, now=now) == Window(floor(start), min(ceiling(start + length), last))
     assert stamp(start.astimezone(UTC)).endswith(":00Z")
 
 
@@ -254,24 +284,34 @@ def test_any_text_is_a_window_or_a_usage_error(text: str) -> None:
     ("text", "start"),
     [
         # As `date -u +%s` prints it: 07:12:45.
-        ("1795504365", "11-24 07:12"),
-        ("2026-11-24T07:12:45Z", "11-24 07:12"),
-        (" 2026-11-24T08:12:45.9+01:00 ", "11-24 07:12"),
-        ("2026-11-24", "11-24 00:00"),
-        ("2026-11-24T07:41:30Z", "11-24 07:41"),
+        ("1795504365", "2026-11-24T07:12:45+00:00"),
+        ("2026-11-24T07:12:45Z", "2026-11-24T07:12:45+00:00"),
+        (" 2026-11-24T08:12:45.9+01:00 ", "2026-11-24T07:12:45.900000+00:00"),
+        ("2026-11-24", "2026-11-24T00:00:00+00:00"),
+        ("2026-11-24T07:41:30Z", "2026-11-24T07:41:30+00:00"),
+        ("1h30m", "2026-11-24T06:11:30.000005+00:00"),
+        ("now", "2026-11-24T07:41:30.000005+00:00"),
+        ("yesterday", "2026-11-23T00:00:00+00:00"),
+        ("lastmonth", "2026-10-01T00:00:00+00:00"),
+        ("Week", "2026-11-22T00:00:00+00:00"),
     ],
 )
-def test_since_a_moment(text: str, start: str) -> None:
-    """From the minute a time lies in to the end of the minute that is now, however short that is."""
-    assert since(text, now=NOW) == Window(at(start), at("11-24 07:42"))
+def test_a_time_has_one_grammar_everywhere(text: str, start: str) -> None:
+    """A time, how long ago, or a word for its beginning, for --since, --from and --to and functions alike."""
+    assert moment(text, now=NOW).isoformat() == start
+    assert since(text, now=NOW).isoformat() == start
+    if text not in ("now", "2026-11-24T07:41:30Z"):
+        found = between(text, "now", now=NOW)
+        assert found.start <= since(text, now=NOW) < found.start + timedelta(minutes=1)
+        assert found.end == at("11-24 07:41")
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1h", "yesterday", "07:12", "2026-11-24T07:12:45", "1795504365123", "12345678", "٣"]
+    "text", ["", "1M", "30", "07:12", "2026-11-24T07:12:45", "1795504365123", "12345678", "٣", "tomorrow"]
 )
-def test_since_what_is_no_moment(text: str) -> None:
+def test_what_is_no_time(text: str) -> None:
     """Anything but a time is refused, with the forms a time may have."""
-    with pytest.raises(UsageError, match=r"is not a time to begin at.*date -u \+%s"):
+    with pytest.raises(UsageError, match=r"--since .* is not a time; write RFC 3339 .*date -u \+%s"):
         since(text, now=NOW)
 
 
@@ -285,11 +325,41 @@ def test_since_the_future() -> None:
 @given(
     st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 1971 < moment.year < 2100),
     st.timedeltas(timedelta(), timedelta(days=9)),
+    st.sampled_from(["1m", "5m", "10m"]).map(resolution),
 )
-def test_what_lies_between_two_moments_is_covered(began: datetime, length: timedelta) -> None:
-    """The window holds both moments, and is less than two minutes longer than what lies between them."""
+def test_what_lies_between_two_moments_is_covered(began: datetime, length: timedelta, marks: timedelta) -> None:
+    """The window holds both moments, begins and ends on marks, and is less than two marks longer than what it holds."""
     assume(began.year < 9999)
-    window = covering(began, began + length)
+    window = covering(began, began + length, marks)
     assert window.start <= began
     assert began + length <= window.end
-    assert window.end - window.start <= length + timedelta(minutes=2)
+    assert window.end - window.start <= length + 2 * marks
+    assert (window.start - SUNDAY) % marks == (window.end - SUNDAY) % marks == timedelta()
+
+
+def test_marks_may_be_others() -> None:
+    """A source that samples every ten minutes, or every minute, has its own marks."""
+    assert parse("1h", now=NOW, resolution=resolution("10m")) == Window(at("11-24 06:40"), at("11-24 07:40"))
+    assert parse("1h", now=NOW, resolution=resolution("1m")) == Window(at("11-24 06:41"), at("11-24 07:41"))
+    for text in ("7m", "2d", "0m", "soon"):
+        with pytest.raises(UsageError, match=r"does not divide a day|is not a duration"):
+            resolution(text)
+
+
+def test_a_step_is_a_multiple_of_the_marks() -> None:
+    """A step off the marks is refused, since each of its windows would be undercounted."""
+    assert check_step(duration("10m")) == timedelta(minutes=10)
+    assert check_step(duration("7m"), resolution("1m")) == timedelta(minutes=7)
+    with pytest.raises(UsageError, match=r"OpenCost samples every 5 minutes.*multiple"):
+        check_step(duration("7m"))
+
+
+def test_a_window_that_is_not_as_written_is_said() -> None:
+    """Whenever a window is moved to the marks or cut at the last one, one sentence says so; else none."""
+    said: list[str] = []
+    for text in ("2026-11-23T10:00Z,2026-11-23T11:00Z", "yesterday", "2026-11-23"):
+        parse(text, now=NOW, on_result=said.append)
+    assert said == []
+    parse("1h", now=NOW, on_result=said.append)
+    told = "2026-11-24T06:40:00Z,2026-11-24T07:40:00Z"
+    assert said == [f"The window is {told}: it begins and ends on OpenCost's marks, every 5 minutes."]

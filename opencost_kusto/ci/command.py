@@ -9,19 +9,20 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.errors import UsageError
-from opencost_kusto.window import Window, covering
+from opencost_kusto.window import RESOLUTION
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended, and the whole minutes in which it ran; the last may not be over yet."""
+    """How a command ended, and when it ran."""
 
     exit_code: int
-    window: Window
+    elapsed: Elapsed
 
 
 # Given a function that takes the number of a signal, a context within which signals go to it.
@@ -76,11 +77,12 @@ def run_and_time(
     *,
     now: Callable[[], datetime] = clock,
     execute: Callable[[Sequence[str]], int] = executed,
+    resolution: timedelta = RESOLUTION,
 ) -> CommandResult:
     """Run a command to its end; raises UsageError when it cannot be run."""
     began = now()
     exit_code = execute(command)
-    return CommandResult(exit_code, covering(began, now()))
+    return CommandResult(exit_code, Elapsed(began, now(), resolution))
 
 
 def _on_terminal() -> bool:

@@ -15,6 +15,7 @@ import typer
 
 from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.cancel import CancelToken
+from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.errors import UsageError
@@ -25,7 +26,7 @@ from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, LoadPolicy
 from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
-from opencost_kusto.window import Window, parse, since
+from opencost_kusto.window import Window, parse, resolution, since
 
 _ENDPOINT = "http://localhost:9003"
 # Longer than anybody waits, and shorter than a timer can.
@@ -41,6 +42,9 @@ def option(name: str, text: str, **more: Any) -> Any:
 AsJson = Annotated[bool, option("--json", "Print one JSON document on stdout; lines go to stderr.")]
 Step = Annotated[str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.")]
 Summary = Annotated[Path | None, option("--summary", "Append the run as Markdown to this file, for a pipeline's page.")]
+Resolution = Annotated[
+    str, option("--opencost-resolution", "How often OpenCost samples; windows begin and end on these marks.")
+]
 Settle = Annotated[str, option("--settle", "How long after its end a window is asked about: 2m, or 0.")]
 
 
@@ -162,18 +166,28 @@ class WhenOptions:
         None
     )
     since: Annotated[
-        str | None, option("--since", "Instead of --window: from this time to now. RFC 3339 or Unix seconds.")
+        str | None, option("--since", "Instead of --window: from this time to now; a time, or how long ago.")
     ] = None
     settle: Settle = SETTLE
+    opencost_resolution: Resolution = "5m"
 
     def interval(self, now: Callable[[], datetime] = clock, on_result: Callable[[str], None] = narrate) -> Window:
-        """The window, told where it is not as written; raises UsageError for two, and for words that say none."""
+        """The window, said where it is not as written; raises UsageError for two, and for words that say none."""
         settle_time(self.settle)
+        marks = resolution(self.opencost_resolution)
+        if (elapsed := self.elapsed(now)) is not None:
+            return elapsed.window
+        text = "1h" if self.window is None else self.window
+        return parse(text, now=now(), resolution=marks, on_result=on_result)
+
+    def elapsed(self, now: Callable[[], datetime] = clock) -> Elapsed | None:
+        """From --since to now; None without it. Raises UsageError as `interval` does."""
         if self.since is None:
-            return parse("1h" if self.window is None else self.window, now=now(), on_result=on_result)
+            return None
         if self.window is not None:
             raise UsageError("--window and --since each say when; give one of them.")
-        return since(self.since, now=now())
+        moment = now()
+        return Elapsed(since(self.since, now=moment), moment, resolution(self.opencost_resolution))
 
     def ready(self, run: Run, window: Window, stop: CancelToken) -> Run:
         """The run, once OpenCost can be asked; waits where the window was still running."""

@@ -14,6 +14,7 @@ import typer
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.command import CommandResult, executed, run_and_time
+from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
 from opencost_kusto.ci.summary import Page, page
 from opencost_kusto.cli import printing
@@ -23,6 +24,7 @@ from opencost_kusto.cli.options import (
     KustoOptions,
     LoadOptions,
     MarkOptions,
+    Resolution,
     Settle,
     SourceOptions,
     Step,
@@ -41,7 +43,7 @@ from opencost_kusto.redact import redacted
 from opencost_kusto.result import Report
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.window import Window, covering, duration, stamp
+from opencost_kusto.window import RESOLUTION, Window, check_step, covering, duration, resolution, stamp
 
 
 def run_command(
@@ -53,13 +55,16 @@ def run_command(
     load: LoadOptions,
     step: Step = None,
     settle: Settle = SETTLE,
+    opencost_resolution: Resolution = "5m",
     summary: Summary = None,
     *,
     process: Process,
 ) -> None:
     """Run a command, then sync the window in which it ran and print what that cost; its exit code comes first."""
     # Whatever is wrong is said now, not when the command has run: the window alone comes later.
-    asked = SyncRequest(covering(clock(), clock()), duration(step) if step else None, ask.datasets(), ask.options())
+    marks = resolution(opencost_resolution)
+    cut = check_step(duration(step), marks) if step else None
+    asked = SyncRequest(covering(clock(), clock(), marks), cut, ask.datasets(), ask.options())
     account = Account(
         source,
         kusto_options,
@@ -71,6 +76,7 @@ def run_command(
         sleep=process.cancel.sleep,
         execute=lambda words: executed(words, process.signals_to),
         stop=process.cancel,
+        resolution=marks,
     )
     if code := account.of(command):
         raise typer.Exit(code)
@@ -91,6 +97,7 @@ class Account:
     sleep: Callable[[float], None] = time.sleep
     execute: Callable[[Sequence[str]], int] = executed
     stop: CancelToken = field(default_factory=CancelToken)
+    resolution: timedelta = RESOLUTION
 
     def of(self, command: Sequence[str]) -> int:
         """Run the command and tell what it cost; its exit code, or when that is 0 the sync's.
@@ -102,8 +109,8 @@ class Account:
         try:
             with page(self.summary) as told, self.source.opencosts() as opencosts, self.kusto_options.kusto() as kusto:
                 self._reach(opencosts, kusto)
-                done = run_and_time(command, now=self.now, execute=self.execute)
-                report = self._synced(done.window, opencosts, kusto)
+                done = run_and_time(command, now=self.now, execute=self.execute, resolution=self.resolution)
+                report = self._synced(done.elapsed.window, opencosts, kusto)
                 told.add(report, kusto)
         except OpenCostKustoError as error:
             if done is None or not done.exit_code:
@@ -111,7 +118,7 @@ class Account:
             narrate(f"opencost-kusto: {redacted(error)}")
             return done.exit_code
         narrate(printing.report_line(report))
-        narrate("\n".join(_told(told, done.window)))
+        narrate("\n".join(_told(told, done.elapsed)))
         return done.exit_code or report.exit_code
 
     def _reach(self, opencosts: Sequence[OpenCost], kusto: Kusto) -> None:
@@ -137,8 +144,9 @@ class Account:
             )
 
 
-def _told(told: Page, window: Window) -> Iterator[str]:
-    """What everything cost in the window, and each namespace, as Kusto has just answered."""
+def _told(told: Page, elapsed: Elapsed) -> Iterator[str]:
+    """What everything cost in the window, and each namespace, as Kusto has just answered, and the share by time."""
+    window = elapsed.window
     if not told.costs:
         yield told.unknown if told.costs is None else "No allocation was counted in Kusto."
         return
@@ -151,3 +159,4 @@ def _told(told: Page, window: Window) -> Iterator[str]:
             for one in told.costs
         }
     )
+    yield from elapsed.described(total)

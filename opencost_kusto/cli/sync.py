@@ -22,6 +22,7 @@ from opencost_kusto.cli.options import (
     Step,
     Summary,
     WhenOptions,
+    narrate,
     option,
     seconds,
 )
@@ -34,8 +35,9 @@ from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.ndjson import LineWriter
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.window import duration
+from opencost_kusto.result import ARRIVED, Report
+from opencost_kusto.schema.tables import ALLOCATION, DATASETS
+from opencost_kusto.window import check_step, duration, resolution
 
 
 def sync_command(
@@ -56,10 +58,12 @@ def sync_command(
     """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
     if output is not None:
         _check_dry_run(output, ask.datasets(), written, as_json=as_json)
-    interval = when.interval()
+    elapsed = when.elapsed()
+    interval = when.interval() if elapsed is None else elapsed.window
     if "settle" in written and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
-    question = SyncRequest(interval, duration(step) if step else None, ask.datasets(), ask.options())
+    cut = check_step(duration(step), resolution(when.opencost_resolution)) if step else None
+    question = SyncRequest(interval, cut, ask.datasets(), ask.options())
     run = mark.run()
     quiet_stdout = as_json or output == "-"
     with (
@@ -88,7 +92,14 @@ def sync_command(
                     on_result=on_result,
                 )
                 told.add(report, kusto if summary else None)
+    if elapsed is not None:
+        narrate("\n".join(elapsed.described(_cost(report))))
     finish(report, as_json, process, quiet_stdout=quiet_stdout)
+
+
+def _cost(report: Report) -> float:
+    """What the allocations of a run cost, as far as they landed or were written."""
+    return sum(one.cost or 0.0 for one in report.results if one.table == ALLOCATION.name and one.outcome in ARRIVED)
 
 
 def _check_dry_run(output: str, datasets: tuple[str, ...], written: ExplicitOptions, *, as_json: bool) -> None:

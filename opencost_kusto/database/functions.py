@@ -12,14 +12,13 @@ from opencost_kusto.database import script
 from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.window import duration
+from opencost_kusto.times import FORMS, MINUTE, duration, is_duration, moment
 
 PREFIX = "OpenCost"
 _PARAMETER = re.compile(r"(\w+): (\w+)(?: = (.+))?")
 # Commas in a default's string do not part parameters.
 _COMMA = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
 _BOOLS = {"true": "true", "false": "false"}
-_AGO = re.compile(r"\d+[mhdw]")
 _PERIODS = (("startTime", "endTime"), ("previousStartTime", "previousEndTime"))
 
 
@@ -91,7 +90,7 @@ def _sensible(parameters: dict[str, str]) -> None:
     for first, last in _PERIODS:
         start, end = (parameters.get(name, "").strip() for name in (first, last))
         try:
-            backwards = bool(start and end) and _moment(end, now) <= _moment(start, now)
+            backwards = bool(start and end) and moment(end, now=now) <= moment(start, now=now)
         except (ValueError, OverflowError, UsageError):
             # That it is no time is said with the other values.
             continue
@@ -123,30 +122,15 @@ def as_literal(parameter: Parameter, text: str) -> str:
 def _datetime(text: str) -> str:
     if text.lower() == "now":
         return "now()"
-    if _AGO.fullmatch(text.lower()):
-        minutes = duration(text).total_seconds() / 60
-        return f"ago({minutes:.0f}m)"
-    return f"datetime({_moment(text, datetime.now(UTC)).replace(tzinfo=None).isoformat()}Z)"
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    """The moment that is meant, in UTC."""
-    if text.lower() == "now":
-        return now
-    if _AGO.fullmatch(text.lower()):
-        return now - duration(text)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            raise ValueError(text)
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
+    if is_duration(text):
+        return f"ago({duration(text) / MINUTE:.0f}m)"
+    return f"datetime({moment(text, now=datetime.now(UTC)).replace(tzinfo=None).isoformat()}Z)"
 
 
 def _forms(parameter: Parameter) -> str:
     if parameter.type != "datetime":
         return ""
-    return " Write a date, a time such as 2026-11-23T10:00:00Z, now, or how long ago: 30m, 24h, 7d."
+    return f" Write {FORMS}."
 
 
 def read(command: script.Command) -> Function:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto.ci.command import CommandResult, SignalForwarder, executed, run_and_time
+from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.errors import UsageError
 from opencost_kusto.window import Window
 
@@ -124,10 +125,10 @@ def test_an_interruption_by_the_terminal_comes_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "end"), [(0, "10:01"), (30, "10:01"), (55, "10:01"), (56, "10:02"), (3595, "11:00"), (-90, "10:01")]
+    ("seconds", "end"), [(0, "10:05"), (295, "10:05"), (296, "10:10"), (3595, "11:00"), (-90, "10:05")]
 )
-def test_the_window_is_the_minutes_it_ran_in(seconds: int, end: str) -> None:
-    """From the minute it began in to the minute it ended in, even when the clock was set back meanwhile."""
+def test_the_window_is_on_the_marks_around_it(seconds: int, end: str) -> None:
+    """From the mark before it began to the mark after it ended, even when the clock was set back meanwhile."""
     times = iter([BEGAN, BEGAN + timedelta(seconds=seconds)])
     commands = []
 
@@ -137,5 +138,8 @@ def test_the_window_is_the_minutes_it_ran_in(seconds: int, end: str) -> None:
 
     hour, minute = map(int, end.split(":"))
     window = Window(BEGAN.replace(second=0), BEGAN.replace(hour=hour, minute=minute, second=0))
-    assert run_and_time(["load", "test"], now=lambda: next(times), execute=execute) == CommandResult(3, window)
+    result = run_and_time(["load", "test"], now=lambda: next(times), execute=execute)
+    assert result == CommandResult(3, Elapsed(BEGAN, BEGAN + timedelta(seconds=seconds)))
+    assert result.elapsed.window == window
+    assert next(result.elapsed.described(1.0))
     assert commands == [["load", "test"]]

@@ -84,6 +84,7 @@ def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: p
     assert written == ""
     assert "Waiting until 11:02:00Z, when what happened up to 11:00Z will be known." in told
     assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208:" in told
+    assert "59.5 of these 60 minutes were asked about: 1.06315 by time." in told
     assert re.search(r"^kube-system +0\.\d{4}  █", told, re.MULTILINE)
     assert "### Cost by namespace" in (tmp_path / "page.md").read_text("utf-8")
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
@@ -178,6 +179,8 @@ def test_what_is_wrong_is_said_before_the_command_runs(servers: Emulator, tmp_pa
         (["--dataset", "costs"], "There is no dataset 'costs'"),
         (["--metadata", "team"], "is not key=value"),
         (["--step", "0h"], "is not a duration"),
+        (["--step", "7m"], "make --step a multiple"),
+        (["--opencost-resolution", "7m"], "does not divide a day"),
         (["--kusto-uri", ""], "Name the Kusto database"),
         (["--share-idle"], "add --include-idle"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
+from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import SETTLE, settle_time, settled
 from opencost_kusto.cli.options import WhenOptions
 from opencost_kusto.errors import UsageError
@@ -82,10 +83,13 @@ def test_times_to_settle() -> None:
 
 
 def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
-    """With --since the window ends with the minute that is now; any other is asked about at once, as it is."""
+    """With --since the window ends with the mark that comes next; any other is asked about at once, as it is."""
     now = WINDOW.end - timedelta(seconds=20)
     assert WhenOptions(since=f"{WINDOW.start.timestamp():.0f}").interval(lambda: now) == WINDOW
+    elapsed = WhenOptions(since="1h", opencost_resolution="10m").elapsed(lambda: now)
+    assert elapsed == Elapsed(now - 60 * MINUTE, now, 10 * MINUTE)
+    assert WhenOptions().elapsed() is None
     hour = WhenOptions().interval(lambda: now)
-    assert hour == Window(WINDOW.start - MINUTE, WINDOW.end - MINUTE)
+    assert hour == Window(WINDOW.start - 5 * MINUTE, WINDOW.end - 5 * MINUTE)
     run = Run("r", now, "1")
     assert WhenOptions().ready(run, hour, CancelToken()) is run

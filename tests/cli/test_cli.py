@@ -282,9 +282,7 @@ def test_bad_input_is_refused_in_one_sentence(servers: Emulator, run: Command, c
     assert len(servers.opencost.requests) == before
 
 
-@pytest.mark.parametrize(
-    ("moment", "said"), [("an hour ago", "is not a time to begin at"), ("2999-01-01", "lies in the future")]
-)
+@pytest.mark.parametrize(("moment", "said"), [("an hour ago", "is not a time"), ("2999-01-01", "lies in the future")])
 def test_since_no_moment_is_refused(servers: Emulator, run: Command, moment: str, said: str) -> None:
     """A --since that is no time, or has not come yet, ends with exit code 2 and one line, and nothing is waited for."""
     done = run("sync", "--endpoint", servers.opencost_url, *_kusto(servers), "--since", moment)

@@ -40,8 +40,8 @@ REFUSED = {
     "idle that is not asked for": (("sync", *KUSTO, "--dataset", "assets", "--include-idle"), "of allocation"),
     "printed and compared": (("bootstrap", "--print", "--check"), "--print and --check"),
     "no window": (("sync", *KUSTO, "--window", ""), "'' is not a window"),
-    "no time to begin at": (("backfill", *KUSTO, "--from", "foo"), "--from 'foo' is not a time to begin at"),
-    "no time to end at": (("backfill", *KUSTO, "--from", "2026-11-23", "--to", ""), "--to '' is not a time to end at"),
+    "no time to begin at": (("backfill", *KUSTO, "--from", "foo"), "--from 'foo' is not a time"),
+    "no time to end at": (("backfill", *KUSTO, "--from", "2026-11-23", "--to", ""), "--to '' is not a time"),
     "a range of the future": (("backfill", *KUSTO, "--from", "2999-01-01", "--to", "2999-01-02"), "in the future"),
     "a range backwards": (("backfill", *KUSTO, "--from", "2026-11-02", "--to", "2026-11-01"), "not after its start"),
     "a source without a name": (("sync", *KUSTO, "--source", NOBODY), "is not name=URL"),
@@ -86,15 +86,15 @@ def now() -> datetime:
     ("window", "told"),
     [
         ("2026-11-24T10:00:00Z,2026-11-24T12:00:00Z", "2026-11-24T10:00:00Z,2026-11-24T11:15:00Z"),
-        ("2026-11-24T10:00:30Z,2026-11-24T11:00:30Z", "2026-11-24T10:00:00Z,2026-11-24T11:01:00Z"),
+        ("2026-11-24T10:00:30Z,2026-11-24T11:00:30Z", "2026-11-24T10:00:00Z,2026-11-24T11:05:00Z"),
         ("2026-11-24", "2026-11-24T00:00:00Z,2026-11-24T11:15:00Z"),
     ],
 )
 def test_a_window_that_is_not_as_written_is_told(window: str, told: str) -> None:
-    """Where times are cut to now, or widened to minutes, the window that is asked for is told."""
+    """Where times are cut to now, or widened to OpenCost's marks, the window that is asked for is told."""
     said: list[str] = []
     assert str(WhenOptions(window).interval(now, said.append)) == told
-    assert said == [f"The window is {told}: bounds are whole minutes, and nothing ends in the future."]
+    assert said == [f"The window is {told}: it begins and ends on OpenCost's marks, every 5 minutes."]
 
 
 @pytest.mark.parametrize("window", ["1h", "today", "yesterday", "2026-11-23", "2026-11-24T10:00Z,2026-11-24T11:00Z"])

@@ -106,7 +106,7 @@ def _refuse(window: str) -> Callable[[Request], Reply | None]:
         ((*RANGE, "--step", "7m"), "do not tile a day"),
         ((*RANGE, "--dataset", "costs"), "There is no dataset 'costs'"),
         (("--from", "2026-11-23T08:10Z", "--to", "2026-11-23T08:50Z"), "No whole window lies in"),
-        (("--from", "yesterday"), "is not a time"),
+        (("--from", "soon"), "is not a time"),
         ((), "--from"),
     ],
     ids=["metrics", "step", "dataset", "too short", "no time", "nothing"],
