@@ -21,13 +21,17 @@ def bootstrap_command(
     kusto_options: KustoOptions,
     show: Annotated[bool, typer.Option("--print", help="Print the KQL on stdout and change nothing.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare, change nothing, and fail on a difference.")] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Rename tables that were made by hand, and copy their rows.")
+    ] = False,
 ) -> None:
     """Create or converge every table, mapping, policy and function."""
     from opencost_kusto.database.bootstrap import bootstrap, differences
+    from opencost_kusto.database.migrate import migrate as migrated
     from opencost_kusto.database.script import commands
 
-    if show and check:
-        raise UsageError("--print and --check are two things to do; give one of them.")
+    if show + check + migrate > 1:
+        raise UsageError("--print, --check and --migrate are things to do; give one of them.")
     if show:
         for command in commands():
             print(f"// {command.place}\n{command.text}\n")
@@ -44,6 +48,10 @@ def bootstrap_command(
                 )
             more = f" but {len(found)} policies or sentences" if found else ""
             print(f"{database} holds everything that is declared{more}.")
+            return
+        if migrate:
+            for one in migrated(kusto, print):
+                print(f"{one.rows} rows of {one.batches} windows of {one.old} are in {one.table}; {one.old} is kept.")
             return
         done = bootstrap(kusto, lambda one: print(f"{one.place}: {one.what}: done"))
     print(f"{done.changed} commands run." if done.changed else f"{database} is up to date; nothing changed.")

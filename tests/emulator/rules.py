@@ -115,6 +115,12 @@ COMMANDS: Final[dict[str, CommandRule]] = {
         _policy("ingestionbatching", "{"),
         "not valid JSON",
     ),
+    "a table is renamed to a name that is free": CommandRule(
+        "management/rename-table-command",
+        ".rename table Same to Renamed",
+        ".rename table Costs to Other",
+        "already exists",
+    ),
     "a column keeps its type": CommandRule(
         "management/create-merge-table-command",
         ".create-merge table Costs (Name: string, More: long)",

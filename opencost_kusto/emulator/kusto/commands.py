@@ -25,6 +25,7 @@ from opencost_kusto.emulator.kusto.syntax import Cursor, split_pipe
 COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".create-merge table": table_commands.create_merge,
     ".create table": table_commands.create,
+    ".rename table": table_commands.rename,
     ".drop table": table_commands.drop,
     ".clear table": table_commands.clear,
     ".create-or-alter table": table_commands.create_mapping,

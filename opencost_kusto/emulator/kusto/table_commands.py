@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -60,6 +61,32 @@ def create(session: Session, cursor: Cursor) -> Result:
     elif not keep:
         raise already_there("Table", name)
     return _described(engine, engine.tables[name])
+
+
+def rename(session: Session, cursor: Cursor) -> Result:
+    """`.rename table T to N`: rows, mappings, policies and roles stay with it.
+
+    https://learn.microsoft.com/kusto/management/rename-table-command
+    """
+    engine = session.engine
+    table = engine.table(cursor.name())
+    cursor.expect("to")
+    name = cursor.name()
+    cursor.end()
+    session.access.table_admin(session.principal, table.name, "TableRenameCommand")
+    if name in engine.tables:
+        raise KustoRefusal(
+            f"Table '{name}' already exists",
+            code="BadRequest_EntityAlreadyExists",
+            kind="Kusto.Data.Exceptions.EntityAlreadyExistsException",
+        )
+    renamed = replace(table, name=name, extents={})
+    engine.create(renamed)
+    engine.update(renamed, [], None, dict.fromkeys(table.extents, table))
+    engine.drop(table)
+    session.access.tables[name] = session.access.tables.pop(table.name, {})
+    columns = ("TableName", "DatabaseName", "Folder", "DocString")
+    return result(dict.fromkeys(columns, "string"), [[name, engine.database, renamed.folder, renamed.docstring]])
 
 
 def drop(session: Session, cursor: Cursor) -> Result:
