@@ -33,7 +33,6 @@ SAMPLES: Final[dict[str, tuple[str, list[tuple[str, str]] | None]]] = {
     ".create table": (".create table New (A: string)", None),
     ".create-or-alter table": (MAPPING, None),
     ".alter-merge table": (".alter-merge table Costs policy merge '{}'", None),
-    ".rename table": (".rename table Costs to Renamed", None),
     ".alter table": (".alter table Costs docstring 'Money'", None),
     ".create-or-alter function": (".create-or-alter function F() { Costs }", None),
     ".set": (".set Newer <| Same", None),
@@ -80,6 +79,7 @@ SAMPLES: Final[dict[str, tuple[str, list[tuple[str, str]] | None]]] = {
     ".clear table": (".clear table Costs data", None),
     ".drop function": (".drop function F", None),
     ".drop table": (".drop table Other ifexists", None),
+    ".rename table": (".rename table Same to Renamed", None),
 }
 MORE: Final = [
     ".show table Costs ingestion json mappings",
