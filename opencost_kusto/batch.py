@@ -1,4 +1,4 @@
-"""What was asked: a run, a source, and batches, each of which lands in Kusto exactly once."""
+"""What a run requests: a source, options, and batches, each of which lands in Kusto exactly once."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """Where a row comes from: what `schema.Asked` columns read."""
+    """Where a row comes from: what columns with a `FromContext` source read."""
 
     run: Run
     source: Source

@@ -2,7 +2,7 @@
 
 With a Prometheus behind it OpenCost keeps windows for long, and an empty response may be the truth: a cluster that was
 off. To load the longer window would then count its cost twice, once as what landed inside it and once for the rest of
-its minutes. So OpenCost is asked what the longer window costs: no more than what landed, and the rest was empty.
+its minutes. So the longer window is requested: if it costs no more than what landed, the rest was empty.
 """
 
 from __future__ import annotations

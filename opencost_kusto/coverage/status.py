@@ -115,7 +115,7 @@ def totals_query(now: datetime) -> str:
 
 
 def cost_query(dataset: str, period: Window) -> str:
-    """KQL for the cost of a dataset by source, each minute counted once; asks the shipped function."""
+    """KQL for the cost of a dataset by source, each minute counted once, by the shipped function."""
     start, end = (f"datetime({stamp(bound)})" for bound in (period.start, period.end))
     return f"{_COST_FUNCTIONS[dataset]}({start}, {end}) | summarize Cost = sum(TotalCost) by Source = Cluster"
 

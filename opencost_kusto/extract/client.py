@@ -1,6 +1,6 @@
 """Requests records from OpenCost: one step, one GET, one response at a time.
 
-Yields records as JSON text, whatever the dataset, and knows nothing of rows or Kusto.
+Yields records as JSON text, whatever the dataset, and does not depend on rows or Kusto.
 """
 
 from __future__ import annotations

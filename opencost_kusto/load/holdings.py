@@ -1,4 +1,4 @@
-"""What tables hold of batches: the one place that asks, and the proof that a batch is whole.
+"""What tables hold of batches: the one place that reads it, and the proof that a batch is whole.
 
 Each row carries its number within the batch, and the last row the batch's totals. So the table proves a batch without
 any other witness: every number once (by count, extremes, sum and sum of squares), one collection time, and rows and

@@ -1,4 +1,4 @@
-"""Load staged batches: ask what tables hold, decide, and do it."""
+"""Load staged batches: read what tables hold, decide, and carry the decision out."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class BatchReplacement:
         self._kusto.command(drop_command(self.staging))
 
     def _change(self, command: Callable[[bool], str], held: int) -> None:
-        """Ask what a change would delete, and change where that is what was counted before."""
+        """Change rows where the change would delete exactly what was counted before."""
         would = self._kusto.command(command(True), retry=False)
         deleted = sum(int(row["RowCount"]) for row in would if row["Action"] == "Delete")
         if deleted != held:

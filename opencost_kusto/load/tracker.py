@@ -21,7 +21,7 @@ from opencost_kusto.schema.columns import Json, Table
 
 # Seconds between polls: short for an emulator, long for a service that takes half a minute.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
-# After so many polls without a landing Kusto is asked for failures and tags, and again after as many.
+# Polls without a landing after which failures and tags are read, and again after as many.
 _POLLS_WITHOUT_LANDING = 4
 
 
@@ -223,7 +223,7 @@ class IngestionTracker:
                 kept_out = not failed and not pending.replacement and self._tag_is_taken(pending)
                 if not kept_out and not any(one.permanent for one in failed.values()):
                     continue
-                # Count once more before a refusal or a tag is believed: rows may have come in between.
+                # Count once more before acting on a refusal or a tag: rows may have arrived in between.
                 held = holdings(self._kusto, pending.batch.table, [pending.sealed.batch_id], pending.target)
                 if pending.sealed.batch_id in held:
                     yield from self._seen(pending, held[pending.sealed.batch_id])

@@ -40,7 +40,7 @@ def create_mapping(table: Table, of: str | None = None) -> str:
 
     A path leads into the row's objects: https://learn.microsoft.com/kusto/management/json-mapping
 
-    `datatype` is left out on purpose: with it, queued ingestion adds columns by itself.
+    `datatype` is left out on purpose: with it, queued ingestion would add missing columns.
     """
     entries = ",\n".join(
         f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{table.path_of(column)}"}}}}'
