@@ -19,7 +19,7 @@ class StagedBatch:
     """A batch whose response was read to its end.
 
     `sealed` is the response on disk, None when it had no rows or when `error` says why there is none. `holding` is what
-    the table held before the request to OpenCost, `sent_before` whether the run log says that rows were sent; `unknown` is
+    the table held before the request, `sent_before` whether the run log says that rows were sent; `unknown` is
     the error where Kusto did not say. `notes` are sentences about the response, `code` the kind of the first.
     `begun` is on the monotonic clock.
     """
