@@ -1,19 +1,16 @@
-"""The README says what the program does."""
+"""The README and the guides say what the program does."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import typer.main
 
 from opencost_kusto.cli import app
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.result import Outcome
+from tests.support.documents import ALL, GUIDES, README, ROOT
 from tests.support.recorded import Emulator
-
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _commands() -> dict[str, list[str]]:
@@ -25,33 +22,33 @@ def _commands() -> dict[str, list[str]]:
 
 
 def test_every_command_and_option_is_named() -> None:
-    """Each command and each of its options stands in the README."""
+    """Each command and each of its options stands in a page."""
     for name, options in _commands().items():
-        assert f"`opencost-kusto {name}" in README, name
+        assert f"`opencost-kusto {name}" in ALL, name
         for option in options:
             if option.startswith("--"):
-                assert f"`{option}`" in README, f"{name} {option}"
+                assert f"`{option}`" in ALL, f"{name} {option}"
 
 
 def test_no_option_is_invented() -> None:
-    """Each option that a table of the README names exists."""
+    """Each option that a table names exists."""
     known = {option for options in _commands().values() for option in options}
-    for option in re.findall(r"^\| `(--[a-z-]+)`", README, re.MULTILINE):
+    for option in re.findall(r"^\| `(--[a-z-]+)`", ALL, re.MULTILINE):
         assert option in known
 
 
 def test_every_exit_code_is_named() -> None:
-    """Each exit code of the error tree has a row."""
+    """Each exit code of the error tree has a row, in the README and in the guide."""
     kinds = OpenCostKustoError.__subclasses__()
-    assert {kind.exit_code for kind in kinds} == {
-        int(code) for code in re.findall(r"^\| ([2-9]) \|", README, re.MULTILINE)
-    }
+    for page in (README, GUIDES["commands"]):
+        rows = re.findall(r"^\| ([2-9]) \|", page, re.MULTILINE)
+        assert {kind.exit_code for kind in kinds} == set(map(int, rows))
 
 
 def test_every_outcome_is_named() -> None:
     """Each outcome has a row."""
     for kind in Outcome:
-        assert f"| {kind} |" in README
+        assert f"| {kind} |" in GUIDES["commands"]
 
 
 def test_the_test_command_is_what_ci_runs() -> None:
@@ -62,8 +59,8 @@ def test_the_test_command_is_what_ci_runs() -> None:
 
 
 def test_quoted_messages_are_in_the_code() -> None:
-    """Each message in "What can go wrong" is one that the code can say."""
-    section = README.split("## What can go wrong")[1].split("\n## ")[0]
+    """Each message in the guide to faults is one that the code can say."""
+    section = GUIDES["faults"]
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "opencost_kusto").rglob("*.py"))
     code = re.sub(r'"\s*\n\s*f?"', "", code)
     said = " ".join(re.sub(r"\{[^{}]*\}", " ", code).split())
@@ -75,11 +72,27 @@ def test_quoted_messages_are_in_the_code() -> None:
 
 
 def test_the_example_runs() -> None:
-    """The Python example of the README runs against the stand-in and lands."""
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    """The Python example runs against the emulators and lands."""
+    example = re.search(r"```python\n(.*?)```", GUIDES["python"], re.DOTALL)
     assert example is not None
     with Emulator() as emulated:
         scope = {"opencost_url": emulated.opencost_url, "kusto_url": emulated.kusto_url}
         exec(example[1], scope)
         assert scope["report"].exit_code == 0  # type: ignore[attr-defined]
         assert scope["report"].counts == {"landed": 2}  # type: ignore[attr-defined]
+
+
+def test_the_readme_is_short_and_links_every_guide() -> None:
+    """The README fits a reader who has never seen the project, and leads to every guide."""
+    assert README.count("\n") <= 200
+    for name in GUIDES:
+        assert f"](opencost_kusto/guides/{name}.md)" in README, name
+
+
+def test_links_lead_somewhere() -> None:
+    """Each relative link of a page is a file of the repository."""
+    pages = {ROOT / "README.md": README}
+    pages |= {ROOT / "opencost_kusto" / "guides" / f"{name}.md": text for name, text in GUIDES.items()}
+    for page, text in pages.items():
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -12,6 +12,7 @@ from opencost_kusto.cli import streams
 from opencost_kusto.cli.dashboard import dashboard_command
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.doctor import doctor_command
+from opencost_kusto.cli.guide import guide_command
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
 from opencost_kusto.cli.option_groups import grouped
@@ -52,6 +53,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "query": query_command,
     "tables": tables_command,
     "dashboard": dashboard_command,
+    "guide": guide_command,
     "demo": demo_command,
     "emulator": emulator_command,
 }

@@ -1,11 +1,10 @@
-"""The pipelines of the README are YAML, and every command in it is one that our command line takes."""
+"""The pipelines of the guides are YAML, and every command in it is one that our command line takes."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ import yaml
 
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.cli import app
+from tests.support.documents import ALL, GUIDES
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-SECTION = README.split("\n## In pipelines\n")[1].split("\n## ")[0]
+SECTION = GUIDES["pipelines"]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -53,11 +52,11 @@ PIPELINES = {re.findall(r"azure|github", text, re.IGNORECASE)[0].lower(): text f
 IN_PIPELINES = [
     call for text in PIPELINES.values() for script in scripts(yaml.safe_load(text)) for call in calls(script)
 ]
-IN_SHELLS = [call for text in fences(README, "sh") for call in calls(text)]
+IN_SHELLS = [call for text in fences(ALL, "sh") for call in calls(text)]
 
 
 def test_the_reading_finds_them() -> None:
-    """Both pipelines are YAML with steps, and call us; so do the shells of the README."""
+    """Both pipelines are YAML with steps, and call us; so do the shells of the guides."""
     assert list(PIPELINES) == ["azure", "github"]
     assert [call[0] for call in IN_PIPELINES] == ["sync", "sync"]
     assert {"bootstrap", "sync", "backfill", "schedule", "manifest", "run", "query"} <= {call[0] for call in IN_SHELLS}
@@ -68,7 +67,7 @@ def test_the_reading_finds_them() -> None:
 
 @pytest.mark.parametrize("call", [*IN_PIPELINES, *IN_SHELLS], ids=" ".join)
 def test_our_command_line_takes_them(call: list[str]) -> None:
-    """No option that a pipeline or a shell of the README gives is unknown, nor lacks its value."""
+    """No option that a pipeline or a shell of the guides gives is unknown, nor lacks its value."""
     name, *words = call
     assert COMMANDS[name].make_context(name, words).params
 
@@ -99,7 +98,7 @@ def test_starts_and_summaries_go_where_they_are_read() -> None:
 
 
 def test_run_ids_are_of_variables_we_read_too() -> None:
-    """The run ids of the README are made of the variables that Metadata is made of."""
+    """The run ids of the guides are made of the variables that Metadata is made of."""
     azure = {"TF_BUILD": "True", "BUILD_BUILDID": "4821", "SYSTEM_JOBATTEMPT": "2"}
     github = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "165", "GITHUB_RUN_ATTEMPT": "3"}
     for call, environment in zip(IN_PIPELINES, (azure, github), strict=True):

@@ -1,19 +1,17 @@
-"""The README lists the faults of the suite, and how each ends: no more, no fewer, and nothing else."""
+"""A guide lists the faults of the suite, and how each ends: no more, no fewer, and nothing else."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from opencost_kusto.result import Outcome
 from tests.faults.rows import declared, table
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+from tests.support.documents import GUIDES
 
 
 def test_the_readme_lists_every_fault() -> None:
-    """The table in the README is what the tests declare, and so what they assert."""
-    section = README.split("## What can go wrong")[1].split("\n## ")[0]
-    assert table() in section, "the README differs; python -m tests.faults.rows prints the table it must have"
+    """The table in the guide is what the tests declare, and so what they assert."""
+    assert table() in GUIDES["faults"], (
+        "the guide to faults differs; python -m tests.faults.rows prints the table it must have"
+    )
 
 
 def test_a_fault_ends_in_one_way() -> None:

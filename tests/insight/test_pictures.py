@@ -20,6 +20,7 @@ from opencost_kusto.insight import formatting as looks
 from opencost_kusto.insight import pictures
 from opencost_kusto.insight.formatting import Colours
 from opencost_kusto.insight.tiles import Query, Tile, tiles
+from tests.support.documents import GUIDES
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "kql" / "pictures"
@@ -29,6 +30,7 @@ import sys
 sys.modules["matplotlib"] = None
 sys.argv = ["opencost-kusto", "demo", "--pictures", "nowhere"]
 from opencost_kusto.cli import main
+from tests.support.documents import GUIDES
 main()
 """
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -62,9 +64,9 @@ def test_each_tile_has_a_picture_and_no_other_is_there() -> None:
         assert path.stat().st_size < 60_000, path.name
 
 
-def test_the_readme_shows_each_tile_under_its_name() -> None:
+def test_the_guide_shows_each_tile_under_its_name() -> None:
     """Each picture is shown once, its text is the tile's title, and no other picture is shown."""
-    shown = re.findall(r"!\[([^]]*)\]\(kql/pictures/([^)]*)\.png\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    shown = re.findall(r"!\[([^]]*)\]\(\.\./\.\./kql/pictures/([^)]*)\.png\)", GUIDES["kql"])
     assert sorted(shown) == sorted((title, slug) for slug, title in TITLES.items())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from opencost_kusto.database import functions, script
 from opencost_kusto.database.functions import Function, Parameter
 from opencost_kusto.errors import UsageError
 from tests.kql.database import Database
+from tests.support.documents import GUIDES
 
 DAY = {"startTime": "2026-11-23", "endTime": "2026-11-24"}
 
@@ -122,8 +122,8 @@ def test_a_call_with_every_parameter_runs(name: str, empty: Database) -> None:
     assert empty.rows(functions.call(name, parameters)) == []
 
 
-def test_the_readme_has_a_row_for_each_function() -> None:
-    """The table in the README is what the functions say of themselves, optional parameters in brackets."""
+def test_the_guide_has_a_row_for_each_function() -> None:
+    """The table in the guide is what the functions say of themselves, optional parameters in brackets."""
 
     def row(function: Function) -> str:
         needed = ", ".join(each.name for each in function.parameters if each.default is None)
@@ -133,6 +133,5 @@ def test_the_readme_has_a_row_for_each_function() -> None:
         sentence = re.sub(r"__[a-z]+__", r"`\g<0>`", function.doc)
         return f"| `{function.name}({needed}{may})` | {sentence} |"
 
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     expected = "\n".join(("| function | what it answers |", "|---|---|", *map(row, functions.functions())))
-    assert f"\n\n{expected}\n\n" in readme, f"The table should be:\n{expected}"
+    assert f"\n\n{expected}\n\n" in GUIDES["kql"], f"The table should be:\n{expected}"

@@ -24,6 +24,7 @@ from opencost_kusto.schedule.health import Health
 from opencost_kusto.schedule.manifest import CRONS, GRACE, MEMORY, PORT, Word, rendered
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.window import duration
+from tests.support.documents import GUIDES
 
 ROOT = Path(__file__).parents[2]
 CLIENT = "0a1b2c3d-1234-5678-9abc-0123456789ab"
@@ -171,9 +172,8 @@ def test_it_may_do_nothing(workload: dict[str, Any]) -> None:
 
 
 def test_memory_is_what_was_measured_and_room() -> None:
-    """What is requested is above the peak the README tells, and the limit at least four times it."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    measured = re.search(r"peak memory .* \| (\d+) and (\d+) MB", readme)
+    """What is requested is above the peak of the guide to performance, and the limit at least four times it."""
+    measured = re.search(r"peak memory .* \| (\d+) and (\d+) MB", GUIDES["performance"])
     assert measured is not None
     peak = max(map(int, measured.groups()))
     requested, limit = (int(MEMORY[name].removesuffix("Mi")) for name in ("requests", "limits"))
