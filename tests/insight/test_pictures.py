@@ -30,7 +30,6 @@ import sys
 sys.modules["matplotlib"] = None
 sys.argv = ["opencost-kusto", "demo", "--pictures", "nowhere"]
 from opencost_kusto.cli import main
-from tests.support.documents import GUIDES
 main()
 """
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
