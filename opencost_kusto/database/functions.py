@@ -110,6 +110,8 @@ def as_literal(parameter: Parameter, text: str) -> str:
                 return str(int(text))
             case "real":
                 return f"real({float(text)})"
+            case "timespan":
+                return f"{duration(text).total_seconds() / 60:.0f}m"
             case "bool":
                 return _BOOLS[text.strip().lower()]
     except (ValueError, KeyError, UsageError):

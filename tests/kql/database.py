@@ -13,6 +13,7 @@ import msgspec
 from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
 from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
+from opencost_kusto.emulator.kusto.catalog import TYPES
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.mapping import select
 from opencost_kusto.extract.prometheus import samples
@@ -47,10 +48,13 @@ class Asked:
 
 
 class Database:
-    """Tables and functions as `bootstrap` makes them, in memory; rows as `sync` lands them."""
+    """Tables and functions as `bootstrap` makes them, in memory; rows as `sync` lands them.
+
+    Its clock stands still on the morning after the recorded day.
+    """
 
     def __init__(self) -> None:
-        self.engine = Engine("OpenCost")
+        self.engine = Engine("OpenCost", clock=lambda: COLLECTED)
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +107,17 @@ class Database:
         """Land rows of the run ledger."""
         origin = (asked or Asked()).origin(SYNC_RUNS, Window(DAY, NEXT))
         self._land(origin, map(_encoded, outcomes))
+
+    def insert(self, name: str, rows: Rows) -> None:
+        """Insert rows by column, as the mapping leaves them; columns that no row has are null."""
+        if not rows:
+            return
+        table = self.engine.table(name)
+        columns = sorted({column for row in rows for column in row})
+        shape = json.dumps([{column: TYPES[table.columns[column]].sql for column in columns}])
+        names = ", ".join(f'row."{column}"' for column in columns)
+        statement = f"SELECT {names} FROM (SELECT unnest(from_json($rows, '{shape}')) AS row)"
+        self.engine.insert(table, statement, {"rows": json.dumps(rows)}, [], columns=columns)
 
     def _land(self, origin: BatchContext, records: Iterable[bytes]) -> None:
         encoder = Encoder(origin.batch.table, origin)

@@ -104,7 +104,7 @@ def test_daily_and_hourly_cost(day: Database) -> None:
 
 
 def test_efficiency_and_the_money_wasted(day: Database) -> None:
-    """Waste is what was charged for CPU and memory beyond use, and volumes that nobody mounts."""
+    """Waste is what was charged for CPU, memory and GPUs beyond use, and volumes that nobody mounts."""
 
     def wasted(row: recorded.Record) -> float:
         if row["properties"]["container"] == "__unmounted__":
@@ -116,6 +116,8 @@ def test_efficiency_and_the_money_wasted(day: Database) -> None:
         ):
             if row[charged]:
                 waste += row[cost] * max(0.0, 1 - row[used] * hours / row[charged])
+        if row["gpuHours"]:
+            waste += row["gpuCost"] * max(0.0, 1 - row["gpuUsageAverage"] * hours / row["gpuHours"])
         return float(waste)
 
     def key(row: recorded.Record) -> tuple[str, str, str]:
@@ -209,7 +211,8 @@ def test_cost_of_a_run_is_of_its_rows_and_of_what_it_found_there(empty: Database
     batch = empty.one("OpenCostAllocation | where WindowStart == datetime(2026-11-23 03:00) | distinct BatchId")[
         "BatchId"
     ]
-    empty.runs([{"batch_id": batch, "outcome": "already landed"}], test)
+    bounds = {"window_start": "2026-11-23T03:00:00Z", "window_end": "2026-11-23T04:00:00Z"}
+    empty.runs([{"batch_id": batch, "outcome": "already landed", **bounds}], test)
     own = json.loads(recording("1.112", "allocation_window_1min.json"))["data"][0].values()
     expected = recorded.total(own) + recorded.total(recorded.allocation_hours()[3])
     rows = empty.rows('OpenCostOfRun("test-123")')

@@ -63,17 +63,23 @@ def test_freshness_counts_hours_up_to_now(day: Database) -> None:
         assert row["HoursOld"] == pytest.approx(age / HOUR, abs=0.01)
 
 
-def test_missing_hours_are_those_that_no_window_covers_with_the_reason(gaps: Database) -> None:
-    """A failure and an empty answer are told apart, the last one counts, and an hour nobody asked for has neither."""
-    rows = gaps.rows(f'OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-23 06:00), "{CLUSTER}")')
-    found = [(row["Dataset"], row["Hour"].hour, row["LastOutcome"], row["LastReason"]) for row in rows]
+def test_missing_windows_are_neither_held_nor_empty(gaps: Database) -> None:
+    """A failure has its reason, a window never requested has none, and what is known to be empty is covered."""
+    rows = gaps.rows(f'OpenCostMissingWindows(datetime(2026-11-23), datetime(2026-11-23 06:00), "{CLUSTER}")')
+    found = [(row["Dataset"], row["WindowStart"].hour, row["LastOutcome"], row["LastReason"]) for row in rows]
     assert found == [
-        ("allocation", 3, "empty", None),
         ("allocation", 4, None, None),
         ("assets", 1, "failed", "OpenCost timed out"),
         *(("assets", hour, None, None) for hour in (2, 3, 4, 5)),
     ]
     assert {row["MissingMinutes"] for row in rows} == {60.0}
+    covered = gaps.rows(f'OpenCostCoverage(datetime(2026-11-23), datetime(2026-11-23 06:00), "{CLUSTER}", 3h)')
+    assert [(row["Dataset"], row["HeldMinutes"], row["EmptyMinutes"], row["MissingMinutes"]) for row in covered] == [
+        ("allocation", 180.0, 0.0, 0.0),
+        ("allocation", 60.0, 60.0, 60.0),
+        ("assets", 60.0, 0.0, 120.0),
+        ("assets", 0.0, 0.0, 180.0),
+    ]
 
 
 def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
@@ -86,19 +92,21 @@ def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
     empty.runs(
         [outcome("assets", 10, "landed") | asked, outcome("allocation", 9, "landed", options={"shareIdle": False})]
     )
-    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:00), datetime(2026-11-23 11:00))")
-    found = [(row["Dataset"], row["Hour"].hour, row["LastOutcome"]) for row in rows if row["Dataset"] == "assets"]
+    rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:00), datetime(2026-11-23 11:00))")
+    found = [
+        (row["Dataset"], row["WindowStart"].hour, row["LastOutcome"]) for row in rows if row["Dataset"] == "assets"
+    ]
     assert found == [("assets", 10, None)]
 
 
 def test_a_day_as_one_set_covers_its_hours_and_half_an_hour_does_not(empty: Database) -> None:
-    """Coverage is by the minute, whatever the length of the windows; a cluster that never landed lacks everything."""
+    """Coverage is by the minute, whatever the length of windows; a cluster that never landed lacks all requested."""
     empty.allocation(recording("1.112", "allocation_day.json"))
     empty.assets(recording("1.112", "assets_hour.json").replace(b"T11:00", b"T10:30"))
     empty.runs([outcome("assets", 0, "landed")], Asked("quiet"))
-    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 10:00), datetime(2026-11-23 12:00))")
-    found = [(row["Cluster"], row["Dataset"], row["Hour"].hour, row["MissingMinutes"]) for row in rows]
-    quiet = [("quiet", dataset, hour, 60.0) for dataset in ("allocation", "assets") for hour in (10, 11)]
+    rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 10:00), datetime(2026-11-23 12:00))")
+    found = [(row["Cluster"], row["Dataset"], row["WindowStart"].hour, row["MissingMinutes"]) for row in rows]
+    quiet = [("quiet", "assets", hour, 60.0) for hour in (10, 11)]
     assert found == [(CLUSTER, "assets", 10, 30.0), (CLUSTER, "assets", 11, 60.0), *quiet]
 
 
@@ -107,45 +115,44 @@ def test_minutes_that_two_windows_cover_are_covered_once(empty: Database) -> Non
     for start, end in ((b"T09:00", b"T10:30"), (b"T10:00", b"T10:30"), (b"T11:00", b"T11:30"), (b"T11:30", b"T12:00")):
         body = recording("1.112", "allocation_hour.json").replace(b"T11:00", b"END").replace(b"T10:00", start)
         empty.allocation(body.replace(b"END", end))
-    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:00), datetime(2026-11-23 12:00))")
-    found = [(row["Hour"].hour, row["MissingMinutes"]) for row in rows if row["Dataset"] == "allocation"]
+    rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:00), datetime(2026-11-23 12:00))")
+    found = [(row["WindowStart"].hour, row["MissingMinutes"]) for row in rows if row["Dataset"] == "allocation"]
     assert found == [(10, 30.0)]
 
 
 def test_hours_that_are_not_over_are_not_missing(empty: Database) -> None:
     """Of times that cut hours, only the hours that lie whole between them are looked at."""
     empty.runs([outcome("assets", 0, "landed")])
-    rows = empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:00:01), datetime(2026-11-23 11:59))")
-    assert [(row["Dataset"], row["Hour"].hour) for row in rows] == [("allocation", 10), ("assets", 10)]
-    assert empty.rows("OpenCostMissingHours(datetime(2026-11-23 09:10), datetime(2026-11-23 10:50))") == []
+    rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:00:01), datetime(2026-11-23 11:59))")
+    assert [(row["Dataset"], row["WindowStart"].hour) for row in rows] == [("assets", 10)]
+    assert empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:10), datetime(2026-11-23 10:50))") == []
 
 
 def test_the_recorded_day_lacks_nothing(day: Database) -> None:
     """Of a day whose hours all landed no hour is missing; of the hour before it, all is."""
-    assert day.rows("OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-24))") == []
-    assert len(day.rows("OpenCostMissingHours(datetime(2026-11-22 23:00), datetime(2026-11-24))")) == 2
+    assert day.rows("OpenCostMissingWindows(datetime(2026-11-23), datetime(2026-11-24))") == []
+    assert len(day.rows("OpenCostMissingWindows(datetime(2026-11-22 23:00), datetime(2026-11-24))")) == 2
 
 
 def test_batches_by_outcome(gaps: Database) -> None:
-    """How many batches over a time's windows ended how, with their rows and cost; each ledger row once."""
+    """How many batches over a time ended how, with rows and cost; a batch counts once, by its last outcome."""
     gaps.runs([outcome("allocation", 0, "landed", rows=61, cost=1.0)])
     rows = gaps.rows(f'OpenCostBatches(datetime(2026-11-23), datetime(2026-11-24), "{CLUSTER}")')
     found = {(row["Dataset"], row["Outcome"]): (row["Batches"], row["Rows"], row["Cost"]) for row in rows}
     assert found["allocation", "landed"] == (3, 183, 3.0)
     assert found.keys() == {
         ("allocation", "empty"),
-        ("allocation", "failed"),
         ("allocation", "landed"),
         ("assets", "failed"),
         ("assets", "landed"),
         ("metrics", "timed out"),
     }
     assert gaps.rows("OpenCostBatches(datetime(2026-11-24), datetime(2026-11-25))") == []
-    assert len(gaps.rows("OpenCostBatches(datetime(2026-11-23 03:30), datetime(2026-11-23 03:31))")) == 3
+    assert len(gaps.rows("OpenCostBatches(datetime(2026-11-23 03:30), datetime(2026-11-23 03:31))")) == 2
 
 
 def test_a_day_that_is_loaded_has_no_reason_to_worry(empty: Database) -> None:
     """Loading the day twice leaves freshness and gaps as they are."""
     load_day(load_day(empty))
     assert len(empty.rows("OpenCostFreshness()")) == 3
-    assert empty.rows("OpenCostMissingHours(datetime(2026-11-23), datetime(2026-11-24))") == []
+    assert empty.rows("OpenCostMissingWindows(datetime(2026-11-23), datetime(2026-11-24))") == []

@@ -50,7 +50,7 @@ def test_a_function_knows_its_parameters_with_their_defaults() -> None:
             'OpenCostByNode(datetime(2026-11-23T00:00:00Z), datetime(2026-11-24T00:00:00Z), "a\\"b")',
         ),
         ("OfRun", {"runId": "test-123"}, 'OpenCostOfRun("test-123")'),
-        ("AllocationLatest", {}, "OpenCostAllocationLatest()"),
+        ("MetricsLatest", {}, "OpenCostMetricsLatest()"),
         ("Freshness", {}, "OpenCostFreshness()"),
         (
             "TopMovers",
@@ -72,7 +72,7 @@ def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: 
         ("ByNode", {"startTime": "2026-11-23"}, "needs a value for endTime."),
         ("ByNode", DAY | {"clutser": "x"}, "has no parameter 'clutser'. Did you mean cluster?"),
         ("Freshness", {"zzz": "x"}, "has no parameter 'zzz'. It takes cluster: string"),
-        ("AllocationLatest", {"a": "x"}, "It takes none."),
+        ("MetricsLatest", {"a": "x"}, "It takes none."),
         (
             "ByNode",
             DAY | {"startTime": "yesterdayish"},
@@ -86,7 +86,11 @@ def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: 
             DAY | {"previousStartTime": "1d", "previousEndTime": "2d"},
             "previousEndTime, 2d, is not after previousStartTime",
         ),
-        ("WindowShares", DAY | {"dataset": "asets"}, "There is no dataset 'asets' with windows; there are allocation,"),
+        (
+            "WindowWeights",
+            DAY | {"dataset": "asets"},
+            "There is no dataset 'asets' with windows; there are allocation,",
+        ),
     ],
 )
 def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[str, str], message: str) -> None:
@@ -98,25 +102,33 @@ def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[s
 
 @pytest.mark.parametrize(
     ("kind", "text", "literal"),
-    [("long", "7", "7"), ("real", "0.5", "real(0.5)"), ("bool", "True", "true"), ("string", "ü\n", '"ü\\n"')],
+    [
+        ("long", "7", "7"),
+        ("real", "0.5", "real(0.5)"),
+        ("bool", "True", "true"),
+        ("timespan", "1h", "60m"),
+        ("string", "ü\n", '"ü\\n"'),
+    ],
 )
 def test_literals_of_every_type(kind: str, text: str, literal: str) -> None:
     """Each Kusto type that a parameter may have is written as Kusto reads it."""
     assert functions.as_literal(Parameter("x", kind), text) == literal
 
 
-@pytest.mark.parametrize(("kind", "text"), [("long", "1.5"), ("real", "x"), ("bool", "yes"), ("dynamic", "[]")])
+@pytest.mark.parametrize(
+    ("kind", "text"), [("long", "1.5"), ("real", "x"), ("bool", "yes"), ("timespan", "x"), ("dynamic", "[]")]
+)
 def test_values_that_are_not_of_the_type_are_refused(kind: str, text: str) -> None:
     """Nothing reaches Kusto that is not what the parameter says."""
     with pytest.raises(UsageError, match="x"):
         functions.as_literal(Parameter("x", kind), text)
 
 
-@pytest.mark.parametrize("name", ["ByLabel", "TopMovers", "WindowShares"])
+@pytest.mark.parametrize("name", ["ByLabel", "TopMovers", "WindowWeights"])
 def test_a_call_with_every_parameter_runs(name: str, empty: Database) -> None:
     """What call writes is a query, on empty tables too."""
     (function,) = (each for each in functions.functions() if each.name == f"OpenCost{name}")
-    values = {"string": "x", "datetime": "2026-11-23"}
+    values = {"string": "x", "datetime": "2026-11-23", "timespan": "1h"}
     fitting = {"dataset": "assets", "endTime": "2026-11-24", "previousEndTime": "2026-11-24"}
     parameters = {each.name: fitting.get(each.name, values[each.type]) for each in function.parameters}
     assert empty.rows(functions.call(name, parameters)) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import pytest
 
 from tests.kql import recorded
-from tests.kql.conftest import load_day
 from tests.kql.database import Asked, Database
 from tests.kql.test_cost import DAY, approximately, by
 from tests.kql.test_once import BY_NAMESPACE, hour_of
@@ -16,13 +18,23 @@ from tests.support.recordings import recording
 NAMESPACE_HOURS = json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
 
 
-def idle_by_node() -> dict[str, float]:
-    """What each node cost less what workloads on it were charged for."""
+def idle_of_hour(workloads: Iterable[recorded.Record], assets: Iterable[recorded.Record]) -> dict[str, float]:
+    """What each node cost in an hour less what workloads on it were charged for."""
     nodes = recorded.summed(
-        (asset for asset in recorded.assets() if asset["type"] == "Node"), lambda asset: asset["properties"]["name"]
+        (asset for asset in assets if asset["type"] == "Node"), lambda asset: asset["properties"]["name"]
     )
-    charged = recorded.summed(recorded.workloads(), recorded.node, recorded.compute)
-    return {name: cost - charged[name] for name, cost in nodes.items()}
+    charged = recorded.summed(workloads, recorded.node, recorded.compute)
+    return {name: cost - charged.get(name, 0.0) for name, cost in nodes.items()}
+
+
+def idle_by_node() -> dict[str, float]:
+    """What each node had idle, hour by hour; no hour of the recorded day is overcommitted."""
+    idle: Counter[str] = Counter()
+    for workloads, assets in zip(recorded.allocation_hours(), recorded.asset_hours(), strict=True):
+        of_hour = idle_of_hour(workloads, assets)
+        assert min(of_hour.values()) > 0
+        idle.update(of_hour)
+    return dict(idle)
 
 
 def test_idle_by_node(day: Database) -> None:
@@ -65,9 +77,12 @@ def test_costs_without_a_node_leave_idle_what_it_is(by_container: int, empty: Da
         assert row["IdleCost"] == pytest.approx(row["CpuIdleCost"] + row["RamIdleCost"] + row["GpuIdleCost"], abs=1e-4)
     charged = {row["Namespace"]: row for row in empty.rows(f'OpenCostChargeback({DAY}, "", "")')}
     assert sum(row["TotalCost"] for row in charged.values()) == pytest.approx(recorded.total(rows) + idle)
-    use = recorded.summed(rows, recorded.namespace, recorded.compute)
-    for name, row in charged.items():
-        assert row["IdleCost"] == pytest.approx(idle * use[name] / sum(use.values()))
+    expected: Counter[str] = Counter()
+    for hour in range(24):
+        by_name = hour >= by_container
+        of_hour = [*(NAMESPACE_HOURS[hour].values() if by_name else recorded.allocation_hours()[hour])]
+        expected.update(idle_of_namespaces(of_hour, recorded.asset_hours()[hour], "cluster" if by_name else "node"))
+    assert {name: row["IdleCost"] for name, row in charged.items()} == pytest.approx(expected, abs=1e-6)
     focus = empty.one(
         f'OpenCostFocus({DAY}) | where ServiceCategory == "Compute" | summarize Cost = sum(EffectiveCost)'
     )
@@ -86,33 +101,53 @@ def test_a_cluster_that_is_used_up_takes_costs_without_a_node(empty: Database) -
         empty.assets(recording("1.112", f"assets_hours/{hour:02}.json"))
     rows = [*dear["data"][0].values(), *NAMESPACE_HOURS[10].values()]
     nodes = recorded.total(row for hour in recorded.asset_hours()[9:11] for row in hour if row["type"] == "Node")
-    found = empty.one(f"OpenCostIdleByNode({DAY}) | summarize Idle = sum(IdleCost)")
+    found = empty.one(f"OpenCostIdleByNode({DAY}) | summarize Idle = sum(IdleCost - OvercommittedCost)")
     assert found["Idle"] == pytest.approx(nodes - sum(map(recorded.compute, rows)))
 
 
-def chargeback(shared: set[str]) -> dict[str, tuple[float, float, float]]:
-    """Direct, idle and shared cost of each namespace, computed the long way."""
-    direct = recorded.summed(recorded.workloads(), recorded.namespace)
+def idle_of_namespaces(
+    workloads: Sequence[recorded.Record], assets: Sequence[recorded.Record], method: str
+) -> dict[str, float]:
+    """The idle cost that each namespace is charged for an hour, by one of the three methods."""
     use = recorded.summed(
-        recorded.workloads(), lambda row: (recorded.node(row), recorded.namespace(row)), recorded.compute
+        workloads,
+        lambda row: (recorded.node(row) if method == "node" else "", recorded.namespace(row)),
+        recorded.compute,
     )
-    idle = dict.fromkeys(direct, 0.0)
-    for node, cost in idle_by_node().items():
-        of_node = {namespace: used for (where, namespace), used in use.items() if where == node}
-        for namespace, used in of_node.items():
-            idle[namespace] += cost * used / sum(of_node.values())
-    own = {name: direct[name] + idle[name] for name in direct}
-    payers = {name: cost for name, cost in own.items() if name not in shared and name != "__unmounted__"}
-    pool = sum(own[name] for name in shared if name in own)
-    share = {name: pool * cost / sum(payers.values()) for name, cost in payers.items()}
-    return {name: (direct[name], idle[name], share.get(name, 0.0)) for name in direct if name not in shared}
+    left = idle_of_hour(workloads if method == "node" else [], assets)
+    if method != "node":
+        left = {"": sum(left.values()) - sum(map(recorded.compute, workloads))}
+    if method == "evenly":
+        use = {place: 1.0 for place, used in use.items() if used > 0}
+    idle = dict.fromkeys((recorded.namespace(row) for row in workloads), 0.0)
+    for place, cost in left.items():
+        of_place = {namespace: used for (where, namespace), used in use.items() if where == place}
+        for namespace, used in of_place.items():
+            idle[namespace] += cost * used / sum(of_place.values())
+    return idle
+
+
+def chargeback(shared: set[str], hours: range = range(24), method: str = "node") -> dict[str, list[float]]:
+    """Direct, idle and shared cost of each namespace, computed the long way, hour by hour."""
+    charged: dict[str, list[float]] = {}
+    for hour in hours:
+        workloads, assets = recorded.allocation_hours()[hour], recorded.asset_hours()[hour]
+        direct = recorded.summed(workloads, recorded.namespace)
+        idle = idle_of_namespaces(workloads, assets, method)
+        own = {name: direct[name] + idle[name] for name in direct}
+        payers = {name: cost for name, cost in own.items() if name not in shared and name != "__unmounted__"}
+        pool = sum(own[name] for name in shared if name in own)
+        for name in direct.keys() - shared:
+            parts = direct[name], idle[name], pool * payers.get(name, 0.0) / sum(payers.values())
+            charged[name] = [a + b for a, b in zip(charged.get(name, [0.0] * 3), parts, strict=True)]
+    return charged
 
 
 @pytest.mark.parametrize("shared", [{"kube-system"}, {"kube-system", "monitoring", "__unmounted__"}, {""}])
 def test_chargeback(shared: set[str], day: Database) -> None:
     """Idle goes to namespaces by their use of the node, shared namespaces to the others, and no cent is lost."""
     rows = day.rows(f'OpenCostChargeback({DAY}, "", "{", ".join(sorted(shared))}")')
-    found = {row["Namespace"]: (row["DirectCost"], row["IdleCost"], row["SharedCost"]) for row in rows}
+    found = {row["Namespace"]: [row["DirectCost"], row["IdleCost"], row["SharedCost"]] for row in rows}
     expected = chargeback(shared)
     assert found.keys() == expected.keys()
     for name, parts in found.items():
@@ -121,16 +156,46 @@ def test_chargeback(shared: set[str], day: Database) -> None:
     assert sum(row["TotalCost"] for row in rows) == pytest.approx(whole)
 
 
-def test_chargeback_leaves_what_nobody_can_be_charged_for_on_its_own_line(empty: Database) -> None:
-    """A node without workloads stays as __idle__, and a cluster of shared namespaces only keeps them."""
-    for hour in range(2):
+@pytest.mark.parametrize("method", ["cluster", "evenly"])
+def test_idle_is_charged_by_the_method_that_was_chosen(method: str, day: Database) -> None:
+    """By use of the whole cluster, or the same to each namespace with a workload; the result names the method."""
+    rows = day.rows(f'OpenCostChargeback({DAY}, "", "", "{method}")')
+    expected = chargeback(set(), method=method)
+    assert by(rows, "Namespace", value="IdleCost") == approximately({name: row[1] for name, row in expected.items()})
+    assert {row["Method"] for row in rows} == {method}
+
+
+def test_a_months_chargeback_is_the_sum_of_its_days(day: Database) -> None:
+    """Parts of a period, cut anywhere, add up to what the whole period charges."""
+    cuts = ("2026-11-23", "2026-11-23 07:20", "2026-11-23 15:00", "2026-11-24")
+    added: Counter[str] = Counter()
+    for start, end in pairwise(cuts):
+        added.update(by(day.rows(f"OpenCostChargeback(datetime({start}), datetime({end}))"), "Namespace"))
+    assert by(day.rows(f"OpenCostChargeback({DAY})"), "Namespace") == approximately(dict(added))
+
+
+def test_hours_that_one_table_lacks_are_left_out_of_idle_and_reported(empty: Database) -> None:
+    """Of four hours of workloads and two of assets idle is that of two; assets alone are nobody's idle cost."""
+    for hour in range(4):
+        empty.allocation(hour_of("allocation_day_step1h.json", hour))
+    for hour in (2, 3, 4):
         empty.assets(recording("1.112", f"assets_hours/{hour:02}.json"))
-    nodes = sum(asset["totalCost"] for hour in recorded.asset_hours()[:2] for asset in hour if asset["type"] == "Node")
-    rows = empty.rows(f"OpenCostChargeback({DAY})")
-    assert by(rows, "Namespace") == {"__idle__": pytest.approx(nodes)}
-    load_day(empty)
+    idle = sum(
+        sum(idle_of_hour(recorded.allocation_hours()[hour], recorded.asset_hours()[hour]).values()) for hour in (2, 3)
+    )
+    charged = empty.rows(f"OpenCostChargeback({DAY})")
+    direct = sum(recorded.total(hour) for hour in recorded.allocation_hours()[:4])
+    assert sum(row["TotalCost"] for row in charged) == pytest.approx(direct + idle)
+    row = empty.one(f"OpenCostReconcile({DAY})")
+    assert row["IdleCost"] == pytest.approx(idle)
+    minutes = (row["MinutesWithoutAssets"], row["MinutesWithoutWorkloads"], row["MinutesWithSharedIdle"])
+    assert minutes == (120, 60, 0)
+
+
+def test_a_cluster_of_shared_namespaces_keeps_them(day: Database) -> None:
+    """Where nobody is left to share with, shared namespaces are charged themselves."""
     everything = ",".join(recorded.summed(recorded.workloads(), recorded.namespace))
-    kept = by(empty.rows(f'OpenCostChargeback({DAY}, "", "{everything}")'), "Namespace", value="DirectCost")
+    kept = by(day.rows(f'OpenCostChargeback({DAY}, "", "{everything}")'), "Namespace", value="DirectCost")
     assert kept == approximately(recorded.summed(recorded.workloads(), recorded.namespace))
 
 

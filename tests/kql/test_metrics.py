@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from datetime import timedelta
@@ -9,10 +10,11 @@ from datetime import timedelta
 import pytest
 
 from tests.kql import recorded
-from tests.kql.database import SCRAPED, Database
+from tests.kql.database import HOUR, SCRAPED, Database
 from tests.support.recordings import recording
 
 GIB = 2**30
+MANAGEMENT = "kubecost_cluster_management_cost"
 
 
 def prices(name: str, label: str = "node") -> dict[str, float]:
@@ -62,7 +64,7 @@ def test_analysis_is_allocation_times_the_price_of_the_node(day: Database) -> No
 
 
 def test_analysis_has_every_type_of_cost_and_says_where_it_is_from(day: Database) -> None:
-    """Seven types, each fact with its metric, price and unit; traffic has a price and no cost."""
+    """Seven types, each fact with its metric, price and unit; traffic has a price and no cost; no currency is known."""
     rows = day.rows(
         "OpenCostAnalysis | summarize Facts = count(), Costs = countif(isnotnull(CostValue))"
         " by CostType, MetricName, Unit, Currency"
@@ -80,7 +82,7 @@ def test_analysis_has_every_type_of_cost_and_says_where_it_is_from(day: Database
         ("network", "kubecost_network_region_egress_cost", "GiB"): (1, 0),
         ("network", "kubecost_network_internet_egress_cost", "GiB"): (1, 0),
     }
-    assert {row["Currency"] for row in rows} == {"USD"}
+    assert {row["Currency"] for row in rows} == {None}
 
 
 def test_analysis_keeps_a_container_whose_node_has_no_price(empty: Database) -> None:
@@ -123,15 +125,45 @@ def test_wide_has_the_metrics_of_a_row_as_columns(day: Database) -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_price_changes(empty: Database) -> None:
-    """Of three scrapes, in which one node's CPU price rises and falls and rises, that price alone is told."""
+@pytest.mark.parametrize("minutes", [10, 30, 60])
+def test_cost_times_hours_is_money_whatever_the_pace_of_scrapes(minutes: int, empty: Database) -> None:
+    """Over two hours, and a gap of three, the sum of CostValue * Hours is what the containers cost in five."""
     body = recording("1.112", "metrics.txt")
-    for number, price in enumerate((b"0.0398", b"0.05", b"0.04378")):
-        line = re.compile(rb'(node_cpu_hourly_cost\{[^}]*node="aks-apps[^}]*\}) \S+')
+    scrapes = [SCRAPED + timedelta(minutes=minutes * number) for number in range(120 // minutes + 1)]
+    for scraped in (*scrapes, scrapes[-1] + 3 * HOUR):
+        empty.metrics(body, scraped=scraped)
+    bounds = "datetime(2026-11-24), datetime(2026-11-25)"
+    found = empty.one(f"OpenCostCostRates({bounds}) | summarize Cost = sum(CostValue * Hours)")["Cost"]
+    hourly = sum(expected_costs().values()) + sum(value for _, value in recorded.metric(MANAGEMENT))
+    assert found == pytest.approx(5 * hourly)
+
+
+def test_price_changes_are_those_of_assets(empty: Database) -> None:
+    """Of three hours in which the CPU of one node becomes dearer, that price alone has changed."""
+    for hour, factor in enumerate((1.0, 1.25, 1.1)):
+        body = json.loads(recording("1.112", f"assets_hours/{hour:02}.json"))
+        for asset in body["data"].values():
+            if asset["properties"]["name"] == "aks-apps-27182818-vmss000000" and asset["type"] == "Node":
+                asset["totalCost"] += asset["cpuCost"] * (factor - 1)
+                asset["cpuCost"] *= factor
+                price = asset["cpuCost"] / asset["cpuCoreHours"] / factor
+        empty.assets(json.dumps(body).encode())
+    bounds = "datetime(2026-11-23), datetime(2026-11-24)"
+    row = empty.one(f"OpenCostPriceChanges({bounds})")
+    assert (row["Type"], row["Name"], row["Price"]) == ("Node", "aks-apps-27182818-vmss000000", "core-hour")
+    found = (row["FirstPrice"], row["HighestPrice"], row["LastPrice"])
+    assert found == pytest.approx((price, 1.25 * price, 1.1 * price), rel=1e-3)
+    assert row["ChangePercent"] == pytest.approx(10, abs=0.1)
+    assert row["LastSeen"] - row["FirstSeen"] == timedelta(hours=2)
+    assert empty.rows("OpenCostPriceChanges(datetime(2026-11-23), datetime(2026-11-23 01:00))") == []
+
+
+def test_price_changes_of_traffic_are_those_of_scrapes(empty: Database) -> None:
+    """Traffic has no asset, so that its price comes from metrics."""
+    body = recording("1.112", "metrics.txt")
+    line = re.compile(rb"(?m)^(kubecost_network_internet_egress_cost(?:\{[^}]*\})?) \S+")
+    for number, price in enumerate((b"0.12", b"0.15")):
         empty.metrics(line.sub(rb"\1 " + price, body), scraped=SCRAPED + timedelta(hours=number))
     row = empty.one("OpenCostPriceChanges(datetime(2026-11-24), datetime(2026-11-25))")
-    assert (row["MetricName"], row["Subject"]) == ("node_cpu_hourly_cost", "aks-apps-27182818-vmss000000")
-    assert (row["FirstPrice"], row["LastPrice"], row["HighestPrice"]) == (0.0398, 0.04378, 0.05)
-    assert row["ChangePercent"] == pytest.approx(10)
-    assert row["LastSeen"] - row["FirstSeen"] == timedelta(hours=2)
-    assert empty.rows("OpenCostPriceChanges(datetime(2026-11-24), datetime(2026-11-24 06:00))") == []
+    assert (row["Type"], row["Name"]) == ("Network", "kubecost_network_internet_egress_cost")
+    assert (row["FirstPrice"], row["LastPrice"]) == (0.12, 0.15)

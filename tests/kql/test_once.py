@@ -80,41 +80,49 @@ def test_assets_loaded_by_day_or_by_type_are_not_added_up(empty: Database) -> No
 
 
 def test_an_hour_of_some_types_does_not_hide_a_day_of_all(empty: Database) -> None:
-    """Where an hour has disks only, nodes and load balancers of that hour come from the day."""
+    """Where an hour has disks only, its nodes and load balancers come from the day, which costs what it did."""
     empty.assets(recording("1.112", "assets_day.json"))
     empty.assets(
         recording("1.112", "assets_filter_disk_lower.json"), Asked(options=RequestOptions(filter_types=("disk",)))
     )
     day = list(json.loads(recording("1.112", "assets_day.json"))["data"].values())
-    disks = json.loads(recording("1.112", "assets_filter_disk_lower.json"))["data"].values()
     by_type = recorded.summed(day, lambda asset: asset["type"])
-    expected = by_type["Node"] + by_type["LoadBalancer"] + by_type["Disk"] * 23 / 24 + recorded.total(disks)
-    assert infrastructure(empty) == pytest.approx(expected)
+    assert infrastructure(empty) == pytest.approx(sum(by_type.values()))
+    disks = json.loads(recording("1.112", "assets_filter_disk_lower.json"))["data"].values()
+    hour = "datetime(2026-11-23 10:00), datetime(2026-11-23 11:00)"
+    expected = recorded.total(disks) + (by_type["Node"] + by_type["LoadBalancer"]) / 24
+    assert infrastructure(empty, hour) == pytest.approx(expected)
 
 
-def test_a_day_counts_for_the_hours_that_did_not_land_on_their_own(empty: Database) -> None:
-    """Of a day and three of its hours, the hours count whole and the day for the other 21."""
+def test_a_day_counts_for_the_hours_that_did_not_land(empty: Database) -> None:
+    """Of a day and three of its hours, the hours count whole, and the others have what the day leaves for them."""
     empty.allocation(recording("1.112", "allocation_day.json"))
     for hour in (3, 10, 22):
         empty.allocation(hour_of("allocation_day_step1h.json", hour))
-    day = json.loads(recording("1.112", "allocation_day.json"))["data"][0].values()
-    hours = sum(recorded.total(recorded.allocation_hours()[hour]) for hour in (3, 10, 22))
-    assert workloads(empty)[1] == pytest.approx(hours + recorded.total(day) * 21 / 24)
-    shares = empty.rows(f'OpenCostWindowShares("allocation", {DAY}) | order by WindowMinutes asc')
-    assert [share["Share"] for share in shares] == [1.0, 1.0, 1.0, pytest.approx(21 / 24)]
+    day = recorded.total(json.loads(recording("1.112", "allocation_day.json"))["data"][0].values())
+    hours = {hour: recorded.total(recorded.allocation_hours()[hour]) for hour in (3, 10, 22)}
+    assert workloads(empty)[1] == pytest.approx(day)
+    found = empty.rows(f"OpenCostHourlyCost({DAY}) | summarize Cost = sum(TotalCost) by Timestamp")
+    left = (day - sum(hours.values())) / 21
+    assert {row["Timestamp"].hour: row["Cost"] for row in found} == pytest.approx(
+        {hour: hours.get(hour, left) for hour in range(24)}
+    )
 
 
-def test_rows_by_container_are_preferred_to_finer_windows_by_namespace(empty: Database) -> None:
-    """A day by container is better than its hours by namespace, which know no pods; without it they count."""
+def test_windows_count_first_whose_aggregate_answers_the_question(empty: Database) -> None:
+    """Hours by namespace tile a day by container for a question about namespaces, and not for one about pods."""
     empty.allocation(recording("1.112", "allocation_day_step1h_namespace.json"), Asked(options=BY_NAMESPACE))
     by_namespace = sum(
         recorded.total(hour.values())
         for hour in json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
     )
+    about_pods = f'{DAY}, "", "", "pod"'
     assert workloads(empty) == [24 * 8, pytest.approx(by_namespace)]
+    assert workloads(empty, about_pods) == [24 * 8, pytest.approx(by_namespace)]
     empty.allocation(recording("1.112", "allocation_day.json"))
     day = json.loads(recording("1.112", "allocation_day.json"))["data"][0].values()
-    assert workloads(empty) == [87, pytest.approx(recorded.total(day))]
+    assert workloads(empty) == [24 * 8, pytest.approx(by_namespace)]
+    assert workloads(empty, f"{about_pods}, 1d") == [87, pytest.approx(recorded.total(day))]
 
 
 def test_windows_that_overlap_unaligned_count_each_minute_once(empty: Database) -> None:
@@ -145,14 +153,15 @@ def test_idle_rows_are_never_workloads(empty: Database) -> None:
     assert workloads(empty)[1] == pytest.approx(recorded.total(rows.values()) - rows["__idle__"]["totalCost"])
 
 
-def test_hours_with_idle_shared_out_take_no_minutes_from_others(empty: Database) -> None:
-    """A batch whose rows carry shared idle does not count, so the day it lies in counts whole."""
+def test_hours_with_idle_shared_out_count_where_nothing_else_does(empty: Database) -> None:
+    """A batch whose rows carry shared idle counts until another window covers its minutes."""
     shared = RequestOptions(include_idle=True, share_idle=True)
     empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Asked(options=shared))
-    assert workloads(empty)[0] == 0
+    hour = json.loads(recording("1.112", "allocation_hour_idle_share.json"))["data"][0].values()
+    assert workloads(empty) == [61, pytest.approx(recorded.total(hour))]
     empty.allocation(recording("1.112", "allocation_day.json"))
     day = json.loads(recording("1.112", "allocation_day.json"))["data"][0].values()
-    assert workloads(empty) == [87, pytest.approx(recorded.total(day))]
+    assert workloads(empty, f'{DAY}, "", "", "", 1d') == [87, pytest.approx(recorded.total(day))]
 
 
 def test_clusters_do_not_take_each_others_minutes(empty: Database) -> None:
@@ -169,19 +178,19 @@ def test_clusters_do_not_take_each_others_minutes(empty: Database) -> None:
     assert infrastructure(empty, f'{DAY}, "other"') == pytest.approx(infrastructure(empty) / 2)
 
 
-def test_guards_keep_the_row_that_was_collected_last(empty: Database) -> None:
-    """Of two answers under one key, each guard keeps the later, even when it landed first."""
-    second = replace(Asked(), run="second", collected=COLLECTED + timedelta(hours=2))
-    outcome = {"batch_id": "b", "outcome": "landed", "window_start": "2026-11-23T00:00:00Z"}
-    for asked in (second, Asked(), Asked()):
-        empty.allocation(recording("1.112", "allocation_hour.json"), asked)
+def test_the_last_response_of_a_batch_counts_alone(empty: Database) -> None:
+    """Of two responses under one batch the later counts, even when it landed first; copies of it count once."""
+    later = replace(Asked(), run="later", collected=COLLECTED + timedelta(hours=2))
+    renamed = recording("1.112", "allocation_hour.json").replace(b"/ml/trainer", b"/ml/tutor")
+    for body, asked in ((renamed, later), (recording("1.112", "allocation_hour.json"), Asked()), (renamed, later)):
+        empty.allocation(body, asked)
         empty.assets(recording("1.112", "assets_hour.json"), asked)
         empty.metrics(recording("1.112", "metrics.txt"), asked)
-        empty.runs([outcome], asked)
-    for table in ("OpenCostAllocation", "OpenCostAssets", "OpenCostMetrics"):
-        count = empty.one(f"{table} | count")["Count"] // 3
-        found = empty.rows(f"{table}Latest | summarize Rows = count() by RunId")
-        assert found == [{"RunId": "second", "Rows": count}]
-    # The run is part of a ledger row's key.
-    runs = empty.rows("OpenCostSyncRunsLatest | project RunId | order by RunId asc")
-    assert [row["RunId"] for row in runs] == ["nightly", "second"]
+    assert workloads(empty)[1] == pytest.approx(recorded.total(recorded.allocation_hours()[10]))
+    assert infrastructure(empty) == pytest.approx(recorded.total(recorded.asset_hours()[10]))
+    assert {row["RunId"] for row in empty.rows(f"OpenCostWorkloadCost({DAY}) | distinct RunId")} == {"later"}
+    count = empty.one("OpenCostMetrics | count")["Count"] // 3
+    found = empty.rows("OpenCostMetricsLatest | summarize Rows = count() by RunId")
+    assert found == [{"RunId": "later", "Rows": count}]
+    held = empty.rows(f'OpenCostHeldBatches("", {DAY}) | distinct IsWhole')
+    assert held == [{"IsWhole": False}]

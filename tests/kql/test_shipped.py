@@ -20,6 +20,7 @@ VALUES = {
     "endTime": "2026-11-24",
     "label": "team",
     "runId": "nightly",
+    "baselineRunId": "nightly",
     "dataset": "allocation",
 }
 
@@ -95,13 +96,7 @@ def test_functions_that_call_each_other_in_a_circle_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "key"),
     [
-        (
-            "OpenCostAllocation",
-            "Source, WindowStart, WindowEnd, Aggregate, IncludeIdle, ShareIdle, AllocationName",
-        ),
-        ("OpenCostAssets", "Source, WindowStart, WindowEnd, Cluster, Type, Name"),
         ("OpenCostMetrics", "Source, Timestamp, MetricName, LabelsText = tostring(Labels)"),
-        ("OpenCostSyncRuns", "RunId, CollectionTime, BatchId"),
     ],
 )
 def test_guards_group_by_what_identifies_a_row(name: str, key: str) -> None:

@@ -14,7 +14,7 @@ from tests.support.kql_documents import Document, findings
 from tests.support.node.install import Packages
 
 SCRIPT = Path(__file__).parent / "node" / "analyse.js"
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 300
 
 Column = tuple[str, str]
 """A column's name and its Kusto type."""

@@ -1,0 +1,117 @@
+"""What windows cost by the minute, in plain Python: the design's rule with sets of minutes, without weights or KQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+SCHEDULED = (10, 60, 1440)
+Costs = Counter[str]
+
+
+@dataclass(frozen=True)
+class Held:
+    """One window that is held, in minutes from the start of a day, and what it cost by namespace.
+
+    `own` is whether the cluster's own source answered it; `empty` is one that only the run log has, with no cost.
+    """
+
+    start: int
+    minutes: int
+    costs: Costs = field(default_factory=Counter, compare=False)
+    aggregate: str = "container"
+    shared: bool = False
+    own: bool = True
+    empty: bool = False
+
+    @property
+    def end(self) -> int:
+        """The minute after the last."""
+        return self.start + self.minutes
+
+    def __contains__(self, minute: int) -> bool:
+        return self.start <= minute < self.end
+
+    @property
+    def tier(self) -> int:
+        """0 for scheduled windows, 1 for others that tile a day and are aligned, 2 for the rest."""
+        if self.minutes > 1440 or 1440 % self.minutes or self.start % self.minutes:
+            return 2
+        return 0 if self.minutes in SCHEDULED else 1
+
+    def level(self, question: str) -> tuple[int, bool, int]:
+        """The lowest level counts: what answers the question, of the cluster's own source, by tier."""
+        words = self.aggregate.split(",")
+        answers = words == ["container"] or set(question.split(",") if question else ()) <= set(words)
+        return (2 if self.shared else 0 if answers else 1), not self.own, self.tier
+
+    def fineness(self) -> tuple[bool, int, str]:
+        """Of one window at several aggregates the finest counts: rows per container, then the one of most words."""
+        return self.empty, 0 if self.aggregate == "container" else -len(self.aggregate.split(",")) + 10, self.aggregate
+
+
+def once(windows: Iterable[Held], question: str) -> list[Held]:
+    """Of the windows of one level with the same bounds the finest."""
+
+    def key(window: Held) -> tuple[object, ...]:
+        return *window.level(question), window.start, window.minutes
+
+    ordered = sorted(windows, key=lambda window: (*key(window), window.fineness()))
+    return [next(same) for _, same in groupby(ordered, key)]
+
+
+class Scheduled:
+    """The scheduled windows of one level, each with its own minutes and its remainder."""
+
+    def __init__(self, windows: list[Held]) -> None:
+        owned = {window: set(range(window.start, window.end)) for window in windows}
+        for inner in windows:
+            for outer in windows:
+                if outer.minutes > inner.minutes and inner.start in outer:
+                    owned[outer] -= set(range(inner.start, inner.end))
+        self.owned = {window: own for window, own in owned.items() if own}
+        self.rest = {window: Counter(window.costs) for window in self.owned}
+        for inner in self.owned:
+            around = [outer for outer in self.owned if outer.minutes > inner.minutes and inner.start in outer]
+            if around:
+                self.rest[min(around, key=lambda outer: outer.minutes)].subtract(inner.costs)
+
+    def costs(self, minute: int) -> Costs | None:
+        """The cost of a minute, or None when none of the windows owns it."""
+        for window, own in self.owned.items():
+            if minute in own:
+                return _scaled(self.rest[window], 1 / len(own))
+        return None
+
+
+def costs_by_minute(windows: Iterable[Held], question: str, minutes: range) -> Iterator[tuple[int, Costs]]:
+    """The cost of each minute by namespace, in the order of the minutes."""
+    counted = once(windows, question)
+    levels = [(level[2], list(same)) for level, same in groupby(counted, lambda window: window.level(question))]
+    scheduled = [Scheduled(same) if not tier else None for tier, same in levels]
+    for minute in minutes:
+        for (_, same), nested in zip(levels, scheduled, strict=True):
+            if nested is not None:
+                found = nested.costs(minute)
+            else:
+                covering = [window for window in same if minute in window]
+                longest = min(covering, key=lambda window: (-window.minutes, window.start), default=None)
+                found = _scaled(longest.costs, 1 / longest.minutes) if longest else None
+            if found is not None:
+                yield minute, found
+                break
+
+
+def costs_by_hour(windows: Iterable[Held], question: str, minutes: range) -> dict[tuple[int, str], float]:
+    """The cost of the minutes by hour and namespace."""
+    found: Counter[tuple[int, str]] = Counter()
+    for minute, costs in costs_by_minute(list(windows), question, minutes):
+        for namespace, cost in costs.items():
+            found[minute // 60, namespace] += cost
+    return dict(found)
+
+
+def _scaled(costs: Costs, factor: float) -> Costs:
+    return Counter({name: cost * factor for name, cost in costs.items()})
