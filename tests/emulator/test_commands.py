@@ -140,6 +140,17 @@ def test_functions_are_stored_shown_and_called(costs: Client) -> None:
         costs.query("Above()")
 
 
+def test_retention_has_words_of_its_own_and_a_policy_can_be_deleted(costs: Client) -> None:
+    """https://learn.microsoft.com/kusto/management/alter-merge-table-retention-policy-command."""
+    costs.command(".alter-merge table Costs policy retention softdelete = 400d")
+    [shown] = costs.command(".show table Costs policy retention")
+    assert json.loads(shown["Policy"]) == {"SoftDeletePeriod": "400.00:00:00"}
+    with pytest.raises(KustoApiError, match="'soon' is not a timespan"):
+        costs.command(".alter-merge table Costs policy retention softdelete = soon")
+    costs.command(".delete table Costs policy retention")
+    assert costs.command(".show table Costs policy retention")[0]["Policy"] == "null"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -167,3 +167,14 @@ def test_delete_shows_how_many_records_match(staged: Client) -> None:
     command = ".delete table Costs records with (whatif=true) <| Costs | where Name == 'old'"
     assert [row["RecordsMatchPredicate"] for row in staged.command(command)] == [1]
     assert names(staged) == ["neighbour", "old"]
+
+
+def test_a_transaction_that_fails_late_leaves_extents_and_rows(staged: Client) -> None:
+    """When rows were appended and moved and something fails after that, neither rows nor extents have changed."""
+    engine = staged.emulator.engine
+    table, source = engine.table("Costs"), engine.table("Staging")
+    before = (extents(staged), list(source.extents))
+    with pytest.raises(KeyError):
+        engine.update(table, [(0, "an extent that is not there")], "Costs", dict.fromkeys(source.extents, source))
+    assert (extents(staged), list(source.extents)) == before
+    assert (names(staged), names(staged, "Staging")) == (["neighbour", "old"], ["new", "new"])

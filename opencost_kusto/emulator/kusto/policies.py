@@ -26,6 +26,7 @@ NAMES: Final = {
 """The policies that can be set, and what Kusto calls their objects."""
 
 _TIMESPAN: Final = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?")
+_LITERAL: Final = re.compile(r"(\d+)([dh])")
 _DAYS: Final = re.compile(r"\d+")
 Check = Callable[[Any, datetime], None]
 
@@ -43,6 +44,15 @@ def parse(name: str, text: str, before: Any, *, merge: bool, now: datetime) -> A
     if name in _CHECKS:
         _CHECKS[name](given, now)
     return given
+
+
+def as_text(literal: str) -> str:
+    """A timespan literal of KQL in days or hours, `400d`, as .NET writes it; raises KustoRefusal."""
+    found = _LITERAL.fullmatch(literal)
+    if found is None:
+        raise KustoRefusal(f"'{literal}' is not a timespan")
+    hours = int(found[1]) * (24 if found[2] == "d" else 1)
+    return f"{hours // 24}.{hours % 24:02}:00:00"
 
 
 def timespan(value: Any) -> timedelta:

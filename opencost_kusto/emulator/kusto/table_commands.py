@@ -145,6 +145,18 @@ def alter(session: Session, cursor: Cursor) -> Result:
     return _alter(session, cursor, merge=False)
 
 
+def delete_policy(session: Session, table: Table, cursor: Cursor) -> Result:
+    """`.delete table T policy P`: as if it had never been set."""
+    name = cursor.value().lower()
+    cursor.end()
+    shown = policy(session.engine, table, name)
+    session.access.table_admin(session.principal, table.name, "TablePolicyDeleteCommand")
+    table.policies.pop(name, None)
+    if name == "row_level_security":
+        session.engine.restrict(table, None)
+    return shown._replace(rows=policy(session.engine, table, name).rows)
+
+
 def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
     """The mappings of a table as `.show` lists them."""
     columns = {"Name": "string", "Kind": "string", "Mapping": "string"}
@@ -223,6 +235,10 @@ def _policy(cursor: Cursor, name: str, before: Any, *, merge: bool, now: datetim
         if not enabled:
             cursor.expect("disable")
         return {"IsEnabled": enabled, "Query": cursor.literal()}
+    if name == "retention" and cursor.accept("softdelete"):
+        cursor.expect("=")
+        text = json.dumps({"SoftDeletePeriod": policies.as_text(cursor.value())})
+        return policies.parse(name, text, before, merge=merge, now=now)
     return policies.parse(name, cursor.literal(), before, merge=merge, now=now)
 
 
