@@ -107,7 +107,7 @@ def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:
     end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     hour = Window(end - _HOUR, end)
     batch = Batch(ALLOCATION, opencost.source().name, hour, RequestOptions(aggregate="namespace"))
-    records = [msgspec.json.decode(each, type=_Priced) for each in opencost.records(batch, lambda _: None)]
+    records = [msgspec.json.decode(each, type=_Priced) for each in opencost.records(batch, lambda *_: None)]
     cost = sum(each.total_cost for each in records)
     said = f"{stamp(hour.start)} to {stamp(hour.end)}: {len(records)} namespaces, {cost:.5f}"
     if cost > 0:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 from msgspec import defstruct
 
 from opencost_kusto.batch import Batch, Source
-from opencost_kusto.errors import ContentError, OpenCostError, UsageError
+from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import documents, prometheus, responses
 from opencost_kusto.extract.address import parse
 from opencost_kusto.extract.checks import RecordChecks
@@ -21,6 +22,13 @@ from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json
+
+
+class Note(Protocol):
+    """Takes what is remarkable about a response: a sentence, and the reason code it has, if any."""
+
+    def __call__(self, sentence: str, code: ReasonCode | None = None, /) -> object:
+        """Take one sentence."""
 
 
 class OpenCost:
@@ -93,11 +101,12 @@ class OpenCost:
         """The time (UTC) by OpenCost's clock at its last response; None before the first, or where it has no Date."""
         return self._route.server_date
 
-    def records(self, batch: Batch, note: Callable[[str], None]) -> Generator[bytes, None, None]:
+    def records(self, batch: Batch, note: Note) -> Generator[bytes, None, None]:
         """The records of one batch, as they stream in. When the iterator ends, the response was whole.
 
-        `note` is called with a sentence for anything in the response that a reader should know. Raises OpenCostError
-        when the server cannot be reached or refuses, ContentError when its response cannot be trusted.
+        `note` is called with a sentence, and perhaps a reason code, for anything in the response that a reader should
+        know. Raises OpenCostError when the server cannot be reached or refuses, ContentError when its response cannot
+        be trusted.
         """
         table = batch.table
         if table.path is None:
@@ -112,8 +121,8 @@ class OpenCost:
                     check(record)
                     if kept(record):
                         yield record
-                if check.undated:
-                    note(f"{check.undated} of {check.records} records do not say which window they are of")
+                for sentence, code in check.remarks():
+                    note(sentence, code)
 
     def _cluster_info(self) -> documents.ClusterInfo:
         return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
@@ -133,7 +142,7 @@ class OpenCost:
         return retrying(read, seconds=self.timeout, attempts=self._attempts)
 
 
-def _samples(body: Body, batch: Batch, kept: Callable[[bytes], bool], note: Callable[[str], None]) -> Iterator[bytes]:
+def _samples(body: Body, batch: Batch, kept: Callable[[bytes], bool], note: Note) -> Iterator[bytes]:
     """The samples of a response in Prometheus text, as JSON."""
     encode = msgspec.json.Encoder().encode
     not_numbers = again = 0

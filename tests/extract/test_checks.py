@@ -184,12 +184,47 @@ def test_a_name_is_quoted_in_short() -> None:
     assert code(record(name="x" * 80_000, window={"start": "2026-11-23T09:00:00Z"})) is ReasonCode.OTHER_WINDOW
 
 
-def test_records_that_begin_late_are_counted() -> None:
-    """Five minutes or more after the window's start is late; less is a pod that started."""
-    starts = ["10:00:00", "10:04:59", "10:05:00", "10:30:00"]
-    found = [record(start=f"2026-11-23T{start}Z") for start in starts]
-    assert check(*found).late == 2
-    assert check(*(compact(one).replace(b'{"name"', b'{ "name"') for one in found)).late == 2
+def remarked(*found: dict[str, Any], window: Window = HOUR) -> list[ReasonCode | None]:
+    """The reason codes of what is remarkable about some records."""
+    return [code for _, code in check(*found, window=window).remarks()]
+
+
+def test_a_window_whose_beginning_is_missing_is_remarked() -> None:
+    """When every workload begins five minutes or more after the window, that is said; a pod that starts is not."""
+    late = [record(name=at, start=f"2026-11-23T{at}Z") for at in ("10:05:00", "10:30:00")]
+    standing = [record(name="a/__unmounted__"), record(name="__idle__")]
+    assert remarked(*late, *standing) == [ReasonCode.LATE_START]
+    assert remarked(*late, record(start="2026-11-23T10:04:59Z")) == []
+    assert remarked(record(name=None, type="Node", start="2026-11-23T10:30:00Z")) == []
+
+
+def test_a_window_without_any_workload_is_remarked() -> None:
+    """Volumes that nobody mounts, and idle, are what OpenCost sends of a window it has not sampled."""
+    assert remarked(record(name="__unmounted__"), record(name="__idle__")) == [ReasonCode.IMPLAUSIBLE_COST]
+    assert remarked(record(name="__unmounted__"), record()) == []
+    assert remarked() == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "minutes", "hours", "good"),
+    [
+        (2, 60, 2, True),
+        (0.00472, 50, 0.00394, True),
+        (2, 60, 2.01, True),
+        (2, 60, 1, False),
+        (2, 30, 2, False),
+        (-2, 60, -2, True),
+        (2, None, 2, True),
+        (0, 60, 0.5, False),
+    ],
+)
+def test_cores_and_minutes_make_core_hours(cores: float, minutes: float | None, hours: float, good: bool) -> None:
+    """A record whose own numbers contradict each other is refused; rounding and nulls are no contradiction."""
+    one = record(cpuCores=cores, minutes=minutes, cpuCoreHours=hours)
+    if good:
+        assert check(one).records == 1
+    else:
+        assert code(one) is ReasonCode.IMPLAUSIBLE_COST
 
 
 keys = st.sampled_from(["a", "b", "a1", "a2", "start", "window", "name", "é", "x:y", ":", '"', "\\", "e"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def batch(dataset: str = "allocation", **options: Any) -> Batch:
 
 def ask(opencost: OpenCost, dataset: str = "allocation", **options: Any) -> list[dict[str, Any]]:
     """The records of the recorded hour."""
-    return [json.loads(record) for record in opencost.records(batch(dataset, **options), lambda _: None)]
+    return [json.loads(record) for record in opencost.records(batch(dataset, **options), lambda *_: None)]
 
 
 def fails(opencost: OpenCost, dataset: str = "allocation") -> OpenCostKustoError:
@@ -303,7 +304,7 @@ def test_a_series_that_comes_twice_is_noted(serve: Serve) -> None:
         Reply(200, {"Content-Type": "text/plain"}, b'a{b="c",d="e"} 1\na{d="e",b="c"} 2\nf 1 1\nf 2 2\n')
     )
     notes: list[str] = []
-    assert len(list(opencost.records(batch("metrics"), notes.append))) == 4
+    assert len(list(opencost.records(batch("metrics"), lambda text, *_: notes.append(text)))) == 4
     assert notes == ["1 samples are of a series that came before; each is a row of " + DATASETS["metrics"].name]
 
 
@@ -311,7 +312,10 @@ def test_samples_that_are_no_numbers_are_null_and_noted(serve: Serve) -> None:
     """A reader is told how many samples JSON cannot hold."""
     opencost, _ = serve(Reply(200, {"Content-Type": "text/plain"}, b"a NaN\nb +Inf\nc 1\n"))
     notes: list[str] = []
-    values = [json.loads(record)["value"] for record in opencost.records(batch("metrics"), notes.append)]
+    values = [
+        json.loads(record)["value"]
+        for record in opencost.records(batch("metrics"), lambda text, *_: notes.append(text))
+    ]
     assert values == [None, None, 1.0]
     assert notes == ["2 samples are NaN or infinite, and null in " + DATASETS["metrics"].name]
 
@@ -470,5 +474,16 @@ def test_records_without_a_window_are_noted(serve: Serve) -> None:
     said = b'"window":{"start":"2026-11-23T10:00:00Z","end":"2026-11-23T11:00:00Z"}'
     opencost, _ = serve(json_reply(body.replace(said, b'"window":"null"', 3)))
     notes: list[str] = []
-    assert len(list(opencost.records(batch(), notes.append))) == 61
+    assert len(list(opencost.records(batch(), lambda text, *_: notes.append(text)))) == 61
     assert notes == ["3 of 61 records do not say which window they are of"]
+
+
+def test_what_is_implausible_lands_with_its_reason_code(serve: Serve) -> None:
+    """Derived from the recorded hour: where every workload begins late, the note says why that may be."""
+    body = recording("1.112", "allocation_hour.json")
+    late = re.sub(rb'("start":"2026-11-23T10:)0[0-4](:00Z","end":"[^"]*","minutes")', rb"\g<1>05\2", body)
+    opencost, _ = serve(json_reply(late))
+    notes: list[tuple[str, ReasonCode | None]] = []
+    assert len(list(opencost.records(batch(), lambda text, code=None: notes.append((text, code))))) == 61
+    assert [code for _, code in notes] == [ReasonCode.LATE_START]
+    assert "workloads begin 5 minutes or more after the window" in notes[0][0]

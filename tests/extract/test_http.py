@@ -32,7 +32,7 @@ NO_TRAILER = gzip.compress(METRICS, mtime=0)[:-8]
 def ask(response: bytes | Callable[[str], bytes], dataset: str = "allocation", **client: Any) -> list[bytes]:
     """The records of a response, by a client that asks once."""
     with RawServer(response) as server, OpenCost(server.url, attempts=1, timeout=20, **client) as opencost:
-        return list(opencost.records(batch(dataset), lambda _: None))
+        return list(opencost.records(batch(dataset), lambda *_: None))
 
 
 def fails(endpoint: str, environment: Mapping[str, str], **more: Any) -> OpenCostKustoError:
@@ -130,7 +130,7 @@ def test_a_redirect_is_refused_and_says_where_it_points(status: int, location: s
     answers = {"/allocation": http(b"", f"Location: {location}", "Content-Length: 0", status=status)}
     with RawServer(lambda path: answers.get(path, sized(RECORDS))) as server, OpenCost(server.url) as opencost:
         with pytest.raises(OpenCostError, match=r"redirects to http://\S+/oauth2/start:") as refused:
-            list(opencost.records(batch(), lambda _: None))
+            list(opencost.records(batch(), lambda *_: None))
         assert len(server.requests) == 1
     assert refused.value.code is ReasonCode.REDIRECTED
     assert "HUSH" not in str(refused.value)
@@ -179,7 +179,7 @@ def test_no_netrc_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     with RawServer(sized(RECORDS)) as server, OpenCost(server.url) as opencost:
-        list(opencost.records(batch(), lambda _: None))
+        list(opencost.records(batch(), lambda *_: None))
         assert b"authorization" not in server.requests[0].lower()
 
 
@@ -215,7 +215,7 @@ def test_the_environment_of_the_process_has_no_other_say(monkeypatch: pytest.Mon
     """requests reads no proxy beside ours."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
     with RawServer(sized(RECORDS)) as server, OpenCost(server.url, environment={}) as opencost:
-        assert list(opencost.records(batch(), lambda _: None)) == [b'{"name":"a"}']
+        assert list(opencost.records(batch(), lambda *_: None)) == [b'{"name":"a"}']
 
 
 def test_a_proxy_is_used_and_named_when_it_fails() -> None:
@@ -223,7 +223,7 @@ def test_a_proxy_is_used_and_named_when_it_fails() -> None:
     with RawServer(sized(RECORDS)) as proxy:
         environment = {"http_proxy": f"http://user:HUSH@127.0.0.1:{proxy.port}"}
         with OpenCost("http://cost.example:9003", environment=environment) as opencost:
-            assert list(opencost.records(batch(), lambda _: None)) == [b'{"name":"a"}']
+            assert list(opencost.records(batch(), lambda *_: None)) == [b'{"name":"a"}']
         assert proxy.requests[0].startswith(b"GET http://cost.example:9003/allocation?")
     port = closed_port()
     environment = {"HTTP_PROXY": f"http://user:HUSH@127.0.0.1:{port}"}
@@ -293,7 +293,7 @@ def test_trouble_with_tls_has_its_own_sentence(tmp_path: Path) -> None:
     """A certificate that nobody trusts, https on a port of http and http on one of https each say what to do."""
     with tls_server(tmp_path) as (port, ca):
         with OpenCost(f"https://localhost:{port}", environment={"REQUESTS_CA_BUNDLE": ca}) as opencost:
-            assert list(opencost.records(batch(), lambda _: None)) == [b'{"name":"a"}']
+            assert list(opencost.records(batch(), lambda *_: None)) == [b'{"name":"a"}']
         error = fails(f"https://localhost:{port}", {})
         assert error.code is ReasonCode.TLS
         assert "certificate is not trusted (self-signed certificate). Set REQUESTS_CA_BUNDLE" in str(error)

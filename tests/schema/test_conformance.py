@@ -101,7 +101,7 @@ class Served:
         self.now = (batch.table.path, Reply(200, {"Content-Type": kind}, one.body))
         encoder, notes = Encoder(batch.table, BatchContext(RUN, SOURCE, batch)), list[str]()
         with OpenCost(self.server.url) as opencost:
-            return encoder, list(encoder.lines(opencost.records(batch, notes.append))), notes
+            return encoder, list(encoder.lines(opencost.records(batch, lambda text, *_: notes.append(text)))), notes
 
 
 @pytest.fixture(scope="module")
