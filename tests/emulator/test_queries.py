@@ -46,6 +46,22 @@ def test_a_bad_query_is_an_error_that_says_what(costs: Client, text: str, messag
     assert refused.value.get_api_error().permanent is True
 
 
+def test_a_query_sees_a_column_that_came_since_it_was_asked_first(costs: Client) -> None:
+    """The same text is translated anew when a table has changed: a join lists the columns of both sides."""
+    costs.land([ROW])
+    text = "Costs | join kind=inner (Costs) on Name | project-away Timestamp"
+    assert "Extra1" not in costs.query(text)[0]
+    costs.command(".create-merge table Costs (Extra: string)")
+    assert {"Extra", "Extra1"} <= set(costs.query(text)[0])
+
+
+def test_a_query_calls_the_function_as_it_is_now(costs: Client) -> None:
+    """The same text is translated anew when a function has changed."""
+    for least in (1, 2):
+        costs.command(f".create-or-alter function Few() {{ print A = {least} }}")
+        assert costs.query("Few()") == [{"A": least}]
+
+
 def test_the_older_endpoint_answers_too(costs: Client) -> None:
     """`/v1/rest/query` speaks the older protocol."""
     with requests.Session() as session:
