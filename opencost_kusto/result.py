@@ -129,7 +129,7 @@ class Report:
         """0 when every batch is where it was requested to be; else the worst kind, or 7 when only some failed."""
         failed = [one.exit_code for one in self.results if one.outcome in _FAILED]
         # An expired window comes at a coarser step, or is lost: that is what counts.
-        others = [one for one in self.results if one.outcome not in _FAILED | {Outcome.EXPIRED}]
+        others = [one for one in self.results if one.outcome not in _FAILED | {Outcome.EXPIRED, Outcome.UNSUPPORTED}]
         if failed:
             return PartialError.exit_code if others else max(failed)
         if any(one.outcome is Outcome.TIMED_OUT for one in self.results):

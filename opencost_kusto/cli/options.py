@@ -31,6 +31,8 @@ from opencost_kusto.window import Window, parse, resolution, since
 _ENDPOINT = "http://localhost:9003"
 # Longer than anybody waits, and shorter than a timer can.
 _LONGEST = 1e7
+# The word for every dataset that is declared.
+EVERY = "all"
 
 
 def option(name: str, text: str, **more: Any) -> Any:
@@ -132,7 +134,10 @@ class AskOptions:
 
     dataset: Annotated[
         list[str] | None,
-        option("--dataset", f"One of {', '.join(DATASETS)}; repeatable. {', '.join(DEFAULT_DATASETS)} by default."),
+        option(
+            "--dataset",
+            f"One of {', '.join(DATASETS)}; repeatable. {', '.join(DEFAULT_DATASETS)} by default; all for every one.",
+        ),
     ] = None
 
     def check(self, written: Collection[str]) -> None:
@@ -144,7 +149,12 @@ class AskOptions:
 
     def datasets(self) -> tuple[str, ...]:
         """The datasets in the order given, each once; the default ones when none was named."""
-        return tuple(dict.fromkeys(self.dataset or DEFAULT_DATASETS))
+        named = dict.fromkeys(self.dataset or DEFAULT_DATASETS)
+        return tuple(dict.fromkeys((*(name for name in named if name != EVERY), *(DATASETS if EVERY in named else ()))))
+
+    def optional(self) -> frozenset[str]:
+        """The datasets that are neither requested by default nor by name, and that an OpenCost may lack."""
+        return frozenset(self.datasets()) - set(self.dataset or ()) - set(DEFAULT_DATASETS)
 
     def options(self) -> RequestOptions:
         """The options, checked; raises UsageError for a value that OpenCost would ignore."""

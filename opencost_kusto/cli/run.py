@@ -64,7 +64,7 @@ def run_command(
     # Whatever is wrong is said now, not when the command has run: the window alone comes later.
     marks = resolution(opencost_resolution)
     cut = check_step(duration(step), marks) if step else None
-    asked = SyncRequest(covering(clock(), clock(), marks), cut, ask.datasets(), ask.options())
+    asked = SyncRequest(covering(clock(), clock(), marks), cut, ask.datasets(), ask.options(), ask.optional())
     account = Account(
         source,
         kusto_options,

@@ -63,7 +63,7 @@ def sync_command(
     if "settle" in written and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
     cut = check_step(duration(step), resolution(when.opencost_resolution)) if step else None
-    question = SyncRequest(interval, cut, ask.datasets(), ask.options())
+    question = SyncRequest(interval, cut, ask.datasets(), ask.options(), ask.optional())
     run = mark.run()
     quiet_stdout = as_json or output == "-"
     with (

@@ -41,6 +41,7 @@ class BatchList:
     """Batches of one source, chosen one by one."""
 
     chosen: tuple[Batch, ...]
+    optional: frozenset[str] = frozenset()
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
         """These batches."""

@@ -21,7 +21,7 @@ from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
-from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.columns import Json, Table
 
 
 class Note(Protocol):
@@ -96,6 +96,16 @@ class OpenCost:
             if error.transient:
                 raise
         self.source()
+
+    def has(self, table: Table) -> bool:
+        """Whether the server has a dataset: any response but 404 to a request without a window says so."""
+        try:
+            with self._route.get(table.path or "", {}):
+                return True
+        except OpenCostError as error:
+            return error.code not in (ReasonCode.NOT_FOUND, ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT)
+        except ContentError:
+            return True
 
     def server_time(self) -> datetime | None:
         """The time (UTC) by OpenCost's clock at its last response; None before the first, or where it has no Date."""

@@ -119,6 +119,8 @@ class BatchLoader:
                 yield self._keep(staged, held, situation)
             case Decision.DEDUPLICATE if held is not None:
                 yield self._deduplicate(staged, held)
+            case Decision.FAIL if staged.unsupported:
+                yield self._result(staged, Outcome.UNSUPPORTED)
             case Decision.SETTLE_EMPTY:
                 yield self._result(staged, Outcome.EMPTY, rows=0)
             case _:

@@ -21,7 +21,7 @@ class StagedBatch:
     `sealed` is the response on disk, None when it had no rows or when `error` says why there is none. `holding` is what
     the table held before the request, `sent_before` whether the run log says that rows were sent; `unknown` is
     the error where Kusto did not say. `notes` are sentences about the response, `code` the kind of the first.
-    `begun` is on the monotonic clock.
+    `unsupported`: OpenCost has no such dataset, and the run does not need it. `begun` is on the monotonic clock.
     """
 
     batch: Batch
@@ -33,6 +33,7 @@ class StagedBatch:
     unknown: KustoError | None = None
     notes: list[str] = field(default_factory=list)
     code: ReasonCode | None = None
+    unsupported: bool = False
 
     @property
     def at_hand(self) -> AtHand:

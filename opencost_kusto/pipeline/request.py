@@ -19,7 +19,11 @@ _MINUTE = timedelta(minutes=1)
 
 
 class BatchPlan(Protocol):
-    """The batches to load of a source."""
+    """The batches to load of a source; an OpenCost may lack the datasets in `optional`."""
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Datasets that are neither requested by default nor by name: without them a run does not fail."""
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
         """The batches of a source, in the order in which they are requested."""
@@ -33,6 +37,7 @@ class SyncRequest:
     step: timedelta | None = None
     datasets: tuple[str, ...] = DEFAULT_DATASETS
     options: RequestOptions = field(default_factory=RequestOptions)
+    optional: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_datasets(self.datasets)

@@ -11,6 +11,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.load.spool import SealedBatch, Spool, remove
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.retry import retrying
+from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import stamp
 
@@ -37,7 +38,12 @@ class Breaker:
 
 
 def read_response(
-    opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool: Spool, breaker: Breaker
+    opencost: OpenCost,
+    staged: StagedBatch,
+    context: BatchContext,
+    spool: Spool,
+    breaker: Breaker,
+    optional: frozenset[str] = frozenset(),
 ) -> StagedBatch:
     """Request a batch of OpenCost and seal the response; what goes wrong is in the result's `error`.
 
@@ -58,6 +64,11 @@ def read_response(
         staged.sealed = retrying(lambda: _seal(opencost, staged, context, spool), seconds=opencost.timeout, attempts=4)
     except OpenCostKustoError as error:
         staged.error = error
+        missing = error.code is ReasonCode.NOT_FOUND and staged.batch.table.dataset in optional
+        # Where /allocation is missing too, this is no OpenCost, and that is an error.
+        if missing and opencost.has(ALLOCATION):
+            staged.unsupported = True
+            staged.note(f"{opencost.endpoint} has no {staged.batch.table.dataset}")
     breaker.record(staged.error)
     return staged
 

@@ -46,7 +46,7 @@ def sync(
     report = Report(run.id, on_result=on_result)
     with _spool(policy) as spool, BatchLoader(kusto, policy, sleep=cancel.sleep) as loader:
         batches = stage_all(kusto, request.batches(source, run.collection_time))
-        responses = _responses(opencost, batches, run, source, spool)
+        responses = _responses(opencost, batches, run, source, spool, request.optional)
         for staged in prefetch(responses, cancel.check):
             report.add(loader.load(staged))
         report.add(loader.finish())
@@ -75,12 +75,17 @@ def log(report: Report, kusto: Kusto, run: Run, source: Source, results: Iterabl
 
 
 def _responses(
-    opencost: OpenCost, batches: Iterable[StagedBatch], run: Run, source: Source, spool: Spool
+    opencost: OpenCost,
+    batches: Iterable[StagedBatch],
+    run: Run,
+    source: Source,
+    spool: Spool,
+    optional: frozenset[str],
 ) -> Iterator[StagedBatch]:
     """Read a response for each batch, one at a time."""
     breaker = Breaker()
     for staged in batches:
-        yield read_response(opencost, staged, BatchContext(run, source, staged.batch), spool, breaker)
+        yield read_response(opencost, staged, BatchContext(run, source, staged.batch), spool, breaker, optional)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from opencost_kusto.emulator import text_reply
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window
 from tests.support.world import HOUR, NAMESPACES, World, result_of
@@ -40,3 +41,24 @@ def test_after_three_failures_to_respond_nothing_more_is_requested() -> None:
     assert (report.counts, report.exit_code) == ({"failed": 8}, 3)
     assert [one.reason_code for one in report.results] == ["unreachable"] * 8
     assert sum("Not requested" in (one.reason or "") for one in report.results) == 5
+
+
+@pytest.mark.parametrize(
+    ("missing", "optional", "outcome", "exit_code"),
+    [
+        ({"/assets"}, frozenset({"assets"}), "unsupported", 0),
+        ({"/assets"}, frozenset[str](), "failed", 7),
+        ({"/assets", "/allocation"}, frozenset({"assets"}), "failed", 3),
+    ],
+    ids=["not needed", "requested by name", "no OpenCost"],
+)
+def test_a_dataset_that_an_opencost_lacks(
+    missing: set[str], optional: frozenset[str], outcome: str, exit_code: int
+) -> None:
+    """A 404 fails no run that does not need the dataset, as long as the server is an OpenCost."""
+    gone = text_reply("404 page not found\n", status=404)
+    with World(answers=lambda path, _: gone if path in missing else None) as world:
+        request = SyncRequest(HOUR, None, ("allocation", "assets"), NAMESPACES, optional)
+        report = world.sync(request=request)
+    assert result_of(report, "OpenCostAssets").outcome == outcome
+    assert report.exit_code == exit_code
