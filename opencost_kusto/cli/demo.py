@@ -20,12 +20,12 @@ from opencost_kusto.insight import pictures
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import Window
 
 BY_TABLE = {
-    "OpenCostAllocation": "OpenCostAllocation | summarize Rows = count(), Cost = sum(TotalCost)",
-    "OpenCostAssets": "OpenCostAssets | summarize Rows = count(), Cost = sum(TotalCost)",
-    "OpenCostMetrics": "OpenCostMetrics | summarize Rows = count()",
+    table.name: f"{table.name} | summarize Rows = count()" + (f", Cost = sum({table.cost})" if table.cost else "")
+    for table in map(DATASETS.__getitem__, DEFAULT_DATASETS)
 }
 BY_NAMESPACE = "OpenCostAllocation | summarize Cost = sum(TotalCost) by Namespace | order by Cost desc"
 _SAID = "This is a local emulator: OpenCost for two made-up clusters, and Kusto on DuckDB. Nothing leaves this machine."

@@ -30,7 +30,7 @@ class Target:
 
     def __post_init__(self) -> None:
         check_step(self.step)
-        check_datasets(self.datasets)
+        check_datasets(self.datasets, {self.step})
 
     @property
     def tables(self) -> list[Table]:
@@ -80,7 +80,7 @@ def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now:
         found.expected += 1
         name = batch.table.name
         _sort(found, batch, states[name].state(batch.id), settled[name], lost[name])
-    found.due.sort(key=lambda batch: past_retention(batch.window, now))
+    found.due.sort(key=lambda batch: past_retention(batch.window, now, batch.table.retention))
     return found
 
 

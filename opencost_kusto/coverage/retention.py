@@ -1,22 +1,16 @@
-"""OpenCost's retention by length of window, and the longer windows to fall back to.
-
-With its built-in store OpenCost keeps 36 windows of ten minutes, 49 of an hour and 15 of a day, the unfinished one
-included, and no others: the defaults of COLLECTOR_10M_RESOLUTION_RETENTION and its like in OpenCost's source. With a
-Prometheus behind it, it keeps what Prometheus keeps.
-"""
+"""What follows from OpenCost's retention (`Table.retention`): which windows may be gone, and what to fall back to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.schema.tables import BUILT_IN_STORE
 from opencost_kusto.window import Window
 
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
-# By length of the window: how many of them the built-in store keeps.
-RETENTION = {timedelta(minutes=10): 36, timedelta(hours=1): 49, _DAY: 15}
 
 
 def check_step(step: timedelta) -> timedelta:
@@ -30,7 +24,7 @@ def check_step(step: timedelta) -> timedelta:
 
 def fallbacks(step: timedelta) -> list[timedelta]:
     """The longer steps to fall back to, the shortest first."""
-    return [kept for kept in RETENTION if kept > step and not kept % step]
+    return [kept for kept in BUILT_IN_STORE if kept > step and not kept % step]
 
 
 def aligned(start: datetime, end: datetime, step: timedelta) -> Iterator[Window]:
@@ -47,11 +41,13 @@ def containing(window: Window, step: timedelta) -> Window:
     return next(one for one in around if one.start <= window.start < one.end)
 
 
-def past_retention(window: Window, requested_at: datetime) -> bool:
+def past_retention(window: Window, requested_at: datetime, retention: Mapping[timedelta, int] = BUILT_IN_STORE) -> bool:
     """Whether the built-in store may no longer have had a window: then an empty response proves nothing."""
-    fits = [kept for kept in RETENTION if kept <= window.length]
-    resolution = max(fits, default=min(RETENTION))
-    return requested_at - window.start >= resolution * (RETENTION[resolution] - 1)
+    if not retention:
+        return False
+    fits = [kept for kept in retention if kept <= window.length]
+    resolution = max(fits, default=min(retention))
+    return requested_at - window.start >= resolution * (retention[resolution] - 1)
 
 
 def _floor(moment: datetime) -> datetime:

@@ -16,9 +16,9 @@ The table wins over every entry, and an entry that says "landed" of rows that ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from opencost_kusto.batch import Batch, RequestOptions
@@ -30,7 +30,7 @@ from opencost_kusto.load.holdings import Holding, proof, read
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import SYNC_RUNS
+from opencost_kusto.schema.tables import BUILT_IN_STORE, PARTIAL, SYNC_RUNS, TABLES
 from opencost_kusto.window import Window, stamp
 
 
@@ -58,7 +58,7 @@ GONE = frozenset({WindowState.EXPIRED, WindowState.INCONCLUSIVE})
 class RunLogEntry:
     """Latest run log entry of a batch; `requested_at` is when the run that requested it began.
 
-    `partial` marks a batch of some types of assets only.
+    `partial` marks a batch that does not have the whole cost of its window, `retention` is that of its table.
     """
 
     window: Window
@@ -70,13 +70,15 @@ class RunLogEntry:
     cost: float | None = None
     aggregate: str | None = None
     partial: bool = False
+    retention: Mapping[timedelta, int] = field(default_factory=lambda: BUILT_IN_STORE)
 
     @classmethod
     def of(cls, result: BatchResult, requested_at: datetime) -> RunLogEntry:
         """The entry that a result of this run becomes."""
         window = Window(result.window_start, result.window_end)
         said = (result.outcome, result.reason, result.reason_code, result.rows, requested_at)
-        return cls(window, *said, result.cost, result.aggregate, is_partial(result.options))
+        retention = _retention(result.table)
+        return cls(window, *said, result.cost, result.aggregate, is_partial(result.options), retention)
 
 
 def state(entry: RunLogEntry | None, held: Holding | None) -> WindowState:
@@ -87,7 +89,10 @@ def state(entry: RunLogEntry | None, held: Holding | None) -> WindowState:
         case Outcome.QUEUED | Outcome.TIMED_OUT:
             return WindowState.QUEUED
         case Outcome.EMPTY if entry:
-            late = past_retention(entry.window, entry.requested_at) and entry.code != ReasonCode.CONFIRMED_EMPTY
+            late = (
+                past_retention(entry.window, entry.requested_at, entry.retention)
+                and entry.code != ReasonCode.CONFIRMED_EMPTY
+            )
             return WindowState.INCONCLUSIVE if late else WindowState.EMPTY
         case Outcome.EXPIRED if entry:
             return WindowState.INCONCLUSIVE if entry.code == ReasonCode.INCONCLUSIVE else WindowState.EXPIRED
@@ -133,8 +138,8 @@ class DatasetState:
         if options is not None:
             return Batch(self.table, self.source, self.window(id_), options).id == id_
         entry = self.entries.get(id_)
-        # Without an entry it is not known whether assets were filtered.
-        return not entry.partial if entry else "filterTypes" not in RequestOptions().for_table(self.table)
+        # Without an entry the options are not known.
+        return not entry.partial if entry else not any(option.partial for option in self.table.options)
 
 
 def entries_query(source: str | None, window: Window) -> str:
@@ -186,9 +191,15 @@ def _entry(row: Row) -> RunLogEntry:
     start, end, requested = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
     rows = None if row["Rows"] is None else int(row["Rows"])
     said = (Outcome(row["Outcome"]), row["Reason"] or None, row["ReasonCode"] or None, rows, requested)
-    return RunLogEntry(Window(start, end), *said, row["Cost"], row["Aggregate"] or None, is_partial(row["Options"]))
+    more = (row["Cost"], row["Aggregate"] or None, is_partial(row["Options"]), _retention(row["TableName"]))
+    return RunLogEntry(Window(start, end), *said, *more)
 
 
 def is_partial(options: dict[str, Json] | None) -> bool:
-    """Whether options, by OpenCost's names, request only some types of assets; assets of some types are not a whole."""
-    return bool((options or {}).get("filterTypes"))
+    """Whether options, by OpenCost's names, leave out some of the cost of a window (`Option.partial`)."""
+    return any((options or {}).get(name) for name in PARTIAL)
+
+
+def _retention(name: str) -> Mapping[timedelta, int]:
+    """The retention of the table of that name."""
+    return next((table.retention for table in TABLES if table.name == name), {})

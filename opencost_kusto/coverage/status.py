@@ -12,7 +12,7 @@ from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, SYNC_RUNS
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, PARTIAL, SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
 _DAY = timedelta(days=1)
@@ -97,11 +97,12 @@ def totals_query(now: datetime) -> str:
     assets of some types. `First` is where the first window aligned to ten minutes begins.
     """
     seen, empty = ", ".join(map(literal, (Outcome.LANDED, Outcome.ALREADY_LANDED))), literal(Outcome.EMPTY)
+    whole = " and ".join(f"tostring(Options.{name}) in ('', '[]')" for name in PARTIAL)
     last = "LoggedAt, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows, Options"
     return (
         f"{SYNC_RUNS.name} | summarize arg_max({last}) by BatchId"
         f" | extend Recent = WindowEnd > datetime({stamp(now - _DAY)}),"
-        " All = tostring(Options.filterTypes) in ('', '[]'),"
+        f" All = {whole},"
         f" Landed = Outcome in ({seen}, {empty}, {literal(Outcome.QUEUED)}),"
         f" End = iff(Dataset in ({', '.join(map(literal, _SCRAPES))}), WindowStart, WindowEnd),"
         " Aligned = WindowStart == bin(WindowStart, 10m) and WindowEnd == bin(WindowEnd, 10m)"

@@ -40,7 +40,7 @@ class SyncRequest:
     optional: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        check_datasets(self.datasets)
+        check_datasets(self.datasets, {window.length for window in self.window.steps(self.step)})
 
     @property
     def count(self) -> int:
@@ -66,11 +66,15 @@ def scrapes(source: str, datasets: tuple[str, ...], options: RequestOptions, now
             yield Batch(DATASETS[name], source, Window(minute, minute + _MINUTE), options, scraped=now)
 
 
-def check_datasets(datasets: tuple[str, ...]) -> None:
-    """Raise UsageError for a dataset that does not exist."""
+def check_datasets(datasets: tuple[str, ...], lengths: set[timedelta]) -> None:
+    """Raise UsageError for a dataset that does not exist, or not in windows of these lengths."""
     for name in datasets:
         if name not in DATASETS:
             raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
+        only = DATASETS[name].step
+        if only is not None and lengths != {only}:
+            hours = only / timedelta(hours=1)
+            raise UsageError(f"OpenCost has {name} by {hours:g} hours only: request whole ones with --step {hours:g}h.")
 
 
 def new_run(

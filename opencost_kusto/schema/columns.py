@@ -120,8 +120,9 @@ class Table:
     `path` is OpenCost's, None for a table that this package fills itself. `records_at` says where in the response's
     `data` the maps of records are: keys with dots between them, `[]` for each element of a list; None for Prometheus
     text. `retention` is how many windows of each length OpenCost's built-in store keeps by default, the unfinished one
-    included; there are no shorter windows. `cadence` says when a new batch is due: for each step of the window, each
-    scrape or each run. `default` datasets are requested where a user names none.
+    included. `step` is the length of its windows where OpenCost has it in no other; None where any window will do.
+    `cadence` says when a new batch is due: for each step of the window, each scrape or each run. `default` datasets are
+    requested where a user names none.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Table:
     records_at: str | None = None
     options: tuple[Option, ...] = ()
     retention: Mapping[timedelta, int] = field(default_factory=dict)
+    step: timedelta | None = None
     cadence: Cadence = "step"
     default: bool = True
     cost: str | None = None

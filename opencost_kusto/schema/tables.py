@@ -114,7 +114,7 @@ _PROOF = (
 
 # Windows that OpenCost's built-in store keeps by default: COLLECTOR_10M_RESOLUTION_RETENTION and its like in OpenCost's
 # source. With a Prometheus behind it, OpenCost has what Prometheus has.
-_RETENTION = {timedelta(minutes=10): 36, timedelta(hours=1): 49, timedelta(days=1): 15}
+BUILT_IN_STORE = {timedelta(minutes=10): 36, timedelta(hours=1): 49, timedelta(days=1): 15}
 
 ALLOCATION = Table(
     name="OpenCostAllocation",
@@ -122,7 +122,7 @@ ALLOCATION = Table(
     doc="The cost of each workload in each window, from OpenCost's /allocation.",
     path="/allocation",
     records_at="[]",
-    retention=_RETENTION,
+    retention=BUILT_IN_STORE,
     options=(
         Option(
             "aggregate",
@@ -308,7 +308,7 @@ ASSETS = Table(
     doc="The cost of each node, disk, load balancer and other asset in each window, from OpenCost's /assets.",
     path="/assets",
     records_at="",
-    retention=_RETENTION,
+    retention=BUILT_IN_STORE,
     options=(
         Option(
             "filterTypes",
@@ -565,3 +565,5 @@ DATASETS: dict[str, Table] = {table.dataset: table for table in TABLES if table.
 DEFAULT_DATASETS: tuple[str, ...] = tuple(name for name, table in DATASETS.items() if table.default)
 # The options of all datasets, by their names in Python.
 OPTIONS: dict[str, Option] = {option.field: option for table in TABLES for option in table.options}
+# The names of the options with which a batch does not have the whole cost of its window.
+PARTIAL: tuple[str, ...] = tuple(option.name for option in OPTIONS.values() if option.partial)

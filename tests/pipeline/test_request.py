@@ -1,0 +1,34 @@
+"""What a run requests: datasets that exist, in windows that OpenCost has."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from opencost_kusto.batch import Source
+from opencost_kusto.errors import UsageError
+from opencost_kusto.pipeline.request import SyncRequest, check_datasets
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
+from opencost_kusto.window import Window
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def test_the_default_datasets_are_requested() -> None:
+    """A request that names no dataset has a batch for each default one, and for no other."""
+    batches = list(SyncRequest(Window(MIDNIGHT, MIDNIGHT + HOUR)).batches(Source("prod"), MIDNIGHT + DAY))
+    assert [batch.table.dataset for batch in batches] == list(DEFAULT_DATASETS)
+
+
+def test_a_dataset_that_does_not_exist_is_refused() -> None:
+    """An unknown dataset is refused with the list of datasets."""
+    with pytest.raises(UsageError, match="There is no dataset 'costs'; there are allocation, "):
+        SyncRequest(Window(MIDNIGHT, MIDNIGHT + HOUR), datasets=("costs",))
+
+
+@pytest.mark.parametrize("name", [name for name, table in DATASETS.items() if table.step is None])
+def test_most_datasets_have_any_window(name: str) -> None:
+    """Windows of every length are requested of a dataset without a step of its own."""
+    check_datasets((name,), {timedelta(minutes=5), HOUR, DAY, 3 * DAY})
