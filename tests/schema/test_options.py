@@ -12,7 +12,7 @@ from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import parameters
 from opencost_kusto.schema.options import Option, OptionValue, RecordFilter, as_is, one_of, true_or_unset, unsent
-from opencost_kusto.schema.tables import DATASETS, OPTIONS, TABLES
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, OPTIONS, SYNC_RUNS, TABLES
 from opencost_kusto.window import Window
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
@@ -124,7 +124,7 @@ def test_equal_requests_are_equal(one: dict[str, OptionValue], other: dict[str, 
 def test_options_of_a_table_are_those_it_declares() -> None:
     """A table takes its own options from a request, by OpenCost's names and in declared order, defaults included."""
     options = RequestOptions(share_idle=True, filter_types=("disk",))
-    assert [list(options.for_table(table).items()) for table in TABLES] == [
+    assert [list(options.for_table(table).items()) for table in (ALLOCATION, ASSETS, METRICS, SYNC_RUNS)] == [
         [("aggregate", "container"), ("includeIdle", False), ("shareIdle", True)],
         [("filterTypes", ("disk",))],
         [("allMetrics", False)],
