@@ -22,7 +22,7 @@ from opencost_kusto.kusto.client import Kusto, Row
 from opencost_kusto.schema.columns import Json
 
 _FENCE = "```"
-_COLUMNS = {
+COLUMNS = {
     "BatchId": "string",
     "Text": "string",
     "Bag": "dynamic",
@@ -84,7 +84,7 @@ class Assumption:
 
 
 def _create(scratch: Scratch) -> str:
-    columns = ", ".join(f"{name}: {kind}" for name, kind in _COLUMNS.items())
+    columns = ", ".join(f"{name}: {kind}" for name, kind in COLUMNS.items())
     scratch.command(f'.create table {{T}} ({columns}) with (docstring = "Scratch.", folder = "OpenCost")')
     return "yes"
 
@@ -108,7 +108,7 @@ def _tags_shown(scratch: Scratch) -> str:
 
 
 def _mapping(scratch: Scratch) -> str:
-    paths = [{"column": name, "Properties": {"Path": f"$.{name}"}} for name in _COLUMNS]
+    paths = [{"column": name, "Properties": {"Path": f"$.{name}"}} for name in COLUMNS]
     head = '.create-or-alter table {T} ingestion json mapping "doctor"'
     scratch.command(f"{head} {_FENCE}{json.dumps(paths)}{_FENCE}")
     return "yes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,9 @@ from opencost_kusto.database.finding import Finding, Status
 from opencost_kusto.emulator import Fault, KustoEmulator, Reply, Request, json_reply
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.schema.tables import TABLES
 from tests.faults.wire import is_message, is_resources, kusto_refusal
+from tests.support.kql_analyser import Analyser, Schema
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +212,22 @@ def test_every_assumption_is_tried_and_the_table_dropped(emulator: KustoEmulator
     assert [one.said for one in found if one.status is not Status.OK and "docstring" not in one.said] == []
     assert found[-1].said.endswith("is dropped")
     assert set(emulator.engine.tables) == before
+
+
+def test_what_the_doctor_sends_is_clean(emulator: KustoEmulator, analyser: Analyser) -> None:
+    """Microsoft's analyser finds nothing wrong with any query or command of the doctor, with or without --write."""
+    sent = len(emulator.requests)
+    examined(emulator)
+    tried(emulator)
+    texts = {request.csl for request in emulator.requests[sent:] if request.csl and not request.csl.startswith(".get")}
+    [name] = {match[0] for text in texts if (match := re.search(r"OpenCostDoctor_\w+", text))}
+    tables = {table.name: [(column.name, column.type) for column in table.columns] for table in TABLES}
+    scratch: dict[str, list[tuple[str, str]]] = {name: list(assumptions.COLUMNS.items())}
+    for text in texts:
+        # The analyser's database has this name; before it is created the scratch table is not there.
+        schema = Schema(tables=tables if text.startswith(".create table") else {**tables, **scratch})
+        wrong = analyser.check(text.replace("['OpenCost']", "['Database']"), schema=schema)
+        assert wrong == [], f"{text}: {wrong}"
 
 
 def test_an_assumption_that_does_not_hold_says_what_it_means(emulator: KustoEmulator) -> None:

@@ -248,6 +248,18 @@ KNOWN = {
     # `.update table … move`, which is newer than the analyser, and `… append`, checked above.
     "command(False)",
     "command(True)",
+    # What doctor and a migration send is recorded and analysed in their own tests.
+    "'.show capacity ingestions'",
+    "'.show version'",
+    "'print Principal = current_principal()'",
+    "f\".show database ['{kusto.database}'] principal roles\"",
+    "f'.rename table {table.name} to {table.name}{_SUFFIX}'",
+    "f'.create-or-alter table {name} ingestion json mapping \"{_MAPPING}\" ```{mapping}```'",
+    "f'.drop table {name} ingestion json mapping \"{_MAPPING}\"'",
+    "f'{self.old} | distinct {self._by}'",
+    "f'{self.old} | where {same} | order by CollectionTime asc'",
+    "text",
+    "text.replace('{T}', self.name)",
     "cost_query(dataset, period)",
     "costs_query(batch_ids)",
     "difference.command",

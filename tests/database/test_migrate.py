@@ -11,6 +11,8 @@ from opencost_kusto.database.migrate import Migrated, migrate
 from opencost_kusto.emulator import KustoEmulator
 from opencost_kusto.errors import KustoError, NotLandedError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.schema.tables import TABLES
+from tests.support.kql_analyser import Analyser, Schema
 
 ALLOCATION = """.create table OpenCostAllocation (
     Timestamp: datetime, CollectionTime: datetime, Source: string, AllocationName: string, WindowStart: string,
@@ -82,6 +84,19 @@ def test_rows_are_carried_over_window_by_window(kusto: Kusto) -> None:
     assert first["WindowStart"].hour == first["Timestamp"].hour == 10
     assert kusto.query("OpenCostAllocation_v0 | count")[0]["Count"] == 4
     assert list(differences(kusto)) == []
+
+
+def test_what_a_migration_sends_is_clean(emulator: KustoEmulator, kusto: Kusto, analyser: Analyser) -> None:
+    """Microsoft's analyser finds nothing wrong with its queries and commands."""
+    tables = {table.name: [(column.name, column.type) for column in table.columns] for table in TABLES}
+    old = {f"{name}_v0": columns for name, columns in tables.items()}
+    migrate(kusto)
+    marks = ("_v0", "OpenCostMigration", "summarize Rows = count() by BatchId")
+    own = [one.csl for one in emulator.requests if any(mark in one.csl for mark in marks)]
+    assert len(own) > 8
+    for text in own:
+        schema = Schema(tables=tables if text.startswith(".rename") else {**tables, **old})
+        assert analyser.check(text, schema=schema) == [], text
 
 
 def test_a_second_time_copies_nothing(emulator: KustoEmulator, kusto: Kusto) -> None:
