@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import tenacity
 
 from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.redact import redacted
 
 T = TypeVar("T")
 _tally, _tallying = [0], threading.Lock()
+_observers: list[Callable[[Retry], None]] = []
 _BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=20) + tenacity.wait_random(0, 0.5)
 
 
@@ -39,7 +43,7 @@ def retrying(
         wait=wait,
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(seconds),
         sleep=sleep,
-        before_sleep=_counted,
+        before_sleep=lambda state: _counted(state, attempts),
         reraise=True,
     )
     return retry(call)
@@ -58,9 +62,33 @@ def retries() -> int:
     return _tally[0]
 
 
-def _counted(_: tenacity.RetryCallState) -> None:
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A call that is repeated after so many seconds, because of an error; `attempt` counts from 1."""
+
+    error: str
+    seconds: float
+    attempt: int
+    attempts: int
+
+
+@contextmanager
+def observing(observer: Callable[[Retry], None]) -> Iterator[None]:
+    """Within it, `observer` is called with each retry of this process, from any thread."""
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+
+
+def _counted(state: tenacity.RetryCallState, attempts: int) -> None:
     with _tallying:
         _tally[0] += 1
+    error = state.outcome.exception() if state.outcome else None
+    seconds = state.next_action.sleep if state.next_action else 0.0
+    for observer in tuple(_observers):
+        observer(Retry(redacted(error), seconds, state.attempt_number, attempts))
 
 
 def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseException]) -> T:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from opencost_kusto import rendering
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.redact import redacted
+from opencost_kusto.rendering import Column, Kind, Table
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.kql import literal
@@ -20,9 +21,6 @@ from opencost_kusto.window import stamp
 # Namespaces with a line of their own, and batches that did not land with one.
 _TOP, _LINES = 20, 50
 _NOT_THERE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
-# What Markdown would read as a sign. Inside a table even a bar between backticks ends a cell.
-_SIGNS = re.compile(r"([\\`*_{}\[\]#|~!])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def page(file: Path | None) -> Iterator[Page]:
         yield result
         return
     _append(file, "")
-    why = "it did not come to its end; what was not reported landed may land still"
+    why = "the run was interrupted. Batches not reported as landed may still arrive"
     try:
         yield result
         why = ""
@@ -108,12 +106,39 @@ def markdown(page: Page) -> str:
     parts = [
         f"## OpenCost to Kusto: {counts}",
         f"Run {_text(report.run_id)}, exit code {report.exit_code}.",
-        _table(("Dataset", "Batches", "Rows", "Cost"), _totals(report.results)),
+        rendering.markdown(_totals(report.results)),
         "### Cost by namespace",
         *_namespaces(page, report.results),
-        *_lost(report.results),
+        *_missing(report.results),
     ]
     return "\n\n".join(parts) + "\n\n"
+
+
+def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
+    """The most expensive namespaces, the rest in one line, and each one's share of the total."""
+    several = len({one.cluster for one in costs}) > 1
+    total = sum(one.micros for one in costs)
+    shown = list(costs[:top])
+    if rest := costs[top:]:
+        shown.append(Cost("", f"{len(rest)} more", sum(one.rows for one in rest), sum(one.micros for one in rest)))
+    columns = (
+        *([Column("Cluster")] if several else []),
+        Column("Namespace"),
+        Column("Rows", Kind.COUNT, total=True),
+        Column("Cost", Kind.MONEY, total=True),
+        Column("Share", Kind.SHARE),
+    )
+    rows = [
+        (
+            *([one.cluster] if several else []),
+            one.namespace,
+            one.rows,
+            micros.to_cost(one.micros),
+            one.micros / total if total else None,
+        )
+        for one in shown
+    ]
+    return Table(columns, rows)
 
 
 def _append(file: Path, text: str) -> None:
@@ -134,62 +159,56 @@ def _counted(outcomes: Iterable[BatchResult]) -> list[BatchResult]:
     ]
 
 
-def _totals(outcomes: Sequence[BatchResult]) -> Iterator[tuple[str, ...]]:
+def _totals(outcomes: Sequence[BatchResult]) -> Table:
     """Rows and cost of what did not fail, by dataset; a dataset without costs has none."""
+    rows = []
     for dataset in sorted({one.dataset for one in outcomes}):
         some = [one for one in outcomes if one.dataset == dataset]
-        there = [one for one in some if one.outcome not in _NOT_THERE]
-        costs = [one.cost for one in there if one.cost is not None]
-        cost = f"{sum(costs):,.5f}" if costs else ""
-        yield dataset, str(len(some)), f"{sum(one.rows or 0 for one in there):,}", cost
+        arrived = [one for one in some if one.outcome not in _NOT_THERE]
+        costs = [one.cost for one in arrived if one.cost is not None]
+        rows.append((dataset, len(some), sum(one.rows or 0 for one in arrived), sum(costs) if costs else None))
+    return Table(
+        (Column("Dataset"), Column("Batches", Kind.COUNT), Column("Rows", Kind.COUNT), Column("Cost", Kind.MONEY)), rows
+    )
 
 
 def _namespaces(page: Page, outcomes: Sequence[BatchResult]) -> Iterator[str]:
-    """The dearest namespaces and the rest in one line, and whether they add up to what landed."""
+    """The cost of each namespace, and whether they add up to what landed."""
     costs = page.costs
     if not costs:
         yield _text(page.unknown) if costs is None else "No allocation was counted in Kusto."
         return
-    several = len({one.cluster for one in costs}) > 1
-    head = ("Cluster", "Namespace", "Rows", "Cost") if several else ("Namespace", "Rows", "Cost")
-    shown = [((one.cluster, one.namespace), one.rows, one.micros) for one in costs[:_TOP]]
-    if rest := costs[_TOP:]:
-        shown.append((("", f"{len(rest)} more"), sum(one.rows for one in rest), sum(one.micros for one in rest)))
+    yield rendering.markdown(cost_table(costs))
     total = sum(one.micros for one in costs)
-    shown.append((("", "all"), sum(one.rows for one in costs), total))
-    lines = (
-        (*names[0 if several else 1 :], f"{rows:,}", f"{micros.to_cost(cost):,.5f}") for names, rows, cost in shown
-    )
-    yield _table(head, lines)
     landed = sum(micros.from_cost(one.cost or 0.0) for one in _counted(outcomes))
     if total != landed:
-        now, then = micros.to_cost(total), micros.to_cost(landed)
-        yield f"Kusto has just answered {now:,.6f}, but {then:,.6f} was counted as it landed."
+        read, counted = micros.to_cost(total), micros.to_cost(landed)
+        yield f"Kusto now holds a cost of {read:,.6f}, but {counted:,.6f} was counted as it landed."
 
 
-def _lost(outcomes: Sequence[BatchResult]) -> Iterator[str]:
-    """What is not where it was asked to be, and why."""
-    lost = [one for one in outcomes if one.outcome in _NOT_THERE]
-    if not lost:
+def _missing(outcomes: Sequence[BatchResult]) -> Iterator[str]:
+    """The batches that did not land, and why."""
+    missing = [one for one in outcomes if one.outcome in _NOT_THERE]
+    if not missing:
         return
     yield "### What did not land"
-    lines = (
-        (one.source, one.dataset, stamp(one.window_start), f"{one.window_minutes:g}m", one.outcome, one.reason or "")
-        for one in lost[:_LINES]
-    )
-    yield _table(("Source", "Dataset", "Window", "Length", "Outcome", "Why"), lines)
-    if len(lost) > _LINES:
-        yield f"And {len(lost) - _LINES} more."
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table; columns of numbers stand to the right."""
-    numbers = {"Batches", "Rows", "Cost"}
-    rule = ("---:" if name in numbers else "---" for name in head)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *(map(_text, line) for line in lines)))
+    columns = tuple(map(Column, ("Source", "Dataset", "Window", "Length", "Outcome", "Why")))
+    rows = [
+        (
+            one.source,
+            one.dataset,
+            stamp(one.window_start),
+            f"{one.window_minutes:g}m",
+            str(one.outcome),
+            redacted(one.reason or ""),
+        )
+        for one in missing[:_LINES]
+    ]
+    yield rendering.markdown(Table(columns, rows))
+    if len(missing) > _LINES:
+        yield f"And {len(missing) - _LINES} more."
 
 
 def _text(value: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line."""
-    line = " ".join(redacted(value).split())
-    return _SIGNS.sub(r"\\\1", "".join(_ENTITIES.get(one, one) for one in line if one.isprintable()))
+    """Text that Markdown and HTML show as it is, on one line and without secrets."""
+    return rendering.markdown_text(redacted(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -13,9 +14,10 @@ from opencost_kusto.cli.dashboard import dashboard_command
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.doctor import doctor_command
 from opencost_kusto.cli.guide import guide_command
+from opencost_kusto.cli.help import EXAMPLES, Command, Group
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
-from opencost_kusto.cli.option_groups import grouped
+from opencost_kusto.cli.option_groups import grouped, wants_document
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.sync import replay_command, sync_command
@@ -25,16 +27,17 @@ from opencost_kusto.version import __version__
 # Without rich's tables, which cut variables and defaults off on a narrow terminal.
 app = typer.Typer(
     name="opencost-kusto",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback(invoke_without_command=True)
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Takes OpenCost's costs into Azure Data Explorer: each window exactly once, complete, proven by the exit code."""
+    """Load OpenCost's costs into Azure Data Explorer: each window exactly once, complete, proven by the exit code."""
     if show:
         print(__version__)
         raise typer.Exit
@@ -59,14 +62,18 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 # Those that have rows under way.
 _LOADING = {"sync", "run", "replay", "backfill", "schedule"}
+# Those that print rows or a report.
+_REPORTS = {"doctor", "sync", "replay", "backfill", "schedule", "status", "query", "tables"}
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(grouped(_command, loading=_name in _LOADING))
+    _grouped = grouped(_command, loading=_name in _LOADING, reports=_name in _REPORTS)
+    app.command(_name, cls=Command, epilog=EXAMPLES.get(_name))(_grouped)
 
 
 def main() -> None:
     """Run the command line, and end the process with the exit code of what went wrong."""
     streams.prepare()
     process = Process()
+    process.console.document_due = wants_document(sys.argv[1:], os.environ)
     code = process.run(lambda: app(standalone_mode=False, obj=process) or 0)
     if error := streams.finish():
         code = process.fail(str(error), code or error.exit_code)

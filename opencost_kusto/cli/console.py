@@ -1,61 +1,279 @@
-"""What a run tells while it goes on and when it ends."""
+"""The console: what a command prints while it runs and at its end. The door to rich.
+
+Reports and rows go to stdout, everything else to stderr. On a terminal stderr has one live line for each cluster and
+dataset; elsewhere, or with --log-format json, it has one line for each event.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TextIO
 
-import typer
+from opencost_kusto.rendering import Document, Table, csv_text, json_text, markdown, plain, printable
+from opencost_kusto.result import BatchResult, Outcome
+from opencost_kusto.retry import Retry, observing
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.window import stamp
 
-from opencost_kusto.cli import printing
-from opencost_kusto.cli.termination import Process
-from opencost_kusto.result import BatchResult, Report
+
+class Format(StrEnum):
+    """How reports and rows are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "md"
 
 
-@contextmanager
-def narrator(total: int, *, quiet_stdout: bool) -> Iterator[Callable[[BatchResult], None]]:
-    """A function that prints each outcome as it comes; on a terminal, a progress bar on stderr runs below the lines.
+class LogFormat(StrEnum):
+    """How events are printed."""
 
-    `total` is the number of batches to come. With `quiet_stdout` the lines go to stderr.
+    TEXT = "text"
+    JSON = "json"
+
+
+class Level(StrEnum):
+    """How much an event matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+_STYLES = {Level.INFO: "", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+_LEVELS = {Outcome.FAILED: Level.ERROR, Outcome.LOST: Level.ERROR, Outcome.TIMED_OUT: Level.WARNING}
+
+
+@dataclass(slots=True)
+class Console:
+    """Prints reports and events; may be called from any thread.
+
+    `format_` is None where the user chose none, which is a table. `document_due` says that stdout is to hold one JSON
+    document and does not yet.
     """
-    plainly = teller(quiet_stdout=quiet_stdout)
-    if not sys.stderr.isatty():
-        yield plainly
-        return
-    from rich.console import Console
-    from rich.progress import Progress
 
-    # Gives the cursor back however the run ends.
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("batches", total=total)
+    format_: Format | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    quiet: bool = False
+    verbose: bool = False
+    document_due: bool = False
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _live: Any = None
 
-        def on_result(one: BatchResult) -> None:
-            progress.advance(task)
-            plainly(one)
+    @property
+    def terminal(self) -> bool:
+        """Whether a person watches stderr."""
+        return self.log_format is LogFormat.TEXT and sys.stderr is not None and sys.stderr.isatty()
 
-        yield on_result
+    def info(self, text: str, event: str = "message", **facts: Json) -> None:
+        """Something happened as it should."""
+        self.event(Level.INFO, text, event, **facts)
+
+    def warning(self, text: str, event: str = "message", **facts: Json) -> None:
+        """Something is remarkable, and the run goes on."""
+        self.event(Level.WARNING, text, event, **facts)
+
+    def event(self, level: Level, text: str, event: str = "message", **facts: Json) -> None:
+        """Print one line on stderr; with --quiet only warnings and errors."""
+        if self.quiet and level is Level.INFO:
+            return
+        line = printable(text)
+        if self.log_format is LogFormat.JSON:
+            facts = {"time": stamp(self.clock()), "level": str(level), "event": event, "message": line, **facts}
+            line = json_text(facts, indent=None)
+        elif not self.terminal:
+            line = f"{stamp(self.clock())} {level.upper():<7} {line}"
+        self._err(line, level)
+
+    def error(self, text: str, exit_code: int) -> None:
+        """Print why the command failed: its last line, under the name of the program."""
+        if self.log_format is LogFormat.JSON:
+            self.event(Level.ERROR, text, "failed", exit_code=exit_code)
+        else:
+            self._err(f"opencost-kusto: {printable(text)}", Level.ERROR)
+        if self.document_due:
+            self.document({"exit_code": exit_code, "error": text, "batches": []})
+
+    def traceback(self, text: str) -> None:
+        """Print where a defect was met, with --verbose."""
+        if self.verbose:
+            self._err(printable(text.rstrip(), keep="\n"), Level.INFO)
+
+    def _err(self, line: str, level: Level) -> None:
+        with self._lock:
+            if self.terminal:
+                rich = _rich_stderr(self._live)
+                rich.print(line, style=_STYLES[level], markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(line, file=sys.stderr, flush=True)
+
+    def result(self, one: BatchResult) -> None:
+        """Print how a batch ended; on a terminal the live line says it, so the line is for --verbose or a failure."""
+        level = _LEVELS.get(Outcome(one.outcome), Level.WARNING if one.notes else Level.INFO)
+        if self.terminal and not self.verbose and self._live is not None:
+            return
+        facts = {
+            "cluster": one.source,
+            "dataset": one.dataset,
+            "window_start": stamp(one.window_start),
+            "window_end": stamp(one.window_end),
+            "outcome": str(one.outcome),
+            "reason": one.reason,
+            "rows": one.rows,
+            "cost": one.cost,
+            "bytes": one.bytes,
+            "seconds": one.seconds,
+            "notes": one.notes,
+        }
+        self.event(level, result_line(one), "batch", **facts)
+
+    @contextmanager
+    def progress(self, plan: Mapping[str, int]) -> Iterator[Callable[[BatchResult], None]]:
+        """A function that shows each result as it comes; `plan` is how many batches of each dataset a cluster has."""
+        with observing(self.retry):
+            if not self.terminal or self.quiet or _dumb():
+                yield self.result
+                return
+            with _live_lines() as progress:
+                self._live = progress
+                tasks: dict[tuple[str, str], Any] = {}
+
+                def on_result(one: BatchResult) -> None:
+                    with self._lock:
+                        key = (one.source, one.dataset)
+                        if key not in tasks:
+                            name = printable(f"{one.source} {one.dataset}")
+                            tasks[key] = progress.add_task(name, total=plan.get(one.dataset), rows=0, outcome="")
+                        rows = progress.tasks[tasks[key]].fields["rows"] + (one.rows or 0)
+                        progress.update(tasks[key], advance=1, rows=rows, outcome=str(one.outcome))
+                    self.result(one)
+
+                try:
+                    yield on_result
+                finally:
+                    self._live = None
+
+    def retry(self, retry: Retry) -> None:
+        """Print that a request is repeated, and why."""
+        text = f"Retrying in {retry.seconds:.0f} s (attempt {retry.attempt + 1} of {retry.attempts}): {retry.error}"
+        self.warning(text, "retry", seconds=round(retry.seconds, 1), attempt=retry.attempt)
+
+    def document(self, value: Json) -> None:
+        """Print the one JSON document."""
+        self.document_due = False
+        self.out(json_text(value))
+
+    def out(self, text: str) -> None:
+        """Print text on stdout."""
+        with self._lock:
+            print(text, flush=True)
+
+    def show(self, document: Document) -> None:
+        """Print a report in the format chosen; with --quiet nothing where none was chosen."""
+        if self.format_ is Format.JSON:
+            self.document(document.json)
+        elif self.format_ is Format.CSV and document.rows is not None:
+            self.rows(document.rows)
+        elif self.format_ is not None or not self.quiet:
+            for table in document.tables:
+                if table.rows:
+                    self.rows(table)
+                    self.out("")
+            for line in document.lines:
+                self.out(printable(line))
+
+    def show_on_stderr(self, document: Document) -> None:
+        """Print a report on stderr, where stdout is another program's; with --log-format json it is an event."""
+        if self.log_format is LogFormat.JSON:
+            self.event(Level.INFO, document.lines[-1] if document.lines else "", "report", report=document.json)
+        elif not self.quiet:
+            for table in document.tables:
+                if table.rows:
+                    self._err(_as_text(table, sys.stderr), Level.INFO)
+            for line in document.lines:
+                self._err(printable(line), Level.INFO)
+
+    def rows(self, table: Table) -> None:
+        """Print a table in the format chosen."""
+        if self.format_ is Format.JSON:
+            self.document(table.documents())
+        elif self.format_ is Format.CSV:
+            text = csv_text(table).rstrip("\n")
+            # Of no rows the columns are not known, so there is no header either.
+            if text:
+                self.out(printable(text, keep="\n") if sys.stdout.isatty() else text)
+        elif self.format_ is Format.MARKDOWN:
+            title = f"### {table.title}\n\n" if table.title else ""
+            self.out(title + markdown(table))
+        else:
+            self.out(_as_text(table, sys.stdout))
 
 
-def teller(*, quiet_stdout: bool) -> Callable[[BatchResult], None]:
-    """A function that prints an outcome as lines of their own, from whichever thread it is called."""
-    stream = sys.stderr if quiet_stdout else sys.stdout
-    lock = threading.Lock()
-
-    def on_result(one: BatchResult) -> None:
-        with lock:
-            print(printing.outcome_line(one), file=stream, flush=True)
-
-    return on_result
+def result_line(one: BatchResult) -> str:
+    """`prod allocation 2026-11-23T10:00:00Z 60m landed: 61 rows, cost 1.07208. Reason and notes.`"""
+    facts = [f"{one.rows:,} rows"] if one.rows is not None else []
+    facts += [f"cost {plain(one.cost)}"] if one.cost is not None else []
+    head = f"{one.source} {one.dataset} {stamp(one.window_start)} {one.window_minutes:.0f}m {one.outcome}"
+    return ". ".join([head + (f": {', '.join(facts)}" if facts else ""), *filter(None, [one.reason, *one.notes])])
 
 
-def finish(report: Report, as_json: bool, process: Process, *, quiet_stdout: bool) -> None:
-    """Print the sum, as JSON too where it was asked for, and end with the report's exit code."""
-    if as_json:
-        process.document = False
-        print(json.dumps(report.document(), default=str, indent=2, ensure_ascii=False), flush=True)
-    print(printing.report_line(report), file=sys.stderr if quiet_stdout else sys.stdout, flush=True)
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+def _as_text(table: Table, stream: TextIO | None) -> str:
+    """A table as aligned text: rich's on a terminal, where long cells are folded, and unfolded elsewhere."""
+    from rich import box
+    from rich.console import Console as Rich
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if not table.rows:
+        return "No rows."
+    total = table.total()
+    drawn = RichTable(box=box.SIMPLE_HEAD, title=table.title or None, title_justify="left", show_footer=bool(total))
+    for at, column in enumerate(table.columns):
+        drawn.add_column(
+            Text(column.name),
+            footer=Text(total[at]) if total else "",
+            justify="right" if column.right else "left",
+            overflow="fold",
+        )
+    for line in table.cells():
+        drawn.add_row(*map(Text, line))
+    terminal = stream is not None and stream.isatty()
+    rich = Rich(file=stream, width=None if terminal else 100_000)
+    with rich.capture() as capture:
+        rich.print(drawn)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+
+
+def _rich_stderr(live: Any) -> Any:
+    """Rich's console on stderr: the one of the live lines where these are shown, so that a line comes above them."""
+    from rich.console import Console as Rich
+
+    return live.console if live is not None else Rich(stderr=True)
+
+
+def _dumb() -> bool:
+    return bool(_rich_stderr(None).is_dumb_terminal)
+
+
+def _live_lines() -> Any:
+    """One line for each cluster and dataset, which go away at the end."""
+    from rich.console import Console as Rich
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rows]:,} rows  {task.fields[outcome]}", markup=False),
+        TimeRemainingColumn(),
+        console=Rich(stderr=True),
+        transient=True,
+    )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from opencost_kusto.cli import printing
+from opencost_kusto.cli.reports import cost_bars, report_line
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import DEFAULT_VERSION, Emulator
@@ -54,7 +54,7 @@ def demo(process: Process, *, keep: bool = False, folder: Path | None = None) ->
         for one in emulated.opencosts:
             with OpenCost(one.url) as opencost:
                 report = sync(opencost, kusto, SyncRequest(window, _HOUR), run=new_run("demo"))
-            print(f"sync: {printing.report_line(report)}")
+            print(f"sync: {report_line(report)}")
             if report.exit_code:
                 raise KustoError(f"The demo did not land: {report.counts}.")
         _answers(kusto)
@@ -101,7 +101,7 @@ def _answers(kusto: Kusto) -> None:
         print(f"{table:<20} {row['Rows']:>6} {row['Cost']:>9.2f}" if "Cost" in row else f"{table:<20} {row['Rows']:>6}")
     print(f"\n{BY_NAMESPACE}")
     costs = {row["Namespace"] or "": row["Cost"] for row in kusto.query(BY_NAMESPACE)}
-    print("\n".join(printing.bars(costs)))
+    print("\n".join(cost_bars(costs)))
 
 
 def _keep(emulated: Emulator, process: Process) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,11 +12,13 @@ import msgspec
 import typer
 
 from opencost_kusto.batch import Batch, RequestOptions
-from opencost_kusto.cli.options import KustoOptions, SourceOptions, option
+from opencost_kusto.cli.console import Console, Format
+from opencost_kusto.cli.options import KustoOptions, SourceOptions
 from opencost_kusto.database import assumptions, doctor
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.errors import EmptyError, UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.rendering import printable, table_of
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window, stamp
@@ -41,22 +42,23 @@ def doctor_command(
     write: Annotated[
         bool, typer.Option("--write", help="Also try what is assumed of Kusto, on a scratch table that is dropped.")
     ] = False,
-    format_: Annotated[str, option("--format", "table or json.")] = "table",
+    *,
+    console: Console,
 ) -> None:
     """Check every hop from OpenCost to Kusto, and print what mends each that fails."""
-    if format_ not in ("table", "json"):
-        raise UsageError(f"--format {format_} is unknown; choose one of table, json.")
     if write and engine_only:
         raise UsageError("--write ingests a row, and --engine-only does not; give one of them.")
     found: list[Finding] = []
     for one in _all(source, kusto_options, engine_only=engine_only, write=write):
         found.append(one)
-        if format_ == "table":
-            print(line(one), flush=True)
+        if console.format_ in (None, Format.TABLE):
+            console.out(printable(line(one)))
     code = worst(found)
-    if format_ == "json":
-        findings = [one.document() for one in found]
-        print(json.dumps({"version": __version__, "exit_code": code, "findings": findings}, indent=2))
+    findings = [one.document() for one in found]
+    if console.format_ is Format.JSON:
+        console.document({"version": __version__, "exit_code": code, "findings": findings})
+    elif console.format_ in (Format.CSV, Format.MARKDOWN):
+        console.rows(table_of(findings))
     if code:
         raise typer.Exit(code)
 

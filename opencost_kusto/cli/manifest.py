@@ -111,7 +111,7 @@ def _checked(args: list[str]) -> None:
     ask = _taken(AskOptions, given)
     ask.check(ExplicitOptions.of(context))
     Target(duration(given["every"]), ask.datasets(), ask.options())
-    _taken(TimesOptions, given).horizon()
+    _taken(TimesOptions, given).lookback()
     _taken(MarkOptions, given).run()
     with _taken(SourceOptions, given).opencosts():
         return

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
-from opencost_kusto.cli.options import AskOptions
+from opencost_kusto.cli.console import Console, Format
+from opencost_kusto.cli.options import AskOptions, LogOptions, ReportOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown, variable
@@ -25,30 +27,37 @@ class ExplicitOptions(frozenset[str]):
         return cls(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
-def grouped(command: Callable[..., None], *, loading: bool = False) -> Callable[..., None]:
+def grouped(command: Callable[..., None], *, loading: bool = False, reports: bool = False) -> Callable[..., None]:
     """Spread each parameter that is a group into the group's own options, as Typer knows only these.
 
-    A parameter of type ExplicitOptions or Process is given what it asks for. `loading` says that rows may be under way.
+    Every command also takes LogOptions. A parameter of type ExplicitOptions, Process or Console is given what it asks
+    for. `loading` says that rows may be under way, `reports` that it prints rows or a report, in a format of choice.
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
-    injected = {one.name: one.annotation for one in parameters if one.annotation in (ExplicitOptions, Process)}
+    groups = {name: group for name, group in groups.items() if group is not Console}
+    injected = {one.name: one.annotation for one in parameters if one.annotation in (ExplicitOptions, Process, Console)}
     spread = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for one in parameters:
         if one.name not in injected:
             spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
+    spread += [*(_fields(ReportOptions) if reports else ()), *_fields(LogOptions)]
 
     def run(context: typer.Context, **given: Any) -> None:
         process = context.obj or Process()
         process.loading = loading
-        process.document = process.document or bool(given.get("as_json"))
+        console: Console = process.console
+        for name in (one.name for one in fields(LogOptions)):
+            setattr(console, name, given.pop(name))
+        console.format_ = given.pop("format_", None)
+        console.document_due = console.format_ is Format.JSON
         _check_encoding(given)
         explicit = ExplicitOptions.of(context)
-        taken = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        taken = {name: _group(group, given, explicit) for name, group in groups.items()}
         for one in taken.values():
             if isinstance(one, AskOptions):
                 one.check(explicit)
-        values = {ExplicitOptions: explicit, Process: process}
+        values = {ExplicitOptions: explicit, Process: process, Console: console}
         command(**taken, **given, **{name: values[kind] for name, kind in injected.items()})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -66,9 +75,24 @@ def _check_encoding(given: Mapping[str, Any]) -> None:
                 raise UsageError(f"{variable(flag)} is not UTF-8: {shown(text)}.")
 
 
+def _group(group: Any, given: dict[str, Any], explicit: ExplicitOptions) -> Any:
+    """The group as it was given; of options that exclude each other the command line wins over the environment."""
+    values = {one.name: given.pop(one.name) for one in fields(group)}
+    sides = getattr(group, "EXCLUSIVE", ())
+    if any(explicit.intersection(side) for side in sides):
+        for side in sides:
+            if not explicit.intersection(side):
+                for name in side:
+                    del values[name]
+    return group(**values)
+
+
 def _fields(group: Any) -> list[inspect.Parameter]:
-    """The options of a group as parameters."""
+    """The options of a group as parameters, in the group's section of the help."""
     hints = get_type_hints(group, include_extras=True)
+    for one in fields(group):
+        (info,) = (each for each in hints[one.name].__metadata__ if isinstance(each, OptionInfo))
+        info.rich_help_panel = info.rich_help_panel or getattr(group, "PANEL", None)
     return [
         inspect.Parameter(
             one.name,
@@ -78,3 +102,13 @@ def _fields(group: Any) -> list[inspect.Parameter]:
         )
         for one in fields(group)
     ]
+
+
+def wants_document(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether stdout is to hold one JSON document, as far as the words of a command line say before they are parsed."""
+    for at, word in enumerate(words):
+        if word in ("-o", "--format"):
+            return [*words, ""][at + 1] == Format.JSON
+        if word.startswith(("-o", "--format=")):
+            return word.removeprefix("--format=").removeprefix("-o") == Format.JSON
+    return environment.get("OPENCOST_KUSTO_FORMAT") == Format.JSON

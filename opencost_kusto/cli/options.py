@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
@@ -18,6 +17,8 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
+from opencost_kusto.cli.console import Format, LogFormat
+from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -25,6 +26,8 @@ from opencost_kusto.kusto.signin import METHODS
 from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, LoadPolicy
 from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
 from opencost_kusto.window import Window, parse, resolution, since
 
@@ -33,37 +36,75 @@ _ENDPOINT = "http://localhost:9003"
 _LONGEST = 1e7
 # The word for every dataset that is declared.
 EVERY = "all"
+# Sections of the help.
+WINDOW, OPENCOST, MARKS = "Window", "OpenCost", "Marks on every row"
+KUSTO, LOADING, OUTPUT = "Kusto", "Loading", "Output"
 
 
-def option(name: str, text: str, **more: Any) -> Any:
-    """An option that can also be given as OPENCOST_KUSTO_<NAME>."""
+def option(name: str, text: str, *short: str, panel: str | None = None, **more: Any) -> Any:
+    """An option that can also be given as OPENCOST_KUSTO_<NAME>; `panel` is its section of the help."""
     word = name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(name, help=text, envvar=f"OPENCOST_KUSTO_{word}", **more)
+    variable = f"OPENCOST_KUSTO_{word}"
+    return typer.Option(*short, name, help=text, envvar=variable, show_envvar=False, rich_help_panel=panel, **more)
 
 
-AsJson = Annotated[bool, option("--json", "Print one JSON document on stdout; lines go to stderr.")]
-Step = Annotated[str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.")]
-Summary = Annotated[Path | None, option("--summary", "Append the run as Markdown to this file, for a pipeline's page.")]
-Resolution = Annotated[
-    str, option("--opencost-resolution", "How often OpenCost samples; windows begin and end on these marks.")
+FailOnEmpty = Annotated[
+    bool | None,
+    option(
+        "--fail-on-empty/--no-fail-on-empty",
+        "End with 8 when nothing had a cost; on unless --window is used.",
+        panel=OUTPUT,
+    ),
 ]
-Settle = Annotated[str, option("--settle", "How long after its end a window is asked about: 2m, or 0.")]
+Step = Annotated[
+    str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.", panel=WINDOW)
+]
+Summary = Annotated[
+    Path | None, option("--summary", "Append the run as Markdown to this file, for a pipeline's page.", panel=OUTPUT)
+]
+Settle = Annotated[
+    str, option("--settle", "How long after the end of a window OpenCost is requested: 2m, or 0.", panel=WINDOW)
+]
+Resolution = Annotated[
+    str,
+    option("--opencost-resolution", "How often OpenCost samples; windows begin and end on these marks.", panel=WINDOW),
+]
 
 
-def narrate(line: str) -> None:
-    """A line for people who watch, beside what goes to stdout."""
-    print(line, file=sys.stderr, flush=True)
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """How a report, or rows, are printed."""
+
+    PANEL = OUTPUT
+    format_: Annotated[
+        Format | None, option("--format", "Print the report or the rows on stdout as table, json, csv or md.", "-o")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How much is printed on stderr, and how."""
+
+    PANEL = OUTPUT
+    quiet: Annotated[bool, option("--quiet", "Print warnings and errors only, and reports with -o only.", "-q")] = False
+    verbose: Annotated[bool, option("--verbose", "Print each batch, and the traceback of an internal error.", "-v")] = (
+        False
+    )
+    log_format: Annotated[LogFormat, option("--log-format", "Events on stderr: text or json.")] = LogFormat.TEXT
 
 
 @dataclass(frozen=True, slots=True)
 class KustoOptions:
     """Which Kusto database, and how to sign in."""
 
-    kusto_uri: Annotated[str | None, option("--kusto-uri", "Address of the cluster or Eventhouse.")] = None
+    PANEL = KUSTO
+    kusto_uri: Annotated[str | None, option("--kusto-uri", "Address of the cluster or Eventhouse.", panel=REQUIRED)] = (
+        None
+    )
     ingest_uri: Annotated[
         str | None, option("--ingest-uri", "Its ingestion address, where it is not ingest-<cluster>.")
     ] = None
-    database: Annotated[str | None, option("--database", "Kusto database.")] = None
+    database: Annotated[str | None, option("--database", "Kusto database.", panel=REQUIRED)] = None
     auth: Annotated[str, option("--auth", f"How to sign in: {', '.join(METHODS)} (none is for plain http).")] = (
         "default"
     )
@@ -72,10 +113,15 @@ class KustoOptions:
         option("--trusted-host", "Host of your own that may get a token; *.example.com is all below it; repeatable."),
     ] = None
 
-    def kusto(self) -> Kusto:
-        """The database, whose two addresses are told on stderr; raises UsageError when it is not named."""
+    def kusto(self, say: Callable[[str], None] = lambda _: None, *, otherwise: str = "") -> Kusto:
+        """The database; `say` is given a line with its two addresses.
+
+        Raises UsageError when it is not named; the message then ends with what could be done `otherwise`.
+        """
         if not self.kusto_uri or not self.database:
-            raise UsageError("Name the Kusto database with --kusto-uri and --database, or use --output for a dry run.")
+            names = {"--kusto-uri": self.kusto_uri, "--database": self.database}
+            missing = " and ".join(variable(name) for name, value in names.items() if not value)
+            raise UsageError(f"Name the Kusto database with {missing}{otherwise}.")
         kusto = Kusto(
             self.kusto_uri,
             self.database,
@@ -83,14 +129,16 @@ class KustoOptions:
             ingest_uri=self.ingest_uri,
             trusted_hosts=self.trusted_host or (),
         )
-        print(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}", file=sys.stderr)
+        say(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}")
         return kusto
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Which OpenCost is asked."""
+    """Which OpenCost is requested."""
 
+    PANEL = OPENCOST
+    EXCLUSIVE = (("endpoint", "cluster"), ("source",))
     endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = _ENDPOINT
     cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
     source: Annotated[
@@ -120,8 +168,10 @@ T = TypeVar("T")
 def _with_declared(group: type[T]) -> type[T]:
     """Give a group one more option for each that the datasets declare."""
     for declared in reversed(OPTIONS.values()):
-        default = declared.default if isinstance(declared.default, str | bool) else ""
-        annotations = {declared.field: Annotated[type(default), option(declared.flag, declared.doc)]}
+        words = not isinstance(declared.default, str | bool)
+        default = None if words else declared.default
+        kind: Any = list[str] | None if words else type(default)
+        annotations = {declared.field: Annotated[kind, option(declared.flag, declared.doc)]}
         group.__annotations__ = annotations | group.__annotations__
         setattr(group, declared.field, default)
     return group
@@ -130,13 +180,14 @@ def _with_declared(group: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_with_declared
 class AskOptions:
-    """What is requested of OpenCost besides the window: datasets, and an attribute for each of their options."""
+    """What is requested from OpenCost besides the window: datasets, and an attribute for each of their options."""
 
+    PANEL = OPENCOST
     dataset: Annotated[
         list[str] | None,
         option(
             "--dataset",
-            f"One of {', '.join(DATASETS)}; repeatable. {', '.join(DEFAULT_DATASETS)} by default; all for every one.",
+            f"Of {', '.join(DATASETS)}; repeatable, or with commas. {', '.join(DEFAULT_DATASETS)} by default; all for every one.",
         ),
     ] = None
 
@@ -149,12 +200,12 @@ class AskOptions:
 
     def datasets(self) -> tuple[str, ...]:
         """The datasets in the order given, each once; the default ones when none was named."""
-        named = dict.fromkeys(self.dataset or DEFAULT_DATASETS)
+        named = dict.fromkeys(listed(self.dataset) or DEFAULT_DATASETS)
         return tuple(dict.fromkeys((*(name for name in named if name != EVERY), *(DATASETS if EVERY in named else ()))))
 
     def optional(self) -> frozenset[str]:
         """The datasets that are neither requested by default nor by name, and that an OpenCost may lack."""
-        return frozenset(self.datasets()) - set(self.dataset or ()) - set(DEFAULT_DATASETS)
+        return frozenset(self.datasets()) - set(listed(self.dataset)) - set(DEFAULT_DATASETS)
 
     def options(self) -> RequestOptions:
         """The options, checked; raises UsageError for a value that OpenCost would ignore."""
@@ -163,15 +214,22 @@ class AskOptions:
             needed = next((one for one in OPTIONS.values() if one.name == declared.needs), None)
             if needed and values[name] and not values[needed.field]:
                 raise UsageError(f"{declared.flag} has no effect alone: add {needed.flag}.")
-        return RequestOptions(
-            **{name: OPTIONS[name].parse(value) if isinstance(value, str) else value for name, value in values.items()}
-        )
+        return RequestOptions(**{name: _parsed(OPTIONS[name], value) for name, value in values.items()})
+
+
+def _parsed(declared: Option, value: Json) -> Json:
+    """The value of a declared option, where it is given as words."""
+    if isinstance(value, bool):
+        return value
+    return declared.parse(value if isinstance(value, str) else ",".join(listed(value)))
 
 
 @dataclass(frozen=True, slots=True)
 class WhenOptions:
     """Which window: in a word or two times, or from a moment until now."""
 
+    PANEL = WINDOW
+    EXCLUSIVE = (("window",), ("since",))
     window: Annotated[str | None, option("--window", "30m, 1h (the default), 7d, today, yesterday, START,END, …")] = (
         None
     )
@@ -181,35 +239,36 @@ class WhenOptions:
     settle: Settle = SETTLE
     opencost_resolution: Resolution = "5m"
 
-    def interval(self, now: Callable[[], datetime] = clock, on_result: Callable[[str], None] = narrate) -> Window:
+    def interval(self, now: Callable[[], datetime] = clock, say: Callable[[str], None] = lambda _: None) -> Window:
         """The window, said where it is not as written; raises UsageError for two, and for words that say none."""
         settle_time(self.settle)
         marks = resolution(self.opencost_resolution)
         if (elapsed := self.elapsed(now)) is not None:
             return elapsed.window
         text = "1h" if self.window is None else self.window
-        return parse(text, now=now(), resolution=marks, on_result=on_result)
+        return parse(text, now=now(), resolution=marks, on_result=say)
 
     def elapsed(self, now: Callable[[], datetime] = clock) -> Elapsed | None:
         """From --since to now; None without it. Raises UsageError as `interval` does."""
         if self.since is None:
             return None
         if self.window is not None:
-            raise UsageError("--window and --since each say when; give one of them.")
+            raise UsageError(f"Use either {variable('--window')} or {variable('--since')}, not both.")
         moment = now()
         return Elapsed(since(self.since, now=moment), moment, resolution(self.opencost_resolution))
 
-    def ready(self, run: Run, window: Window, stop: CancelToken) -> Run:
+    def ready(self, run: Run, window: Window, stop: CancelToken, say: Callable[[str], None]) -> Run:
         """The run, once OpenCost can be asked; waits where the window was still running."""
         if self.since is None:
             return run
-        return settled(run, window, settle_time(self.settle), sleep=stop.sleep, on_result=narrate)
+        return settled(run, window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
 
 
 @dataclass(frozen=True, slots=True)
 class MarkOptions:
     """What every row is marked with."""
 
+    PANEL = MARKS
     run_id: Annotated[str | None, option("--run-id", "The run every row is marked with.")] = None
     scenario_name: Annotated[str | None, option("--scenario-name", "The scenario every row is marked with.")] = None
     metadata: Annotated[list[str] | None, option("--metadata", "key=value for every row; repeatable.")] = None
@@ -224,6 +283,7 @@ class MarkOptions:
 class LoadOptions:
     """How rows are loaded, and whether they are waited for."""
 
+    PANEL = LOADING
     wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True
     timeout: Annotated[float, option("--timeout", "Seconds to wait for the next batch to land.")] = TIMEOUT
     replace: Annotated[
@@ -247,8 +307,13 @@ class LoadOptions:
 def seconds(name: str, value: float) -> float:
     """A time to wait; raises UsageError for none at all, and for one without end."""
     if not 0 < value <= _LONGEST:
-        raise UsageError(f"{name} {value:g} is no time to wait; write a number of seconds above 0.")
+        raise UsageError(f"{name} {value:g} is not possible: write a number of seconds above 0.")
     return value
+
+
+def listed(values: Collection[str] | None) -> list[str]:
+    """Plain words that were given one by one, or with commas or blanks between them."""
+    return [word for value in values or () for word in value.replace(",", " ").split()]
 
 
 def key_values(pairs: list[str], said: str = "--metadata", form: str = "key=value") -> dict[str, str]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.settle import clock
-from opencost_kusto.cli import printing
-from opencost_kusto.cli.console import finish, narrator, teller
+from opencost_kusto.cli.console import Console, Level
+from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.options import (
-    AsJson,
+    OUTPUT,
+    WINDOW,
     AskOptions,
     KustoOptions,
     LoadOptions,
@@ -27,28 +27,33 @@ from opencost_kusto.cli.options import (
     SourceOptions,
     option,
 )
+from opencost_kusto.cli.reports import finish, report_document, report_line
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database.doctor import ready
-from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.redact import redacted
 from opencost_kusto.result import BatchResult, unreported
+from opencost_kusto.retry import observing
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import between, duration, stamp
 
-Lag = Annotated[str, option("--lag", "How long after its end a window is closed: measurements settle.")]
+# A section of the help.
+WHEN = "Schedule"
+Lag = Annotated[str, option("--lag", "How long after its end a window is closed: measurements settle.", panel=WINDOW)]
 # Batches between two estimates, where no progress bar shows one.
 _ESTIMATED = 25
 
 
 @dataclass(frozen=True, slots=True)
 class TimesOptions:
-    """When to tick, and how far back a tick looks."""
+    """When to run, and how far back a run looks."""
 
+    PANEL = WHEN
     every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h"
     cron: Annotated[
         str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every; windows stay as long.")
@@ -57,15 +62,15 @@ class TimesOptions:
     catch_up: Annotated[
         str | None, option("--catch-up", "How far back to look for what is missing: 48h, or 14d where --every is 1d.")
     ] = None
-    at_most: Annotated[int, option("--at-most", "Windows a tick brings at most.", min=1)] = MAX_WINDOWS
+    at_most: Annotated[int, option("--at-most", "Windows that one run loads at most.", min=1)] = MAX_WINDOWS
 
-    def horizon(self) -> Lookback:
-        """How far back a tick looks; raises UsageError when no window would lie in it."""
+    def lookback(self) -> Lookback:
+        """How far back a run looks; raises UsageError when no window would lie in it."""
         step = duration(self.every)
         back = duration(self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
-        horizon = Lookback(back, duration(self.lag), self.at_most)
-        horizon.period(clock(), step)
-        return horizon
+        lookback = Lookback(back, duration(self.lag), self.at_most)
+        lookback.period(clock(), step)
+        return lookback
 
 
 def schedule_command(
@@ -75,67 +80,78 @@ def schedule_command(
     kusto_options: KustoOptions,
     load: LoadOptions,
     when: TimesOptions,
-    once: Annotated[bool, option("--once", "Tick once and end with its exit code.")] = False,
-    grace: Annotated[float, option("--grace", "Seconds a tick may still take when told to end.")] = 25.0,
+    once: Annotated[bool, option("--once", "Run once and end with its exit code.", panel=WHEN)] = False,
+    grace: Annotated[
+        float, option("--grace", "Seconds that a run may take after SIGTERM or SIGINT.", panel=WHEN)
+    ] = 25.0,
     listen: Annotated[
-        str | None, option("--listen", "Answer /healthz, /readyz and /metrics on host:port, or :port.")
+        str | None,
+        option("--listen", "Serve /healthz, /readyz and /metrics on host:port, or :port.", panel=OUTPUT),
     ] = None,
-    as_json: AsJson = False,
     *,
     process: Process,
+    console: Console,
 ) -> None:
-    """Bring what is missing of the last days, again and again, until told to end."""
+    """Load what is missing of the last days, again and again, until SIGTERM or Ctrl-C."""
     from opencost_kusto.schedule.health import Health, served
 
+    if console.format_ is not None and not once:
+        raise UsageError("--format is for --once, which has one report; use --log-format json for a schedule.")
     every = duration(when.every)
-    want, horizon = Target(every, ask.datasets(), ask.options()), when.horizon()
-    times = Trigger(every, horizon.lag, when.cron)
-    # What is wrong with it is said before the first tick.
+    target, lookback = Target(every, ask.datasets(), ask.options()), when.lookback()
+    times = Trigger(every, lookback.lag, when.cron)
+    # What is wrong with it is said before the first run.
     mark.run()
     health = Health(2 * times.longest_pause(clock()), clock=clock)
-    know, stop = health.known_until, CancelToken()
-    with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
+    stop = CancelToken()
+    with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         ready(kusto, patient=True)
         schedule = Schedule(
             lambda on_result: tick(
                 opencosts,
                 kusto,
-                want,
-                horizon,
+                target,
+                lookback,
                 run=mark.run(),
                 on_result=on_result,
-                on_covered=know,
+                on_covered=health.known_until,
                 cancel=stop,
                 policy=load.policy(),
             ),
-            on_result=(teller(quiet_stdout=as_json), health.count),
-            on_end=(lambda one: _ended(one, as_json), health.ticked),
+            on_result=(console.result, health.count),
+            on_end=(lambda one: _ended(console, one, once=once), health.ticked),
             grace=grace,
             stop=stop,
         )
-        with process.signals_to(schedule.signal), served(health, listen) if listen else nullcontext() as url:
+        with (
+            process.signals_to(schedule.signal),
+            served(health, listen) if listen else nullcontext() as url,
+            observing(console.retry),
+        ):
             if url:
-                print(f"Health: {url}/healthz, /readyz and /metrics", file=sys.stderr, flush=True)
+                console.info(f"Health: {url}/healthz, /readyz and /metrics", "listening", url=url)
             code = schedule.once() if once else schedule.run(times)
     if schedule.abandoned:
-        said = "Terminated during a run; the next run loads the missing windows."
-        print(f"opencost-kusto: {said}", file=sys.stderr)
+        console.warning("Terminated during a run; the next run loads the missing windows.", "terminated")
     raise typer.Exit(code)
 
 
-def _ended(one: TickResult, as_json: bool) -> None:
-    """Print how a tick ended: its sum, or what went wrong; with JSON a document on one line."""
-    if one.error is not None:
-        ours = isinstance(one.error, OpenCostKustoError)
-        why = str(one.error) if ours else "".join(traceback.format_exception(one.error))
-        print(f"opencost-kusto: the tick failed: {redacted(why)}", file=sys.stderr, flush=True)
+def _ended(console: Console, one: TickResult, *, once: bool) -> None:
+    """Print how a run of the scheduler ended: its sum, or the error that came before there could be one."""
+    facts: dict[str, Any] = {"exit_code": one.exit_code, "seconds": round(one.seconds, 3)}
     if one.report is None:
-        if as_json:
-            print(json.dumps(unreported(one.exit_code, one.error)), flush=True)
+        if not isinstance(one.error, OpenCostKustoError):
+            console.traceback(redacted("".join(traceback.format_exception(one.error))))
+        text = f"The run failed: {redacted(one.error)}"
+        console.event(Level.ERROR, text, "run", **facts)
+        if console.document_due:
+            console.document(unreported(one.exit_code, one.error))
         return
-    if as_json:
-        print(json.dumps(one.report.document(), default=str, ensure_ascii=False), flush=True)
-    print(printing.report_line(one.report), file=sys.stderr if as_json else sys.stdout, flush=True)
+    counts, rows = one.report.counts, one.report.rows
+    level = Level.ERROR if one.exit_code else Level.INFO
+    console.event(level, report_line(one.report), "run", **facts, run_id=one.report.run_id, counts=counts, rows=rows)
+    if once:
+        console.show(report_document(one.report, one.exit_code))
 
 
 def backfill_command(
@@ -144,51 +160,55 @@ def backfill_command(
     mark: MarkOptions,
     kusto_options: KustoOptions,
     load: LoadOptions,
-    from_: Annotated[str, option("--from", "Where to begin: RFC 3339, a date, or Unix seconds.")],
-    to: Annotated[str | None, option("--to", "Where to end; now when left out.")] = None,
-    step: Annotated[str, option("--step", "Length of the windows: 10m, 1h or 1d.")] = "1h",
+    from_: Annotated[str, option("--from", "Where to begin: RFC 3339, a date, or Unix seconds.", panel=REQUIRED)],
+    to: Annotated[str | None, option("--to", "Where to end; now when left out.", panel=WINDOW)] = None,
+    step: Annotated[str, option("--step", "Length of the windows: 10m, 1h or 1d.", panel=WINDOW)] = "1h",
     lag: Lag = "10m",
-    as_json: AsJson = False,
     *,
     process: Process,
+    console: Console,
 ) -> None:
-    """Bring what Kusto lacks of a range, and nothing else; run it again to go on where it was."""
+    """Load the missing windows of a range, and nothing else; run it again to continue where it stopped."""
     from opencost_kusto.coverage.backfill import backfill, survey
 
     now = clock()
     span = between(from_, to, now=now)
     past = tuple(name for name, table in DATASETS.items() if table.cadence == "step")
-    want = Target(duration(step), ask.datasets() if ask.dataset else past, ask.options())
+    target = Target(duration(step), ask.datasets() if ask.dataset else past, ask.options())
     closed = Lookback(lag=duration(lag)).closed(now)
     run = mark.run()
-    with source.opencosts() as opencosts, kusto_options.kusto() as kusto:
-        surveyed = survey(opencosts, kusto, want, span, now=now, closed=closed)
+    with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
+        surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
         more = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
         told = "".join(f", {count} {what}" for what, count in more.items() if count)
-        print(f"{surveyed.due} to bring{told}, of {whole}.", file=sys.stderr)
-        with narrator(surveyed.due, quiet_stdout=as_json) as on_result:
-            tell = estimated(on_result, surveyed.due)
-            report = backfill(surveyed, kusto, run=run, policy=load.policy(), cancel=process.cancel, on_result=tell)
-    if not report.results:
-        print(f"Nothing is missing: all {whole} are in Kusto, or empty.", file=sys.stderr if as_json else sys.stdout)
-    finish(report, as_json, process, quiet_stdout=as_json)
+        console.info(f"{surveyed.due} to load{told}, of {whole}.", "survey")
+        due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
+        with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
+            tell = estimated(on_result, surveyed.due, console.info) if not console.terminal else on_result
+            report = backfill(surveyed, kusto, run=run, cancel=process.cancel, on_result=tell, policy=load.policy())
+    if not report.results and console.format_ is None:
+        console.out(f"Nothing is missing: all {whole} are in Kusto, or empty.")
+    finish(console, report)
 
 
 def estimated(
-    on_result: Callable[[BatchResult], None], total: int, now: Callable[[], float] = time.monotonic
+    on_result: Callable[[BatchResult], None],
+    total: int,
+    say: Callable[[str], None],
+    now: Callable[[], float] = time.monotonic,
 ) -> Callable[[BatchResult], None]:
-    """`tell`, and now and then on stderr how many batches are done and how long the others will take at that pace."""
+    """`on_result`, and now and then a line with the batches that are done and the time that the others will take."""
     began, done = now(), [0]
 
-    def told(one: BatchResult) -> None:
+    def counted(one: BatchResult) -> None:
         on_result(one)
         done[0] += 1
         if done[0] % _ESTIMATED == 0 and done[0] < total:
             left = (now() - began) / done[0] * (total - done[0])
-            print(f"{done[0]} of {total} batches, about {_spoken(left)} left", file=sys.stderr, flush=True)
+            say(f"{done[0]} of {total} batches, about {_spoken(left)} left")
 
-    return told
+    return counted
 
 
 def _spoken(seconds: float) -> str:

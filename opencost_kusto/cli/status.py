@@ -1,43 +1,75 @@
-"""The status of datasets as lines for people."""
+"""The status of datasets as a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from opencost_kusto.coverage.status import DatasetStatus, Failure
+from opencost_kusto.coverage.status import DatasetStatus
+from opencost_kusto.rendering import Column, Document, Kind, Table
 from opencost_kusto.window import Window, stamp
 
 
-def status_lines(one: DatasetStatus, now: datetime) -> Iterator[str]:
-    """One line, and below it what is not in Kusto."""
-    age = one.age(now)
-    until = f"until {stamp(one.until)}, {_spoken(age)} ago" if one.until and age is not None else "nothing landed"
-    if one.empty_since_last and one.empty_until:
-        until += f", empty until {stamp(one.empty_until)}"
-    cost = f" costing {one.day_cost:.5f}" if one.day_cost is not None else ""
-    day = f"last day {one.day_rows} rows{cost}"
-    yield f"{one.source:<24} {one.dataset:<10} {until}: {one.batches} batches, {one.rows} rows; {day}"
+def status_document(found: Sequence[DatasetStatus], now: datetime) -> Document:
+    """A line for each cluster and dataset, and below what is not in Kusto."""
+    columns = (
+        *map(Column, ("Cluster", "Dataset", "Landed until", "Age", "Empty until")),
+        Column("Batches", Kind.COUNT),
+        Column("Rows", Kind.COUNT),
+        Column("Rows, last day", Kind.COUNT),
+        Column("Cost, last day", Kind.MONEY),
+    )
+    rows = [
+        (
+            one.source,
+            one.dataset,
+            one.until,
+            _age(one, now),
+            _empty(one),
+            one.batches,
+            one.rows,
+            one.day_rows,
+            one.day_cost,
+        )
+        for one in found
+    ]
+    table = Table(columns, rows)
+    lines = [line for one in found for line in status_lines(one)]
+    return Document(
+        [one.document(now) for one in found], [table], lines if rows else ["Nothing has landed yet."], table
+    )
+
+
+def status_lines(one: DatasetStatus) -> Iterator[str]:
+    """What is not in Kusto, or not as it should be: a line for each period."""
+    name = f"{one.source} {one.dataset}"
     for window in one.missing:
-        yield f"    missing {_period(window)}; backfill loads what OpenCost still has"
+        yield f"missing: {name} {_period(window)}; backfill loads what OpenCost still has"
     for window in one.lost:
-        yield f"    lost    {_period(window)}"
+        yield f"lost: {name} {_period(window)}"
     for window in one.damaged:
-        yield f"    damaged {_period(window)}; the next sync, schedule or backfill of it repairs it"
+        yield f"damaged: {name} {_period(window)}; the next sync, schedule or backfill of it repairs it"
     for failure in one.failures:
-        yield f"    {failure.outcome:<7} {_period(failure.window)}{_others(failure)}: {failure.reason}"
-
-
-def _others(one: Failure) -> str:
-    return f" and {one.windows - 1} more" if one.windows > 1 else ""
+        more = f" and {failure.windows - 1} more" if failure.windows > 1 else ""
+        yield f"{failure.outcome}: {name} {_period(failure.window)}{more}: {failure.reason}"
 
 
 def _period(window: Window) -> str:
     return f"{stamp(window.start)} to {stamp(window.end)} ({_spoken(window.length)})"
 
 
-def _spoken(age: timedelta) -> str:
-    minutes = int(age.total_seconds() // 60)
+def _empty(one: DatasetStatus) -> datetime | None:
+    return one.empty_until if one.empty_since_last else None
+
+
+def _age(one: DatasetStatus, now: datetime) -> str:
+    age = one.age(now)
+    return "" if age is None else _spoken(age)
+
+
+def _spoken(length: timedelta) -> str:
+    """`2d 3h`, `3h 5m` or `5m`."""
+    minutes = int(length.total_seconds() // 60)
     days, minutes = divmod(minutes, 24 * 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m"
+    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m" if hours else f"{minutes}m"

@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
+from opencost_kusto.ci.empty import empty_reason
+from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
 from opencost_kusto.cli import streams
-from opencost_kusto.cli.console import finish, narrator, teller
+from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import (
-    AsJson,
+    LOADING,
+    OUTPUT,
     AskOptions,
+    FailOnEmpty,
     KustoOptions,
     LoadOptions,
     MarkOptions,
@@ -22,10 +26,10 @@ from opencost_kusto.cli.options import (
     Step,
     Summary,
     WhenOptions,
-    narrate,
     option,
     seconds,
 )
+from opencost_kusto.cli.reports import finish, plan, report_line
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
@@ -39,6 +43,10 @@ from opencost_kusto.result import ARRIVED, Report
 from opencost_kusto.schema.tables import ALLOCATION, DATASETS
 from opencost_kusto.window import check_step, duration, resolution
 
+_DRY_RUN = ", or use --output for a dry run"
+# What a user means who gives --output such a name.
+_FILES = {".json", ".ndjson", ".jsonl", ".csv"}
+
 
 def sync_command(
     source: SourceOptions,
@@ -48,53 +56,59 @@ def sync_command(
     load: LoadOptions,
     when: WhenOptions,
     step: Step = None,
-    output: Annotated[str | None, option("--output", "Folder, or - for stdout: rows as lines, no Kusto.")] = None,
+    output: Annotated[
+        str | None, option("--output", "Folder, or - for stdout: a dry run that writes rows as lines.", panel=OUTPUT)
+    ] = None,
     summary: Summary = None,
-    as_json: AsJson = False,
+    fail_on_empty: FailOnEmpty = None,
     *,
-    written: ExplicitOptions,
+    explicit: ExplicitOptions,
     process: Process,
+    console: Console,
 ) -> None:
-    """Take a window of cost from OpenCost into Kusto, exactly once, and prove it."""
+    """Load a window of cost from OpenCost into Kusto exactly once, and prove it."""
     if output is not None:
-        _check_dry_run(output, ask.datasets(), written, as_json=as_json)
+        _check_dry_run(output, ask.datasets(), explicit, console)
     elapsed = when.elapsed()
-    interval = when.interval() if elapsed is None else elapsed.window
-    if "settle" in written and when.since is None:
+    window = when.interval(say=console.info) if elapsed is None else elapsed.window
+    if "settle" in explicit and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
     cut = check_step(duration(step), resolution(when.opencost_resolution)) if step else None
-    question = SyncRequest(interval, cut, ask.datasets(), ask.options(), ask.optional())
+    request = SyncRequest(window, cut, ask.datasets(), ask.options(), ask.optional())
     run = mark.run()
-    quiet_stdout = as_json or output == "-"
-    with (
-        page(summary) as told,
-        source.opencosts() as opencosts,
-        narrator(question.count * len(opencosts), quiet_stdout=quiet_stdout) as on_result,
-    ):
+    with page(summary) as told, source.opencosts() as opencosts:
         if output is not None:
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
-            with LineWriter(output, (DATASETS[name] for name in question.datasets)) as write:
-                run = when.ready(run, interval, process.cancel)
-                report = export(opencosts[0], question, streams.checked(write), run=run, on_result=on_result)
+            with LineWriter(output, (DATASETS[name] for name in request.datasets)) as write:
+                run = when.ready(run, window, process.cancel, console.info)
+                with console.progress(plan(request)) as on_result:
+                    report = export(opencosts[0], request, streams.checked(write), run=run, on_result=on_result)
             told.add(report)
         else:
-            with kusto_options.kusto() as kusto:
+            with kusto_options.kusto(console.info, otherwise=_DRY_RUN) as kusto:
                 ready(kusto, patient=load.spool is not None)
-                run = when.ready(run, interval, process.cancel)
-                report = sync_all(
-                    opencosts,
-                    kusto,
-                    question,
-                    run=run,
-                    policy=load.policy(),
-                    cancel=process.cancel,
-                    on_result=on_result,
-                )
+                run = when.ready(run, window, process.cancel, console.info)
+                with console.progress(plan(request)) as on_result:
+                    report = sync_all(
+                        opencosts,
+                        kusto,
+                        request,
+                        run=run,
+                        cancel=process.cancel,
+                        on_result=on_result,
+                        policy=load.policy(),
+                    )
                 told.add(report, kusto if summary else None)
     if elapsed is not None:
-        narrate("\n".join(elapsed.described(_cost(report))))
-    finish(report, as_json, process, quiet_stdout=quiet_stdout)
+        for line in elapsed.described(_cost(report)):
+            console.info(line)
+    expected = when.since is not None if fail_on_empty is None else fail_on_empty
+    empty = empty_reason(report, window, clock()) if expected else None
+    if output == "-":
+        _finish_rows(console, report, empty)
+    else:
+        finish(console, report, empty)
 
 
 def _cost(report: Report) -> float:
@@ -102,30 +116,47 @@ def _cost(report: Report) -> float:
     return sum(one.cost or 0.0 for one in report.results if one.table == ALLOCATION.name and one.outcome in ARRIVED)
 
 
-def _check_dry_run(output: str, datasets: tuple[str, ...], written: ExplicitOptions, *, as_json: bool) -> None:
+def _finish_rows(console: Console, report: Report, empty: str | None) -> None:
+    """End where stdout has the rows: the sum is an event."""
+    console.info(report_line(report), "report")
+    finish(Console(quiet=True), report, empty)
+
+
+def _check_dry_run(output: str, datasets: tuple[str, ...], explicit: ExplicitOptions, console: Console) -> None:
     """Refuse what a dry run would ignore, and what would get mixed up on stdout."""
     names = [field.name for group in (KustoOptions, LoadOptions) for field in fields(group)]
-    if ignored := [f"--{name.replace('_', '-')}" for name in names if name in written]:
+    if ignored := [f"--{name.replace('_', '-')}" for name in names if name in explicit]:
         said = ", ".join(ignored).replace("--wait", "--wait/--no-wait")
         raise UsageError(f"--output is a dry run without Kusto; leave out {said}.")
-    if output == "-" and as_json:
-        raise UsageError("--json and --output - both want stdout; name a folder with --output.")
+    if output == "-" and console.format_ is not None:
+        console.document_due = False
+        raise UsageError("--format and --output - both write to stdout; name a folder with --output.")
     if output == "-" and len(datasets) > 1:
         raise UsageError("Rows of one dataset go to stdout: add --dataset allocation, or name a folder with --output.")
+    if Path(output).suffix.lower() in _FILES:
+        raise UsageError(
+            f"--output names a folder, and {output} is the name of a file. "
+            f"Write --output {Path(output).with_suffix('')}, or --dataset allocation --output - > {output}."
+        )
 
 
 def replay_command(
     folder: Annotated[Path, typer.Argument(help="The folder that sync was given as --spool.")],
     kusto_options: KustoOptions,
-    wait: Annotated[bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.")] = True,
-    timeout: Annotated[float, option("--timeout", "Seconds to wait for the next batch to land.")] = TIMEOUT,
-    as_json: AsJson = False,
+    wait: Annotated[
+        bool, option("--wait/--no-wait", "Wait until the rows are counted in their tables.", panel=LOADING)
+    ] = True,
+    timeout: Annotated[
+        float, option("--timeout", "Seconds to wait for the next batch to land.", panel=LOADING)
+    ] = TIMEOUT,
     *,
     process: Process,
+    console: Console,
 ) -> None:
-    """Send what a spool still holds, exactly once."""
+    """Load what a spool still holds, exactly once."""
     seconds("--timeout", timeout)
-    with kusto_options.kusto() as kusto:
-        tell, policy = teller(quiet_stdout=as_json), LoadPolicy(wait=wait, timeout=timeout)
-        report = replay(folder, kusto, policy=policy, cancel=process.cancel, on_result=tell)
-    finish(report, as_json, process, quiet_stdout=as_json)
+    with kusto_options.kusto(console.info) as kusto, console.progress({}) as on_result:
+        report = replay(
+            folder, kusto, policy=LoadPolicy(wait=wait, timeout=timeout), cancel=process.cancel, on_result=on_result
+        )
+    finish(console, report)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -15,6 +13,7 @@ from select import select
 from typing import Any
 
 from opencost_kusto.cancel import Cancelled, CancelToken
+from opencost_kusto.cli.console import Console
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import first_sentence, redacted
 from opencost_kusto.result import unreported
@@ -36,11 +35,9 @@ class Process:
     def __init__(self, grace: float | None = None) -> None:
         self._grace = grace
         self.cancel = CancelToken()
-        # Set by the command line once it knows: rows may be under way, and whether a defect is explained.
+        self.console = Console()
+        # Set by the command line once it knows: rows may be under way.
         self.loading = False
-        self.verbose = False
-        # Set where stdout is to hold one JSON document, until it has been printed.
-        self.document = False
         self.signal = 0
         self._receiver: Callable[[int], None] | None = None
 
@@ -111,24 +108,20 @@ class Process:
             return self._refused(error) if hasattr(error, "show") else self._defect(error)
 
     def fail(self, text: str, exit_code: int) -> int:
-        """Print what went wrong, as the JSON document too where one is still owed; gives the exit code."""
-        print(f"opencost-kusto: {text}", file=sys.stderr, flush=True)
-        if self.document:
-            self.document = False
-            print(json.dumps(unreported(exit_code, text)), flush=True)
+        """Print what went wrong; gives the exit code."""
+        self.console.error(text, exit_code)
         return exit_code
 
     def _refused(self, error: Any) -> int:
         """Typer's own refusal of an option; it prints the usage of the command too."""
         error.show()
-        if self.document:
-            print(json.dumps(unreported(error.exit_code, error.format_message())), flush=True)
+        if self.console.document_due:
+            self.console.document(unreported(error.exit_code, error.format_message()))
         return int(error.exit_code)
 
     def _defect(self, error: Exception) -> int:
         """An exception that nobody foresaw."""
-        if self.verbose:
-            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
-        more = "" if self.verbose else " Run again with --verbose for the traceback."
+        self.console.traceback(redacted("".join(traceback.format_exception(error))))
+        more = "" if self.console.verbose else " Run again with --verbose for the traceback."
         said = first_sentence(str(error)).rstrip(".")
         return self.fail(f"Internal error: {type(error).__name__}: {said}.{more}", OpenCostKustoError.exit_code)

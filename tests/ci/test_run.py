@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto import Kusto, Run, SyncRequest, bootstrap
-from opencost_kusto.cli.options import KustoOptions, LoadOptions, SourceOptions
-from opencost_kusto.cli.run import Account
+from opencost_kusto.ci.command_cost import CommandCost
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.options import SourceOptions
+from opencost_kusto.cli.run import show_cost
 from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.window import covering
 from tests.support.recorded import Emulator
 
@@ -58,20 +61,35 @@ def servers() -> Iterator[Emulator]:
         yield emulator
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A command's cost, and the console that prints it."""
+
+    cost: CommandCost
+    console: Console
+
+    def of(self, command: Sequence[str]) -> int:
+        """Run the command and print what it cost; the exit code."""
+        return show_cost(self.console, self.cost.of(command))
+
+
 def account(servers: Emulator, hour: Hour, cluster: str, summary: Path | None = None, endpoint: str = "") -> Account:
-    """What is asked of the stand-ins about a command, by the clock of the test."""
-    return Account(
-        SourceOptions(endpoint or servers.opencost_url, cluster or None, request_timeout=1.0),
-        KustoOptions(servers.kusto_url, database=servers.database, auth="none"),
-        LoadOptions(timeout=10.0),
+    """What is requested of the emulators about a command, by the clock of the test."""
+    console = Console()
+    cost = CommandCost(
+        SourceOptions(endpoint or servers.opencost_url, cluster or None, request_timeout=1.0).opencosts,
+        lambda: Kusto(servers.kusto_url, servers.database, auth="none"),
         SyncRequest(covering(BEGAN, BEGAN), datasets=("allocation", "assets")),
         Run(f"run-{cluster}", BEGAN, "1"),
         timedelta(minutes=2),
+        LoadPolicy(timeout=10.0),
         summary,
-        hour.now,
-        hour.sleep,
-        hour.execute,
+        console.info,
+        now=hour.now,
+        sleep=hour.sleep,
+        execute=hour.execute,
     )
+    return Account(cost, console)
 
 
 def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,9 +101,9 @@ def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: p
     written, told = capsys.readouterr()
     assert written == ""
     assert "Waiting until 11:02:00Z, when what happened up to 11:00Z will be known." in told
-    assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208:" in told
     assert "59.5 of these 60 minutes were asked about: 1.06315 by time." in told
-    assert re.search(r"^kube-system +0\.\d{4}  █", told, re.MULTILINE)
+    assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208." in told
+    assert re.search(r"^ *kube-system +26 +0\.\d{4} +\d+\.\d %$", told, re.MULTILINE)
     assert "### Cost by namespace" in (tmp_path / "page.md").read_text("utf-8")
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
         [row] = kusto.query(
@@ -120,7 +138,7 @@ def test_the_commands_exit_code_comes_before_any_error(capsys: pytest.CaptureFix
                 gone[0] = True
                 return hour.execute(command)
 
-            changed = replace(asked, execute=execute)
+            changed = Account(replace(asked.cost, execute=execute), asked.console)
             if exit_code:
                 assert changed.of(["false"]) == exit_code
                 assert "/clusterInfo with 500: gone" in capsys.readouterr().err
@@ -209,3 +227,22 @@ def _command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     environment |= {"OPENCOST_KUSTO_DATABASE": "OpenCost", "OPENCOST_KUSTO_AUTH": "none"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_window_without_cost_is_exit_code_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where OpenCost has no cost for the hour, the code is 8 and the reason is said; it can be accepted."""
+
+    def answers(path: str, _: object) -> object:
+        return json_reply(b'{"code":200,"data":[{}]}') if path in ("/allocation", "/assets") else None
+
+    with Emulator(latency=0.05, answers=answers) as idle:  # type: ignore[arg-type]
+        with Kusto(idle.kusto_url, idle.database, auth="none") as kusto:
+            bootstrap(kusto)
+        one = account(idle, Hour(), "idle", tmp_path / "page.md")
+        assert one.of(["true"]) == 8
+        told = capsys.readouterr().err
+        assert "OpenCost has no cost from 2026-11-23T10:00:00Z,2026-11-23T11:00:00Z." in told
+        assert "--no-fail-on-empty" in told
+        measured = account(idle, Hour(), "idle").cost.of(["true"])
+        assert show_cost(one.console, measured, fail_on_empty=False) == 0
+        assert account(idle, Hour(exit_code=3), "idle").of(["false"]) == 3

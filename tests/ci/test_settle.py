@@ -92,4 +92,4 @@ def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
     hour = WhenOptions().interval(lambda: now)
     assert hour == Window(WINDOW.start - 5 * MINUTE, WINDOW.end - 5 * MINUTE)
     run = Run("r", now, "1")
-    assert WhenOptions().ready(run, hour, CancelToken()) is run
+    assert WhenOptions().ready(run, hour, CancelToken(), print) is run

@@ -20,6 +20,7 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.ci.summary import Cost, Page, markdown, page
 from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
+from opencost_kusto.rendering import money
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ASSETS
 from tests.support.recorded import Emulator
@@ -47,7 +48,9 @@ def tables(text: str) -> list[list[list[str]]]:
         elif token.type == "tr_open":
             result[-1].append([])
         elif token.type == "inline" and result and len(result[-1]) and token.level > 2:
-            assert all(child.type == "text" for child in token.children or []), token.content
+            assert all(child.type in ("text", "strong_open", "strong_close") for child in token.children or []), (
+                token.content
+            )
             result[-1][-1].append("".join(child.content for child in token.children or []))
     return result
 
@@ -64,18 +67,22 @@ def test_a_run_that_landed(servers: Emulator, tmp_path: Path) -> None:
                 told.add(sync(opencost, kusto, COSTS), kusto)
     head, first, second = file.read_text("utf-8").split("## OpenCost to Kusto: ")
     assert head == "# What an earlier step told\n"
-    assert first.startswith("3 landed\n\nRun sync-")
-    assert second.startswith("2 already landed, 1 landed\n\nRun sync-")
+    assert first.startswith("2 landed\n\nRun sync-")
+    assert second.startswith("2 already landed\n\nRun sync-")
     costs: Counter[str] = Counter()
     for row in rows:
         costs[str(row["Namespace"])] += round(float(row["TotalCost"]) * 1e6)
     counts = Counter(str(row["Namespace"]) for row in rows)
-    expected = [[name, str(counts[name]), f"{micros / 1e6:.5f}"] for name, micros in costs.most_common()]
+    total = sum(costs.values())
+    expected = [
+        [name, str(counts[name]), money(micros / 1e6), f"{micros / total * 100:.1f} %"]
+        for name, micros in costs.most_common()
+    ]
     assert "__unmounted__" in costs
     for text in (first, second):
         totals, namespaces = tables(text)
-        assert totals[1:3] == [["allocation", "1", "61", "1.07208"], ["assets", "1", "19", "1.34701"]]
-        assert namespaces == [["Namespace", "Rows", "Cost"], *expected, ["all", "61", "1.07208"]]
+        assert totals[1:3] == [["allocation", "1", "61", "1.07"], ["assets", "1", "19", "1.35"]]
+        assert namespaces == [["Namespace", "Rows", "Cost", "Share"], *expected, ["Total", "61", "1.07", ""]]
         assert "but" not in text
         assert "did not land" not in text
 
@@ -124,7 +131,7 @@ def test_what_ends_a_run_is_told(tmp_path: Path) -> None:
     assert first == (
         "## OpenCost to Kusto: exit code 3. OpenCost at http://&lt;credentials&gt;@host cannot be reached."
     )
-    assert second.startswith("## OpenCost to Kusto: it did not come to its end; what was not reported")
+    assert second.startswith("## OpenCost to Kusto: the run was interrupted. Batches not reported as landed")
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
@@ -148,10 +155,10 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
     [totals, shown] = tables(markdown(Page(Report("r"), costs)))
     assert totals == [["Dataset", "Batches", "Rows", "Cost"]]
     assert len(shown) == 1 + 20 + 2
-    assert shown[-2:] == [["5 more", "10", "4.99989"], ["all", "50", "24.99970"]]
+    assert shown[-2:] == [["5 more", "10", "5.00", "20.0 %"], ["Total", "50", "25.00", ""]]
     [_, shown] = tables(markdown(Page(Report("r"), [*costs, Cost("test", "team-00", 1, 5)])))
-    assert shown[0] == ["Cluster", "Namespace", "Rows", "Cost"]
-    assert shown[1] == ["prod", "team-00", "2", "1.00000"]
+    assert shown[0] == ["Cluster", "Namespace", "Rows", "Cost", "Share"]
+    assert shown[1] == ["prod", "team-00", "2", "1.00", "4.0 %"]
     assert "Kusto was not asked what the namespaces cost." in markdown(Page(Report("r")))
     assert "No allocation was counted in Kusto." in markdown(Page(Report("r"), []))
     told = Page()
@@ -169,7 +176,7 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
 def test_a_sum_that_differs_is_told() -> None:
     """When the namespaces do not add up to what was counted as it landed, the page says so."""
     text = markdown(Page(Report("r"), [Cost("prod", "shop", 1, 1_500_000)]))
-    assert "Kusto has just answered 1.500000, but 0.000000 was counted as it landed." in text
+    assert "Kusto now holds a cost of 1.500000, but 0.000000 was counted as it landed." in text
 
 
 SIGNS = ["a|b", "a\\|b", "<img src=x>", "[x](http://e)", "a\n| b |", "__idle__", "`x`", "&amp;", "@x", "- x"]
@@ -191,7 +198,7 @@ def test_names_stay_in_their_cell(name: str) -> None:
 def shown(name: str) -> str:
     """The cell of a namespace of that name."""
     [_, lines] = tables(markdown(Page(Report("r"), [Cost("prod", name, 1, 1)])))
-    assert [len(line) for line in lines] == [3, 3, 3]
+    assert [len(line) for line in lines] == [4, 4]
     return lines[1][0]
 
 
@@ -204,7 +211,7 @@ def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None
     assert _sync(tmp_path, *words, *opencost, "--output", "rows") == 0
     assert _sync(tmp_path, *words, *target, "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1") == 3
     pages = (tmp_path / "page.md").read_text("utf-8").split("## OpenCost to Kusto: ")[1:]
-    assert [one.splitlines()[0][:12] for one in pages] == ["2 landed", "1 written", "exit code 3."]
+    assert [one.splitlines()[0][:12] for one in pages] == ["1 landed", "1 written", "exit code 3."]
     assert "| kube-system | 26 |" in pages[0]
     assert "Kusto was not asked" in pages[1]
     assert "cannot be reached" in pages[2]

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 
 from opencost_kusto.cli import app
-from opencost_kusto.cli.options import WhenOptions
-from opencost_kusto.errors import UsageError
+from opencost_kusto.cli.options import AskOptions, WhenOptions
+from opencost_kusto.errors import OpenCostError, UsageError
+from opencost_kusto.schema.tables import DATASETS
 
 NOBODY = "http://127.0.0.1:9"
 KUSTO = ("--kusto-uri", NOBODY, "--database", "OpenCost", "--auth", "none")
 DRY = ("sync", "--endpoint", NOBODY, "--output", "rows")
 REFUSED = {
-    "no time for rows": (("sync", *KUSTO, "--timeout", "0"), "--timeout 0 is no time"),
-    "less than none": (("replay", ".", *KUSTO, "--timeout", "-5"), "--timeout -5 is no time"),
-    "no time for an answer": (("sync", *KUSTO, "--request-timeout", "0"), "--request-timeout 0 is no time"),
-    "no number": (("sync", *KUSTO, "--request-timeout", "nan"), "--request-timeout nan is no time"),
-    "no end": (("sync", *KUSTO, "--timeout", "inf"), "--timeout inf is no time"),
+    "no time for rows": (("sync", *KUSTO, "--timeout", "0"), "--timeout 0 is not possible"),
+    "less than none": (("replay", ".", *KUSTO, "--timeout", "-5"), "--timeout -5 is not possible"),
+    "no time for an answer": (("sync", *KUSTO, "--request-timeout", "0"), "--request-timeout 0 is not possible"),
+    "no number": (("sync", *KUSTO, "--request-timeout", "nan"), "--request-timeout nan is not possible"),
+    "no end": (("sync", *KUSTO, "--timeout", "inf"), "--timeout inf is not possible"),
     "two kinds of rows in one stream": (("sync", "--output", "-"), "add --dataset allocation"),
     "rows and a report in one stream": (
-        ("sync", "--output", "-", "--dataset", "assets", "--json"),
-        "--json and --output - both want stdout",
+        ("sync", "--output", "-", "--dataset", "assets", "-o", "json"),
+        "--format and --output - both write to stdout",
     ),
     "a dry run and Kusto": ((*DRY, *KUSTO), "--output is a dry run without Kusto; leave out --kusto-uri"),
     "a dry run that replaces": ((*DRY, "--replace"), "leave out --replace"),
@@ -38,11 +44,13 @@ REFUSED = {
     ),
     "metrics that are not asked for": (("run", *KUSTO, "--dataset", "assets", "--all-metrics", "true"), "of metrics"),
     "idle that is not asked for": (("sync", *KUSTO, "--dataset", "assets", "--include-idle"), "of allocation"),
-    "printed and compared": (("bootstrap", "--print", "--check"), "--print and --check"),
+    "printed and compared": (("bootstrap", "--print", "--check"), "one of --print, --check and --migrate"),
     "no window": (("sync", *KUSTO, "--window", ""), "'' is not a window"),
     "no time to begin at": (("backfill", *KUSTO, "--from", "foo"), "--from 'foo' is not a time"),
     "no time to end at": (("backfill", *KUSTO, "--from", "2026-11-23", "--to", ""), "--to '' is not a time"),
     "a range of the future": (("backfill", *KUSTO, "--from", "2999-01-01", "--to", "2999-01-02"), "in the future"),
+    "a file where a folder is meant": (("sync", "--output", "costs.json"), "Write --output costs, or"),
+    "a report of a schedule": (("schedule", *KUSTO, "-o", "json"), "--format is for --once"),
     "a range backwards": (("backfill", *KUSTO, "--from", "2026-11-02", "--to", "2026-11-01"), "not after its start"),
     "a source without a name": (("sync", *KUSTO, "--source", NOBODY), "is not name=URL"),
 }
@@ -105,11 +113,87 @@ def test_a_window_that_is_as_written_is_not(window: str) -> None:
     assert said == []
 
 
-def test_help_fits_a_narrow_terminal() -> None:
-    """At 80 columns the help of each command says every variable and default whole."""
+def command(name: str) -> Any:
+    """A command of the program."""
+    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
+def test_help_fits_a_narrow_terminal(name: str) -> None:
+    """At 80 columns the help says every sentence and default whole, its groups, and examples as they are typed."""
+    context = command(name).make_context(name, [], resilient_parsing=True, terminal_width=80)
+    text = command(name).get_help(context)
+    assert max(map(len, text.splitlines())) <= 80
+    words = " ".join(text.split())
+    assert not [line for line in text.splitlines() if line.endswith("...") and not line.startswith("Usage")]
+    for parameter in command(name).params:
+        if parameter.help:
+            # A line may end after a hyphen.
+            assert "".join(parameter.help.split()) in "".join(words.split()), parameter.name
+    assert "Examples: opencost-kusto" in words or "Examples: export" in words
+    assert "OPENCOST_KUSTO_RUN_ID" in words
+
+
+def test_help_says_first_what_is_required() -> None:
+    """The section of what is required comes before the others, and of a dry run's options too."""
+    context = command("sync").make_context("sync", [], resilient_parsing=True)
+    sections = re.findall(r"^(\w[\w ]*):$", command("sync").get_help(context), re.MULTILINE)
+    assert sections[0] == "Required"
+    assert {"OpenCost", "Kusto", "Window", "Loading", "Output", "Examples"} <= set(sections)
+
+
+def test_the_overview_has_whole_sentences() -> None:
+    """Each command stands in the overview with its whole first sentence."""
     group = typer.main.get_command(app)
-    for command in group.commands.values():  # type: ignore[attr-defined]
-        context = command.make_context(command.name, [], resilient_parsing=True, terminal_width=80)
-        text = " ".join(command.get_help(context).split())
-        for parameter in command.params:
-            assert not parameter.envvar or parameter.envvar in text, parameter.name
+    text = " ".join(group.get_help(group.make_context("opencost-kusto", ["sync"], resilient_parsing=True)).split())
+    for one in group.commands.values():  # type: ignore[attr-defined]
+        assert " ".join(one.help.partition("\n\n")[0].split()) in text
+
+
+def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of options that exclude each other, one in the environment gives way to the other on the command line."""
+    monkeypatch.setenv("OPENCOST_KUSTO_WINDOW", "soon")
+    monkeypatch.setenv("OPENCOST_KUSTO_SOURCE", f"a={NOBODY}")
+    quick = ("--endpoint", NOBODY, "--request-timeout", "1", "--dataset", "allocation", "--output", "rows")
+    with pytest.raises(OpenCostError, match="cannot be reached"):
+        app(["sync", "--since", "2026-11-23T10:00:00Z", *quick], standalone_mode=False)
+    with pytest.raises(UsageError, match="'soon' is not a window"):
+        app(["sync", *quick], standalone_mode=False)
+    monkeypatch.setenv("OPENCOST_KUSTO_SINCE", "2026-11-23T10:00:00Z")
+    with pytest.raises(UsageError, match=r"OPENCOST_KUSTO_WINDOW.*OPENCOST_KUSTO_SINCE"):
+        app(["sync", *quick], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "datasets"),
+    [
+        (["allocation,assets"], ("allocation", "assets")),
+        (["assets", "allocation, assets"], ("assets", "allocation")),
+        (None, tuple(DATASETS)),
+    ],
+)
+def test_lists_are_repeated_or_have_commas(given: list[str] | None, datasets: tuple[str, ...]) -> None:
+    """Plain words are given one by one or with commas, and each counts once."""
+    assert AskOptions(dataset=given).datasets() == datasets
+    with pytest.raises(UsageError, match="'nod'"):
+        app(
+            [*DRY, "--dataset", "assets", "--filter-types", "Disk,nod", "--filter-types", "Node"], standalone_mode=False
+        )
+
+
+def test_completion_knows_the_commands() -> None:
+    """A shell that asks for what begins with `st` is given `status`."""
+    environment = os.environ | {
+        "_OPENCOST_KUSTO_COMPLETE": "complete_bash",
+        "COMP_WORDS": "opencost-kusto st",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from opencost_kusto.cli import app; app(prog_name='opencost-kusto')"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["status"]), done.stderr

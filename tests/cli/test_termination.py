@@ -162,7 +162,7 @@ def test_a_defect_is_one_sentence_and_exit_code_70(verbose: bool) -> None:
 from opencost_kusto.cli.termination import Process
 
 process = Process()
-process.verbose = {verbose}
+process.console.verbose = {verbose}
 raise SystemExit(process.run(lambda: 1 // 0))
 """
     done = subprocess.run(
@@ -222,7 +222,7 @@ def test_json_is_one_document_though_there_is_no_report(tmp_path: Path, case: st
     """With --json, what went wrong before there was a report is a document too, with the exit code of the process."""
     words, code, said = UNREPORTED[case]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = ours(*words, *KUSTO, "--json")
+    command = ours(*words, *KUSTO, "-o", "json")
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -51,7 +51,7 @@ class Ended:
     @property
     def reported(self) -> set[tuple[str, str]]:
         """The batches that were reported landed or already landed."""
-        found = re.findall(r"^\S+ (allocation|assets) +(\S+) 60m  (landed|already landed)", self.stdout, re.MULTILINE)
+        found = re.findall(r" (allocation|assets) (\S+) 60m (landed|already landed)[:.]", self.stderr)
         return {(dataset, start) for dataset, start, _ in found}
 
 

@@ -236,9 +236,9 @@ def test_a_defect_is_exit_code_70() -> None:
 
 def test_days_are_caught_up_for_two_weeks() -> None:
     """The built-in store keeps days for longer, and two of them would not fit into two days."""
-    assert TimesOptions(every="1d").horizon().catch_up == timedelta(days=14)
-    assert TimesOptions(every="10m").horizon().catch_up == timedelta(hours=48)
-    assert TimesOptions(every="1d", catch_up="3d").horizon().catch_up == timedelta(days=3)
+    assert TimesOptions(every="1d").lookback().catch_up == timedelta(days=14)
+    assert TimesOptions(every="10m").lookback().catch_up == timedelta(hours=48)
+    assert TimesOptions(every="1d", catch_up="3d").lookback().catch_up == timedelta(days=3)
 
 
 def test_readiness_follows_the_last_good_tick() -> None:
@@ -385,15 +385,14 @@ def test_once_brings_what_is_missing_and_ends(here: World, tmp_path: Path) -> No
     # In the first ten minutes of an hour, the last one is not closed yet.
     for expected in ((1, 2), (0, 1)):
         done = subprocess.run(
-            command(here.emulator, "--once", "--json"),
+            command(here.emulator, "--once", "-o", "json"),
             **{"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60},  # type: ignore[call-overload]
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        (line,) = done.stdout.splitlines()
-        batches = json.loads(line)["batches"]
+        batches = json.loads(done.stdout)["batches"]
         landed = [batch["dataset"] for batch in batches if batch["outcome"] == Outcome.LANDED]
         assert landed.count("allocation") in expected
         assert landed.count("assets") == landed.count("allocation")
@@ -415,7 +414,7 @@ def test_a_scheduler_is_healthy_and_ends_when_told(here: World, tmp_path: Path) 
     with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
             url = read_until(process.stderr, r"Health: (http://\S+)/healthz")[1]
-            assert read_until(process.stdout, r"batch(es)? of .* in run .*: \d landed; \d+ rows")
+            assert read_until(process.stderr, r"batch(es)? of .* in run .*: \d landed; \d+ rows")
             while get(f"{url}/readyz")[0] != 200:
                 continue
             assert get(f"{url}/healthz") == (200, "ok\n")

@@ -1,0 +1,99 @@
+"""A command, the window in which it ran, and what that cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from opencost_kusto.batch import Run
+from opencost_kusto.cancel import CancelToken
+from opencost_kusto.ci.command import CommandResult, executed, run_and_time
+from opencost_kusto.ci.settle import clock, settled
+from opencost_kusto.ci.summary import Page, page
+from opencost_kusto.database.doctor import ready
+from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.holdings import holdings
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.fleet import sync_all
+from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.result import BatchResult, Report
+from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.window import RESOLUTION
+
+# Given what is requested, a context with a function that takes each result.
+Progress = Callable[[SyncRequest], AbstractContextManager[Callable[[BatchResult], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How a command ended, and what became of its window: a report and its page, or the error that came instead."""
+
+    command: CommandResult
+    page: Page
+    report: Report | None = None
+    error: OpenCostKustoError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandCost:
+    """Loads the window in which a command runs, and reads what it cost.
+
+    `request` is what is requested, with a window that is replaced. Time, waiting and running can be replaced too.
+    """
+
+    opencosts: Callable[[], AbstractContextManager[Sequence[OpenCost]]]
+    kusto: Callable[[], AbstractContextManager[Kusto]]
+    request: SyncRequest
+    run: Run
+    settle: timedelta
+    policy: LoadPolicy = field(default_factory=LoadPolicy)
+    summary: Path | None = None
+    say: Callable[[str], None] = lambda _: None
+    progress: Progress = lambda _: nullcontext(lambda _: None)
+    now: Callable[[], datetime] = clock
+    sleep: Callable[[float], None] = time.sleep
+    execute: Callable[[Sequence[str]], int] = executed
+    cancel: CancelToken = field(default_factory=CancelToken)
+    resolution: timedelta = RESOLUTION
+
+    def of(self, command: Sequence[str]) -> Measured:
+        """Run the command, wait until its costs are known, and load them.
+
+        Raises what `sync` raises: before the command runs where OpenCost or Kusto cannot be reached, after it only
+        where the command succeeded.
+        """
+        done: CommandResult | None = None
+        told = Page()
+        try:
+            with page(self.summary) as told, self.opencosts() as opencosts, self.kusto() as kusto:
+                self._reach(opencosts, kusto)
+                done = run_and_time(command, now=self.now, execute=self.execute, resolution=self.resolution)
+                report = self._load(done, opencosts, kusto)
+                told.add(report, kusto)
+        except OpenCostKustoError as error:
+            if done is None or not done.exit_code:
+                raise
+            return Measured(done, told, error=error)
+        return Measured(done, told, report)
+
+    def _reach(self, opencosts: Sequence[OpenCost], kusto: Kusto) -> None:
+        """Send both ends a small request, so that no long command runs for nothing."""
+        for opencost in opencosts:
+            opencost.reach()
+        ready(kusto, patient=self.policy.spool is not None)
+        for name in self.request.datasets:
+            holdings(kusto, DATASETS[name], [""])
+
+    def _load(self, done: CommandResult, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
+        request = replace(self.request, window=done.elapsed.window)
+        run = settled(self.run, request.window, self.settle, now=self.now, sleep=self.sleep, on_result=self.say)
+        with self.progress(request) as on_result:
+            return sync_all(
+                opencosts, kusto, request, run=run, policy=self.policy, cancel=self.cancel, on_result=on_result
+            )

@@ -1,0 +1,29 @@
+"""Whether a run found no cost at all, and why that probably is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from opencost_kusto.result import Outcome, Report
+from opencost_kusto.schema.tables import TABLES
+from opencost_kusto.window import Window
+
+# Prometheus scrapes a minute apart unless told otherwise, and OpenCost samples five minutes apart: a shorter window may
+# have no sample at all, and a younger one not all of them yet.
+_SHORT = timedelta(minutes=5)
+_YOUNG = timedelta(minutes=2)
+_COSTS = {table.name for table in TABLES if table.cost}
+
+
+def empty_reason(report: Report, window: Window, now: datetime) -> str | None:
+    """Why OpenCost has no cost in the window, in sentences; None where some dataset with costs has rows or failed."""
+    results = [one for one in report.results if one.table in _COSTS]
+    if not results or any(one.outcome != Outcome.EMPTY for one in results):
+        return None
+    if window.end - window.start < _SHORT:
+        why = "The window is shorter than five minutes, the resolution of OpenCost. Run for longer"
+    elif now - window.end < _YOUNG:
+        why = "The window has just ended, and OpenCost has not measured it yet. Set --settle to a longer time"
+    else:
+        why = "OpenCost probably cannot query its Prometheus, or Prometheus does not scrape OpenCost. Check both"
+    return f"OpenCost has no cost from {window}. {why}, or accept it with --no-fail-on-empty."
