@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto.cli import streams
 from opencost_kusto.cli.dashboard import dashboard_command
 from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
 from opencost_kusto.cli.doctor import doctor_command
@@ -20,6 +19,7 @@ from opencost_kusto.cli.manifest import manifest_command
 from opencost_kusto.cli.option_groups import grouped, wants_document
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
+from opencost_kusto.cli.streams import finish, prepare
 from opencost_kusto.cli.sync import replay_command, sync_command
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.version import __version__
@@ -71,10 +71,10 @@ for _name, _command in _COMMANDS.items():
 
 def main() -> None:
     """Run the command line, and end the process with the exit code of what went wrong."""
-    streams.prepare()
+    prepare()
     process = Process()
     process.console.document_due = wants_document(sys.argv[1:], os.environ)
     code = process.run(lambda: app(standalone_mode=False, obj=process) or 0)
-    if error := streams.finish():
+    if error := finish():
         code = process.fail(str(error), code or error.exit_code)
     sys.exit(code)

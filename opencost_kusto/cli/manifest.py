@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from opencost_kusto.cli.option_groups import ExplicitOptions
-from opencost_kusto.cli.options import AskOptions, MarkOptions, SourceOptions, option
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.help import REQUIRED
+from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
+from opencost_kusto.cli.options import AskOptions, LoadOptions, MarkOptions, SourceOptions, option
 from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
@@ -17,23 +18,25 @@ from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
 
-T = TypeVar("T")
 _ENDPOINT = "http://opencost.opencost:9003"
-# What the objects depend on, so that another word for it would break them.
+# Set by manifest: the objects depend on their values.
 _OURS = ("--kusto-uri", "--database", "--auth", "--endpoint", "--every", "--cron", "--once", "--listen")
 _INSTEAD = {
     "--auth": "a pod signs in with workload-identity",
-    "--once": "a CronJob ticks once, a Deployment for ever",
+    "--once": "a CronJob runs once, a Deployment for ever",
     "--listen": "a Deployment listens for its probes, and a CronJob has none",
 }
 
 
 def manifest_command(
+    context: typer.Context,
     more: Annotated[list[str] | None, typer.Argument(help="Further options of schedule, after --.")] = None,
-    image: Annotated[str, option("--image", "The container image; none is published.")] = "",
-    client_id: Annotated[str, option("--client-id", "Client id of the managed identity to sign in as.")] = "",
-    kusto_uri: Annotated[str, option("--kusto-uri", "Address of the cluster or Eventhouse.")] = "",
-    database: Annotated[str, option("--database", "Kusto database.")] = "",
+    image: Annotated[str, option("--image", "The container image; none is published.", panel=REQUIRED)] = "",
+    client_id: Annotated[
+        str, option("--client-id", "Client id of the managed identity to sign in as.", panel=REQUIRED)
+    ] = "",
+    kusto_uri: Annotated[str, option("--kusto-uri", "Address of the cluster or Eventhouse.", panel=REQUIRED)] = "",
+    database: Annotated[str, option("--database", "Kusto database.", panel=REQUIRED)] = "",
     endpoint: Annotated[str | None, option("--endpoint", f"Address of OpenCost; {_ENDPOINT} when left out.")] = None,
     namespace: Annotated[str, option("--namespace", "Kubernetes namespace, which must exist.")] = "opencost",
     every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h",
@@ -41,6 +44,8 @@ def manifest_command(
     deployment: Annotated[
         bool, option("--deployment", "A Deployment that runs for ever, instead of a CronJob.")
     ] = False,
+    *,
+    console: Console,
 ) -> None:
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
     from opencost_kusto.schedule import manifest
@@ -51,22 +56,23 @@ def manifest_command(
     args = ["schedule", *_source(endpoint, more or []), *_target(kusto_uri, database), "--every", every]
     if deployment:
         args += [*(("--cron", cron) if cron else ()), "--listen", f":{manifest.PORT}", *(more or [])]
-        objects = manifest.deployment(place, args)
+        text = manifest.deployment(place, args)
     else:
         args += ["--once", *(more or [])]
-        objects = manifest.cron_job(place, line, args)
-    _checked(args)
-    print(f"# Written by opencost-kusto {__version__}. The identity needs a federated credential for the subject")
-    print(f"# {place.subject}, and in the database the roles")
-    print("# Database Ingestor and Database Viewer.")
-    print(manifest.rendered(objects), end="")
+        text = manifest.cron_job(place, line, args)
+    _check(args, context.find_root().command)
+    console.out(
+        f"# Written by opencost-kusto {__version__}. The identity needs a federated credential for the subject\n"
+        f"# {place.subject}, of which it can have 20, and in the database the\n"
+        f"# roles Database Ingestor and Database Viewer.\n{text.rstrip()}"
+    )
 
 
 def _further(more: list[str]) -> None:
     """Refuse what the manifest says already, and what its containers have no place for."""
     for name in (word.partition("=")[0] for word in more):
         if name in _OURS:
-            raise UsageError(f"{name} is set by manifest itself; {_INSTEAD.get(name, 'give it before --')}.")
+            raise UsageError(f"{name} is set by manifest; {_INSTEAD.get(name, 'give it before --')}.")
         if name == "--spool":
             raise UsageError("--spool needs a volume that outlives the pod, which the manifest has not; leave it out.")
 
@@ -99,24 +105,18 @@ def _cron(every: str, cron: str | None) -> str:
     return line
 
 
-def _checked(args: list[str]) -> None:
-    """Refuse now what the container would refuse in the cluster, as its command line itself says it, and secrets."""
-    from opencost_kusto.cli import app
-
+def _check(args: list[str], program: Any) -> None:
+    """Refuse now what the container would refuse in the cluster, and what must not stand in a pod."""
     if any(redacted(word) != word for word in args):
         raise UsageError("A password or key in an option would stand in the pod for all to read; leave it out.")
     name, *words = args
-    context = typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
-    given = context.params
-    ask = _taken(AskOptions, given)
-    ask.check(ExplicitOptions.of(context))
-    Target(duration(given["every"]), ask.datasets(), ask.options())
-    _taken(TimesOptions, given).lookback()
-    _taken(MarkOptions, given).run()
-    with _taken(SourceOptions, given).opencosts():
+    parsed = program.commands[name].make_context(name, words)
+    explicit = ExplicitOptions.of(parsed)
+    ask = gathered(AskOptions, parsed.params, explicit)
+    ask.check(explicit)
+    Target(duration(parsed.params["every"]), ask.datasets(), ask.options())
+    gathered(TimesOptions, parsed.params, explicit).lookback()
+    gathered(MarkOptions, parsed.params, explicit).run()
+    gathered(LoadOptions, parsed.params, explicit)
+    with gathered(SourceOptions, parsed.params, explicit).opencosts():
         return
-
-
-def _taken(group: type[T], given: dict[str, Any]) -> T:
-    """A group of options as it was given."""
-    return group(**{one.name: given[one.name] for one in fields(group)})  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import typer
 from typer.models import OptionInfo
@@ -15,6 +15,8 @@ from opencost_kusto.cli.options import AskOptions, LogOptions, ReportOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown, variable
+
+T = TypeVar("T")
 
 
 class ExplicitOptions(frozenset[str]):
@@ -27,16 +29,20 @@ class ExplicitOptions(frozenset[str]):
         return cls(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
+# What a command may have as a parameter that is no option.
+_INJECTED = (ExplicitOptions, Process, Console, typer.Context)
+
+
 def grouped(command: Callable[..., None], *, loading: bool = False, reports: bool = False) -> Callable[..., None]:
     """Spread each parameter that is a group into the group's own options, as Typer knows only these.
 
-    Every command also takes LogOptions. A parameter of type ExplicitOptions, Process or Console is given what it asks
-    for. `loading` says that rows may be under way, `reports` that it prints rows or a report, in a format of choice.
+    Every command also takes LogOptions. Parameters of the types in _INJECTED are passed by type. `loading` says that
+    rows may be under way, `reports` that it prints rows or a report, in a format of choice.
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
     groups = {name: group for name, group in groups.items() if group is not Console}
-    injected = {one.name: one.annotation for one in parameters if one.annotation in (ExplicitOptions, Process, Console)}
+    injected = {one.name: one.annotation for one in parameters if one.annotation in _INJECTED}
     spread = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for one in parameters:
         if one.name not in injected:
@@ -53,11 +59,14 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
         console.document_due = console.format_ is Format.JSON
         _check_encoding(given)
         explicit = ExplicitOptions.of(context)
-        taken = {name: _group(group, given, explicit) for name, group in groups.items()}
+        taken = {name: gathered(group, given, explicit) for name, group in groups.items()}
+        for group in groups.values():
+            for one in fields(group):
+                del given[one.name]
         for one in taken.values():
             if isinstance(one, AskOptions):
                 one.check(explicit)
-        values = {ExplicitOptions: explicit, Process: process, Console: console}
+        values = {ExplicitOptions: explicit, Process: process, Console: console, typer.Context: context}
         command(**taken, **given, **{name: values[kind] for name, kind in injected.items()})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -75,15 +84,13 @@ def _check_encoding(given: Mapping[str, Any]) -> None:
                 raise UsageError(f"{variable(flag)} is not UTF-8: {shown(text)}.")
 
 
-def _group(group: Any, given: dict[str, Any], explicit: ExplicitOptions) -> Any:
+def gathered(group: type[T], given: Mapping[str, Any], explicit: ExplicitOptions) -> T:
     """The group as it was given; of options that exclude each other the command line wins over the environment."""
-    values = {one.name: given.pop(one.name) for one in fields(group)}
+    values = {one.name: given[one.name] for one in fields(group)}  # type: ignore[arg-type]
     sides = getattr(group, "EXCLUSIVE", ())
     if any(explicit.intersection(side) for side in sides):
-        for side in sides:
-            if not explicit.intersection(side):
-                for name in side:
-                    del values[name]
+        for name in (name for side in sides if not explicit.intersection(side) for name in side):
+            del values[name]
     return group(**values)
 
 

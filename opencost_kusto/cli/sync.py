@@ -11,7 +11,6 @@ import typer
 from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
-from opencost_kusto.cli import streams
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import (
@@ -30,6 +29,7 @@ from opencost_kusto.cli.options import (
     seconds,
 )
 from opencost_kusto.cli.reports import finish, plan, report_line
+from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
@@ -83,7 +83,7 @@ def sync_command(
             with LineWriter(output, (DATASETS[name] for name in request.datasets)) as write:
                 run = when.ready(run, window, process.cancel, console.info)
                 with console.progress(plan(request)) as on_result:
-                    report = export(opencosts[0], request, streams.checked(write), run=run, on_result=on_result)
+                    report = export(opencosts[0], request, checked(write), run=run, on_result=on_result)
             told.add(report)
         else:
             with kusto_options.kusto(console.info, otherwise=_DRY_RUN) as kusto:

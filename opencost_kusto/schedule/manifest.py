@@ -1,30 +1,25 @@
-"""A scheduled sync as Kubernetes objects. The door to PyYAML."""
+"""A scheduled sync as Kubernetes objects, from the YAML files in `templates`. The door to PyYAML."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
 
 import yaml
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.schema.columns import Json
 
-NAME = "opencost-kusto"
+# The port on which a Deployment listens, as its template has it.
 PORT = 8080
-# A minute after the windows are closed, with the schedule's own lag of ten: by how long they are.
+# A minute after the windows are closed, with the schedule's own lag of ten minutes, by the length of the windows.
 CRONS = {"10m": "1-59/10 * * * *", "1h": "11 * * * *", "1d": "11 0 * * *"}
-# Measured at their peak: 61 MB for 50,000 rows in one answer, 72 MB for a whole `schedule --once` of a small cluster's
-# day. Several sources are brought side by side.
-MEMORY = {"requests": "128Mi", "limits": "256Mi"}
-# A schedule that is told to end takes up to 25 s; then the process still has to end.
-GRACE = 45
-# No user of the image is meant: any but root will do, as files are only written to /tmp.
-_USER = 10001
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(r"[\w][\w.:/@-]*")
+_ARGS = re.compile(r"^( *)- \$args$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,130 +41,35 @@ class Place:
         if not _ID.fullmatch(self.client_id):
             raise UsageError("Name the managed identity by its client id, a GUID, with --client-id.")
         if not _LABEL.fullmatch(self.namespace):
-            raise UsageError(f"{self.namespace!r} is not the name of a Kubernetes namespace.")
+            raise UsageError(f"--namespace {self.namespace!r} is not the name of a Kubernetes namespace.")
 
     @property
     def subject(self) -> str:
-        """What the identity's federated credential must name."""
-        return f"system:serviceaccount:{self.namespace}:{NAME}"
+        """The subject of the identity's federated credential."""
+        return f"system:serviceaccount:{self.namespace}:opencost-kusto"
 
 
-class Word(str):
-    """A string that is always quoted: what is none to one reader of YAML (1e3, 0o17) is a number to another."""
-
-    __slots__ = ()
-
-
-def cron_job(place: Place, cron: str, args: Sequence[str]) -> list[Json]:
-    """A service account and a job that runs the command with `args` at the times of a crontab line in UTC."""
-    job = {
-        # Another try now; whatever is still missing then, the next job finds.
-        "backoffLimit": 1,
-        # A job that hangs must not keep the next one from starting for ever.
-        "activeDeadlineSeconds": 3000,
-        "template": _pod(place, args, {"restartPolicy": "Never"}),
-    }
-    spec = {
-        "schedule": Word(cron),
-        "timeZone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 600,
-        "successfulJobsHistoryLimit": 1,
-        "failedJobsHistoryLimit": 3,
-        "jobTemplate": {"spec": job},
-    }
-    return [_account(place), {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": _metadata(place), "spec": spec}]
+def cron_job(place: Place, cron: str, args: Sequence[str]) -> str:
+    """The YAML of a service account and of a job that runs the command with `args` by a crontab line in UTC."""
+    return filled("cronjob", place, args, cron=cron)
 
 
-def deployment(place: Place, args: Sequence[str]) -> list[Json]:
-    """A service account and one pod that runs the command with `args`, which must listen on `PORT`, for ever."""
-    container = {
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "livenessProbe": {**_probe("/healthz"), "periodSeconds": 20, "failureThreshold": 3},
-        # Not ready until the first tick has ended well, which may take as long as catching up does.
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 30},
-    }
-    spec = {
-        "replicas": 1,
-        # A second one beside it would do no harm, and all the work again.
-        "strategy": {"type": "Recreate"},
-        "progressDeadlineSeconds": 3600,
-        "selector": {"matchLabels": _labels()},
-        "template": _pod(place, args, {}, container),
-    }
-    return [
-        _account(place),
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(place), "spec": spec},
-    ]
+def deployment(place: Place, args: Sequence[str]) -> str:
+    """The YAML of a service account and of a pod that runs the command with `args`, which must listen on `PORT`."""
+    return filled("deployment", place, args)
 
 
-def rendered(objects: Iterable[Json]) -> str:
-    """Objects as YAML, a document each."""
-    return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, explicit_start=True, width=120)
+def filled(name: str, place: Place, args: Sequence[str], **more: str) -> str:
+    """A template with its values, each in quotes, so that 1e3 is a text to every reader of YAML."""
+    values = {"image": place.image, "client_id": place.client_id, "namespace": place.namespace, **more}
+    template = (files("opencost_kusto.schedule") / "templates" / f"{name}.yaml").read_text("utf-8")
+    head, indent, rest = _ARGS.split(template)
+    head, rest = (
+        Template(part).substitute({key: quoted(value) for key, value in values.items()}) for part in (head, rest)
+    )
+    return head + "\n".join(f"{indent}- {quoted(word)}" for word in args) + rest
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes what is Python's own, and quoted words."""
-
-
-_Dumper.add_representer(Word, lambda dumper, word: dumper.represent_scalar("tag:yaml.org,2002:str", word, style='"'))
-
-
-def _account(place: Place) -> Json:
-    annotations = {"azure.workload.identity/client-id": Word(place.client_id)}
-    metadata = {**_metadata(place), "annotations": annotations}
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
-
-
-def _metadata(place: Place) -> Json:
-    return {"name": NAME, "namespace": place.namespace, "labels": _labels()}
-
-
-def _labels() -> Json:
-    return {"app.kubernetes.io/name": NAME}
-
-
-def _probe(path: str) -> Json:
-    return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 5}
-
-
-def _pod(place: Place, args: Sequence[str], more: Json, container: Json | None = None) -> Json:
-    """A pod as the restricted standard of pod security asks for, with Azure's token and /tmp to write to."""
-    # The webhook of workload identity mounts its own token; nobody here asks the Kubernetes API.
-    labels = {**_labels(), "azure.workload.identity/use": "true"}
-    spec = {
-        **more,
-        "serviceAccountName": NAME,
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": GRACE,
-        "nodeSelector": {"kubernetes.io/os": "linux"},
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [{**_container(place, args), **(container or {})}],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
-    }
-    return {"metadata": {"labels": labels}, "spec": spec}
-
-
-def _container(place: Place, args: Sequence[str]) -> Json:
-    return {
-        "name": NAME,
-        "image": place.image,
-        "args": [Word(word) for word in args],
-        "env": [{"name": "HOME", "value": "/tmp"}],
-        "resources": {
-            "requests": {"cpu": "50m", "memory": MEMORY["requests"]},
-            "limits": {"cpu": "1", "memory": MEMORY["limits"]},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-    }
+def quoted(text: str) -> str:
+    """A text in double quotes, on one line."""
+    return str(yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)).rstrip("\n")
