@@ -187,7 +187,7 @@ class AskOptions:
         list[str] | None,
         option(
             "--dataset",
-            f"Of {', '.join(DATASETS)}; repeatable, or with commas. {', '.join(DEFAULT_DATASETS)} by default; all for every one.",
+            f"Of {', '.join(DATASETS)}; repeatable or with commas. {', '.join(DEFAULT_DATASETS)} by default, or all.",
         ),
     ] = None
 
