@@ -36,7 +36,8 @@ class Place:
     def __post_init__(self) -> None:
         if not _IMAGE.fullmatch(self.image):
             raise UsageError(
-                "Name the container image with --image: none is published, so build one; the README has its Dockerfile."
+                "Name the container image with --image: none is published, so build one. Its Dockerfile is in: "
+                "opencost-kusto guide scheduled."
             )
         if not _ID.fullmatch(self.client_id):
             raise UsageError("Name the managed identity by its client id, a GUID, with --client-id.")
