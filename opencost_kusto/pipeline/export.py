@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
 
 import msgspec
 
 from opencost_kusto.batch import BatchContext, Run
-from opencost_kusto.errors import OpenCostKustoError, ReasonCode
+from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import BatchPlan, new_run
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.transform.rows import Encoder, flatten
+
+# Bytes of a batch that are held in memory.
+_IN_MEMORY = 8_000_000
 
 
 def export(
@@ -26,7 +32,8 @@ def export(
 ) -> Report:
     """Hand the rows that `sync` would load to `write`, line by line, each column under its name, as tables hold it.
 
-    A line may come before the response turns out to be broken; the report then says that the batch failed.
+    The rows of a batch are held back until its response is whole, so that no part of one is ever written. Raises
+    UsageError where they cannot be held.
     """
     run = run or new_run()
     source = opencost.source()
@@ -47,11 +54,25 @@ def _export(opencost: OpenCost, context: BatchContext, write: Callable[[Table, b
         notes.append(sentence)
 
     try:
-        for line in encoder.lines(opencost.records(batch, note)):
-            write(batch.table, msgspec.json.encode(flatten(batch.table, line)) + b"\n")
+        with _held() as held:
+            for line in encoder.lines(opencost.records(batch, note)):
+                held.write(msgspec.json.encode(flatten(batch.table, line)) + b"\n")
+            held.seek(0)
+            for line in held:
+                write(batch.table, line)
     except OpenCostKustoError as error:
         return batch_result(batch, Outcome.FAILED, error=error, seconds=round(time.monotonic() - begun, 3))
     size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}
     size["seconds"] = round(time.monotonic() - begun, 3)
     outcome = Outcome.WRITTEN if encoder.rows else Outcome.EMPTY
     return batch_result(batch, outcome, notes=notes, response_keys=encoder.keys, **size)
+
+
+@contextmanager
+def _held() -> Iterator[IO[bytes]]:
+    """A file for the rows of one batch, in memory as long as they are few; raises UsageError when the disk is full."""
+    try:
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
+            yield held
+    except OSError as error:
+        raise UsageError(f"Rows cannot be held in {tempfile.gettempdir()}: {error.strerror}. Set TMPDIR.") from error

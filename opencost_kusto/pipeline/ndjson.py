@@ -15,6 +15,7 @@ from opencost_kusto.schema.columns import Table
 class LineWriter:
     """A context that gives a function to write lines with: to stdout for `-`, else to a file for each of `tables`.
 
+    A file ends in .part until the context ends without an error; what an interrupted run has left is overwritten.
     Raises UsageError when the folder or a file in it cannot be written, and for a file that is there already: rows of
     two runs in it would be counted twice, and those of the earlier run lost without it.
     """
@@ -23,6 +24,7 @@ class LineWriter:
         self._folder = None if output == "-" else Path(output)
         self._tables = tuple(tables)
         self._files: dict[str, IO[bytes]] = {}
+        self._written: list[Table] = []
         self._open = ExitStack()
 
     def __enter__(self) -> Callable[[Table, bytes], None]:
@@ -35,15 +37,24 @@ class LineWriter:
         except OSError as error:
             raise UsageError(f"The output folder {self._folder} cannot be made: {error.strerror}.") from error
         for table in self._tables:
-            if (path := self._path(table)).exists():
-                raise UsageError(f"{path} is there already; name another folder, or move it away.")
+            self._check(self._path(table))
         return self._write
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self._open.close()
+            if kind is None:
+                for path in map(self._path, self._written):
+                    self._check(path)
+                    _part(path).rename(path)
         except OSError as error:
             raise UsageError(f"The files in {self._folder} cannot be written: {error.strerror}.") from error
+
+    @staticmethod
+    def _check(path: Path) -> None:
+        """Raise UsageError for a file of another run."""
+        if path.exists():
+            raise UsageError(f"{path} is there already; name another folder, or move it away.")
 
     def _path(self, table: Table) -> Path:
         return (self._folder or Path()) / f"{table.name}.ndjson"
@@ -52,11 +63,16 @@ class LineWriter:
         if self._folder is None:
             sys.stdout.buffer.write(line)
             return
-        path = self._path(table)
+        path = _part(self._path(table))
         try:
             if table.name not in self._files:
-                # Never over what another run has written in the meantime.
-                self._files[table.name] = self._open.enter_context(path.open("xb"))
+                self._files[table.name] = self._open.enter_context(path.open("wb"))
+                self._written.append(table)
             self._files[table.name].write(line)
         except OSError as error:
             raise UsageError(f"The file {path} cannot be written: {error.strerror}.") from error
+
+
+def _part(path: Path) -> Path:
+    """Where the rows of a file are until it is whole."""
+    return path.with_name(f"{path.name}.part")
