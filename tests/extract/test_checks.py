@@ -156,6 +156,9 @@ LABELS = (
         (b'"\\u0061":"3"', b'"p2":{}', b'"x":1'),
         (b'"c":":"', b'"p2":{}', b'"\\u0073tart":1'),
         (b'"c":"3","c":":"', b'"p2":{}', b'"x":1'),
+        # A blank hides one key from the count, so that another may come twice.
+        (b'"c" :"3"', b'"p2":{}', b'"x":1,"x":2'),
+        (b'"c"\t:"3"', b'"p2":{}', b'"x":1,"x":2'),
     ],
 )
 def test_a_key_twice_is_refused_at_any_depth(label: bytes, volume: bytes, field: bytes) -> None:
