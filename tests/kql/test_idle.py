@@ -221,3 +221,26 @@ def test_allocated_against_infrastructure(day: Database) -> None:
         assert row["UnallocatedCost"] == pytest.approx(cost.get(kind, 0.0) - by_mount[False] - by_mount[True])
     local = sum(asset["totalCost"] for asset in recorded.assets() if asset.get("storageClass") == "__local__")
     assert rows["Disk"]["UnallocatedCost"] == pytest.approx(local, abs=0.003)
+
+
+@pytest.mark.parametrize("version", ["1.111", "1.112", "1.119"])
+def test_every_recording_is_reconciled(version: str, empty: Database) -> None:
+    """Infrastructure and traffic are charged, idle, management, unclaimed and a difference of local disks and 65/60."""
+    body, found = (recording(version, name) for name in ("allocation_hour.json", "assets_hour.json"))
+    empty.allocation(body)
+    empty.assets(found)
+    workloads = [*json.loads(body)["data"][0].values()]
+    assets = [*json.loads(found)["data"].values()]
+    row = empty.one(f"OpenCostReconcile({DAY})")
+    kinds = recorded.summed(assets, lambda asset: asset["type"])
+    mounted = recorded.summed(workloads, lambda one: one["properties"]["container"] != "__unmounted__")
+    nodes = idle_of_hour(workloads, assets)
+    assert row["InfrastructureCost"] == pytest.approx(sum(kinds.values()))
+    assert row["ManagementCost"] == pytest.approx(kinds.get("ClusterManagement", 0.0))
+    assert row["ChargedCost"] == pytest.approx(mounted[True])
+    assert row["NetworkCost"] == pytest.approx(recorded.total(workloads, "networkCost"))
+    assert row["UnclaimedCost"] == pytest.approx(mounted[False])
+    assert row["IdleCost"] - row["OvercommittedCost"] == pytest.approx(sum(nodes.values()))
+    local = sum(asset["totalCost"] for asset in assets if asset.get("storageClass") == "__local__")
+    balancers = recorded.total(workloads, "loadBalancerCost") - kinds.get("LoadBalancer", 0.0)
+    assert row["Difference"] == pytest.approx(local - balancers, abs=0.0005)

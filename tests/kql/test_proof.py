@@ -1,0 +1,74 @@
+"""Batches prove themselves: what is wrong with one is found, cheaply and exactly, and each of its rows counts once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.kql.database import COLLECTED, HOUR, Database
+
+WHOLE = ((1, 0, 1.0), (2, 0, 2.0), (3, 0, 3.0), (4, 0, 4.0))
+"""Number, response and cost of each row."""
+DAMAGED = {
+    "a row twice": ((*WHOLE, WHOLE[1]), "1 rows too many; cost 12.0 of 10.0", 10.0),
+    "all rows twice": (WHOLE * 2, "4 rows too many; cost 20.0 of 10.0", 10.0),
+    "a row gone": ((WHOLE[0], *WHOLE[2:]), "1 rows missing; cost 8.0 of 10.0", 8.0),
+    "two pairs": ((WHOLE[0], WHOLE[0], WHOLE[3], WHOLE[3]), "2 rows too many; 2 rows missing", 5.0),
+    "the last row gone": (WHOLE[:3], "no totals", 6.0),
+    "two responses": (((1, 0, 1.0), *((n, 1, cost) for n, _, cost in WHOLE[1:])), "rows of several responses", 9.0),
+    "another cost": (((1, 0, 1.5), *WHOLE[1:]), "cost 10.5 of 10.0", 10.5),
+    "no numbers": (tuple((None, 0, cost) for _, _, cost in WHOLE), "4 rows missing; 4 rows without a number", 10.0),
+}
+
+
+def batch(name: str, rows: tuple[tuple[int | None, int, float], ...]) -> list[dict[str, Any]]:
+    """Rows of one hour of a cluster of this name; the fourth of the whole batch has the totals."""
+    shared = {"Cluster": name, "Source": name, "BatchId": name, "Aggregate": "container"}
+    window = {"WindowStart": "2026-11-23T00:00:00Z", "WindowEnd": "2026-11-23T01:00:00Z"}
+    return [
+        {
+            **shared,
+            **window,
+            "RowNumber": number,
+            "AllocationName": f"row {number or cost}",
+            "CollectionTime": (COLLECTED + response * HOUR).isoformat(),
+            "TotalCost": cost,
+            **({"BatchRows": 4, "BatchCost": 10_000_000} if cost == 4.0 else {}),
+        }
+        for number, response, cost in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def batches() -> Iterator[Database]:
+    """A whole batch, and one with each damage."""
+    with Database() as database:
+        database.install().insert("OpenCostAllocation", batch("whole", WHOLE))
+        for name, (rows, _, _) in DAMAGED.items():
+            database.insert("OpenCostAllocation", batch(name, rows))
+        yield database
+
+
+def test_proof_names_what_is_wrong_with_a_batch(batches: Database) -> None:
+    """A whole batch is whole, and each damage has its finding."""
+    found = {row["BatchId"]: (row["IsWhole"], row["Finding"]) for row in batches.rows("OpenCostProof()")}
+    expected = {name: (False, finding) for name, (_, finding, _) in DAMAGED.items()}
+    assert found == {"whole": (True, "whole"), **expected}
+    assert [row["BatchId"] for row in batches.rows('OpenCostProof("a row gone")')] == ["a row gone"]
+
+
+def test_the_cheap_test_finds_the_same_batches(batches: Database) -> None:
+    """Count, least, greatest, sum and sum of squares of the numbers, responses and cost miss no damage."""
+    period = "datetime(2026-11-23), datetime(2026-11-24)"
+    found = {row["BatchId"]: row["IsWhole"] for row in batches.rows(f'OpenCostHeldBatches("allocation", {period})')}
+    assert found == {"whole": True, **dict.fromkeys(DAMAGED, False)}
+
+
+def test_each_row_of_the_last_response_counts_once(batches: Database) -> None:
+    """Copies share their cost, rows of an earlier response do not count, and what is gone is gone."""
+    period = "datetime(2026-11-23), datetime(2026-11-24)"
+    rows = batches.rows(f"OpenCostByCluster({period}) | project Cluster, TotalCost")
+    found = {row["Cluster"]: row["TotalCost"] for row in rows}
+    assert found == pytest.approx({"whole": 10.0, **{name: cost for name, (_, _, cost) in DAMAGED.items()}})
