@@ -6,6 +6,7 @@ Yields records as JSON text, whatever the dataset, and does not depend on rows o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -15,7 +16,7 @@ from msgspec import defstruct
 
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
-from opencost_kusto.extract import documents, prometheus, responses
+from opencost_kusto.extract import documents, fingerprint, prometheus, responses
 from opencost_kusto.extract.address import parse
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.http import Body, HttpRoute
@@ -29,6 +30,10 @@ class Note(Protocol):
 
     def __call__(self, sentence: str, code: ReasonCode | None = None, /) -> object:
         """Take one sentence."""
+
+
+# OpenCost's releases: the first without routes for Kubernetes objects, and the first with uids in its metrics.
+_WITHOUT_OBJECTS, _WITH_UIDS = (1, 114), (1, 118)
 
 
 class OpenCost:
@@ -86,7 +91,8 @@ class OpenCost:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        return Source(name, info.region, self._version(), info.id)
+        version = self._version()
+        return Source(name, info.region, version, info.id, fingerprint=self._fingerprint(version))
 
     def reach(self) -> None:
         """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""
@@ -96,6 +102,21 @@ class OpenCost:
             if error.transient:
                 raise
         self.source()
+
+    def _fingerprint(self, version: str | None) -> dict[str, Json] | None:
+        """What identifies the cluster; None where this version does not say, or not now."""
+        number = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
+        try:
+            if number < _WITHOUT_OBJECTS:
+                with self._route.get("/allNamespaces", {}) as body:
+                    return fingerprint.of_namespaces(b"".join(body)) or None
+            if number >= _WITH_UIDS:
+                with self._route.get("/metrics", {}) as body:
+                    return fingerprint.of_metrics(body) or None
+        except (OpenCostError, ContentError):
+            # Not every proxy lets these paths through, and costs do not need them.
+            return None
+        return None
 
     def has(self, table: Table) -> bool:
         """Whether the server has a dataset: any response but 404 to a request without a window says so."""

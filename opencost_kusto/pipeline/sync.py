@@ -18,6 +18,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.run_log import write_run_log
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
+from opencost_kusto.pipeline.identity import check_identity
 from opencost_kusto.pipeline.prefetch import prefetch
 from opencost_kusto.pipeline.request import BatchPlan, new_run
 from opencost_kusto.pipeline.stage import Breaker, read_response
@@ -43,6 +44,7 @@ def sync(
     policy, cancel = policy or LoadPolicy(), cancel or CancelToken()
     run = timed(run or new_run(), kusto)
     source = opencost.source()
+    check_identity(kusto, source, adopt=policy.adopt)
     report = Report(run.id, on_result=on_result)
     with _spool(policy) as spool, BatchLoader(kusto, policy, sleep=cancel.sleep) as loader:
         batches = stage_all(kusto, request.batches(source, run.collection_time))

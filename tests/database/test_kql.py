@@ -23,6 +23,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load import holdings, ingest, replace
 from opencost_kusto.load.run_log import LogContext, append_command
+from opencost_kusto.pipeline.identity import identities_query
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import (
@@ -167,6 +168,7 @@ SENT = {
     **{f"once {table.name}": holdings.doubled_query(table, BATCH.id) for table in FACTS},
     **{f"keys {table.name}": holdings.held_keys_query(table, BATCH.id) for table in FACTS},
     "sent before": holdings.sent_query(BATCH_IDS),
+    "identities": identities_query(Source('odd " name', fingerprint={"k8s": SOURCE_ID})),
     "policy": holdings.policy_command(ALLOCATION, "row_level_security"),
     "tagged": ingest.tagged_command(ALLOCATION.name, BATCH.id),
     "failures": ingest.failures_command("Database", ALLOCATION.name, [SOURCE_ID, BATCH_IDS[1]]),
@@ -273,6 +275,7 @@ KNOWN = {
     "f\".show database ['{kusto.database}'] schema as json\"",
     "failures_command(kusto.database, table, some)",
     "held_keys_query(table, batch_id)",
+    "identities_query(source)",
     "held_query(table, source, window)",
     "leftovers_command()",
     "mappings_command(table)",
