@@ -178,7 +178,9 @@ def test_a_refused_upload_says_why(error: Exception) -> None:
 
 def test_a_refusal_of_storage_is_not_about_who_signed_in() -> None:
     """Azure's client calls a 403 of storage an authentication error; it is about the signed address."""
-    error = translate(ClientAuthenticationError("This request is not authorized."), UPLOAD)
+    refused = ClientAuthenticationError("This request is not authorized.")
+    refused.status_code = 403
+    error = translate(refused, UPLOAD)
     assert (error.code, error.transient) == (ReasonCode.REFUSED, True)
     assert str(error).startswith("Kusto's storage refused the upload of x: This request is not authorized.")
 
