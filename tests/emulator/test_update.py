@@ -178,3 +178,14 @@ def test_a_transaction_that_fails_late_leaves_extents_and_rows(staged: Client) -
         engine.update(table, [(0, "an extent that is not there")], "Costs", dict.fromkeys(source.extents, source))
     assert (extents(staged), list(source.extents)) == before
     assert (names(staged), names(staged, "Staging")) == (["neighbour", "old"], ["new", "new"])
+
+
+def test_one_command_deletes_five_million_records_at_most(staged: Client) -> None:
+    """The limit of the page, here set to one record: two are refused, and nothing is deleted."""
+    assert staged.emulator.engine.most_deleted == 5_000_000
+    staged.emulator.engine.most_deleted = 1
+    with pytest.raises(KustoApiError, match="deletes 2 records; at most 1"):
+        staged.command(MOVE.replace("Name == 'old'", "isnotempty(Name)"))
+    assert names(staged) == ["neighbour", "old"]
+    staged.command(MOVE)
+    assert names(staged) == ["neighbour", "new", "new"]

@@ -43,6 +43,8 @@ class Engine:
         self.functions: dict[str, Function] = {}
         self.failures: list[Failure] = []
         self.access = Access(database)
+        # https://learn.microsoft.com/kusto/management/update-table-command
+        self.most_deleted = 5_000_000
         self._rows = Rows(database)
         self._queries = Queries(database, self._rows, self.tables, self.functions, lambda: self.clock())
 

@@ -23,7 +23,6 @@ from opencost_kusto.emulator.kusto.syntax import Cursor, split
 
 _ANSWER: Final = {"Table": "string", "Action": "string", "ExtentId": "guid", "RowCount": "long"}
 _OPERATORS: Final = ("extend", "order", "project", "take", "where")
-_MOST_DELETED: Final = 5_000_000
 _LET: Final = re.compile(r"let\s+([A-Za-z_]\w*)\s*=\s*(.*)", re.DOTALL)
 _NO_EXTENT: Final = "00000000-0000-0000-0000-000000000000"
 
@@ -107,8 +106,10 @@ def _doomed(engine: Engine, table: Table, statements: Mapping[str, str], name: s
     if not any(operator.startswith("where") for operator in operators):
         raise KustoRefusal("The delete predicate must contain at least one 'where' operator")
     doomed = engine.matching(table, "\n| ".join([*written, f"project {ROW_ID}"]))
-    if len(doomed) > _MOST_DELETED:
-        raise KustoRefusal(f"The command deletes {len(doomed)} records; at most {_MOST_DELETED} can be deleted at once")
+    if len(doomed) > engine.most_deleted:
+        raise KustoRefusal(
+            f"The command deletes {len(doomed)} records; at most {engine.most_deleted} can be deleted at once"
+        )
     return doomed
 
 
