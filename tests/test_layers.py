@@ -23,7 +23,7 @@ DOORS = {
     "msgspec": ("",),
     "prometheus_client": ("extract/prometheus.py", "schedule/health.py"),
     "requests": ("extract/http.py", "kusto/network.py"),
-    "rich": ("cli/console.py",),
+    "rich": ("cli/drawing.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),
     "yaml": ("schedule/manifest.py",),

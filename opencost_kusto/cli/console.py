@@ -1,4 +1,4 @@
-"""The console: what a command prints while it runs and at its end. The door to rich.
+"""The console: what a command prints while it runs and at its end.
 
 Reports and rows go to stdout, everything else to stderr. On a terminal stderr has one live line for each cluster and
 dataset; elsewhere, or with --log-format json, it has one line for each event.
@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any
 
+from opencost_kusto.cli.drawing import as_text, is_dumb, live_lines, rich_stderr
 from opencost_kusto.rendering import Document, Table, csv_text, json_text, markdown, plain, printable
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import Retry, observing
@@ -109,7 +110,7 @@ class Console:
     def _err(self, line: str, level: Level) -> None:
         with self._lock:
             if self.terminal:
-                rich = _rich_stderr(self._live)
+                rich = rich_stderr(self._live)
                 rich.print(line, style=_STYLES[level], markup=False, highlight=False, soft_wrap=True)
             else:
                 print(line, file=sys.stderr, flush=True)
@@ -138,10 +139,10 @@ class Console:
     def progress(self, plan: Mapping[str, int]) -> Iterator[Callable[[BatchResult], None]]:
         """A function that shows each result as it comes; `plan` is how many batches of each dataset a cluster has."""
         with observing(self.retry):
-            if not self.terminal or self.quiet or _dumb():
+            if not self.terminal or self.quiet or is_dumb():
                 yield self.result
                 return
-            with _live_lines() as progress:
+            with live_lines() as progress:
                 self._live = progress
                 tasks: dict[tuple[str, str], Any] = {}
 
@@ -196,7 +197,7 @@ class Console:
         elif not self.quiet:
             for table in document.tables:
                 if table.rows:
-                    self._err(_as_text(table, sys.stderr), Level.INFO)
+                    self._err(as_text(table, sys.stderr), Level.INFO)
             for line in document.lines:
                 self._err(printable(line), Level.INFO)
 
@@ -213,7 +214,7 @@ class Console:
             title = f"### {table.title}\n\n" if table.title else ""
             self.out(title + markdown(table))
         else:
-            self.out(_as_text(table, sys.stdout))
+            self.out(as_text(table, sys.stdout))
 
 
 def result_line(one: BatchResult) -> str:
@@ -222,58 +223,3 @@ def result_line(one: BatchResult) -> str:
     facts += [f"cost {plain(one.cost)}"] if one.cost is not None else []
     head = f"{one.source} {one.dataset} {stamp(one.window_start)} {one.window_minutes:.0f}m {one.outcome}"
     return ". ".join([head + (f": {', '.join(facts)}" if facts else ""), *filter(None, [one.reason, *one.notes])])
-
-
-def _as_text(table: Table, stream: TextIO | None) -> str:
-    """A table as aligned text: rich's on a terminal, where long cells are folded, and unfolded elsewhere."""
-    from rich import box
-    from rich.console import Console as Rich
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    if not table.rows:
-        return "No rows."
-    total = table.total()
-    drawn = RichTable(box=box.SIMPLE_HEAD, title=table.title or None, title_justify="left", show_footer=bool(total))
-    for at, column in enumerate(table.columns):
-        drawn.add_column(
-            Text(column.name),
-            footer=Text(total[at]) if total else "",
-            justify="right" if column.right else "left",
-            overflow="fold",
-        )
-    for line in table.cells():
-        drawn.add_row(*map(Text, line))
-    terminal = stream is not None and stream.isatty()
-    rich = Rich(file=stream, width=None if terminal else 100_000)
-    with rich.capture() as capture:
-        rich.print(drawn)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
-
-
-def _rich_stderr(live: Any) -> Any:
-    """Rich's console on stderr: the one of the live lines where these are shown, so that a line comes above them."""
-    from rich.console import Console as Rich
-
-    return live.console if live is not None else Rich(stderr=True)
-
-
-def _dumb() -> bool:
-    return bool(_rich_stderr(None).is_dumb_terminal)
-
-
-def _live_lines() -> Any:
-    """One line for each cluster and dataset, which go away at the end."""
-    from rich.console import Console as Rich
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rows]:,} rows  {task.fields[outcome]}", markup=False),
-        TimeRemainingColumn(),
-        console=Rich(stderr=True),
-        transient=True,
-    )

@@ -34,6 +34,7 @@ opencost-kusto bootstrap --print > opencost.kql""",
   -- --include-idle | kubectl apply -f -""",
     "doctor": "opencost-kusto doctor --auth cli",
     "dashboard": "opencost-kusto dashboard --kusto-uri KUSTO_URI > dashboard.json",
+    "guide": "opencost-kusto guide commands",
     "demo": "opencost-kusto demo --keep",
     "emulator": "opencost-kusto emulator --opencost-port 9003 --kusto-port 8080",
 }

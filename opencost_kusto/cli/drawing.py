@@ -1,0 +1,63 @@
+"""Tables and live lines on a terminal. The door to rich, which is imported when something is drawn."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from opencost_kusto.rendering import Table
+
+
+def as_text(table: Table, stream: TextIO | None) -> str:
+    """A table as aligned text: rich's on a terminal, where long cells are folded, and unfolded elsewhere."""
+    from rich import box
+    from rich.console import Console as Rich
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if not table.rows:
+        return "No rows."
+    total = table.total()
+    drawn = RichTable(box=box.SIMPLE_HEAD, title=table.title or None, title_justify="left", show_footer=bool(total))
+    for at, column in enumerate(table.columns):
+        drawn.add_column(
+            Text(column.name),
+            footer=Text(total[at]) if total else "",
+            justify="right" if column.right else "left",
+            overflow="fold",
+        )
+    for line in table.cells():
+        drawn.add_row(*map(Text, line))
+    terminal = stream is not None and stream.isatty()
+    rich = Rich(file=stream, width=None if terminal else 100_000)
+    with rich.capture() as capture:
+        rich.print(drawn)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+
+
+def rich_stderr(live: Any) -> Any:
+    """Rich's console on stderr: the one of the live lines where these are shown, so that a line comes above them."""
+    from rich.console import Console as Rich
+
+    return live.console if live is not None else Rich(stderr=True)
+
+
+def is_dumb() -> bool:
+    """Whether the terminal knows no control sequences."""
+    return bool(rich_stderr(None).is_dumb_terminal)
+
+
+def live_lines() -> Any:
+    """One line for each cluster and dataset, which go away at the end."""
+    from rich.console import Console as Rich
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rows]:,} rows  {task.fields[outcome]}", markup=False),
+        TimeRemainingColumn(),
+        console=Rich(stderr=True),
+        transient=True,
+    )
