@@ -1,6 +1,7 @@
-"""Takes OpenCost's costs into Azure Data Explorer: each window exactly once, complete, and proven.
+"""Load OpenCost's costs into Azure Data Explorer: each window exactly once, complete, and verified.
 
-`sync` is the pipeline, `OpenCost` and `Kusto` are its two ends. Importing the package imports no Azure package.
+`sync` is the pipeline; `OpenCost` and `Kusto` are its source and its target. Importing the package imports no Azure
+package.
 """
 
 from __future__ import annotations

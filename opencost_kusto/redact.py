@@ -1,4 +1,4 @@
-"""Takes secrets out of text before anyone sees it."""
+"""Remove secrets from text before it is printed, logged or stored."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 _SECRET_KEY = r"[\w.-]*(?:password|passwd|pwd|secret|token|key)"
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,}\]"']+)"""
 _SECRETS = (
-    # A signed query string (Azure SAS), whole: its other fields say how long the signature lives.
+    # A complete signed query string (Azure SAS): its other fields show the lifetime of the signature.
     (re.compile(r"\?[^\s\"'<>]*\bsig=[^\s\"'<>]*", re.IGNORECASE), "?<signature>"),
     (re.compile(r"\b(sig|[\w-]{0,40}(?:token|secret|password|pwd))=[^\s&;\"'<>]+", re.IGNORECASE), r"\1=<secret>"),
     (re.compile(r"\b((?:api|app|application)[-_ ]?key)=[^\s&;\"'<>]+", re.IGNORECASE), r"\1=<secret>"),
     (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 <secret>"),
     (re.compile(r"\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)(\.[A-Za-z0-9_-]*)?"), "<token>"),
     (re.compile(r"(AccountKey|SharedAccessSignature)=[^\s;\"']+", re.IGNORECASE), r"\1=<secret>"),
-    # A password may hold an @, and stands before the last one.
+    # A password may contain an @, and ends at the last one.
     (re.compile(r"(?<=://)[^\s/]+@"), "<credentials>@"),
     # A member of a JSON object, and of one inside a JSON string.
     (re.compile(rf"""(["']{_SECRET_KEY}["']\s*:\s*){_VALUE}""", re.IGNORECASE), r'\1"<secret>"'),

@@ -1,4 +1,4 @@
-"""Asking again where that helps, and never waiting longer than we said."""
+"""Retry calls that may succeed, within a deadline."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def retrying(
 ) -> T:
     """Call until it succeeds, raises an error that is not transient, or time or attempts are spent.
 
-    Waits are what the other side asked for, else drawn from a span that doubles from one second to twenty. The last
-    error is raised.
+    Waits are the server's `retry_after`, otherwise random up to a limit that doubles from one second to twenty. The
+    last error is raised.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, OpenCostKustoError) else None
-        return _BACKOFF(state) if asked is None else asked
+        requested = error.retry_after if isinstance(error, OpenCostKustoError) else None
+        return _BACKOFF(state) if requested is None else requested
 
     retry = tenacity.Retrying(
         retry=_may_help,
@@ -58,7 +58,7 @@ def _may_help(state: tenacity.RetryCallState) -> bool:
 
 
 def retries() -> int:
-    """How often this process has asked again so far."""
+    """The number of calls that this process has repeated."""
     return _tally[0]
 
 
@@ -94,8 +94,8 @@ def _counted(state: tenacity.RetryCallState, attempts: int) -> None:
 def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseException]) -> T:
     """The call's result, or `late()` raised when it has none after `seconds`.
 
-    The call runs on a daemon thread, because libraries below us have hops without any timeout; one that comes
-    back too late is left alone, and ends with the process.
+    The call runs on a daemon thread, because the libraries have calls without a timeout; a late one is abandoned, and
+    ends with the process.
     """
     results: list[T] = []
     errors: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""A command that runs inside ours, and the window in which it ran."""
+"""Run a command, and determine the window in which it ran."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class CommandResult:
     elapsed: Elapsed
 
 
-# Given a function that takes the number of a signal, a context within which signals go to it.
+# Takes a function of a signal number; returns a context in which signals are sent to it.
 SignalsTo = Callable[[Callable[[int], None]], AbstractContextManager[None]]
 
 
 def executed(command: Sequence[str], signals_to: SignalsTo = lambda _: nullcontext()) -> int:
-    """Run a command with our own stdin, stdout and stderr; its exit code as a shell has it: 128 + n for signal n.
+    """Run a command with this process's stdin, stdout and stderr; return its exit code, 128 + n for signal n.
 
-    Signals are the command's to decide about: SIGTERM is forwarded, and SIGINT where no terminal has sent it already.
+    SIGTERM is forwarded to the command, and so is SIGINT if no terminal has sent it.
     Raises UsageError when the command cannot be run.
     """
     forwarder = SignalForwarder()
@@ -47,7 +47,7 @@ def executed(command: Sequence[str], signals_to: SignalsTo = lambda _: nullconte
 
 
 class SignalForwarder:
-    """Sends signals to a process, those that came before it started too; called from two threads."""
+    """Sends signals to a process, also those that arrived before it started; called from two threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class SignalForwarder:
         self._early: list[int] = []
 
     def send(self, number: int) -> None:
-        """Forward a signal, unless it is Ctrl-C on a terminal, which reaches the command without us."""
+        """Forward a signal, unless it is Ctrl-C on a terminal, which the command receives directly."""
         if number == signal.SIGINT and _on_terminal():
             return
         with self._lock:
@@ -65,7 +65,7 @@ class SignalForwarder:
                 self._process.send_signal(number)
 
     def started(self, process: subprocess.Popen[bytes]) -> None:
-        """Take the process, and send it what has come for it."""
+        """Set the process, and send it the signals that have arrived."""
         with self._lock:
             self._process = process
             for number in self._early:
@@ -86,7 +86,7 @@ def run_and_time(
 
 
 def _on_terminal() -> bool:
-    """Whether a terminal controls us: then Ctrl-C reaches the command without us."""
+    """Whether a terminal controls this process, so that the command receives Ctrl-C directly."""
     try:
         os.close(os.open(os.ctermid(), os.O_RDONLY))
     except OSError:

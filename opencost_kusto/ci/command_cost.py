@@ -1,4 +1,4 @@
-"""A command, the window in which it ran, and what that cost."""
+"""Run a command, and load and read the cost of the window in which it ran."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Progress = Callable[[SyncRequest], AbstractContextManager[Callable[[BatchResult]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How a command ended, and what became of its window: a report and its page, or the error that came instead."""
+    """How a command ended, and the result of its window: a report and its page, or an error."""
 
     command: CommandResult
     page: Page
@@ -42,7 +42,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class CommandCost:
-    """Loads the window in which a command runs, and reads what it cost.
+    """Loads the window in which a command runs, and reads its cost.
 
     `request` is what is requested, with a window that is replaced. Time, waiting and running can be replaced too.
     """
@@ -83,7 +83,7 @@ class CommandCost:
         return Measured(done, told, report)
 
     def _reach(self, opencosts: Sequence[OpenCost], kusto: Kusto) -> None:
-        """Send both ends a small request, so that no long command runs for nothing."""
+        """Send OpenCost and Kusto a small request, so that a long command does not run without a result."""
         for opencost in opencosts:
             opencost.reach()
         ready(kusto, patient=self.policy.spool is not None)

@@ -1,4 +1,4 @@
-"""The time that somebody asks about, and the window on OpenCost's marks around it."""
+"""A period of time, and the window on OpenCost's marks that contains it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opencost_kusto.window import RESOLUTION, Window, covering
 
 @dataclass(frozen=True, slots=True)
 class Elapsed:
-    """From when to when (aware), and how often OpenCost samples."""
+    """Start and end of a period (aware), and OpenCost's resolution."""
 
     began: datetime
     ended: datetime
@@ -19,16 +19,16 @@ class Elapsed:
 
     @property
     def window(self) -> Window:
-        """The window around it, from mark to mark; its end may not have come yet."""
+        """The window that contains the period, from mark to mark; its end may be in the future."""
         return covering(self.began, self.ended, self.resolution)
 
     def described(self, cost: float) -> Iterator[str]:
-        """Sentences about what the window cost: the share of it by time, and whether that is worth little."""
-        # A clock may have been set back meanwhile.
+        """Sentences about the cost of the window: the period's share by time, and a warning for a short period."""
+        # The clock may have been set back.
         length, minutes = max(self.ended - self.began, timedelta()), self.window.minutes
         share = length / timedelta(minutes=minutes)
-        spent = f"{length / timedelta(minutes=1):.1f} of these {minutes:g} minutes"
-        yield f"{spent} were asked about: {cost * share:.5f} by time."
+        spent = f"Elapsed: {length / timedelta(minutes=1):.1f} of the window's {minutes:g} minutes"
+        yield f"{spent}. Its share of the cost by time: {cost * share:.5f}."
         if length < 2 * self.resolution:
             every = self.resolution / timedelta(minutes=1)
             yield (

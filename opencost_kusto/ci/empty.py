@@ -1,4 +1,4 @@
-"""Whether a run found no cost at all, and why that probably is."""
+"""Whether a run found no cost, and the probable reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from opencost_kusto.result import Outcome, Report
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import Window
 
-# Prometheus scrapes a minute apart unless told otherwise, and OpenCost samples five minutes apart: a shorter window may
+# By default, Prometheus scrapes every minute, and OpenCost samples every five minutes: a shorter window may
 # have no sample at all, and a younger one not all of them yet.
 _SHORT = timedelta(minutes=5)
 _YOUNG = timedelta(minutes=2)

@@ -1,4 +1,4 @@
-"""The run of a pipeline we are part of, as its environment tells: Azure Pipelines, GitHub Actions or GitLab."""
+"""The current run of a pipeline, from the environment of Azure Pipelines, GitHub Actions or GitLab."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GITHUB = {
     "ciProject": "GITHUB_REPOSITORY",
     "ciRunId": "GITHUB_RUN_ID",
     "ciRunAttempt": "GITHUB_RUN_ATTEMPT",
-    # The job's key in the workflow: GitHub tells a job no number of its own.
+    # The job's key in the workflow: GitHub does not set a job number.
     "ciJobId": "GITHUB_JOB",
 }
 _GITLAB = {
@@ -31,23 +31,23 @@ _GITLAB = {
 
 
 def pipeline(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is known of the pipeline's run, as Metadata; empty outside of one.
+    """The pipeline's run as Metadata; empty outside of a pipeline.
 
-    Keys are `ciSystem` (azure-pipelines, github-actions or gitlab), and as far as known `ciProject`, `ciRunId`,
+    Keys are `ciSystem` (azure-pipelines, github-actions or gitlab), and if set `ciProject`, `ciRunId`,
     `ciRunAttempt`, `ciRunUrl`, `ciJobId` and `ciJobUrl`.
     """
     if environment.get("TF_BUILD", "").lower() == "true" and environment.get("SYSTEM_HOSTTYPE", "build") == "build":
-        # In a classic release the build's variables are those of the artifact, so nothing is told there.
-        return _told("azure-pipelines", _AZURE, environment, _azure_url(environment))
+        # In a classic release the build's variables are those of the artifact, so none are used.
+        return _metadata("azure-pipelines", _AZURE, environment, _azure_url(environment))
     if environment.get("GITHUB_ACTIONS") == "true":
-        return _told("github-actions", _GITHUB, environment, _github_url(environment))
+        return _metadata("github-actions", _GITHUB, environment, _github_url(environment))
     if environment.get("GITLAB_CI") == "true":
-        return _told("gitlab", _GITLAB, environment, None)
+        return _metadata("gitlab", _GITLAB, environment, None)
     return {}
 
 
-def _told(system: str, names: Mapping[str, str], environment: Mapping[str, str], url: str | None) -> dict[str, str]:
-    """The variables that are set, by key; an address loses what a signed-in user may have put into it."""
+def _metadata(system: str, names: Mapping[str, str], environment: Mapping[str, str], url: str | None) -> dict[str, str]:
+    """The variables that are set, by key, without secrets that an address may contain."""
     values = {key: environment.get(name) for key, name in names.items()}
     if url is not None:
         values["ciRunUrl"] = url
@@ -55,7 +55,7 @@ def _told(system: str, names: Mapping[str, str], environment: Mapping[str, str],
 
 
 def _azure_url(environment: Mapping[str, str]) -> str | None:
-    """The run's page; the collection's address ends with a slash, and a project's name may hold spaces."""
+    """The run's page; the collection's address ends with a slash, and a project's name may contain spaces."""
     names = ("SYSTEM_TEAMFOUNDATIONCOLLECTIONURI", "SYSTEM_TEAMPROJECT", "BUILD_BUILDID")
     collection, project, run = (environment.get(name, "") for name in names)
     if not (collection and project and run):

@@ -1,4 +1,4 @@
-"""Waiting until a window is over and its costs are known, before OpenCost is asked about it."""
+"""Wait until a window has ended and OpenCost has measured it, before it is requested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def clock() -> datetime:
 
 
 def settle_time(text: str) -> timedelta:
-    """Read `2m`, or `0` for no time at all; raises UsageError for anything else."""
+    """Read `2m`, or `0` for no waiting; raises UsageError for anything else."""
     if text.strip() == "0":
         return timedelta()
     try:
@@ -38,14 +38,16 @@ def settled(
     sleep: Callable[[float], None] = time.sleep,
     on_result: Callable[[str], None] = lambda _: None,
 ) -> Run:
-    """The run, beginning when the window has been over for `settle`, or now when it has; waits until then.
+    """Wait until `settle` after the window's end; return the run, which begins then.
 
-    What a cluster did is known to OpenCost only after Prometheus has scraped it, which by default takes a minute. An
-    answer that came too early would stay in Kusto as it is.
+    OpenCost reports only what Prometheus has scraped, by default every minute. An earlier response would be
+    incomplete, and would stay so in Kusto.
     """
     until = window.end + settle
     if (moment := now()) < until:
-        on_result(f"Waiting until {until:%H:%M:%S}Z, when what happened up to {window.end:%H:%M}Z will be known.")
+        on_result(
+            f"Waiting until {until:%H:%M:%S}Z for OpenCost to measure the window that ends at {window.end:%H:%M}Z."
+        )
         while moment < until:
             sleep((until - moment).total_seconds())
             moment = now()

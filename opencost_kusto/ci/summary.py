@@ -1,4 +1,4 @@
-"""A run as Markdown, for the page a pipeline shows of it."""
+"""Write a run as Markdown, for the page of a pipeline's run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import stamp
 
-# Namespaces with a line of their own, and batches that did not land with one.
+# The number of namespaces, and of batches that did not land, that are listed.
 _TOP, _LINES = 20, 50
 _NOT_THERE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one namespace of one cluster cost, as the table says."""
+    """The cost of one namespace of one cluster, from the table."""
 
     cluster: str
     namespace: str
@@ -35,21 +35,21 @@ class Cost:
 
 @dataclass(slots=True)
 class Page:
-    """What there is to tell of a run; `costs` stays None where Kusto was not asked, and `unknown` says why not."""
+    """The content of a run's page; `costs` is None if Kusto was not queried, and `unknown` gives the reason."""
 
     report: Report | None = None
     costs: list[Cost] | None = None
-    unknown: str = "Kusto was not asked what the namespaces cost."
+    unknown: str = "The cost by namespace was not queried."
 
     def add(self, report: Report, kusto: Kusto | None = None) -> None:
-        """Take a run's report, and ask Kusto what its namespaces cost. Never raises: the run has ended already."""
+        """Set a run's report, and query Kusto for the cost by namespace. Never raises, because the run has ended."""
         self.report = report
         if kusto is None:
             return
         try:
             self.costs = by_namespace(kusto, report.results)
         except KustoError as error:
-            self.unknown = f"Kusto could not be asked what the namespaces cost: {error}"
+            self.unknown = f"The cost by namespace could not be queried: {error}"
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def page(file: Path | None) -> Iterator[Page]:
 
 
 def costs_query(batch_ids: Iterable[str]) -> str:
-    """What each namespace of these batches cost, in whole millionths, so that the sum is that of what landed."""
+    """KQL for the cost of each namespace of these batches, in millionths, so that the sum equals what landed."""
     ids = ", ".join(map(literal, batch_ids))
     return (
         f"{ALLOCATION.name} | where {ALLOCATION.batch_column} in ({ids})"
@@ -87,7 +87,7 @@ def costs_query(batch_ids: Iterable[str]) -> str:
 
 
 def by_namespace(kusto: Kusto, outcomes: Sequence[BatchResult]) -> list[Cost]:
-    """What the table holds of a run's batches by namespace, dearest first; raises KustoError."""
+    """The cost of a run's batches by namespace, the highest first; raises KustoError."""
     batch_ids = [one.batch_id for one in _counted(outcomes)]
     if not batch_ids:
         return []
@@ -142,7 +142,7 @@ def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
 
 
 def _append(file: Path, text: str) -> None:
-    """GitHub's file holds what earlier steps told; nothing of it is ours to lose."""
+    """Append to the file; GitHub's file has the summaries of earlier steps."""
     try:
         with file.open("a", encoding="utf-8") as stream:
             stream.write(text)
@@ -151,7 +151,7 @@ def _append(file: Path, text: str) -> None:
 
 
 def _counted(outcomes: Iterable[BatchResult]) -> list[BatchResult]:
-    """The batches of allocations that Kusto was seen to hold."""
+    """The allocation batches that landed, now or earlier."""
     return [
         one
         for one in outcomes
@@ -160,7 +160,7 @@ def _counted(outcomes: Iterable[BatchResult]) -> list[BatchResult]:
 
 
 def _totals(outcomes: Sequence[BatchResult]) -> Table:
-    """Rows and cost of what did not fail, by dataset; a dataset without costs has none."""
+    """Rows and cost of the batches that did not fail, by dataset."""
     rows = []
     for dataset in sorted({one.dataset for one in outcomes}):
         some = [one for one in outcomes if one.dataset == dataset]
@@ -173,7 +173,7 @@ def _totals(outcomes: Sequence[BatchResult]) -> Table:
 
 
 def _namespaces(page: Page, outcomes: Sequence[BatchResult]) -> Iterator[str]:
-    """The cost of each namespace, and whether they add up to what landed."""
+    """The cost of each namespace, and a note if they do not add up to what landed."""
     costs = page.costs
     if not costs:
         yield _text(page.unknown) if costs is None else "No allocation was counted in Kusto."
@@ -210,5 +210,5 @@ def _missing(outcomes: Sequence[BatchResult]) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line and without secrets."""
+    """Text escaped for Markdown and HTML, on one line and without secrets."""
     return rendering.markdown_text(redacted(value))

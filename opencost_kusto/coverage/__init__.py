@@ -1,1 +1,1 @@
-"""Which windows are present, missing, expired or lost; filling gaps, backfill and status."""
+"""Which windows are landed, missing, expired or lost; catch-up, backfill and status."""

@@ -1,4 +1,4 @@
-"""Load everything that Kusto lacks of a period, for as long as it takes; what landed already is not requested again."""
+"""Load all missing windows of a period; windows that have landed are not requested again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from opencost_kusto.window import Window, stamp
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What Kusto lacks of a period, by source; windows had to end by `closed`."""
+    """The missing windows of a period that end by `closed`, by source."""
 
     target: Target
     period: Window
@@ -33,39 +33,39 @@ class Survey:
 
     @property
     def due(self) -> int:
-        """How many batches are to be requested."""
+        """The number of batches to request."""
         return sum(len(one.due) for _, one in self.found)
 
     @property
     def gone(self) -> int:
-        """How many batches OpenCost no longer has at this step: the hour or the day that contains them is requested."""
+        """The number of batches that OpenCost no longer has at this step; longer windows are requested instead."""
         return sum(len(one.gone) for _, one in self.found)
 
     @property
     def lost(self) -> int:
-        """How many batches OpenCost has at no step any more."""
+        """The number of batches that OpenCost has at no step."""
         return sum(len(one.lost) for _, one in self.found)
 
     @property
     def expected(self) -> int:
-        """How many batches the period has."""
+        """The number of batches in the period."""
         return sum(one.expected for _, one in self.found)
 
 
 def survey(
     opencosts: Sequence[OpenCost], kusto: Kusto, target: Target, period: Window, *, now: datetime, closed: datetime
 ) -> Survey:
-    """Find what Kusto lacks of a period, in windows that end by `closed`.
+    """Find the missing windows of a period that end by `closed`.
 
     Raises UsageError for a period without such a window and for datasets that OpenCost has only of this moment,
     KustoError, and OpenCostError when a server does not say which cluster it serves.
     """
     scrapes = [name for name in target.datasets if DATASETS[name].cadence == "scrape"]
     if scrapes:
-        raise UsageError(f"OpenCost has {', '.join(scrapes)} only of this moment; choose another --dataset.")
+        raise UsageError(f"OpenCost has {', '.join(scrapes)} only of this moment. Choose another --dataset.")
     windows = list(aligned(period.start, min(period.end, closed), target.step))
     if not windows:
-        raise UsageError(f"No whole window lies in {period} and ends by {stamp(closed)}; choose a longer period.")
+        raise UsageError(f"No full window lies in {period} and ends by {stamp(closed)}. Choose a longer period.")
     whole = Window(windows[0].start, windows[-1].end)
     found = [(one, find_gaps(kusto, one.source(), target, whole, now)) for one in opencosts]
     return Survey(target, whole, closed, found)
@@ -82,9 +82,8 @@ def backfill(
 ) -> Report:
     """Load what a survey found, all sources concurrently.
 
-    The run log is written some windows at a time, so a backfill that was interrupted goes on where it was. What an
-    earlier run found lost is in the report again, as it is still not in Kusto. `on_result` is called from several
-    threads.
+    The run log is written some windows at a time, so an interrupted backfill can continue. Windows that an earlier run
+    found lost are in the report again, because they are still not in Kusto. `on_result` is called from several threads.
     """
     token, run = cancel or CancelToken(), timed(run, kusto)
     reports = [Report(run.id, on_result=on_result) for _ in surveyed.found]

@@ -23,8 +23,8 @@ from opencost_kusto.pipeline.sync import log, sync
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.window import Window
 
-# Windows of one tick. Of one length, OpenCost's built-in store holds at most 49, of which a catch-up of 48 hours can
-# lack 48: so one tick loads everything that could expire before the next.
+# Windows of one tick. OpenCost's built-in store holds at most 49 of one length, of which 48 can be missing in a
+# catch-up of 48 hours: one tick loads everything that could expire before the next.
 MAX_WINDOWS = 48
 _UNTIL_IT_ENDS = "OpenCost no longer has the window; the longer window that contains it is loaded once it has ended."
 _NO_MORE = "the longer window that contains it costs no more than what landed of it"
@@ -32,7 +32,7 @@ LOST_REASON = "OpenCost has the window at no step any more: it is lost, and not 
 
 
 def lost(batch: Batch) -> BatchResult:
-    """The result of a batch that OpenCost has at no step any more."""
+    """The result of a batch that OpenCost has at no step."""
     return batch_result(batch, Outcome.LOST, error=OpenCostError(LOST_REASON, code=ReasonCode.EXPIRED))
 
 
@@ -51,10 +51,10 @@ class BatchList:
 
 @dataclass(slots=True)
 class CatchUp:
-    """Loads the gaps of one source; `report` is what became of each batch.
+    """Loads the gaps of one source; `report` has the result of each batch.
 
-    Only windows that end before `closed` are loaded. A window that OpenCost no longer has is loaded by the hour or the
-    day that contains it, and is then no failure. What OpenCost has at no step is lost: the run log says so.
+    Only windows that end before `closed` are loaded. For a window that OpenCost no longer has, the hour or the day
+    that contains it is loaded. A window that OpenCost has at no step is lost, which the run log records.
     """
 
     opencost: OpenCost
@@ -77,7 +77,7 @@ class CatchUp:
         self._entries = {id_: entry for one in self.gaps.states.values() for id_, entry in one.entries.items()}
 
     def load(self, max_windows: int | None = None, *, scrape: bool = False) -> Report:
-        """Load the first so many due windows; with `scrape`, this moment's metrics too."""
+        """Load the first `max_windows` due windows; with `scrape`, also this moment's metrics."""
         due = _first(self.gaps.due, max_windows)
         scrapes = self.target.scrapes(self.gaps.source, self.run.collection_time) if scrape else []
         self._load(due, scrapes)
@@ -122,9 +122,9 @@ class CatchUp:
         return not costs_more(self.opencost, longer, self.gaps.source, self.run, landed)
 
     def _settle(self, gone: list[Batch]) -> None:
-        """Report what OpenCost has at no step any more, and what was empty, and log that as the latest.
+        """Report lost and empty windows, and log them as the latest entries.
 
-        What `sync` logged of these windows, failed or empty, is less than is known by now.
+        They replace the entries of `sync` for these windows: failed or empty.
         """
         settled = [lost(batch) for batch in gone]
         settled += [
@@ -136,7 +136,7 @@ class CatchUp:
         log(self.report, self.kusto, self.run, self.gaps.source, latest.values())
 
     def _load(self, batches: list[Batch], scrapes: Iterable[Batch] = ()) -> None:
-        """Sync batches, some at a time so that the run log soon has them."""
+        """Sync batches, some at a time, so that the run log is written early."""
         windows = list(dict.fromkeys(batch.window for batch in batches))
         groups = [set(windows[at : at + MAX_WINDOWS]) for at in range(0, len(windows), MAX_WINDOWS)] or [set()]
         for number, group in enumerate(groups, 1):
@@ -159,7 +159,7 @@ class CatchUp:
         self.report.run_log = self.report.run_log or report.run_log
 
     def _ended(self, result: BatchResult) -> None:
-        """Take a result of `sync`; an expired window is no failure, since a longer one is loaded, or it is lost."""
+        """Record a result of `sync`; an expired window is not a failure: a longer one is loaded, or it is lost."""
         entry = self._entries[result.batch_id] = RunLogEntry.of(result, self.run.collection_time)
         no_response = result.reason_code in (ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT)
         self._failures = self._failures + 1 if result.outcome is Outcome.FAILED and no_response else 0
@@ -185,7 +185,7 @@ def catch_up(
     on_result: Callable[[BatchResult], None] = lambda _: None,
     on_covered: Callable[[str, str, datetime], None] = lambda *_: None,
 ) -> Report:
-    """Load what Kusto lacks of a period of one source; raises KustoError when Kusto cannot be read.
+    """Load the missing windows of a period of one source; raises KustoError if Kusto cannot be read.
 
     `on_covered` gets source, dataset and the end of the newest window that is landed or empty already.
     """
@@ -207,6 +207,6 @@ def catch_up(
 
 
 def _first(batches: list[Batch], max_windows: int | None) -> list[Batch]:
-    """The batches of the first so many windows."""
+    """The batches of the first `max_windows` windows."""
     windows = set(list(dict.fromkeys(batch.window for batch in batches))[:max_windows])
     return [batch for batch in batches if batch.window in windows]

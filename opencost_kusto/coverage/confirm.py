@@ -1,8 +1,8 @@
-"""Confirm that an empty response past retention really means zero cost.
+"""Confirm that an empty response past retention means zero cost.
 
-With a Prometheus behind it OpenCost keeps windows for long, and an empty response may be the truth: a cluster that was
-off. To load the longer window would then count its cost twice, once as what landed inside it and once for the rest of
-its minutes. So the longer window is requested: if it costs no more than what landed, the rest was empty.
+With Prometheus, OpenCost keeps windows for long, and an empty response may be correct: a cluster that was off. Loading
+the longer window would then count its cost twice: once as the windows that landed inside it, and once for the rest of
+its minutes. Therefore the longer window is requested first: if it costs no more than what landed, the rest was empty.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PER_ROW, _RELATIVE = 1e-5, 0.01
 
 
 def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, landed: Iterable[RunLogEntry]) -> bool:
-    """Whether a longer window costs more than what landed inside it; also when that cannot be known."""
+    """Whether a longer window costs more than what landed inside it, or may cost more."""
     cost = cost_inside(longer, landed)
     if cost is None:
         return True
@@ -38,9 +38,9 @@ def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, land
 
 
 def cost_inside(longer: Batch, landed: Iterable[RunLogEntry]) -> float | None:
-    """The cost of what landed inside a window, each minute once; None where nothing with a cost did.
+    """The cost of what landed inside a window, each minute once; None if nothing with a cost did.
 
-    The windows nest, since steps tile a day, and a longer one contains what a shorter one says.
+    The windows nest, because steps divide a day, and a longer one includes the cost of a shorter one.
     """
     outer, cost, counted = longer.window, None, IntervalSet([])
     inside = [one for one in landed if outer.start <= one.window.start and one.window.end <= outer.end]

@@ -1,4 +1,4 @@
-"""Find the windows of a period that Kusto lacks, and those of them that OpenCost no longer has."""
+"""Find the missing windows of a period, and those among them that OpenCost no longer has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opencost_kusto.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What should be in Kusto of a source: datasets, in windows of one step, with options.
+    """What to load of a source: datasets, in windows of one step, with options.
 
     Raises UsageError for a dataset that does not exist and for a step that does not tile a day.
     """
@@ -50,10 +50,10 @@ class Target:
 
 @dataclass(slots=True)
 class Gaps:
-    """What Kusto lacks of a period of one source.
+    """The missing windows of a period of one source.
 
-    `due` is to be requested, in this order; OpenCost no longer has `gone` at this step, if at all; `lost` it has at no
-    step. `expected` counts all batches of the period; `covered_until` is the end of the newest window of each dataset
+    `due` is to be requested, in this order; OpenCost no longer has `gone` at this step, and has `lost` at no step.
+    `expected` counts all batches of the period; `covered_until` is the end of the newest window of each dataset
     that is landed or empty; `states` is what is known by table.
     """
 
@@ -67,10 +67,10 @@ class Gaps:
 
 
 def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now: datetime) -> Gaps:
-    """What Kusto lacks of a period: a query for the run log and one for each table. Raises KustoError.
+    """Find the missing windows of a period: one query for the run log and one for each table. Raises KustoError.
 
-    First what the built-in store still has at `now`, oldest first, since that expires first; then the rest. A damaged
-    window is due again, whatever covers it.
+    Windows that the built-in store still has at `now` come first, oldest first, because they expire first. A
+    damaged window is due again, even if another window covers it.
     """
     states = {one.table.name: one for one in dataset_states(kusto, source.name, target.tables, period)}
     settled = {name: one.minutes(SETTLED, target.options) for name, one in states.items()}
@@ -85,7 +85,7 @@ def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now:
 
 
 def _sort(found: Gaps, batch: Batch, state: WindowState, settled: IntervalSet, lost: IntervalSet) -> None:
-    """Put a batch where it belongs."""
+    """Add a batch to the list that its state requires."""
     if state is WindowState.DAMAGED:
         found.due.append(batch)
     elif batch.window in settled:

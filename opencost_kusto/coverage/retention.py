@@ -1,4 +1,4 @@
-"""What follows from OpenCost's retention (`Table.retention`): which windows may be gone, and what to fall back to."""
+"""OpenCost's retention (`Table.retention`): which windows may have expired, and which longer ones contain them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 def check_step(step: timedelta) -> timedelta:
-    """Return the step if windows of it tile a day; raise UsageError otherwise."""
+    """Return the step if it divides a day; raise UsageError otherwise."""
     if _DAY % step:
         raise UsageError(
             f"Windows of {step / _MINUTE:g} minutes do not tile a day; choose 10m, 1h or 1d, or another step that does."
@@ -28,7 +28,7 @@ def fallbacks(step: timedelta) -> list[timedelta]:
 
 
 def aligned(start: datetime, end: datetime, step: timedelta) -> Iterator[Window]:
-    """The whole windows of a step between two times, aligned as every run aligns them, oldest first."""
+    """The full windows of a step between two times, aligned to the clock, oldest first."""
     first = start if start == _floor(start) else _floor(start) + _MINUTE
     last = _floor(end)
     if first < last:
@@ -42,7 +42,7 @@ def containing(window: Window, step: timedelta) -> Window:
 
 
 def past_retention(window: Window, requested_at: datetime, retention: Mapping[timedelta, int] = BUILT_IN_STORE) -> bool:
-    """Whether the built-in store may no longer have had a window: then an empty response proves nothing."""
+    """Whether the built-in store may no longer have had a window, so that an empty response proves nothing."""
     if not retention:
         return False
     fits = [kept for kept in retention if kept <= window.length]

@@ -1,6 +1,6 @@
 """What is known of each window: from what the table holds, and from the latest entry of the run log.
 
-                   ┌────────────── the table holds a whole response ─────────────► LANDED
+                   ┌────────────── the table holds a complete response ──────────► LANDED
                    ├────────────── the table holds anything else ────────────────► DAMAGED
                    │
     DUE ── sync ───┼─ queued, timed out ─► QUEUED ─── the rows arrive ───────────► LANDED
@@ -11,7 +11,7 @@
                    │                                                      └──────► LOST, at every step
                    └─ anything else ───────────► FAILED ─── sync again
 
-The table wins over every entry, and an entry that says "landed" of rows that are gone leaves the window due.
+The table takes precedence over the run log: a window with an entry "landed" and no rows is due.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class WindowState(StrEnum):
     FAILED = "failed"
 
 
-# States in which a window needs nothing more.
+# States of windows that need no request.
 SETTLED = frozenset({WindowState.LANDED, WindowState.EMPTY})
 # States in which only a longer window can still have the cost.
 GONE = frozenset({WindowState.EXPIRED, WindowState.INCONCLUSIVE})
@@ -123,7 +123,7 @@ class DatasetState:
         return self.held[batch_id][0] if batch_id in self.held else self.entries[batch_id].window
 
     def windows(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> Iterator[Window]:
-        """The windows in one of these states, requested with these options, or with any that leave nothing out."""
+        """The windows in one of these states and with these options; without options, those that are not partial."""
         wanted = set(states)
         for id_ in self.entries.keys() | self.held.keys():
             if self.state(id_) in wanted and self._counts(id_, options):
@@ -143,7 +143,7 @@ class DatasetState:
 
 
 def entries_query(source: str | None, window: Window) -> str:
-    """KQL for the latest run log entry of each batch whose window touches a window; None reads every source."""
+    """KQL for the latest run log entry of each batch whose window overlaps a window; None reads every source."""
     last = (
         "LoggedAt, CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, ReasonCode,"
         " Rows, Cost, Options"
@@ -152,7 +152,7 @@ def entries_query(source: str | None, window: Window) -> str:
 
 
 def held_query(table: Table, source: str | None, window: Window) -> str:
-    """KQL for the proof of each batch whose window touches a window; None reads every source."""
+    """KQL for the proof of each batch whose window overlaps a window; None reads every source."""
     # A scrape is of a moment, and its rows have no window.
     bounds = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
     return proof(table, _touching(source, window, *bounds), extra=("Source", *dict.fromkeys(bounds)))

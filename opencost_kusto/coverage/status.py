@@ -38,11 +38,11 @@ class Failure:
 class DatasetStatus:
     """One dataset of one source.
 
-    `until` is the end of its last landed window, or the minute of its last scrape, None when nothing ever landed;
-    `empty_until` is the end of the last window without cost. `batches` and `rows` are over all time. Of the period
-    looked at, `missing` and `lost` are not in Kusto, where what is lost cannot be loaded any more; `damaged` is there,
-    but not one whole response; `failures` say why windows did not land. `day_rows` and `day_cost` are of the last day,
-    where the cost counts each minute once.
+    `until` is the end of its last landed window, or the minute of its last scrape, None if nothing landed;
+    `empty_until` is the end of the last window without cost. `batches` and `rows` are totals. In the period read,
+    `missing` and `lost` windows are not in Kusto, and `lost` ones cannot be loaded any more; `damaged` ones are in
+    Kusto, but not as one complete response; `failures` are the windows that did not land, with the reason. `day_rows`
+    and `day_cost` are of the last day; the cost counts each minute once.
     """
 
     source: str
@@ -91,10 +91,10 @@ class DatasetStatus:
 
 
 def totals_query(now: datetime) -> str:
-    """KQL for what the latest run log entries say by source and dataset. An empty window counts as a batch.
+    """KQL for the totals of the latest run log entries by source and dataset. An empty window counts as a batch.
 
-    What was only queued counts among batches and rows, but says nothing about until when the dataset has landed; nor do
-    assets of some types. `First` is where the first window aligned to ten minutes begins.
+    Queued batches count among batches and rows, but not as landed; nor do partial assets. `First` is the start of the
+    first window aligned to ten minutes.
     """
     seen, empty = ", ".join(map(literal, (Outcome.LANDED, Outcome.ALREADY_LANDED))), literal(Outcome.EMPTY)
     whole = " and ".join(f"tostring(Options.{name}) in ('', '[]')" for name in PARTIAL)
@@ -122,9 +122,9 @@ def cost_query(dataset: str, period: Window) -> str:
 
 
 def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[DatasetStatus]:
-    """What is known by source and dataset, and what is not in Kusto of the time since `back`; raises KustoError.
+    """The status by source and dataset, with the missing windows of the last `back`; raises KustoError.
 
-    Missing are the minutes between the first and the last aligned window that the run log knows. The number of queries
+    Minutes between the first and the last aligned window in the run log can be missing. The number of queries
     does not depend on the number of sources and windows.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
@@ -159,11 +159,11 @@ def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], float]:
 
 
 def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]:
-    """What is missing, lost, damaged and failed of a period; `earlier` when windows before it are known."""
+    """The missing, lost, damaged and failed windows of a period; `earlier` if the run log has windows before it."""
     settled, damaged = one.minutes(SETTLED), one.minutes({WindowState.DAMAGED})
     lost = [gap for window in one.minutes({WindowState.LOST}) for gap in settled.gaps(window)]
-    # Of a window that OpenCost no longer has at this step nothing is said: a longer one landed, or it is lost or
-    # missing. A failed window longer than the period was not about these days.
+    # A window that OpenCost no longer has at this step is left out: a longer one landed, or it is lost or missing. A
+    # failed window that is longer than the period is left out too.
     entries = [
         (id_, entry)
         for id_, entry in one.entries.items()
@@ -197,7 +197,7 @@ def _is_aligned(window: Window) -> bool:
 
 
 def _end(window: Window, dataset: str) -> datetime:
-    """Up to when a window says something; a scrape is of a moment of its minute."""
+    """The end of what a window covers; a scrape is of a moment of its minute."""
     return window.start if dataset in _SCRAPES else window.end
 
 

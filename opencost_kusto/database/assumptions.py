@@ -197,7 +197,7 @@ ASSUMPTIONS = (
     Assumption(
         "How is a mapping shown?", "6 columns", "a changed mapping is not found before rows are sent", _mapping_shown
     ),
-    Assumption("Is .create-merge of a table that is there accepted?", "yes", "an upgrade cannot add columns", _merged),
+    Assumption("Is .create-merge of an existing table accepted?", "yes", "an upgrade cannot add columns", _merged),
     Assumption("Does it change the table's docstring?", "stays", "it is set twice", _docstring),
     Assumption("How long does it take to queue a blob?", "under 10 s", "a backfill takes longer", _queued),
     Assumption("After how long does a row land?", "under 60 s", "raise --timeout", _landed),

@@ -182,7 +182,7 @@ def policies(kusto: Kusto) -> Iterator[Finding]:
         bite += guarded(f"policies of {name}", partial(_policies, kusto, catalog, name), optional=True)
     yield from bite
     if there and not bite:
-        yield Finding("policies", Status.OK, f"none of {len(there)} tables has one that bites")
+        yield Finding("policies", Status.OK, f"none of {len(there)} tables has a policy that affects costs")
 
 
 def _policies(kusto: Kusto, catalog: Catalog, name: str) -> Iterator[Finding]:

@@ -183,7 +183,7 @@ def _value(value: Json, kind: str) -> Json:
         try:
             return json.loads(value)
         except ValueError as error:
-            raise KustoError(f"{value[:80]!r} in an old table is no JSON: {error}.") from error
+            raise KustoError(f"{value[:80]!r} in an old table is not JSON: {error}.") from error
     return value
 
 

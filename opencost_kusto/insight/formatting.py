@@ -1,4 +1,4 @@
-"""How pictures look, whatever draws them: colours by series, and values as people write them."""
+"""The format of pictures: colours by series, and values as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import Any
 
 Row = dict[str, Any]
-# Letters of a text in a table; what is longer is cut.
+# Longest text in a table cell; longer ones are cut.
 _LETTERS = 44
 _COLOURS = (
     "#2563eb",
@@ -23,7 +23,7 @@ _COLOURS = (
     "#a16207",
     "#4f46e5",
 )
-# What belongs to nobody is grey, wherever it is drawn; what is paid for is blue.
+# Idle and unallocated cost is grey in every picture; charged cost is blue.
 _KNOWN = {
     "__idle__": "#9ca3af",
     "__unmounted__": "#6b7280",
@@ -36,7 +36,7 @@ _KNOWN = {
 
 
 class Colours:
-    """A colour for each series, the same in every picture; a column's values have colours of their own."""
+    """A colour for each series, the same in every picture; values of a column have fixed colours."""
 
     def __init__(self) -> None:
         self._given: dict[str, dict[str, str]] = {}
@@ -51,7 +51,7 @@ class Colours:
 
 
 def roles(rows: list[Row]) -> tuple[str, str, str]:
-    """Which column is the time, which names the series, and which is the value."""
+    """The columns of the time, of the series and of the value."""
     kinds = {name: type(value) for name, value in rows[0].items()}
     time = next(name for name, kind in kinds.items() if kind is datetime)
     value = next(name for name, kind in kinds.items() if kind in (int, float))
@@ -68,7 +68,7 @@ def summed(rows: Iterable[Row], key: str, value: str) -> dict[Any, float]:
 
 
 def words(name: str) -> str:
-    """`CpuWaste` as people write it: CPU waste."""
+    """`CpuWaste` as words: CPU waste."""
     found = re.findall(r"[A-Z][a-z]*", name)
     said = " ".join(word.upper() if word in ("Cpu", "Ram", "Gpu", "Id") else word.lower() for word in found)
     return said[:1].upper() + said[1:]
@@ -80,7 +80,7 @@ def money(value: float) -> str:
 
 
 def cells(values: list[Any]) -> list[str]:
-    """A column's values as texts; its numbers have equally many decimals, as few as the longest needs."""
+    """A column's values as texts; its numbers have the same number of decimals, as few as possible."""
     decimals = max(
         (len(f"{value:.4f}".rstrip("0").partition(".")[2]) for value in values if _is_number(value)), default=0
     )

@@ -1,4 +1,4 @@
-"""The dashboard's tiles as pictures: each tile's query is asked, and its rows are drawn as the tile says.
+"""The dashboard's tiles as pictures: run each tile's query and draw its rows.
 
 The door to matplotlib, which is imported when a picture is drawn.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from opencost_kusto.window import Window
 
 _MISSING: Final = "Pictures need matplotlib. Install it with: pip install 'opencost-kusto[pictures]'"
-# Inches of one column of a page, dots of an inch, and how much of a table is drawn.
+# Inches of one column of a page, dots per inch, and the number of table rows that are drawn.
 _COLUMN, _DOTS, _ROWS = 0.43, 130, 12
 # Inches of a title and of a line of a table.
 _HEAD, _HIGH = 0.44, 0.245
-# Few enough to be small, many enough for letters to stay smooth.
+# Few colours keep the file small; these are enough for smooth letters.
 _SHADES = 48
 _INK, _FAINT, _LINE = "#1f2937", "#6b7280", "#e5e7eb"
 _STYLE: Any = {
@@ -55,7 +55,7 @@ def require() -> None:
 
 
 def draw_dashboard(kusto: Kusto, folder: Path, window: Window) -> list[Path]:
-    """Ask what every tile asks of a window and all clusters, and write each as `<folder>/<slug>.png`.
+    """Run every tile's query for a window and all clusters, and write each tile as `<folder>/<slug>.png`.
 
     Returns the files in the order of the tiles. Raises UsageError when matplotlib is not installed or the folder
     cannot be written, and KustoError.
@@ -75,7 +75,7 @@ def draw_dashboard(kusto: Kusto, folder: Path, window: Window) -> list[Path]:
 
 
 def draw(tile: Tile, rows: list[Row], path: Path, colours: Colours) -> None:
-    """Draw the rows of a tile's answer as a PNG, with its title; raises UsageError for an unknown visual type."""
+    """Draw the rows of a tile as a PNG, with its title; raises UsageError for an unknown visual type."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ def _card(figure: Figure, rows: list[Row], _: Colours) -> None:
 
 
 def _columns(figure: Figure, rows: list[Row], colours: Colours) -> None:
-    """Time along the bottom, one colour per series, the dearest lowest."""
+    """Time on the x axis, one colour per series, the highest cost at the bottom."""
     time, series, value = roles(rows)
     moments = sorted({row[time] for row in rows})
     names = list(summed(rows, series, value))
@@ -135,12 +135,12 @@ def _columns(figure: Figure, rows: list[Row], colours: Colours) -> None:
     axes.margins(x=0.01)
     axes.grid(axis="y")
     axes.yaxis.set_major_formatter(lambda at, _: money(at))
-    # Handed over by hand: names that begin with an underscore would be left out.
+    # Passed explicitly: matplotlib leaves out names that begin with an underscore.
     figure.legend(handles, names, loc="outside right center", reverse=True)
 
 
 def _bars(figure: Figure, rows: list[Row], colours: Colours) -> None:
-    """A bar for each name, the largest on top; several values lie end to end."""
+    """A bar for each name, the largest on top; several values are stacked."""
     name, *values = rows[0]
     whole = {str(row[name]): sum(row[value] or 0.0 for value in values) for row in rows}
     names = sorted(whole, key=lambda each: whole[each])
@@ -162,7 +162,7 @@ def _bars(figure: Figure, rows: list[Row], colours: Colours) -> None:
 
 
 def _pie(figure: Figure, rows: list[Row], colours: Colours) -> None:
-    """A ring; names, money and percent stand beside it."""
+    """A ring chart, with a legend of names, money and percent."""
     name, value = rows[0]
     parts = summed(rows, name, value)
     whole = sum(parts.values())
@@ -177,7 +177,7 @@ def _pie(figure: Figure, rows: list[Row], colours: Colours) -> None:
 
 
 def _table(figure: Figure, rows: list[Row], _: Colours) -> None:
-    """Names above, numbers under each other, what is left out counted below; wider than its tile where it must be."""
+    """A table with a header, aligned numbers and a count of the rows left out; wider than its tile if necessary."""
     columns = [[words(name), *cells([row[name] for row in rows[:_ROWS]])] for name in rows[0]]
     numbers = [any(isinstance(row[name], (int, float)) for row in rows) for name in rows[0]]
     widths = [max(_width(figure, text, bold=not at) for at, text in enumerate(column)) for column in columns]

@@ -1,4 +1,4 @@
-"""The shipped dashboard, `kql/dashboard.json`: its tiles, and their queries as the web UI poses them."""
+"""The shipped dashboard, `kql/dashboard.json`: its tiles, and their queries as the web UI sends them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from opencost_kusto.window import Window, stamp
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile: what it is called, which page it is on, how it is drawn, and what it asks.
+    """One tile: its title, page, visual, size and query.
 
-    `width` is in columns, of which a page has 24, and `height` in rows; a row is about as high as a column is wide.
+    `width` is in columns, of which a page has 24, and `height` in rows, which are about as high as a column is wide.
     """
 
     title: str
@@ -30,13 +30,13 @@ class Tile:
 
     @property
     def slug(self) -> str:
-        """The title as the name of a file, without an ending."""
+        """The title as the name of a file, without an extension."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of the dashboard, and the parameters it names."""
+    """A query of the dashboard, and the parameters it uses."""
 
     text: str
     variables: tuple[str, ...]
@@ -65,7 +65,7 @@ def document() -> dict[str, Any]:
 def document_of(uri: str, database: str) -> dict[str, Any]:
     """The dashboard of a database; raises UsageError for an address that is no cluster's, or is a Fabric Eventhouse's.
 
-    A Real-Time dashboard of Fabric names its source by the ids of items, which no address tells.
+    A Real-Time dashboard of Fabric names its source by item ids, which an address does not contain.
     """
     address = engine_address(uri)
     if is_fabric(address):
@@ -80,13 +80,13 @@ def document_of(uri: str, database: str) -> dict[str, Any]:
 
 
 def queries() -> dict[str, Query]:
-    """Every query, by its id: of the tiles, and of the parameter that lists clusters."""
+    """Every query by its id, including that of the parameter that lists clusters."""
     return {each["id"]: Query(each["text"], tuple(each["usedVariables"])) for each in document()["queries"]}
 
 
 def tiles() -> list[Tile]:
-    """The tiles as they lie: page by page, from top to bottom and left to right."""
-    read, asked = document(), queries()
+    """The tiles in their order: page by page, from top to bottom and left to right."""
+    read, found = document(), queries()
     pages = {page["id"]: (order, page["name"]) for order, page in enumerate(read["pages"])}
 
     def place(tile: dict[str, Any]) -> tuple[int, int, int]:
@@ -99,7 +99,7 @@ def tiles() -> list[Tile]:
             tile["visualType"],
             tile["layout"]["width"],
             tile["layout"]["height"],
-            asked[tile["queryRef"]["queryId"]],
+            found[tile["queryRef"]["queryId"]],
         )
         for tile in sorted(read["tiles"], key=place)
     ]

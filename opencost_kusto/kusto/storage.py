@@ -89,9 +89,9 @@ class Storage:
         A refusal is a response: the signatures allow uploads and messages, and nothing else.
         """
         current = self._current()
-        asked: list[tuple[str, Callable[[str], None]]] = [(each, self._has_blob) for each in current.containers]
-        asked += [(each, self._has_queue) for each in current.queues]
-        for host, (address, ask) in {urlsplit(address).netloc: (address, ask) for address, ask in asked}.items():
+        targets: list[tuple[str, Callable[[str], None]]] = [(each, self._has_blob) for each in current.containers]
+        targets += [(each, self._has_queue) for each in current.queues]
+        for host, (address, ask) in {urlsplit(address).netloc: (address, ask) for address, ask in targets}.items():
             exchange = Exchange(self._uri, host, storage=f"The storage {host}")
             began = time.monotonic()
             exchanged(exchange, seconds, partial(_answered, partial(ask, address)), late=False)

@@ -1,26 +1,26 @@
-"""What to do with a batch: one pure decision of what the table holds, what is at hand, and the policy.
+"""Decide what to do with a batch, from what the table holds, what is at hand, and the policy.
 
 | the table holds | at hand | without `replace` | with `replace` |
 |---|---|---|---|
-| unknown | a response | spool (a lasting one), else fail | the same |
+| unknown | a response | spool (a lasting one), otherwise fail | the same |
 | unknown | nothing, or an error | fail | fail |
 | nothing | a response | send | send |
 | nothing, and no run has sent rows | nothing | settle empty | settle empty |
 | nothing, and a run has sent rows | nothing | fail | fail |
 | nothing | an error | fail | fail |
-| a whole response, this one | a response | keep | keep |
-| a whole response, another one | a response | keep changed | replace |
+| a complete response, this one | a response | keep | keep |
+| a complete response, another one | a response | keep changed | replace |
 | … with hardly any row in common | a response | keep changed | fail, with `adopt` replace |
-| a whole response | nothing | keep | keep |
-| a whole response | an error | keep | fail |
+| a complete response | nothing | keep | keep |
+| a complete response | an error | keep | fail |
 | damage | a response of at least as many rows | replace | replace |
-| damage | a response of fewer rows | deduplicate where that is enough, else fail | replace |
-| damage | nothing, or an error | deduplicate where that is enough, else fail | the same |
+| damage | a response of fewer rows | deduplicate if that is enough, otherwise fail | replace |
+| damage | nothing, or an error | deduplicate if that is enough, otherwise fail | the same |
 
-Damage is everything that is not one whole response: rows missing, rows doubled, two responses mixed, values lost by
-another mapping. It is never called landed, already landed or changed. Deduplication is enough where every row of one
-whole response is there and some are there more than once. Where tables may not be repaired (row-level security,
-restricted view: what is counted is not what is there), damage fails.
+Damage is everything that is not one complete response: rows missing, rows duplicated, two responses mixed, values lost
+by another mapping. It is never reported as landed, already landed or changed. Deduplication is enough if the table
+holds every row of one complete response, some more than once. If a policy hides rows from queries (row-level security,
+restricted view), counts cannot be trusted, and damage fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HeldState(StrEnum):
 
 
 class AtHand(StrEnum):
-    """What OpenCost gave for a batch."""
+    """What OpenCost returned for a batch."""
 
     RESPONSE = "a response"
     NOTHING = "no rows"
@@ -66,7 +66,7 @@ class Situation:
 
     `sent_before`: the run log says that a run sent rows of the batch. `alike`: the response at hand and the one that
     landed share most of their rows' keys. `fewer`: the response at hand has fewer rows than the table holds, each
-    counted once. `only_doubled`: every row of one whole response is there, and some more than once. `visible`: no
+    counted once. `only_doubled`: the table holds every row of one complete response, some more than once. `visible`: no
     policy hides rows of the table from queries.
     """
 
@@ -103,7 +103,7 @@ def decide(now: Situation, *, replace: bool = False, adopt: bool = False, lastin
 
 
 def _other(now: Situation, *, replace: bool, adopt: bool) -> Decision:
-    """Decide for a table that holds a whole response, and not the one at hand."""
+    """Decide for a table that holds a complete response other than the one at hand."""
     if now.at_hand is AtHand.RESPONSE:
         if not replace:
             return Decision.KEEP_CHANGED

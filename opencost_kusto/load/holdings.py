@@ -1,8 +1,8 @@
-"""What tables hold of batches: the one place that reads it, and the proof that a batch is whole.
+"""Read what tables hold of batches, and verify that a batch is complete.
 
-Each row carries its number within the batch, and the last row the batch's totals. So the table proves a batch without
-any other witness: every number once (by count, extremes, sum and sum of squares), one collection time, and rows and
-cost equal to the totals. `OpenCostProof` is the exact form of the same proof, for anybody to run.
+Each row has its number within the batch, and the last row has the batch's totals. The table alone therefore proves a
+batch: every number once (by count, extremes, sum and sum of squares), one collection time, and rows and cost equal to
+the totals. `OpenCostProof` is the exact form of the same proof, as a KQL function.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
 
 T = TypeVar("T")
-# Ids in one query: keeps the text far below the service's limit.
+# Ids in one query; its text stays far below the service's limit.
 _IDS_PER_QUERY = 100
-# Outcomes that say that rows were sent.
+# Outcomes of batches whose rows were sent.
 _SENT = (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.QUEUED, Outcome.TIMED_OUT)
 
 
@@ -35,8 +35,8 @@ class Holding:
     """What a table holds of a batch.
 
     `rows` counts rows, copies included; `micros` is their cost in millionths, None where the table has no cost; `keys`
-    is the digest of the rows' keys and `collected` the start of the run that wrote them, where all agree. `damage` says
-    what is wrong, and is "" for a whole response.
+    is the digest of the rows' keys and `collected` the start of the run that wrote them, if all agree. `damage`
+    describes what is wrong, and is "" for a complete response.
     """
 
     rows: int
@@ -52,15 +52,15 @@ class Holding:
 
     @property
     def whole(self) -> bool:
-        """Whether this is one whole response, each row once."""
+        """Whether this is one complete response, each row once."""
         return not self.damage
 
     def holds(self, sealed: SealedBatch) -> bool:
-        """Whether this is exactly the sealed response: whole, with equal rows, cost and keys."""
+        """Whether this is exactly the sealed response: complete, with equal rows, cost and keys."""
         return self.whole and (self.rows, self.micros, self.keys) == (sealed.rows, sealed.micros, sealed.keys)
 
     def difference(self, sealed: SealedBatch) -> str:
-        """By how much a sealed response differs from this, in rows and cost."""
+        """The difference of a sealed response from this, in rows and cost."""
         cost = micros.to_cost((sealed.micros or 0) - (self.micros or 0))
         more = f" and {cost:+.6f} in cost" if sealed.micros is not None else ""
         return f"{sealed.rows - self.rows:+d} rows{more}"
@@ -101,7 +101,7 @@ def read(row: Row, table: Table) -> Holding:
         damage = f"{rows} rows of two responses"
     elif numbers != every_number_once or int(row["Ends"]) != 1:
         expected = "" if total_rows is None else f" instead of {int(total_rows)}"
-        damage = f"{rows} rows{expected}: some are missing or there twice"
+        damage = f"{rows} rows{expected}: some are missing or duplicated"
     elif total_rows is None or int(total_rows) != rows or (cost is not None and int(total_cost or 0) != cost):
         damage = f"{rows} rows whose sums are not those of the batch"
     collected = row["First"].astimezone(UTC) if one_response and row["First"] else None
@@ -118,9 +118,9 @@ def holdings(kusto: Kusto, table: Table, batch_ids: Iterable[str], within: str |
 
 
 def sent_query(batch_ids: Iterable[str]) -> str:
-    """KQL for the batches of which the run log says that rows were sent, or may have been.
+    """KQL for the batches whose rows were sent, or may have been, by the run log.
 
-    A batch that failed with rows may be queued: the reply of the queue can be lost. And OpenCost had cost for it.
+    A batch that failed with rows may be queued: the reply of the queue can be lost. OpenCost had cost for it.
     """
     ids, sent = ", ".join(map(literal, batch_ids)), ", ".join(map(literal, _SENT))
     perhaps = f"Outcome == {literal(Outcome.FAILED)} and isnotnull(Rows)"
@@ -128,7 +128,7 @@ def sent_query(batch_ids: Iterable[str]) -> str:
 
 
 def sent_before(kusto: Kusto, batches: Iterable[Batch]) -> set[str]:
-    """Of these batches, those that an earlier run sent, by the run log. Raises KustoError."""
+    """The batches among these that an earlier run sent, by the run log. Raises KustoError."""
     found: set[str] = set()
     for some in chunks((batch.id for batch in batches), _IDS_PER_QUERY):
         found |= {row["BatchId"] for row in kusto.query(sent_query(some), fresh=True)}
@@ -149,7 +149,7 @@ def doubled_query(table: Table, batch_id: str) -> str:
 
 
 def only_doubled(kusto: Kusto, table: Table, batch_id: str, held: Holding) -> bool:
-    """Whether every row of one whole response is there, and some more than once. Raises KustoError."""
+    """Whether the table holds every row of one complete response, some more than once. Raises KustoError."""
     if held.collected is None:
         return False
     (row,) = kusto.query(doubled_query(table, batch_id), fresh=True)
@@ -184,7 +184,7 @@ def is_visible(kusto: Kusto, table: Table) -> bool:
 
 
 def _is_enabled(policy: Json) -> bool:
-    """Whether a policy is on; Kusto shows one that is only on or off as a bool."""
+    """Whether a policy is enabled; Kusto shows one without other settings as a bool."""
     return bool(policy.get("IsEnabled") if isinstance(policy, dict) else policy)
 
 

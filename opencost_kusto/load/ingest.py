@@ -15,13 +15,13 @@ from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import literal, paths
 
 _IDS_PER_COMMAND = 100
-# Kusto also lists what it left out on purpose: `Skipped_IngestByTagAlreadyExists` says that the tag is there.
+# Kusto also lists blobs that it skipped: `Skipped_IngestByTagAlreadyExists` means that the tag exists.
 _SKIPPED = "Skipped_"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What Kusto says of a blob that it did not ingest, and did not leave out on purpose."""
+    """The failure that Kusto lists for a blob that it did not ingest and did not skip."""
 
     details: str
     permanent: bool
@@ -33,9 +33,9 @@ def mappings_command(table: Table) -> str:
 
 
 def check_mapping(kusto: Kusto, table: Table) -> None:
-    """Raise KustoError when the table's mapping is missing or of another version: values would be lost in silence.
+    """Raise KustoError if the table's mapping is missing or of another version: values would be lost silently.
 
-    A mapping that this identity may not read is left to Kusto, which refuses the blob.
+    A mapping that this identity cannot read is not checked; Kusto refuses the blob if it does not fit.
     """
     try:
         found = {row["Name"]: paths(json.loads(row["Mapping"])) for row in kusto.command(mappings_command(table))}
@@ -54,7 +54,7 @@ def check_mapping(kusto: Kusto, table: Table) -> None:
         more = f" and {len(lost) - 3} more columns" if len(lost) > 3 else ""
         raise KustoError(
             f"{table.mapping} in Kusto is of another version of opencost-kusto, and would lose {', '.join(lost[:3])}"
-            f"{more}, so nothing was sent. Run opencost-kusto bootstrap, and then this again.",
+            f"{more}, so nothing was sent. Run opencost-kusto bootstrap, then run this command again.",
             code=ReasonCode.SCHEMA_DRIFT,
         )
 
@@ -62,7 +62,7 @@ def check_mapping(kusto: Kusto, table: Table) -> None:
 def send(kusto: Kusto, sealed: SealedBatch, table: str, tag: str | None) -> str:
     """Upload a batch and queue it for a table; return the source id of its blob.
 
-    Raises KustoError, and ContentError when the file is gone.
+    Raises KustoError, and ContentError if the file is missing.
     """
     name = f"{table}-{hashlib.sha256(sealed.batch_id.encode()).hexdigest()[:16]}.multijson.gz"
     try:
@@ -84,7 +84,7 @@ def tagged_command(table: str, tag: str) -> str:
 def free_tag(kusto: Kusto, table: str, batch_id: str) -> str:
     """The first of `ID`, `ID~2`, `ID~3`, … that no extent of the table carries. Raises KustoError.
 
-    A tag that outlived its rows would make Kusto leave the batch out, so the batch is sent under the next one.
+    A tag without rows would make Kusto skip the batch, so the batch is sent with the next tag.
     """
     number, tag = 1, batch_id
     while kusto.command(tagged_command(table, tag)):
@@ -96,7 +96,7 @@ def free_tag(kusto: Kusto, table: str, batch_id: str) -> str:
 def failures_command(database: str, table: str, source_ids: Iterable[str]) -> str:
     """The command that shows what Kusto could not ingest; a blob that never arrived is not listed."""
     ids = ", ".join(map(literal, source_ids))
-    # The SDK puts the source id into the name of the blob; Kusto shows no column of its own for it.
+    # The SDK puts the source id into the name of the blob; Kusto has no column for it.
     source = 'SourceId = extract("__([0-9a-f-]{36})__", 1, IngestionSourcePath)'
     return (
         f".show ingestion failures | where FailedOn > ago(1d) and Database == {literal(database)}"
@@ -106,7 +106,7 @@ def failures_command(database: str, table: str, source_ids: Iterable[str]) -> st
 
 
 def failures(kusto: Kusto, table: str, source_ids: Iterable[str]) -> dict[str, Failure]:
-    """Of these blobs, those that Kusto failed to ingest. Raises KustoError."""
+    """The failures of these blobs, by source id. Raises KustoError."""
     found: dict[str, Failure] = {}
     for some in chunks(source_ids, _IDS_PER_COMMAND):
         for row in kusto.command(failures_command(kusto.database, table, some)):

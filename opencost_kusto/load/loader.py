@@ -1,4 +1,4 @@
-"""Load staged batches: read what tables hold, decide, and carry the decision out."""
+"""Load staged batches: read what tables hold, decide, and apply the decision."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from opencost_kusto.schema.columns import Json
 
 # Batches whose tables are read before the first of them is requested of OpenCost: a day of hours.
 _LOOKED_UP = 24
-# Of the rows of the smaller of two responses, the share of keys in common below which they are hardly alike.
+# Two responses are hardly alike if they share fewer keys than this part of the rows of the smaller one.
 _ALIKE = 0.1
 
 
 def stage_all(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[StagedBatch]:
-    """Stage batches with what their tables hold of them, read for many at once; `unknown` where that failed."""
+    """Stage batches with what their tables hold of them, read for many at once; `unknown` if that failed."""
     for some in chunks(batches, _LOOKED_UP):
         found: dict[str, Holding] = {}
         sent: set[str] = set()
@@ -44,7 +44,7 @@ def stage_all(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[StagedBatch]:
 
 
 class BatchLoader:
-    """Loads staged batches, each as `decision.decide` says. Use it as a context."""
+    """Loads staged batches as `decision.decide` decides. Use it as a context."""
 
     def __init__(self, kusto: Kusto, policy: LoadPolicy, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._kusto = kusto
@@ -59,7 +59,7 @@ class BatchLoader:
         self._tracker.__exit__(*error)
 
     def load(self, staged: StagedBatch) -> Iterator[BatchResult]:
-        """Load a batch; yield the results known by now, of this batch and of earlier ones."""
+        """Load a batch; yield the results available so far, of this batch and of earlier ones."""
         try:
             self._look_again(staged)
             situation = self._situation(staged)
@@ -76,7 +76,7 @@ class BatchLoader:
         yield from self._tracker.finish()
 
     def _look_again(self, staged: StagedBatch) -> None:
-        """Nothing is sent before it is known what the table holds: tags guard for a week, the table for good."""
+        """Nothing is sent before the table is read: a tag prevents duplicates for a week, the table for good."""
         if staged.unknown is not None and staged.sealed is not None:
             batch = staged.batch
             staged.holding = holdings(self._kusto, batch.table, [batch.id]).get(batch.id)
@@ -84,7 +84,7 @@ class BatchLoader:
             staged.unknown = None
 
     def _situation(self, staged: StagedBatch) -> Situation:
-        """What is decided upon; reads more of a table only where rows are there that are not those at hand."""
+        """The inputs of the decision; reads more of a table only if it holds rows other than those at hand."""
         held, sealed, batch = staged.holding, staged.sealed, staged.batch
         if staged.unknown is not None:
             return Situation(HeldState.UNKNOWN, staged.at_hand)
@@ -102,7 +102,7 @@ class BatchLoader:
         return Situation(state, staged.at_hand, alike=self._alike(held, sealed, batch))
 
     def _alike(self, held: Holding, sealed: SealedBatch, batch: Batch) -> bool:
-        """Whether two responses to one request share more than hardly any row's key."""
+        """Whether two responses to one request share more than a few row keys."""
         if held.keys == sealed.keys:
             return True
         mine, theirs = sealed.row_keys(batch.table), held_keys(self._kusto, batch.table, batch.id)
@@ -131,11 +131,11 @@ class BatchLoader:
                 yield self._result(staged, Outcome.FAILED, error=why(staged, situation))
 
     def _keep(self, staged: StagedBatch, held: Holding, situation: Situation) -> BatchResult:
-        """Keep what landed, and say what OpenCost says now."""
+        """Keep what landed, and note how OpenCost's response differs now."""
         sealed = staged.sealed
         if staged.error is not None:
             staged.note(
-                f"OpenCost could not be read, so it is not known whether its response has changed: {staged.error}"
+                f"OpenCost could not be read, so it is unknown whether its response has changed: {staged.error}"
             )
         elif sealed is None:
             staged.note("OpenCost has no data for the window any more; the rows that landed stay")
@@ -148,7 +148,7 @@ class BatchLoader:
         elif situation.held is HeldState.OTHER:
             staged.note(
                 f"OpenCost's response differs by {held.difference(sealed)} and has hardly any row in common with the "
-                "one that landed: it may be another cluster of the same name, or one made anew. Check --cluster.",
+                "one that landed: it may be another cluster of the same name, or a recreated one. Check --cluster.",
                 ReasonCode.OTHER_CLUSTER,
             )
         if sealed is not None:
@@ -167,7 +167,7 @@ class BatchLoader:
                 )
         except KustoError as error:
             return self._result(staged, Outcome.FAILED, error=error)
-        staged.note(f"{held.rows - now.rows} rows that were there twice were removed")
+        staged.note(f"{held.rows - now.rows} duplicate rows were removed")
         return self._result(staged, Outcome.LANDED, rows=now.rows, cost=now.cost, response_keys=now.keys)
 
     def _result(self, staged: StagedBatch, outcome: Outcome, **facts: Json) -> BatchResult:
@@ -191,7 +191,7 @@ def why(staged: StagedBatch, situation: Situation) -> OpenCostKustoError:
             )
         more = "OpenCost has no data for the window any more. If a spool holds the batch, replay it."
         if situation.fewer:
-            more = "OpenCost's response has fewer rows. To replace them all the same, run sync --replace."
+            more = "OpenCost's response has fewer rows. To replace them anyway, run sync --replace."
         return KustoError(said + more, code=ReasonCode.DAMAGED)
     if staged.error is not None:
         return staged.error
@@ -203,6 +203,6 @@ def why(staged: StagedBatch, situation: Situation) -> OpenCostKustoError:
         )
     return ContentError(
         f"A run sent rows of {batch.id} that are not in {batch.table.name} yet, and OpenCost has no data for the "
-        "window any more. If a spool holds the batch, replay it; else run again later.",
+        "window any more. If a spool holds the batch, replay it; otherwise run again later.",
         code=ReasonCode.NOT_LANDED,
     )

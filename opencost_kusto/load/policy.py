@@ -1,4 +1,4 @@
-"""How batches are loaded: one value that every command, the scheduler and the library hand down unchanged."""
+"""How batches are loaded: one value that every command, the scheduler and the library pass on unchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Seconds in which a batch must land, counted from the last landing or the last batch queued.
 TIMEOUT = 900.0
-# The highest levels cost several times the time of the lowest for somewhat smaller blobs; tests/bench prints both.
+# The highest levels take several times as long as the lowest, for somewhat smaller blobs; see tests/bench.
 GZIP_LEVEL = 1
 
 
@@ -18,8 +18,8 @@ class LoadPolicy:
     `wait`: a batch is done when its rows are in the table, counted and equal; without it, when it is queued.
     `timeout`: seconds in which the next batch must land.
     `replace`: a newer, different response replaces the rows that landed.
-    `adopt`: accept a response that has hardly any row in common with the one that landed, or another cluster.
-    `spool`: a folder in which sealed batches stay until they have landed; without it a temporary one is used.
+    `adopt`: accept a response that shares hardly any row with the one that landed, or another cluster.
+    `spool`: a folder that keeps sealed batches until they have landed; without it a temporary one is used.
     """
 
     wait: bool = True

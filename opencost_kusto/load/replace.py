@@ -1,7 +1,7 @@
-"""Replace the rows that a table holds of a batch: load into a staging table, verify, then one transaction.
+"""Replace the rows of a batch: load into a staging table, verify, then change the table in one transaction.
 
 `.update table` deletes and appends, or deletes and moves, in one transaction, on Azure Data Explorer and on Fabric, and
-touches no row of another batch: https://learn.microsoft.com/kusto/management/update-table-command
+changes no row of another batch: https://learn.microsoft.com/kusto/management/update-table-command
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from opencost_kusto.schema.kql import batching_policy, create_mapping, literal
 _STAGING = "OpenCostReplacement"
 # A later run drops the staging table of a killed run, and so does Kusto.
 _ABANDONED_AFTER = timedelta(days=1)
-# Seconds before a repair at most: two schedulers that see one damage do not repair it at the same moment.
+# Longest random delay before a repair, in seconds: keeps two schedulers from repairing a batch at the same moment.
 _LONGEST_DELAY = 2.0
 
 
@@ -69,7 +69,7 @@ def once_query(table: Table, batch_id: str, columns: list[str]) -> str:
 
 
 class BatchReplacement:
-    """Puts other rows in the place of those that a table holds of a batch.
+    """Replaces the rows that a table holds of a batch.
 
     Nothing changes in the table before `swap` or `deduplicate`, which change it in one transaction or not at all. Needs
     Database User, and Table Admin on the table. `rows` is how many rows the batch has afterwards.
@@ -92,7 +92,7 @@ class BatchReplacement:
         self.staging = f"{_STAGING}_{self._now:%Y%m%d%H%M%S}_{uuid.uuid4().hex[:8]}"
 
     def commands(self, columns: str) -> list[str]:
-        """The commands that make the staging table: the live table's columns in their order, short-lived."""
+        """The commands that create the staging table: the table's columns in their order, with an expiry date."""
         table, name = self._batch.table, self.staging
         ends = {"ExpiryDate": f"{self._now + 2 * _ABANDONED_AFTER:%Y-%m-%dT%H:%M:%SZ}", "DeleteIfNotEmpty": True}
         return [
@@ -103,17 +103,17 @@ class BatchReplacement:
         ]
 
     def prepare(self) -> None:
-        """Make the staging table; raises KustoError."""
+        """Create the staging table; raises KustoError."""
         self._sweep()
         for command in self.commands(self._columns()):
             self._kusto.command(command)
 
     def swap(self) -> None:
-        """Put the staged rows in the place of those that the table holds; raises KustoError."""
+        """Replace the rows that the table holds with the staged ones; raises KustoError."""
         table, batch_id = self._batch.table, self._batch.id
         self._sleep(random.uniform(0, _LONGEST_DELAY))
         held = self._count(held_query(table, batch_id))
-        # After a swap whose reply was lost the rows are gone from here, and deleting must not begin anew.
+        # After a swap whose reply was lost, the rows have moved: do not delete again.
         if self._count(self.staging) != self._rows:
             raise KustoError(
                 f"{self.staging} no longer holds {batch_id}, so nothing was replaced. Run again.",
@@ -124,7 +124,7 @@ class BatchReplacement:
         except KustoError as error:
             if error.transient or error.code in (ReasonCode.FORBIDDEN, ReasonCode.CHANGED):
                 raise
-            # Clusters that do not know `move` refuse it before anything changes.
+            # Clusters without `move` refuse it before anything changes.
             rows = f"{self.staging} | where {table.batch_column} == {literal(batch_id)}"
             self._change(lambda whatif: append_command(table, batch_id, rows, whatif=whatif), held)
 
@@ -141,7 +141,7 @@ class BatchReplacement:
         self._kusto.command(drop_command(self.staging))
 
     def _change(self, command: Callable[[bool], str], held: int) -> None:
-        """Change rows where the change would delete exactly what was counted before."""
+        """Change rows, if the change would delete exactly the rows counted before."""
         would = self._kusto.command(command(True), retry=False)
         deleted = sum(int(row["RowCount"]) for row in would if row["Action"] == "Delete")
         if deleted != held:
@@ -159,7 +159,7 @@ class BatchReplacement:
         return int(self._kusto.query(f"{rows} | count", fresh=True)[0]["Count"])
 
     def _sweep(self) -> None:
-        """Drop what killed runs have left; a staging table says in its name when it was made."""
+        """Drop the staging tables of killed runs; the name of a staging table has its creation time."""
         for row in self._kusto.command(leftovers_command()):
             name = str(row["TableName"])
             if name < f"{_STAGING}_{self._now - _ABANDONED_AFTER:%Y%m%d%H%M%S}":

@@ -1,7 +1,7 @@
-"""Write the run log: a row for each batch of a run, so that "no cost" and "never synced" are different facts.
+"""Write the run log: a row for each batch of a run, which distinguishes "no cost" from "never synced".
 
-Written by one synchronous command, without tags: a copy of a row is harmless, since readers take the latest. Kusto's
-clock at the moment of writing orders entries, so that machines with wrong clocks agree on the latest.
+A synchronous command writes it, without tags: a copy of a row is harmless, because readers take the latest. Entries are
+ordered by Kusto's clock, so that machines with wrong clocks agree on the latest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOGGED_AT = "LoggedAt"
 
 
 class LogContext(msgspec.Struct, frozen=True):
-    """Where columns of the run log read what all entries share."""
+    """The values that all entries share."""
 
     run: Run
     source: Source

@@ -1,7 +1,7 @@
-"""Batches on disk: a gzip'd file that is written while a response streams in, and sealed when it was whole.
+"""Batches on disk: a gzip'd file that is written while a response streams in, and sealed when the response is complete.
 
-A folder per batch holds `rows.ndjson.gz` and, written last, `batch.json`. Without that file the response was not whole
-and nothing may be sent; with it any process can send the batch, now or after a crash.
+Each batch has a folder with `rows.ndjson.gz` and, written last, `batch.json`. Without that file the response was not
+complete, and nothing is sent; with it, any process can send the batch, now or after a crash.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.window import Window
 
-# Bytes of a blob before compression that Kusto takes: https://learn.microsoft.com/kusto/management/data-ingestion
+# Largest blob before compression, in bytes: https://learn.microsoft.com/kusto/management/data-ingestion
 # (at most 6 GB; 4 GB leaves room for what is counted differently there).
 LARGEST = 4 * 1000**3
 # Bytes compressed at a time, and blocks that may wait for it. For each 32 KB that come out, zlib waits for a turn of
@@ -46,7 +46,7 @@ _ABANDONED_AFTER = 24 * 3600.0
 
 
 class SealedBatch(msgspec.Struct, frozen=True):
-    """A batch that is whole on disk, with its request, so that any process can load it.
+    """A complete batch on disk, with its request, so that any process can load it.
 
     `bytes` are counted before compression; `micros` is the cost in millionths, None where the table has no cost; `keys`
     is the digest of the rows' keys; `collected` is when the run began, which is on every row.
@@ -67,7 +67,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
     collected: datetime
 
     def batch(self, tables: Iterable[Table]) -> Batch:
-        """The batch of the request; raises ContentError where no table of this version is the one it was sealed for."""
+        """The batch of the request; raises ContentError if this version does not have its table."""
         for table in tables:
             batch = Batch(table, self.source, self.window, self.options, self.scraped)
             if batch.id == self.batch_id:
@@ -100,7 +100,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
 class Spool:
     """A folder of batches. `durable` makes a sealed batch survive a power failure.
 
-    `largest` limits the bytes of a batch before compression. Raises UsageError for a folder that cannot be made, or
+    `largest` limits the bytes of a batch before compression. Raises UsageError for a folder that cannot be created, or
     that other users may write.
     """
 
@@ -121,7 +121,7 @@ class Spool:
             raise UsageError(f"The spool folder {root} can be written by every user. Run chmod o-w {root}.")
 
     def write(self, batch: Batch, lines: Iterable[bytes]) -> Path:
-        """Write the lines into a new folder, and return it; raises whatever the lines raise, and leaves nothing behind.
+        """Write the lines into a new folder, and return it; raises what the lines raise, and then removes the folder.
 
         Raises UsageError when the disk is full or the folder cannot be written, ContentError for more than `largest`.
         """
@@ -130,12 +130,12 @@ class Spool:
         try:
             with self._writing():
                 folder.mkdir(mode=0o700)
-                # Readable by this user alone: labels and annotations are nobody else's business.
+                # Readable by this user only: labels and annotations may be confidential.
                 file = os.fdopen(os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
             try:
                 self._compress(file, batch, lines)
             finally:
-                # Closing writes what is buffered, and fails as writing does.
+                # Closing writes buffered bytes, and can fail as writing can.
                 with self._writing():
                     file.close()
         except BaseException:
@@ -172,7 +172,7 @@ class Spool:
             self._sync(file)
 
     def seal(self, sealed: SealedBatch) -> None:
-        """Write `batch.json`, whole or not at all."""
+        """Write `batch.json` atomically."""
         folder = Path(sealed.folder)
         try:
             with self._writing():
@@ -199,7 +199,7 @@ class Spool:
             yield msgspec.structs.replace(batch, folder=str(seal.parent))
 
     def sweep(self) -> None:
-        """Remove folders that a killed run has not sealed, once no process can be writing them any more."""
+        """Remove folders that a killed run has not sealed, once no process can still be writing them."""
         for folder in self.root.glob("*/"):
             # Another process that uses this spool may remove a folder at any moment.
             with suppress(FileNotFoundError):
@@ -217,7 +217,7 @@ class Spool:
             self._disk.fsync(file.fileno())
 
     def _sync_names(self, folder: Path) -> None:
-        """Flush names to disk: the folder that holds a name writes it, not the file."""
+        """Flush file names to disk: they are stored in the folder, not in the file."""
         for where in (folder, self.root) if self.durable and os.name == "posix" else ():
             number = os.open(where, os.O_RDONLY)
             try:
@@ -227,7 +227,7 @@ class Spool:
 
 
 class _Writing:
-    """Turns a disk's refusal into a UsageError that names the spool; errors of the rows pass unchanged."""
+    """Turn an OSError into a UsageError that names the spool; errors of the rows pass unchanged."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -240,12 +240,12 @@ class _Writing:
 
 
 def is_taken(sealed: SealedBatch) -> bool:
-    """Whether another process has removed a batch, as it does after it has seen it land."""
+    """Whether another process has removed a batch, as it does once the batch has landed."""
     return not (Path(sealed.folder) / _SEAL).exists()
 
 
 def remove(folder: Path | str, disk: Any = os) -> None:
-    """Remove a batch's folder, the seal first, so that half a folder is never sent."""
+    """Remove a batch's folder, the seal first, so that an incomplete folder is never sent."""
     with suppress(FileNotFoundError):
         disk.unlink(Path(folder) / _SEAL)
     shutil.rmtree(folder, ignore_errors=True)
@@ -273,7 +273,7 @@ def _compressor(level: int) -> Any:
         from isal import isal_zlib
     except ImportError:
         return zlib.compressobj(level, zlib.DEFLATED, 31)
-    # isal has the levels 0 to 3, where 3 compresses about as zlib's 2.
+    # isal has the levels 0 to 3; its 3 compresses about as well as zlib's 2.
     return isal_zlib.compressobj(min(level, 3), isal_zlib.DEFLATED, 31)
 
 

@@ -1,4 +1,4 @@
-"""A batch between OpenCost and Kusto: what was read, and what its table held before."""
+"""A batch between OpenCost and Kusto: its response, and what its table held before."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class StagedBatch:
 
     `sealed` is the response on disk, None when it had no rows or when `error` says why there is none. `holding` is what
     the table held before the request, `sent_before` whether the run log says that rows were sent; `unknown` is
-    the error where Kusto did not say. `notes` are sentences about the response, `code` the kind of the first.
-    `unsupported`: OpenCost has no such dataset, and the run does not need it. `begun` is on the monotonic clock.
+    the error if Kusto could not be read. `notes` are sentences about the response, `code` the kind of the first.
+    `unsupported`: OpenCost does not have the dataset, and the run does not need it. `begun` is on the monotonic clock.
     """
 
     batch: Batch
@@ -37,7 +37,7 @@ class StagedBatch:
 
     @property
     def at_hand(self) -> AtHand:
-        """What OpenCost gave."""
+        """What OpenCost returned."""
         if self.error is not None:
             return AtHand.ERROR
         return AtHand.NOTHING if self.sealed is None else AtHand.RESPONSE

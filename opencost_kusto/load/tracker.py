@@ -46,7 +46,7 @@ class _Pending:
 class IngestionTracker:
     """Queues sealed batches and tracks them until they have landed.
 
-    A batch has landed when its table holds exactly the response that was sent: proven whole, with equal rows, cost and
+    A batch has landed when its table holds exactly the response that was sent: complete, with equal rows, cost and
     keys. `policy.timeout` counts from the last landing or the last batch queued. The folder of a batch is removed once
     it has landed; with a lasting spool it stays where it did not. Use it as a context: it leaves no staging table.
     """
@@ -76,15 +76,15 @@ class IngestionTracker:
     def __exit__(self, *_: object) -> None:
         for pending in self._pending.values():
             if list(self._clean(pending)):
-                # Kusto does not respond: the other staging tables expire, and nobody should wait for each of them.
+                # Kusto does not respond. The other staging tables expire, so do not wait for each of them.
                 return
 
     def send(self, staged: StagedBatch, sealed: SealedBatch) -> Iterator[BatchResult]:
-        """Queue a batch; yield its result at once when queueing fails or nobody waits."""
+        """Queue a batch; yield its result at once if queueing fails or the run does not wait."""
         yield from self._send(_Pending(staged, sealed))
 
     def replace(self, staged: StagedBatch, sealed: SealedBatch, held: Holding) -> Iterator[BatchResult]:
-        """Queue a batch for a staging table, from where it replaces what its table holds."""
+        """Queue a batch for a staging table, from which it replaces what its table holds."""
         cost = "" if held.cost is None else f" and {held.cost:.6f} in cost"
         staged.note(f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}")
         yield from self._send(_Pending(staged, sealed, self._replacement(staged.batch, sealed.rows)))
@@ -126,7 +126,7 @@ class IngestionTracker:
         self._progress = self._clock()
 
     def _check_mapping(self, table: Table) -> None:
-        """Check once for each table that its mapping reads all that is sent."""
+        """Check once for each table that its mapping reads every value."""
         if table.name not in self._checked:
             ingest.check_mapping(self._kusto, table)
             self._checked.add(table.name)
@@ -149,14 +149,14 @@ class IngestionTracker:
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 
     def _holdings(self, target: str, mine: list[_Pending]) -> dict[str, Holding]:
-        """What a table holds; nothing where Kusto does not respond, since only the deadline ends a queued batch."""
+        """What a table holds; nothing if Kusto does not respond, because only the deadline ends a queued batch."""
         try:
             return holdings(self._kusto, mine[0].batch.table, [one.sealed.batch_id for one in mine], target)
         except KustoError:
             return {}
 
     def finish(self) -> Iterator[BatchResult]:
-        """Wait for all that is left until the deadline, and yield a result for each batch."""
+        """Wait for the remaining batches until the deadline, and yield a result for each."""
         self._progress = self._clock()
         while self._pending:
             while self._pending and self._clock() < self._progress + self._policy.timeout:
@@ -168,7 +168,7 @@ class IngestionTracker:
                 yield from self._late(pending)
 
     def _seen(self, pending: _Pending, held: Holding | None) -> Iterator[BatchResult]:
-        """Act on what the table holds of a pending batch; yield its result where it ended."""
+        """Act on what the table holds of a pending batch; yield its result if it ended."""
         sealed = pending.sealed
         if held is None:
             return
@@ -189,19 +189,19 @@ class IngestionTracker:
             yield self._end(pending, Outcome.FAILED, error)
 
     def _overtaken(self, pending: _Pending, held: Holding) -> BatchResult:
-        """Another run has landed another response, whole: one of the two is enough."""
+        """Accept the complete response that another run has landed."""
         pending.staged.note(
             f"another run landed a response that differs by {held.difference(pending.sealed)}", ReasonCode.CHANGED
         )
         return self._end(pending, Outcome.ALREADY_LANDED, held=held)
 
     def _repair(self, pending: _Pending, held: Holding) -> Iterator[BatchResult]:
-        """Replace what a queue delivered twice, or two runs mixed, with the response at hand."""
+        """Replace rows that a queue delivered twice, or that two runs mixed, with the response at hand."""
         del self._pending[pending.sealed.batch_id]
         yield from self.replace(pending.staged, pending.sealed, held)
 
     def _swap(self, pending: _Pending, replacement: BatchReplacement) -> None:
-        """Swap verified rows in, and trust only what the table then holds."""
+        """Swap in verified rows, then verify what the table holds."""
         table, sealed = pending.batch.table, pending.sealed
         failed: KustoError | None = None
         try:
@@ -216,7 +216,7 @@ class IngestionTracker:
             )
 
     def _stuck(self) -> Iterator[BatchResult]:
-        """End what Kusto refused for good, and send again what a tag without rows kept out."""
+        """End the batches that Kusto refused permanently, and send again those that a tag without rows kept out."""
         for pending in list(self._pending.values()):
             try:
                 failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
@@ -232,7 +232,7 @@ class IngestionTracker:
                 else:
                     yield self._refused(pending, next(one.details for one in failed.values() if one.permanent))
             except KustoError as error:
-                # A table that is gone takes nothing any more; what is merely not known may still land.
+                # A batch for a dropped table cannot land; a batch whose state is unknown may.
                 if error.code is ReasonCode.NOT_BOOTSTRAPPED:
                     yield self._end(pending, Outcome.FAILED, error)
 
@@ -248,7 +248,7 @@ class IngestionTracker:
         return self._end(pending, Outcome.FAILED, KustoError(reason))
 
     def _late(self, pending: _Pending) -> Iterator[BatchResult]:
-        """End a batch at the deadline, with what Kusto says of it."""
+        """End a batch at the deadline, with the failure that Kusto lists."""
         ended = f"not landed within {self._policy.timeout:g} s of the last landing"
         try:
             found = holdings(self._kusto, pending.batch.table, [pending.sealed.batch_id], pending.target)
@@ -258,7 +258,7 @@ class IngestionTracker:
                 return
             failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
         except KustoError as error:
-            yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}, and Kusto did not say why: {error}")
+            yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}, and the reason cannot be read: {error}")
             return
         why = "; ".join(sorted({one.details for one in failed.values()}))
         if not why:
@@ -291,7 +291,7 @@ class IngestionTracker:
         return batch_result(staged.batch, outcome, error=error, reason=reason, code=code, notes=staged.notes, **size)
 
     def _clean(self, pending: _Pending) -> Iterator[str]:
-        """Drop the staging table of a replacement; yield a sentence where that fails."""
+        """Drop the staging table of a replacement; yield a sentence if that fails."""
         try:
             if pending.replacement:
                 pending.replacement.drop()

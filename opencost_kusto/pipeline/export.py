@@ -30,9 +30,9 @@ def export(
     run: Run | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
-    """Hand the rows that `sync` would load to `write`, line by line, each column under its name, as tables hold it.
+    """Pass the rows that `sync` would load to `write`, line by line, with the columns of the table.
 
-    The rows of a batch are held back until its response is whole, so that no part of one is ever written. Raises
+    The rows of a batch are buffered until its response is complete, so that no incomplete batch is written. Raises
     UsageError where they cannot be held.
     """
     run = run or new_run()

@@ -18,7 +18,7 @@ from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 
 # Seconds in which cancelled sources may release what they hold.
 _GRACE = 10.0
-# Seconds after which a signal is noticed at the latest.
+# Longest wait in seconds; a signal is handled after it.
 _WAIT = 0.2
 
 
@@ -34,8 +34,8 @@ def sync_all(
 ) -> Report:
     """`sync` every source at once, in one report.
 
-    Of several sources each must have a name: what a source cannot do is a result of each of its batches. One source
-    alone raises what `sync` raises. `on_result` is called from several threads.
+    Several sources must have names; an error of one is a result of each of its batches. One source alone raises what
+    `sync` raises. `on_result` is called from several threads.
     """
     run, token = timed(run or new_run(), kusto), cancel or CancelToken()
     if len(opencosts) == 1:
@@ -64,11 +64,11 @@ def merged(run_id: str, reports: Sequence[Report]) -> Report:
 def run_concurrently(works: Sequence[Callable[[], None]], cancel: CancelToken | None = None) -> None:
     """Run callables concurrently and return when all have ended; re-raise the first error.
 
-    On daemon threads, so that a process that must end does not wait for them, but for a grace period in which cancelled
-    ones release what they hold.
+    They run on daemon threads: a process that must end waits only for a grace period, in which cancelled ones release
+    what they hold.
     """
     errors: list[BaseException] = []
-    # Not Thread.join: one that is interrupted counts its thread as ended ever after (CPython 3.11).
+    # Not Thread.join: once interrupted, it reports its thread as ended (CPython 3.11).
     ends: list[threading.Event] = []
 
     def guarded(work: Callable[[], None], end: threading.Event) -> None:
@@ -84,7 +84,7 @@ def run_concurrently(works: Sequence[Callable[[], None]], cancel: CancelToken | 
             ends.append(threading.Event())
             threading.Thread(target=guarded, args=(work, ends[-1]), daemon=True).start()
         for end in ends:
-            # A signal that comes just before a wait begins is noticed only after it, so none is long.
+            # A signal just before a wait is handled only after it, so keep waits short.
             while not end.wait(_WAIT):
                 continue
     except BaseException:

@@ -13,11 +13,11 @@ from opencost_kusto.schema.columns import Table
 
 
 class LineWriter:
-    """A context that gives a function to write lines with: to stdout for `-`, else to a file for each of `tables`.
+    """A context that provides a function to write lines: to stdout for `-`, otherwise to a file for each of `tables`.
 
     A file ends in .part until the context ends without an error; what an interrupted run has left is overwritten.
-    Raises UsageError when the folder or a file in it cannot be written, and for a file that is there already: rows of
-    two runs in it would be counted twice, and those of the earlier run lost without it.
+    Raises UsageError if the folder or a file in it cannot be written, and for a file that exists: rows of two runs in
+    one file would be counted twice.
     """
 
     def __init__(self, output: str, tables: Iterable[Table]) -> None:
@@ -35,7 +35,7 @@ class LineWriter:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"The output folder {self._folder} cannot be made: {error.strerror}.") from error
+            raise UsageError(f"The output folder {self._folder} cannot be created: {error.strerror}.") from error
         for table in self._tables:
             self._check(self._path(table))
         return self._write
@@ -54,7 +54,7 @@ class LineWriter:
     def _check(path: Path) -> None:
         """Raise UsageError for a file of another run."""
         if path.exists():
-            raise UsageError(f"{path} is there already; name another folder, or move it away.")
+            raise UsageError(f"{path} already exists. Choose another folder, or move the file.")
 
     def _path(self, table: Table) -> Path:
         return (self._folder or Path()) / f"{table.name}.ndjson"

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-# Responses that wait on disk while earlier ones are loaded: enough to keep OpenCost busy.
+# Responses on disk while earlier ones are loaded: enough to request OpenCost without pause.
 _CAPACITY = 2
 # Seconds between checks for cancellation.
 _CHECK_INTERVAL = 0.5
 
 
 def prefetch(items: Iterable[T], check: Callable[[], None] = lambda: None) -> Iterator[T]:
-    """Yield items that another thread makes, some ahead; raise what making one raises.
+    """Yield items that another thread produces ahead; raise what producing one raises.
 
-    `check` is called regularly while an item is waited for, and may raise.
+    `check` is called regularly while waiting for an item, and may raise.
     """
     made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_CAPACITY)
     stop = threading.Event()

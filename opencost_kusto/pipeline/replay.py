@@ -1,4 +1,4 @@
-"""Load what a spool still holds: batches that an earlier run sealed and did not see land."""
+"""Load the batches of a spool that have not landed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ def replay(
 ) -> Report:
     """Load the batches that a spool holds, each exactly once, and remove those that are in Kusto.
 
-    What is decided is what `sync` decides with the same response at hand, so a batch that landed stays as it is, and a
-    damaged one is repaired. Raises UsageError when the folder does not exist or is no spool, and ContentError for a
-    batch that cannot be read.
+    Decisions are those of `sync` with the same response at hand: a batch that landed stays, a damaged one is repaired.
+    Raises UsageError if the folder does not exist or is not a spool, and ContentError for a batch that cannot be read.
     """
     _check_is_spool(folder)
     run = new_run(kind="replay")
@@ -55,7 +54,7 @@ def replay(
 
 
 def _newest(spool: Spool) -> Iterator[SealedBatch]:
-    """The sealed batches, of several responses to one request the newest; the older ones are removed."""
+    """The sealed batches; of several responses to one request, the newest. The older ones are removed."""
     newest: dict[str, SealedBatch] = {}
     for one in spool.sealed():
         other = newest.get(one.batch_id)
@@ -66,10 +65,10 @@ def _newest(spool: Spool) -> Iterator[SealedBatch]:
 
 
 def _check_is_spool(folder: Path) -> None:
-    """Raise UsageError for a folder that does not exist or holds other things: "nothing to do" would hide a mistake."""
+    """Raise UsageError for a folder that does not exist or is not a spool: "nothing to do" would hide a mistake."""
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")
-    # A file system of its own has this folder at its root.
+    # The root of a file system has this folder.
     names = {path.name for path in folder.iterdir()} - {"lost+found"}
     if names and not any(name.startswith("OpenCost") for name in names):
-        raise UsageError(f"{folder} is not a spool: it holds no batch. Name the folder that sync had as --spool.")
+        raise UsageError(f"{folder} is not a spool: it holds no batch. Use the folder of --spool.")

@@ -19,7 +19,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 class BatchPlan(Protocol):
-    """The batches to load of a source; an OpenCost may lack the datasets in `optional`."""
+    """The batches to load of a source; an OpenCost need not have the datasets in `optional`."""
 
     @property
     def optional(self) -> frozenset[str]:
@@ -49,7 +49,7 @@ class SyncRequest:
         return sum(steps if DATASETS[name].cadence == "step" else 1 for name in self.datasets)
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
-        """One batch for each dataset and step, oldest first; a scrape is of now, and comes once."""
+        """One batch for each dataset and step, oldest first; one batch for a scrape, which is of this moment."""
         tables = [DATASETS[name] for name in self.datasets]
         for step in self.window.steps(self.step):
             for table in tables:
@@ -84,9 +84,9 @@ def new_run(
     *,
     kind: str = "sync",
 ) -> Run:
-    """A run that begins now by the machine's clock; without an id it gets one that begins with `kind`.
+    """A run that begins now by the machine's clock; without an id, one that begins with `kind` is generated.
 
-    Raises UsageError for an id or a scenario that is no name.
+    Raises UsageError for an id or a scenario that is not a name.
     """
     now = datetime.now(UTC)
     generated = f"{kind}-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"

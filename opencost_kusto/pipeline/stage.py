@@ -1,4 +1,4 @@
-"""Read one batch's response to its end and seal it on disk: nothing leaves before that."""
+"""Read the response of one batch to its end and seal it on disk; nothing is sent before that."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import stamp
 
 MAX_CONSECUTIVE_FAILURES = 3
-# What the header Date leaves out.
+# The header Date has no fractions of a second.
 _SECOND = timedelta(seconds=1)
 _NO_RESPONSE = {ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT, ReasonCode.TLS}
 
 
 class Breaker:
-    """Stops a run from requesting more after consecutive failures to reach OpenCost: each takes long to fail."""
+    """Stops requests after consecutive failures to reach OpenCost, because each takes long to fail."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -45,10 +45,10 @@ def read_response(
     breaker: Breaker,
     optional: frozenset[str] = frozenset(),
 ) -> StagedBatch:
-    """Request a batch of OpenCost and seal the response; what goes wrong is in the result's `error`.
+    """Request a batch from OpenCost and seal the response; an error is in the result's `error`.
 
-    Without a lasting spool a response could not be kept until Kusto is back, so nothing is requested while Kusto does
-    not say what it holds.
+    Without a lasting spool, a response cannot be kept until Kusto is back: nothing is requested while Kusto cannot be
+    read.
     """
     if staged.unknown is not None and not spool.durable:
         staged.error = staged.unknown
@@ -65,7 +65,7 @@ def read_response(
     except OpenCostKustoError as error:
         staged.error = error
         missing = error.code is ReasonCode.NOT_FOUND and staged.batch.table.dataset in optional
-        # Where /allocation is missing too, this is no OpenCost, and that is an error.
+        # If /allocation is missing too, this is not an OpenCost: an error.
         if missing and opencost.has(ALLOCATION):
             staged.unsupported = True
             staged.note(f"{opencost.endpoint} has no {staged.batch.table.dataset}")
@@ -74,7 +74,7 @@ def read_response(
 
 
 def _check_has_ended(batch: Batch, now: datetime | None) -> None:
-    """Raise UsageError for a window that has not ended by OpenCost's clock: its costs would be incomplete for good."""
+    """Raise UsageError for a window that has not ended by OpenCost's clock: its costs would stay incomplete."""
     if batch.table.cadence == "step" and now is not None and batch.window.end > now + _SECOND:
         raise UsageError(
             f"The window {batch.window} has not ended: it is {stamp(now)} by OpenCost's clock, so it is not requested. "
@@ -88,7 +88,7 @@ def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool:
     encoder = Encoder(batch.table, context)
     staged.notes.clear()
     staged.code = None
-    # Closed when writing fails, or the error would hold the connection.
+    # Close it when writing fails; otherwise the error would hold the connection.
     with closing(opencost.records(batch, staged.note)) as records:
         folder = spool.write(batch, encoder.lines(records))
     if encoder.unmapped:

@@ -1,4 +1,4 @@
-"""The pipeline: request each step of OpenCost, make rows of the response, load them, and prove that they landed."""
+"""The pipeline: request each step from OpenCost, transform it to rows, load them, and verify that they landed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sync(
 
     The next response is read while this one is loaded. `cancel` ends the run from another thread; `on_result` is called
     with each result as it comes. Raises UsageError, and OpenCostError when the server does not say which cluster it
-    serves; what goes wrong with a batch is in the report and its `exit_code`.
+    serves; an error of a batch is in the report and its `exit_code`.
     """
     policy, cancel = policy or LoadPolicy(), cancel or CancelToken()
     run = timed(run or new_run(), kusto)
@@ -57,7 +57,7 @@ def sync(
 
 
 def timed(run: Run, kusto: Kusto) -> Run:
-    """The run with Kusto's clock, so that machines with wrong clocks agree; its own where Kusto does not say."""
+    """The run with Kusto's clock, so that machines with wrong clocks agree; the machine's if Kusto cannot be read."""
     if run.clock != "machine":
         return run
     try:
@@ -67,7 +67,7 @@ def timed(run: Run, kusto: Kusto) -> Run:
 
 
 def log(report: Report, kusto: Kusto, run: Run, source: Source, results: Iterable[BatchResult] | None = None) -> None:
-    """Write a run's results to the run log; where that fails, the report says so."""
+    """Write a run's results to the run log; if that fails, the error is in the report."""
     some = list(report.results if results is None else results)
     try:
         if some:
@@ -92,7 +92,7 @@ def _responses(
 
 @contextmanager
 def _spool(policy: LoadPolicy) -> Iterator[Spool]:
-    """The spool of a run: the folder that was given, or one for this run alone."""
+    """The spool of a run: the given folder, or a temporary one."""
     if policy.spool is not None:
         spool = Spool(policy.spool, durable=True, level=policy.gzip_level)
         spool.sweep()

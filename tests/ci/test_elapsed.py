@@ -21,13 +21,13 @@ def test_the_window_is_the_one_on_the_marks_around_it() -> None:
 def test_the_share_of_its_cost_is_by_time() -> None:
     """Twelve of fifteen minutes cost four fifths of what the window cost."""
     [said] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described(2.0)
-    assert said == "12.0 of these 15 minutes were asked about: 1.60000 by time."
+    assert said == "Elapsed: 12.0 of the window's 15 minutes. Its share of the cost by time: 1.60000."
 
 
 def test_what_is_shorter_than_two_samples_is_warned_of() -> None:
     """OpenCost may have seen nothing of it at all."""
     share, warning = Elapsed(BEGAN, BEGAN + timedelta(seconds=20)).described(0.5)
-    assert share == "0.3 of these 5 minutes were asked about: 0.03333 by time."
+    assert share == "Elapsed: 0.3 of the window's 5 minutes. Its share of the cost by time: 0.03333."
     assert "of less than 10 minutes its cost is an estimate" in warning
     _, warning = Elapsed(BEGAN, BEGAN + timedelta(minutes=1), timedelta(minutes=1)).described(0.5)
     assert "of less than 2 minutes" in warning

@@ -100,8 +100,8 @@ def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: p
     assert hour.time == datetime(2026, 11, 23, 11, 2, tzinfo=UTC)
     written, told = capsys.readouterr()
     assert written == ""
-    assert "Waiting until 11:02:00Z, when what happened up to 11:00Z will be known." in told
-    assert "59.5 of these 60 minutes were asked about: 1.06315 by time." in told
+    assert "Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z." in told
+    assert "Elapsed: 59.5 of the window's 60 minutes. Its share of the cost by time: 1.06315." in told
     assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208." in told
     assert re.search(r"^ *kube-system +26 +0\.\d{4} +\d+\.\d %$", told, re.MULTILINE)
     assert "### Cost by namespace" in (tmp_path / "page.md").read_text("utf-8")

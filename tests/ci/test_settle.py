@@ -47,7 +47,7 @@ def test_it_waits_until_the_window_is_over_and_settled() -> None:
     run, said = settle_at(time, 2 * MINUTE)
     assert time.slept == [140.0]
     assert run.collection_time == WINDOW.end + 2 * MINUTE
-    assert said == ["Waiting until 11:02:00Z, when what happened up to 11:00Z will be known."]
+    assert said == ["Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z."]
 
 
 def test_nothing_is_asked_before_the_end() -> None:

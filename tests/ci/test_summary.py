@@ -159,7 +159,7 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
     [_, shown] = tables(markdown(Page(Report("r"), [*costs, Cost("test", "team-00", 1, 5)])))
     assert shown[0] == ["Cluster", "Namespace", "Rows", "Cost", "Share"]
     assert shown[1] == ["prod", "team-00", "2", "1.00", "4.0 %"]
-    assert "Kusto was not asked what the namespaces cost." in markdown(Page(Report("r")))
+    assert "The cost by namespace was not queried." in markdown(Page(Report("r")))
     assert "No allocation was counted in Kusto." in markdown(Page(Report("r"), []))
     told = Page()
     with Emulator() as servers:
@@ -169,7 +169,7 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
             report = sync(opencost, kusto, SyncRequest(HOUR, datasets=("allocation",)))
             kusto.command(".drop table OpenCostAllocation")
     told.add(report, kusto)
-    assert "Kusto could not be asked what the namespaces cost:" in markdown(told)
+    assert "The cost by namespace could not be queried:" in markdown(told)
     assert report.exit_code == 0
 
 
@@ -213,7 +213,7 @@ def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None
     pages = (tmp_path / "page.md").read_text("utf-8").split("## OpenCost to Kusto: ")[1:]
     assert [one.splitlines()[0][:12] for one in pages] == ["1 landed", "1 written", "exit code 3."]
     assert "| kube-system | 26 |" in pages[0]
-    assert "Kusto was not asked" in pages[1]
+    assert "was not queried" in pages[1]
     assert "cannot be reached" in pages[2]
 
 

@@ -318,7 +318,7 @@ def test_an_output_folder_that_cannot_be_made(servers: Emulator, run: Command, t
     (tmp_path / "file").write_text("here already", "utf-8")
     done = run(*_written(servers, "--output", "file/below"))
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
-    assert "cannot be made" in done.stderr
+    assert "cannot be created" in done.stderr
 
 
 def test_an_output_file_that_cannot_be_written(servers: Emulator, run: Command, tmp_path: Path) -> None:

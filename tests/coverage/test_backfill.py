@@ -106,7 +106,7 @@ def _refuse(window: str) -> Callable[[Request], Reply | None]:
         ((*RANGE, "--dataset", "metrics"), "metrics only of this moment"),
         ((*RANGE, "--step", "7m"), "do not tile a day"),
         ((*RANGE, "--dataset", "costs"), "There is no dataset 'costs'"),
-        (("--from", "2026-11-23T08:10Z", "--to", "2026-11-23T08:50Z"), "No whole window lies in"),
+        (("--from", "2026-11-23T08:10Z", "--to", "2026-11-23T08:50Z"), "No full window lies in"),
         (("--from", "soon"), "is not a time"),
         ((), "--from"),
     ],

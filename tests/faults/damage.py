@@ -32,19 +32,19 @@ def _changed(where: str, values: dict[str, str]) -> str:
 
 # Each kind of damage to the recorded hour's eight rows: commands, and what is said of it.
 DAMAGE: dict[str, tuple[tuple[str, ...], str]] = {
-    "rows missing": ((delete("RowNumber <= 2"),), "6 rows instead of 8: some are missing or there twice"),
-    "the last row missing": ((delete("RowNumber == 8"),), "7 rows: some are missing or there twice"),
-    "all rows doubled": ((copy(),), "16 rows instead of 8: some are missing or there twice"),
-    "one row doubled": ((copy("RowNumber == 3"),), "9 rows instead of 8: some are missing or there twice"),
-    "the last row doubled": ((copy("RowNumber == 8"),), "9 rows instead of 8: some are missing or there twice"),
+    "rows missing": ((delete("RowNumber <= 2"),), "6 rows instead of 8: some are missing or duplicated"),
+    "the last row missing": ((delete("RowNumber == 8"),), "7 rows: some are missing or duplicated"),
+    "all rows doubled": ((copy(),), "16 rows instead of 8: some are missing or duplicated"),
+    "one row doubled": ((copy("RowNumber == 3"),), "9 rows instead of 8: some are missing or duplicated"),
+    "the last row doubled": ((copy("RowNumber == 8"),), "9 rows instead of 8: some are missing or duplicated"),
     "one doubled, one missing": (
         (copy("RowNumber == 3"), delete("RowNumber == 4")),
-        "8 rows instead of 8: some are missing or there twice",
+        "8 rows instead of 8: some are missing or duplicated",
     ),
     # 3 + 4 is 2 + 5: the squares tell.
     "as many doubled as missing": (
         (copy("RowNumber in (3, 4)"), delete("RowNumber in (2, 5)")),
-        "8 rows instead of 8: some are missing or there twice",
+        "8 rows instead of 8: some are missing or duplicated",
     ),
     "two responses mixed": (
         (change("RowNumber <= 4", CollectionTime="CollectionTime + 1d"),),

@@ -80,8 +80,7 @@ def test_what_a_policy_hides_is_only_reported(landed: World, policy: str, ending
                 "A batch is damaged, and OpenCost's response has fewer rows",
                 "failed",
                 exit_code=5,
-                says="holds … and OpenCost's response has fewer rows. To replace them all the same, run sync "
-                "--replace.",
+                says="holds … and OpenCost's response has fewer rows. To replace them anyway, run sync --replace.",
             ),
         ),
         pytest.param(
@@ -141,9 +140,9 @@ def test_rows_missing_are_not_a_shorter_response(landed: World) -> None:
 
 
 @fault(
-    "Rows are there twice, and OpenCost no longer has all of them",
+    "Rows are duplicated, and OpenCost no longer has all of them",
     "landed",
-    says="8 rows that were there twice were removed",
+    says="8 duplicate rows were removed",
 )
 @pytest.mark.parametrize("answers", [shortened, empty, down])
 def test_doubled_rows_are_deduplicated(landed: World, answers: Answers, ending: Ending) -> None:
@@ -181,7 +180,7 @@ def test_nothing_is_deduplicated_that_is_not_whole(landed: World, commands: tupl
 @fault(
     "A queue delivers a message twice, and both are ingested at the same moment",
     "landed",
-    says="replaces 16 rows and … in cost: 16 rows instead of 8: some are missing or there twice",
+    says="replaces 16 rows and … in cost: 16 rows instead of 8: some are missing or duplicated",
 )
 def test_two_copies_are_ingested_at_the_same_moment(world: World, ending: Ending) -> None:
     """A run that sees its own rows twice replaces them before it says that they landed."""
@@ -194,7 +193,7 @@ def test_two_copies_are_ingested_at_the_same_moment(world: World, ending: Ending
     "A queue delivers every message twice, those of the repair too",
     "failed",
     exit_code=5,
-    says="OpenCostReplacement… holds 16 rows instead of 8: some are missing or there twice, so nothing was replaced. "
+    says="OpenCostReplacement… holds 16 rows instead of 8: some are missing or duplicated, so nothing was replaced. "
     "Run again.",
 )
 def test_a_repair_is_doubled_itself(world: World, ending: Ending) -> None:

@@ -71,7 +71,7 @@ def test_engine_goes_down_during_the_wait_and_comes_back(world: World, ending: E
     "The engine goes down while rows are waited for, and stays down",
     "timed out",
     exit_code=6,
-    says="not landed within … s of the last landing, and Kusto did not say why: Kusto at … failed at the query …",
+    says="not landed within … s of the last landing, and the reason cannot be read: Kusto at … failed at the query …",
 )
 def test_engine_stays_down_during_the_wait(world: World, ending: Ending) -> None:
     """Rows that cannot be counted are not reported landed, though they are."""
@@ -127,7 +127,7 @@ def test_nobody_waits(world: World, ending: Ending) -> None:
     "The right to query is withdrawn while rows are waited for",
     "timed out",
     exit_code=6,
-    says="not landed within … s of the last landing, and Kusto did not say why: Kusto at … refused the query …: "
+    says="not landed within … s of the last landing, and the reason cannot be read: Kusto at … refused the query …: "
     "Principal is not authorized. It needs Database Viewer; an administrator of the database runs: …",
 )
 def test_the_right_to_query_is_withdrawn(world: World, ending: Ending) -> None:

@@ -90,7 +90,7 @@ NOT_EMPTY = fault(
     "failed",
     exit_code=4,
     says="A run sent rows of … that are not in OpenCostAllocation yet, and OpenCost has no data for the window any "
-    "more. If a spool holds the batch, replay it; else run again later.",
+    "more. If a spool holds the batch, replay it; otherwise run again later.",
 )
 
 

@@ -137,7 +137,7 @@ def test_opencost_has_forgotten(world: World, ending: Ending) -> None:
 @fault(
     "OpenCost is down when a window that landed is synced again",
     "already landed",
-    says="OpenCost could not be read, so it is not known whether its response has changed: …",
+    says="OpenCost could not be read, so it is unknown whether its response has changed: …",
 )
 def test_opencost_is_down_for_a_window_that_has_landed(world: World, ending: Ending) -> None:
     """Rows that landed are already landed, whether OpenCost responds or not."""

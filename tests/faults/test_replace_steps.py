@@ -62,7 +62,7 @@ def test_a_step_fails(changed: World, step: str, ending: Ending) -> None:
     "The rows that `--replace` staged cannot be counted",
     "timed out",
     exit_code=6,
-    says="not landed within … s of the last landing, and Kusto did not say why: Kusto at … refused the query …",
+    says="not landed within … s of the last landing, and the reason cannot be read: Kusto at … refused the query …",
 )
 def test_staged_rows_cannot_be_counted(changed: World, ending: Ending) -> None:
     """Rows that were not counted replace nothing, and no staging table is left."""

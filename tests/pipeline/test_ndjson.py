@@ -22,7 +22,7 @@ def test_a_file_that_is_there_is_neither_replaced_nor_added_to(tmp_path: Path) -
     """A second dry run into the same folder is refused before it begins, and names the file that is in the way."""
     with LineWriter(str(tmp_path), [ALLOCATION]) as write:
         write(ALLOCATION, b"first\n")
-    with pytest.raises(UsageError, match=r"OpenCostAllocation\.ndjson is there already"):
+    with pytest.raises(UsageError, match=r"OpenCostAllocation\.ndjson already exists"):
         LineWriter(str(tmp_path), [ALLOCATION]).__enter__()
     with LineWriter(str(tmp_path), [ASSETS]) as write:
         write(ASSETS, b"others\n")
@@ -34,7 +34,7 @@ def test_a_file_that_comes_in_the_meantime_stays(tmp_path: Path) -> None:
     writer = LineWriter(str(tmp_path), [ALLOCATION])
     writer.__enter__()(ALLOCATION, b"ours\n")
     (tmp_path / "OpenCostAllocation.ndjson").write_bytes(b"other\n")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         writer.__exit__(None)
     assert (tmp_path / "OpenCostAllocation.ndjson").read_bytes() == b"other\n"
 
