@@ -43,11 +43,11 @@ class RecordChecks:
         self._spelled = {"start": stamp(window.start), "end": stamp(window.end)}
         self._decode = msgspec.json.Decoder().decode
 
-    def __call__(self, record: bytes) -> None:
-        """Check a record, as JSON text."""
+    def __call__(self, record: bytes) -> dict[str, Json]:
+        """Check a record, as JSON text; the record, decoded."""
         self.records += 1
         try:
-            found = self._decode(record)
+            found: dict[str, Json] = self._decode(record)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
         # Each key ends in a quote ahead of a colon. A record with more of these than keys were counted may have a key
@@ -68,6 +68,7 @@ class RecordChecks:
             if not name.endswith(_STANDING):
                 self.workloads += 1
                 self.late += start is not None and start >= self._window.start + _LATE
+        return found
 
     def remarks(self) -> Iterator[tuple[str, ReasonCode | None]]:
         """Sentences about the whole response that a reader should know, each with its reason code."""

@@ -19,6 +19,7 @@ from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, Usage
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
 from opencost_kusto.extract.address import parse
 from opencost_kusto.extract.checks import RecordChecks
+from opencost_kusto.extract.clusters import ForeignRecords
 from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
@@ -62,6 +63,8 @@ class OpenCost:
         self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))
         self.timeout = timeout
         self._attempts = attempts
+        self._own: str | None = None
+        self._listed: frozenset[str] | None = None
         self._route = HttpRoute(address, connect_timeout=connect_timeout, timeout=timeout, environment=environment)
 
     def __enter__(self) -> OpenCost:
@@ -86,6 +89,7 @@ class OpenCost:
             if self.cluster is None:
                 raise
             info = documents.ClusterInfo()
+        self._own = info.id
         name = self.cluster or info.id
         if not name:
             raise UsageError(
@@ -148,15 +152,28 @@ class OpenCost:
                 yield from _samples(body, batch, kept, note)
             else:
                 check = RecordChecks(batch.window)
+                foreign = ForeignRecords(self._own, self._clusters)
                 for record in responses.records(body, table.records_at):
-                    check(record)
-                    if kept(record):
+                    if not foreign.has(check(record)) and kept(record):
                         yield record
+                if said := foreign.remark():
+                    note(said, ReasonCode.FOREIGN_CLUSTERS)
                 for sentence, code in check.remarks():
                     note(sentence, code)
 
     def _cluster_info(self) -> documents.ClusterInfo:
         return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
+
+    def _clusters(self) -> frozenset[str]:
+        """The ids of all clusters that the server answers for; none where it does not say. Asked once."""
+        if self._listed is None:
+            try:
+                self._listed = documents.cluster_ids(
+                    self._document("/clusterInfoMap"), f"{self.endpoint}/clusterInfoMap"
+                )
+            except (OpenCostError, ContentError):
+                self._listed = frozenset()
+        return self._listed
 
     def _version(self) -> str | None:
         """The version, where the server says it: no run fails for want of it."""

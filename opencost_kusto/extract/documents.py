@@ -25,6 +25,10 @@ class _Envelope(msgspec.Struct):
     message: str | None = None
 
 
+class _ClusterMap(msgspec.Struct):
+    data: dict[str, ClusterInfo | None] | None = None
+
+
 class _InstallInfo(msgspec.Struct):
     version: str | None = None
 
@@ -45,6 +49,11 @@ def cluster_info(body: bytes, where: str) -> ClusterInfo:
     info = found.data or ClusterInfo()
     id_ = identity(info.id, f"The cluster id in {where}") if info.id else None
     return ClusterInfo(id_, info.region or None)
+
+
+def cluster_ids(body: bytes, where: str) -> frozenset[str]:
+    """Read the ids in /clusterInfoMap, of all clusters that the server answers for; raises ContentError."""
+    return frozenset(_decode(body, _ClusterMap, where).data or {})
 
 
 def version(body: bytes, where: str) -> str | None:
