@@ -32,3 +32,13 @@ def test_a_dataset_that_does_not_exist_is_refused() -> None:
 def test_most_datasets_have_any_window(name: str) -> None:
     """Windows of every length are requested of a dataset without a step of its own."""
     check_datasets((name,), {timedelta(minutes=5), HOUR, DAY, 3 * DAY})
+
+
+@pytest.mark.parametrize("name", [name for name, table in DATASETS.items() if table.step is not None])
+def test_a_dataset_with_a_step_of_its_own_has_no_other(name: str) -> None:
+    """Where OpenCost has a dataset by the day only, any other window is refused with the step to use."""
+    step = DATASETS[name].step or DAY
+    check_datasets((name,), {step})
+    for lengths in ({HOUR}, {step, HOUR}, {2 * step}):
+        with pytest.raises(UsageError, match=f"{name} by 24 hours only: .*--step 24h"):
+            check_datasets((name,), lengths)
