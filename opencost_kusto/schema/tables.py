@@ -496,6 +496,93 @@ METRICS = Table(
     ),
 )
 
+CLOUD_COST = Table(
+    name="OpenCostCloudCost",
+    dataset="cloudcost",
+    doc="The cost of each item on the cloud provider's bill for each day, from OpenCost's /cloudCost.",
+    path="/cloudCost",
+    records_at="sets[].cloudCosts",
+    # Older versions of OpenCost keep 15 days, newer ones 30; the unfinished one included.
+    retention={timedelta(days=1): 15},
+    step=timedelta(days=1),
+    default=False,
+    cost="NetCost",
+    key=(
+        "Provider",
+        "AccountID",
+        "InvoiceEntityID",
+        "RegionID",
+        "AvailabilityZone",
+        "Service",
+        "Category",
+        "ProviderID",
+        "Labels",
+    ),
+    ignored={"window": "the requested window, which is in WindowStart and WindowEnd"},
+    columns=(
+        *_COLLECTED,
+        *_WINDOW,
+        Column("Provider", "string", "properties.provider", "Cloud provider."),
+        Column("ProviderID", "string", "properties.providerID", "Id of the item at the cloud provider."),
+        Column(
+            "AccountID", "string", "properties.accountID", "Account that used the item; on Azure the subscription id."
+        ),
+        Column("AccountName", "string", "properties.accountName", "Name of that account."),
+        Column("InvoiceEntityID", "string", "properties.invoiceEntityID", "Account that pays the bill."),
+        Column(
+            "InvoiceEntityName", "string", "properties.invoiceEntityName", "Name of the account that pays the bill."
+        ),
+        Column("RegionID", "string", "properties.regionID", "Region of the item."),
+        Column("AvailabilityZone", "string", "properties.availabilityZone", "Availability zone of the item."),
+        Column("Service", "string", "properties.service", "Service of the cloud provider."),
+        Column("Category", "string", "properties.category", "Category of the item, such as Compute or Storage."),
+        Column("Labels", "dynamic", "properties.labels", "Labels or tags of the item."),
+        Column("ListCost", "real", "listCost.cost", "Cost at list prices."),
+        Column(
+            "ListKubernetesPercent",
+            "real",
+            "listCost.kubernetesPercent",
+            "Part of ListCost for Kubernetes, from 0 to 1.",
+        ),
+        Column("NetCost", "real", "netCost.cost", "Cost after discounts."),
+        Column(
+            "NetKubernetesPercent", "real", "netCost.kubernetesPercent", "Part of NetCost for Kubernetes, from 0 to 1."
+        ),
+        Column(
+            "AmortizedNetCost",
+            "real",
+            "amortizedNetCost.cost",
+            "Cost after discounts, with commitments spread over their term.",
+        ),
+        Column(
+            "AmortizedNetKubernetesPercent",
+            "real",
+            "amortizedNetCost.kubernetesPercent",
+            "Part of AmortizedNetCost for Kubernetes, from 0 to 1.",
+        ),
+        Column("InvoicedCost", "real", "invoicedCost.cost", "Cost on the invoice."),
+        Column(
+            "InvoicedKubernetesPercent",
+            "real",
+            "invoicedCost.kubernetesPercent",
+            "Part of InvoicedCost for Kubernetes, from 0 to 1.",
+        ),
+        Column("AmortizedCost", "real", "amortizedCost.cost", "Cost with commitments spread over their term."),
+        Column(
+            "AmortizedKubernetesPercent",
+            "real",
+            "amortizedCost.kubernetesPercent",
+            "Part of AmortizedCost for Kubernetes, from 0 to 1.",
+        ),
+        *_RUN,
+        _CLUSTER,
+        _BATCH,
+        _UNMAPPED,
+        _SOURCE_REPORTED,
+        *_PROOF,
+    ),
+)
+
 SYNC_RUNS = Table(
     name="OpenCostSyncRuns",
     dataset="runs",
@@ -559,7 +646,7 @@ SYNC_RUNS = Table(
     ),
 )
 
-TABLES: tuple[Table, ...] = (ALLOCATION, ASSETS, METRICS, SYNC_RUNS)
+TABLES: tuple[Table, ...] = (ALLOCATION, ASSETS, METRICS, CLOUD_COST, SYNC_RUNS)
 DATASETS: dict[str, Table] = {table.dataset: table for table in TABLES if table.path is not None}
 # What is requested where a user names no dataset.
 DEFAULT_DATASETS: tuple[str, ...] = tuple(name for name, table in DATASETS.items() if table.default)
