@@ -16,6 +16,7 @@ from opencost_kusto.emulator.kusto.access import EMULATOR, ingestion_refusal
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.landing import TOKEN
+from opencost_kusto.emulator.kusto.policies import timespan
 from opencost_kusto.emulator.kusto.service import Service
 from opencost_kusto.emulator.kusto.translation import as_principal
 from opencost_kusto.emulator.kusto.upkeep import upkeep
@@ -94,7 +95,9 @@ class Rest:
         options = _options(body)
         behaviour = self._service.chances.behaviour
         key = json.dumps([engine.database, text, parameters])
-        if behaviour.cached_seconds and options.get("query_results_cache_max_age") not in _NO_CACHE:
+        # The SDK writes a timespan as Python does, 0:00:00.
+        age = options.get("query_results_cache_max_age")
+        if behaviour.cached_seconds and (age is None or timespan(str(age))):
             at, found = self._cached.get(key, (float("-inf"), None))
             if found is not None and time.monotonic() - at < behaviour.cached_seconds:
                 return found
@@ -119,9 +122,6 @@ class Rest:
         rows += [[kind, origin] for kind in ("FailedIngestionsQueue", "SuccessfulIngestionsQueue")]
         rows += [["IngestionsStatusTable", origin]]
         return result({"ResourceTypeName": "string", "StorageRoot": "string"}, rows)
-
-
-_NO_CACHE: Final = (0, "0", "00:00:00", "0.00:00:00")
 
 
 def _text(body: dict[str, Any]) -> str:
