@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 
 class Cancelled(BaseException):
@@ -11,6 +12,8 @@ class Cancelled(BaseException):
 
 class CancelToken:
     """Requests cancellation from any thread; a run checks it between batches and while it waits.
+
+    All waits of a run are `sleep` and are measured by `clock`, so a test can hand in a token whose waits are short.
 
     A signal handler must not call it: the thread that it interrupts may hold the lock of the event.
     """
@@ -31,6 +34,10 @@ class CancelToken:
         """Raise Cancelled if cancellation was requested."""
         if self._cancelled.is_set():
             raise Cancelled
+
+    def clock(self) -> float:
+        """Seconds on the monotonic clock that `sleep` moves on."""
+        return time.monotonic()
 
     def sleep(self, seconds: float | None = None) -> None:
         """Wait for that many seconds, or without end; raise Cancelled as soon as cancellation is requested."""

@@ -46,10 +46,17 @@ def stage_all(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[StagedBatch]:
 class BatchLoader:
     """Loads staged batches as `decision.decide` decides. Use it as a context."""
 
-    def __init__(self, kusto: Kusto, policy: LoadPolicy, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        kusto: Kusto,
+        policy: LoadPolicy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._kusto = kusto
         self._policy = policy
-        self._tracker = IngestionTracker(kusto, policy, sleep=sleep)
+        self._tracker = IngestionTracker(kusto, policy, clock=clock, sleep=sleep)
         self._visible: dict[str, bool] = {}
 
     def __enter__(self) -> Self:

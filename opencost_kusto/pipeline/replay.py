@@ -42,7 +42,8 @@ def replay(
     if not sealed:
         return report
     run, token = timed(run, kusto), cancel or CancelToken()
-    with BatchLoader(kusto, replace(policy or LoadPolicy(), spool=folder), sleep=token.sleep) as loader:
+    policy = replace(policy or LoadPolicy(), spool=folder)
+    with BatchLoader(kusto, policy, clock=token.clock, sleep=token.sleep) as loader:
         for staged in stage_all(kusto, (batch for _, batch in sealed.values())):
             token.check()
             staged.sealed, staged.begun = sealed[staged.batch.id][0], time.monotonic()

@@ -46,7 +46,7 @@ def sync(
     source = opencost.source()
     check_identity(kusto, source, adopt=policy.adopt)
     report = Report(run.id, on_result=on_result)
-    with _spool(policy) as spool, BatchLoader(kusto, policy, sleep=cancel.sleep) as loader:
+    with _spool(policy) as spool, BatchLoader(kusto, policy, clock=cancel.clock, sleep=cancel.sleep) as loader:
         batches = stage_all(kusto, request.batches(source, run.collection_time))
         responses = _responses(opencost, batches, run, source, spool, request.optional)
         for staged in prefetch(responses, cancel.check):

@@ -1,0 +1,93 @@
+"""A history from a seed."""
+
+from __future__ import annotations
+
+import random
+
+from tests.histories.steps import (
+    RESPONSES,
+    Backfill,
+    Both,
+    Command,
+    Damage,
+    Harm,
+    History,
+    Hold,
+    Mode,
+    Release,
+    Replay,
+    Respond,
+    Step,
+    Sync,
+    Tick,
+)
+
+# The hours that OpenCost has by its clock, 14:20, and one that has not ended.
+FIRST, LAST = 12, 15
+# The rates of the emulator's switches; those that make the client wait and try again are rare.
+SWITCHES = {
+    "lost": 0.2,
+    "repeated": 0.4,
+    "twice_at_once": 0.2,
+    "late": 0.5,
+    "out_of_order": 0.5,
+    "unlisted_refusals": 0.2,
+    "merges": 0.3,
+    "compactions": 0.2,
+    "stale_reads": 0.5,
+    "cached_seconds": 5.0,
+    "query_errors": 0.03,
+    "permanent_query_errors": 0.05,
+    "throttled": 0.03,
+    "unanswered": 0.08,
+}
+_MODES: tuple[Mode, ...] = (*RESPONSES, "empty", "empty", "down", "wrong window")
+_DAMAGE: tuple[Damage, ...] = ("missing", "gone", "gone", "doubled", "one doubled", "mixed", "untagged")
+
+
+def generate(seed: int) -> History:
+    """The history of a seed: two to seven steps, up to four switches."""
+    draw = random.Random(f"history {seed}")
+    switches = {name: SWITCHES[name] for name in draw.sample(sorted(SWITCHES), draw.choice((0, 0, 1, 1, 2, 3, 4)))}
+    if "late" in switches:
+        switches["late_seconds"] = draw.choice((0.05, 0.3, 1.0))
+    steps = [_step(draw) for _ in range(draw.randint(2, 7))]
+    if not any(isinstance(one, Sync | Tick | Backfill | Both) for one in steps):
+        steps.insert(0, _command(draw))
+    return History(seed, tuple(steps), switches)
+
+
+def _step(draw: random.Random) -> Step:
+    kind = draw.random()
+    if kind < 0.5:
+        return _command(draw)
+    if kind < 0.58:
+        return Both(_command(draw), _command(draw))
+    if kind < 0.72:
+        return Respond(draw.choice(_MODES))
+    if kind < 0.86:
+        return Harm(draw.choice(_DAMAGE), draw.randrange(FIRST, LAST - 1))
+    return Hold() if kind < 0.93 else Release(drain=draw.random() < 0.5)
+
+
+def _command(draw: random.Random) -> Command:
+    skew = draw.choice((0, 0, 0, 2, -2))
+    cancel = draw.randint(1, 8) if draw.random() < 0.12 else None
+    kind = draw.random()
+    if kind < 0.2:
+        return Tick(skew, cancel)
+    if kind < 0.3:
+        return Backfill(_hours(draw), skew, cancel)
+    if kind < 0.4:
+        return Replay(cancel)
+    replace = draw.random() < 0.3
+    return Sync(
+        _hours(draw), replace, wait=replace or draw.random() < 0.85, spool=draw.random() < 0.4, skew=skew, cancel=cancel
+    )
+
+
+def _hours(draw: random.Random) -> tuple[int, int]:
+    first = draw.randrange(FIRST, LAST - 1)
+    # Seldom the hour that has not ended.
+    end = LAST if draw.random() < 0.1 else LAST - 1
+    return first, draw.randint(first + 1, min(end, first + 2) if end < LAST else end)

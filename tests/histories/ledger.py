@@ -1,0 +1,62 @@
+"""What the table really holds, read past the program and past every fault, and judged against what OpenCost sent."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from opencost_kusto.emulator.kusto.engine import Engine
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.window import Window
+from tests.histories.drifting import Costs
+
+_ROWS = (
+    f"{ALLOCATION.name} | project BatchId, WindowStart, WindowEnd, AllocationName, TotalCost, RowNumber, CollectionTime"
+)
+
+
+@dataclass(slots=True)
+class Held:
+    """The rows of one batch: names and costs, numbers, and when the runs began that wrote them."""
+
+    window: Window
+    rows: Counter[tuple[str, float]] = field(default_factory=Counter)
+    numbers: list[int] = field(default_factory=list)
+    collected: set[datetime] = field(default_factory=set)
+
+    @property
+    def cost(self) -> float:
+        """The cost of all rows."""
+        return sum(cost * rows for (_, cost), rows in self.rows.items())
+
+    def damage(self, sent: set[Costs]) -> str:
+        """What is wrong with it, or "" where it is one of the responses sent, whole and once."""
+        if len(self.collected) > 1:
+            return f"{len(self.numbers)} rows of {len(self.collected)} runs"
+        if sorted(self.numbers) != list(range(1, len(self.numbers) + 1)):
+            return f"rows numbered {sorted(self.numbers)}"
+        if max(self.rows.values()) > 1 or frozenset(self.rows) not in sent:
+            return f"{len(self.numbers)} rows that are no response of OpenCost"
+        return ""
+
+
+def held(engine: Engine) -> dict[str, Held]:
+    """What the table holds by batch."""
+    found: dict[str, Held] = {}
+    for batch, start, end, name, cost, number, collected in engine.query(_ROWS).rows:
+        window = Window(start.astimezone(UTC), end.astimezone(UTC))
+        one = found.setdefault(batch, Held(window))
+        one.rows[name, round(cost, 5)] += 1
+        one.numbers.append(-1 if number is None else int(number))
+        one.collected.add(collected)
+    return found
+
+
+def logged(engine: Engine, run_id: str | None = None) -> dict[str, str]:
+    """The latest outcome of each batch by the run log, of one run or of all."""
+    of = "" if run_id is None else f" | where RunId == '{run_id}'"
+    entries: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    for batch, at, outcome in engine.query(f"OpenCostSyncRuns{of} | project BatchId, LoggedAt, Outcome").rows:
+        entries[batch].append((at, outcome))
+    return {batch: max(some)[1] for batch, some in entries.items()}
