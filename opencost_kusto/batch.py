@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, init=False)
 class RequestOptions:
-    """What a user requests besides the window, as the tables declare it: `RequestOptions(include_idle=True)`.
+    """What a user requests in addition to the window, as the tables declare it: `RequestOptions(include_idle=True)`.
 
     `given` holds what differs from the defaults, by the options' names in Python, sorted. A table's options are part of
     the identity of its batches; an option that a table does not have does not concern it.

@@ -100,7 +100,7 @@ class OpenCostError(OpenCostKustoError):
 
 
 class ContentError(OpenCostKustoError):
-    """OpenCost's response is incomplete, is not what an OpenCost sends, or answers another request; exit code 4."""
+    """OpenCost's response is incomplete, is not what an OpenCost sends, or is for another request; exit code 4."""
 
     exit_code = 4
     default_code = ReasonCode.MALFORMED

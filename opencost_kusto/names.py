@@ -1,7 +1,7 @@
 """One rule for every text that becomes an identity or a mark: cluster, run id, scenario, database, metadata keys.
 
-Two spellings of one name are two clusters in every sum, so a name is trimmed and brought to Unicode's form NFC, and a
-text that is an accident of quoting, encoding or an unset variable is refused.
+Two spellings of one name are two clusters in every sum, so a name is trimmed and normalized to Unicode's form NFC, and
+a text that is an accident of quoting, encoding or an unset variable is refused.
 """
 
 from __future__ import annotations

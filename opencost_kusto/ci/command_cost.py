@@ -69,18 +69,18 @@ class CommandCost:
         where the command succeeded.
         """
         done: CommandResult | None = None
-        told = Page()
+        content = Page()
         try:
-            with page(self.summary) as told, self.opencosts() as opencosts, self.kusto() as kusto:
+            with page(self.summary) as content, self.opencosts() as opencosts, self.kusto() as kusto:
                 self._reach(opencosts, kusto)
                 done = run_and_time(command, now=self.now, execute=self.execute, resolution=self.resolution)
                 report = self._load(done, opencosts, kusto)
-                told.add(report, kusto)
+                content.add(report, kusto)
         except OpenCostKustoError as error:
             if done is None or not done.exit_code:
                 raise
-            return Measured(done, told, error=error)
-        return Measured(done, told, report)
+            return Measured(done, content, error=error)
+        return Measured(done, content, report)
 
     def _reach(self, opencosts: Sequence[OpenCost], kusto: Kusto) -> None:
         """Send OpenCost and Kusto a small request, so that a long command does not run without a result."""

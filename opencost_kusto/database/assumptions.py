@@ -1,7 +1,7 @@
-"""`doctor --write`: what the documentation leaves open, tried on one scratch table of the user's own cluster.
+"""`doctor --write`: test what the documentation leaves open, on one scratch table of the user's cluster.
 
-Each assumption has what it means where the cluster behaves in another way. The table is dropped at the end, and by
-its auto_delete policy where the process dies.
+Each assumption has the consequence of another behaviour. The table is dropped at the end, or by its auto_delete policy
+if the process is killed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS = {
     "Cost": "real",
     "Flag": "bool",
 }
-# Texts that a dynamic value may turn into something else: https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic
+# Texts that a dynamic value may convert: https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic
 _LABELS = {"date": "2026-01-01", "number": "007", "float": "1e3", "guid": "74be27de-1e4e-49d9-b579-fe0b331d3642"}
 _ROW = {"BatchId": "b", "Bag": _LABELS, "Moment": "2026-11-23T10:00:00.123456Z", "Cost": 0.000001, "Flag": True}
 _PAUSE = 2.0
@@ -38,7 +38,7 @@ _PAUSE = 2.0
 
 @dataclass(slots=True)
 class Scratch:
-    """A table of its own, and what was measured on it so far."""
+    """The scratch table, and the measurements so far."""
 
     kusto: Kusto
     timeout: float
@@ -64,7 +64,7 @@ class Scratch:
         self.kusto.enqueue(blob, table=self.name, mapping="doctor", tag=tag)
 
     def landed(self, rows: int) -> float:
-        """The seconds until the table holds so many rows; raises KustoError when it does not in time."""
+        """The seconds until the table holds this number of rows; raises KustoError after the timeout."""
         began = time.monotonic()
         while time.monotonic() - began < self.timeout:
             if self.query("{T} | count")[0]["Count"] >= rows:
@@ -75,7 +75,7 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """One question to a cluster: what is assumed, and what it means where the answer is another."""
+    """One assumption about a cluster: the question, the assumed result, and the consequence of another result."""
 
     question: str
     assumed: str
@@ -210,7 +210,7 @@ ASSUMPTIONS = (
 
 
 def examine(kusto: Kusto, *, timeout: float = 300.0, sleep: Callable[[float], None] = time.sleep) -> Iterator[Finding]:
-    """Try each assumption in turn, and drop the table at the end, however it ends."""
+    """Test each assumption in turn, and always drop the table at the end."""
     scratch = Scratch(kusto, timeout, sleep)
     try:
         for assumption in ASSUMPTIONS:
@@ -229,11 +229,11 @@ def _tried(assumption: Assumption, scratch: Scratch) -> Finding:
     except KustoError as error:
         measured = f"no: {error}"
     except LookupError:
-        # Where no row landed, or nothing is shown.
+        # No row landed, or nothing is shown.
         measured = "nothing"
     if measured == assumption.assumed:
         return Finding(hop, Status.OK, f"{assumption.question} {measured}")
-    said = f"{assumption.question} {measured}; assumed: {assumption.assumed}. It means: {assumption.otherwise}."
+    said = f"{assumption.question} {measured}; assumed: {assumption.assumed}. Consequence: {assumption.otherwise}."
     return Finding(hop, Status.NOTE, said)
 
 

@@ -1,6 +1,6 @@
-"""Makes a database hold what is declared: each command only where something differs.
+"""Create or update what is declared in a database: a command runs only if something differs.
 
-Never changes a column's type and never drops anything. A policy or a sentence that is refused does not stop it.
+A column's type is never changed, and nothing is dropped. A refused policy or docstring does not stop it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Bootstrapped", "Difference", "Refused", "bootstrap", "differences"]
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An optional command that Kusto refused, and why; it can be run later by somebody who may."""
+    """An optional command that Kusto refused, and the reason; an administrator can run it later."""
 
     difference: Difference
     error: KustoError
@@ -29,14 +29,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """How many commands were run, and which optional ones Kusto refused."""
+    """The number of commands that were run, and the optional ones that Kusto refused."""
 
     changed: int
     refused: tuple[Refused, ...] = ()
 
 
 def bootstrap(kusto: Kusto, on_result: Callable[[Difference], None] = lambda _: None) -> Bootstrapped:
-    """Mend every difference, command by command; `on_result` gets each that was mended.
+    """Apply every difference, command by command; `on_result` is called with each.
 
     Raises KustoError naming file and line for the first required command that fails, and, before anything is changed,
     when a column has another type than declared.

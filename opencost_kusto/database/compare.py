@@ -1,4 +1,4 @@
-"""How a database differs from what is declared: the tables of `schema` and the functions of `kql/functions`."""
+"""Compare a database with what is declared: the tables of `schema` and the functions of `kql/functions`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _STRING = re.compile(r"""@?"(.*)"|@?'(.*)'""")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something the database lacks, the command that adds it, and the file and line where it is declared.
+    """Something missing in the database, the command that adds it, and the file and line where it is declared.
 
-    `required` is what loading and reading need: tables, mappings and functions. Without the rest, policies and
-    sentences, everything works. A `conflict` is never mended, since that would lose data.
+    `required` marks what loading and reading require: tables, mappings and functions. Policies and docstrings are
+    optional. A `conflict` is never resolved automatically, because that would lose data.
     """
 
     what: str
@@ -52,7 +52,7 @@ def differences(kusto: Kusto) -> Iterator[Difference]:
     places = {command.text: command.place for command in commands("tables")}
     for table in TABLES:
         for one in _table(table, catalog):
-            # A command that is not in the file belongs to the table's first.
+            # A command that is not in the file has the place of the table's first command.
             place = places.get(one.command) or places[create_table(table)]
             yield Difference(one.what, one.command, place, one.required, one.conflict)
     for command in commands("functions"):
@@ -61,13 +61,13 @@ def differences(kusto: Kusto) -> Iterator[Difference]:
 
 
 def _table(table: Table, catalog: Catalog) -> Iterator[Difference]:
-    """What a table lacks; the places are filled in later."""
+    """The differences of a table; the places are filled in later."""
     create, name = create_table(table), table.name
     found = catalog.columns(name)
     if name not in catalog.tables:
         yield Difference(f"table {name} is missing", create, "")
     elif missing := [column.name for column in table.columns if column.name not in found]:
-        yield Difference(f"{name} lacks {', '.join(missing)}", create, "")
+        yield Difference(f"{name} has no column {', '.join(missing)}", create, "")
     for column in table.columns:
         if column.name in found and (there := found[column.name]["CslType"]) != column.type:
             what = f"{name}.{column.name} is {there} in the database and {column.type} here"
@@ -132,7 +132,7 @@ def parameters_of(found: Json) -> list[tuple[str, str, str | None]]:
 
 
 def comparable(parameter: Parameter) -> tuple[str, str, str | None]:
-    """A parameter whose default does not depend on how a literal is quoted or spaced."""
+    """A parameter with its default normalized, independent of quotes and spaces."""
     default = parameter.default
     if default is not None and (text := _STRING.fullmatch(default.strip())):
         default = f'"{text[1] if text[1] is not None else text[2]}"'
@@ -142,8 +142,8 @@ def comparable(parameter: Parameter) -> tuple[str, str, str | None]:
 
 
 def _is(read: Callable[[], Json], wanted: Json, equal: Callable[[Json, Json], bool] | None = None) -> bool:
-    """Whether what is read is as wanted. What may not be read counts as different: its command is sent, and is
-    harmless where nothing differed."""
+    """Whether a value is as declared. A value that cannot be read counts as different: its command is sent, and changes
+    nothing if nothing differs."""
     try:
         found = read()
     except KustoError as error:
@@ -154,7 +154,7 @@ def _is(read: Callable[[], Json], wanted: Json, equal: Callable[[Json, Json], bo
 
 
 def _covers(found: Json, wanted: Json) -> bool:
-    """Whether a policy says at least what is wanted; the service adds fields of its own."""
+    """Whether a policy has at least the declared fields; the service adds others."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):

@@ -17,13 +17,13 @@ from opencost_kusto.kusto.rights import TASKS, Role, Task, grant
 from opencost_kusto.schema.tables import TABLES
 
 Check = Callable[[Kusto], Iterable[Finding]]
-# A clock that differs by more asks OpenCost for windows that have not ended.
+# With a larger difference, windows that have not ended may be requested.
 _SKEW = timedelta(minutes=5)
-# Fewer days than these are gone before a month can be compared with the one before.
+# A shorter retention does not allow comparing a month with the one before.
 _RETENTION_DAYS = 62
-# A cluster with as few slots ingests batches one after the other.
+# A cluster with this number of slots ingests batches one after the other.
 _FEW_SLOTS = 2
-# What a role includes: https://learn.microsoft.com/kusto/access-control/role-based-access-control
+# The roles that a role includes: https://learn.microsoft.com/kusto/access-control/role-based-access-control
 _INCLUDES = {
     "admin": {Role.ADMIN, Role.USER, Role.VIEWER, Role.INGESTOR},
     "user": {Role.USER, Role.VIEWER},
@@ -59,7 +59,7 @@ def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], dateti
 def ready(kusto: Kusto, *, patient: bool = False) -> None:
     """The first checks of a command that loads rows: sign in, read, and list where to upload. Raises KustoError.
 
-    A `patient` command, with a spool or a schedule, goes on where waiting may help.
+    A `patient` command, with a spool or a schedule, continues after an error that may pass.
     """
     try:
         kusto.check()
@@ -70,7 +70,7 @@ def ready(kusto: Kusto, *, patient: bool = False) -> None:
 
 
 def signed_in(kusto: Kusto) -> Iterator[Finding]:
-    """The first question to the database, and who asks it."""
+    """The first query, and the identity that sends it."""
     began = time.monotonic()
     kusto.check()
     took = time.monotonic() - began
@@ -82,20 +82,20 @@ def signed_in(kusto: Kusto) -> Iterator[Finding]:
 
 
 def clocks(kusto: Kusto, now: Callable[[], datetime]) -> Iterator[Finding]:
-    """The database's clock against this machine's."""
+    """The difference of the database's clock and this machine's."""
     skew = abs(kusto.now() - now())
     status = Status.NOTE if skew > _SKEW else Status.OK
     yield Finding("clock", status, f"Kusto's clock and this machine's differ by {skew.total_seconds():.0f} s")
 
 
 def engine(kusto: Kusto) -> Iterator[Finding]:
-    """Which engine it is: https://learn.microsoft.com/kusto/management/show-version."""
+    """The version of the engine: https://learn.microsoft.com/kusto/management/show-version."""
     row = kusto.command(".show version")[0]
     yield Finding("engine", Status.OK, f"{row.get('ServiceType', '')} {row.get('BuildVersion', '')}".strip())
 
 
 def rights(kusto: Kusto) -> Iterator[Finding]:
-    """The roles of who is signed in, against what each task needs; the cure grants what is missing."""
+    """The roles of the identity, compared with what each task requires; the cure grants what is missing."""
     held: set[Role] = set()
     admin_of: set[str] = set()
     for row in kusto.command(f".show database ['{kusto.database}'] principal roles"):
@@ -111,7 +111,7 @@ def rights(kusto: Kusto) -> Iterator[Finding]:
 
 
 def _ends(role: str, name: str) -> bool:
-    """Whether a role such as `databaseopencostviewer` is of this name; `unrestrictedviewer` is no `viewer`."""
+    """Whether a role such as `databaseopencostviewer` has this name; `unrestrictedviewer` is not `viewer`."""
     return role.endswith(name) and not (name == "viewer" and role.endswith("unrestrictedviewer"))
 
 
@@ -123,7 +123,7 @@ def _right(task: Task, held: set[Role], admin_of: set[str], database: str, who: 
     hop = f"right to {task.commands[0]}"
     if not lines:
         return Finding(hop, Status.OK, ", ".join(task.commands))
-    # Only what every run needs fails the whole.
+    # Only rights that every run requires are failures.
     needed = "sync" in task.commands
     status, code = (Status.FAILED, KustoError.exit_code) if needed else (Status.NOTE, 0)
     return Finding(hop, status, f"missing. {task.why}", "\n".join(lines), code)
@@ -139,7 +139,7 @@ def ingestion(kusto: Kusto) -> Iterator[Finding]:
 
 
 def storage(kusto: Kusto) -> Iterator[Finding]:
-    """Each storage host, which a firewall may close though the cluster is open."""
+    """Each storage host; a firewall may block it even if the cluster is reachable."""
     for host, took in kusto.storage.reach(kusto.deadlines.check):
         yield Finding("storage", Status.OK, f"{host} responds; {took:.2f} s")
 
@@ -163,7 +163,7 @@ def _some(names: list[str]) -> str:
 
 
 def capacity(kusto: Kusto) -> Iterator[Finding]:
-    """How many ingestions may run at once: https://learn.microsoft.com/kusto/management/show-capacity-command."""
+    """The number of concurrent ingestions: https://learn.microsoft.com/kusto/management/show-capacity-command."""
     for row in kusto.command(".show capacity ingestions"):
         if str(row["Resource"]).lower().startswith("ingestion"):
             total = int(row["Total"])
@@ -174,7 +174,7 @@ def capacity(kusto: Kusto) -> Iterator[Finding]:
 
 
 def policies(kusto: Kusto) -> Iterator[Finding]:
-    """Policies of our tables that change what is counted, kept or written."""
+    """Policies of the tables that affect which rows are counted, kept or written."""
     catalog = Catalog.read(kusto)
     there = [table.name for table in TABLES if table.name in catalog.tables]
     bite: list[Finding] = []
@@ -193,7 +193,7 @@ def _policies(kusto: Kusto, catalog: Catalog, name: str) -> Iterator[Finding]:
         yield Finding(hop, Status.NOTE, said, f".alter table {name} policy row_level_security disable")
     restricted = catalog.policy(name, "restricted_view_access")
     if restricted is True or (isinstance(restricted, dict) and restricted.get("IsEnabled")):
-        said = "restricted view access: without UnrestrictedViewer the table looks empty, also to administrators"
+        said = "restricted view access: without UnrestrictedViewer, the table appears empty, also to administrators"
         yield Finding(hop, Status.NOTE, said, grant(Role.UNRESTRICTED_VIEWER, database, who))
     if any(each.get("IsEnabled") for each in catalog.policy(name, "update") or []):
         yield Finding(hop, Status.NOTE, "an update policy writes rows into it that no batch proves")
@@ -211,7 +211,7 @@ def _days(timespan: str) -> int | None:
 
 
 def _principal(kusto: Kusto) -> str:
-    """Who is signed in, as `.add database` names it; empty where the engine does not say."""
+    """The signed-in identity, as `.add database` names it; empty if the engine does not return it."""
     try:
         return str(kusto.query("print Principal = current_principal()")[0]["Principal"] or "")
     except KustoError:

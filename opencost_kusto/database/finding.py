@@ -1,4 +1,4 @@
-"""One line of the doctor's report: a hop, what was measured, and the one command that mends it."""
+"""One line of the doctor's report: a hop, its result, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from opencost_kusto.redact import redacted
 
 
 class Status(StrEnum):
-    """How a hop is."""
+    """The status of a hop."""
 
     OK = "ok"
-    # Worth knowing; everything works, or nothing that is always needed is missing.
+    # Information; everything that is always required works.
     NOTE = "note"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found at a hop; `cure` is a command to run, `exit_code` that of the process, 0 unless it failed."""
+    """The result of a hop; `cure` is a command to run, `exit_code` that of the process, 0 unless it failed."""
 
     hop: str
     status: Status
@@ -36,12 +36,12 @@ class Finding:
 
 
 def failed(hop: str, error: OpenCostKustoError) -> Finding:
-    """A hop that an error ended; the error's sentence has what to do about it."""
+    """A hop that failed with an error, whose message says what to do."""
     return Finding(hop, Status.FAILED, redacted(error), exit_code=error.exit_code)
 
 
 def guarded(hop: str, check: Callable[[], Iterable[Finding]], *, optional: bool = False) -> Iterator[Finding]:
-    """The findings of a check; an error of it is one too, and no more than a note where the check is optional."""
+    """The findings of a check; an error is a finding too, and only a note if the check is optional."""
     try:
         yield from check()
     except OpenCostKustoError as error:

@@ -16,7 +16,7 @@ from opencost_kusto.times import FORMS, MINUTE, duration, is_duration, moment
 
 PREFIX = "OpenCost"
 _PARAMETER = re.compile(r"(\w+): (\w+)(?: = (.+))?")
-# Commas in a default's string do not part parameters.
+# Commas in a default's string do not separate parameters.
 _COMMA = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
 _BOOLS = {"true": "true", "false": "false"}
 _PERIODS = (("startTime", "endTime"), ("previousStartTime", "previousEndTime"))
@@ -24,7 +24,7 @@ _PERIODS = (("startTime", "endTime"), ("previousStartTime", "previousEndTime"))
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter; `default` is KQL, None where a value must be given."""
+    """One parameter; `default` is KQL, None if a value is required."""
 
     name: str
     type: str
@@ -36,7 +36,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One shipped function: its sentence, its parameters in order, and the file it is in."""
+    """One shipped function: its docstring, its parameters in order, and its file."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -56,11 +56,11 @@ def functions() -> list[Function]:
 
 
 def call(name: str, parameters: dict[str, str]) -> str:
-    """The KQL that calls a function with values as a user wrote them; `OpenCost` may be left off its name.
+    """The KQL that calls a function with a user's values; the prefix `OpenCost` of its name is optional.
 
-    A datetime is RFC 3339, a date, `now`, or a duration such as 7d, meaning so long ago. Raises UsageError for a
-    function or parameter that does not exist, one that lacks a value, a value that is not of the type, a dataset
-    without windows, and times of which the end is not after the start.
+    A datetime is RFC 3339, a date, `now`, or a duration before now such as 7d. Raises UsageError for a function or
+    parameter that does not exist, a missing value, a value of another type, a dataset without windows, and an end that
+    is not after the start.
     """
     function = _named(name)
     known = {parameter.name: parameter for parameter in function.parameters}
@@ -82,7 +82,7 @@ def call(name: str, parameters: dict[str, str]) -> str:
 
 
 def _sensible(parameters: dict[str, str]) -> None:
-    """Refuse what would be answered with no rows, as if nothing had cost anything."""
+    """Refuse values that would return no rows, as if nothing had a cost."""
     windowed = [name for name, table in DATASETS.items() if table.cadence == "step"]
     if (dataset := parameters.get("dataset")) is not None and dataset not in windowed:
         raise UsageError(f"There is no dataset {dataset!r} with windows; there are {', '.join(windowed)}.")
@@ -92,14 +92,14 @@ def _sensible(parameters: dict[str, str]) -> None:
         try:
             backwards = bool(start and end) and moment(end, now=now) <= moment(start, now=now)
         except (ValueError, OverflowError, UsageError):
-            # That it is no time is said with the other values.
+            # A value that is not a time is reported with the other values.
             continue
         if backwards:
             raise UsageError(f"{last}, {end}, is not after {first}, {start}: no window lies between them.")
 
 
 def as_literal(parameter: Parameter, text: str) -> str:
-    """A value as a KQL literal of the parameter's type; raises UsageError when it is not one."""
+    """A value as a KQL literal of the parameter's type; raises UsageError if it is not of the type."""
     try:
         match parameter.type:
             case "string":
@@ -168,7 +168,7 @@ def _hint(text: str, names: list[str]) -> str:
 
 
 def short(name: str) -> str:
-    """A name without the prefix all functions bear, in lower case."""
+    """A name without the common prefix, in lower case."""
     return name.lower().removeprefix(PREFIX.lower())
 
 

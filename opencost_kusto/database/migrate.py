@@ -1,7 +1,7 @@
-"""`bootstrap --migrate`: tables of these names that were made without batches are renamed, and their rows copied.
+"""`bootstrap --migrate`: rename tables that have these names but no batches, and copy their rows.
 
-A batch is a window of a source. Of each key its newest row is copied, since a window that was exported twice is one
-response of OpenCost. The copies are numbered and carry the totals of their batch, so that every function counts them.
+A batch is a window of a source. The newest row of each key is copied, because a window that was exported twice is one
+response of OpenCost. The copies have row numbers and the totals of their batch, so that every function counts them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from opencost_kusto.schema.tables import TABLES
 
 _SUFFIX = "_v0"
 _MAPPING = "OpenCostMigration"
-# Names that identify a row within its window, also in tables that lack some of our columns.
+# Names that identify a row within its window, also in tables without some of the columns.
 _KEYS = ("AllocationName", "AssetName", "Type", "Name", "ProviderID", "MetricName", "Labels")
 _PAUSE = 2.0
-# Ids in one question: keeps its text far below the service's limit.
+# Ids in one query; its text stays far below the service's limit.
 _AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What was copied of one table; the old one is kept."""
+    """The result for one table; the old table is kept."""
 
     table: str
     old: str
@@ -50,9 +50,9 @@ def migrate(
     timeout: float = 900.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Migrated]:
-    """Rename old tables, bootstrap, and copy their rows; may be run again where it was ended.
+    """Rename old tables, bootstrap, and copy their rows; run it again to continue after an interruption.
 
-    Raises KustoError, and NotLandedError when copies are not in their table within `timeout` seconds.
+    Raises KustoError, and NotLandedError if copies are not in their table within `timeout` seconds.
     """
     catalog = Catalog.read(kusto)
     for table in TABLES:
@@ -72,7 +72,7 @@ def migrate(
 
 @dataclass(slots=True)
 class _Copy:
-    """The copy of one table, batch by batch, so that neither a result nor a blob grows with the table."""
+    """The copy of one table, batch by batch, so that the size of a result or blob does not depend on the table's."""
 
     kusto: Kusto
     table: Table
@@ -83,7 +83,7 @@ class _Copy:
 
     @property
     def window(self) -> list[str]:
-        """The columns of which each combination is a batch."""
+        """The columns whose combinations are the batches."""
         return ["Source", *(("WindowStart", "WindowEnd") if "WindowStart" in self.columns else ("Timestamp",))]
 
     def run(self) -> Migrated:
@@ -144,13 +144,13 @@ class _Copy:
             if time.monotonic() > deadline:
                 raise NotLandedError(
                     f"{len(waiting)} of {len(sent)} batches of {self.old} are not in {self.table.name} after "
-                    f"{self.timeout:g} s. Run bootstrap --migrate again: what landed is not copied twice."
+                    f"{self.timeout:g} s. Run bootstrap --migrate again: landed batches are not copied again."
                 )
             self.sleep(_PAUSE)
 
 
 def numbered(table: Table, rows: Iterable[Row], batch_id: str) -> Iterator[dict[str, Json]]:
-    """The rows of a batch in our columns, numbered, the last with the totals; raises KustoError for no JSON."""
+    """The rows of a batch in the new columns, numbered, with the totals on the last; raises KustoError for bad JSON."""
     kept = list(rows)
     collected = max((row["CollectionTime"] for row in kept if row.get("CollectionTime")), default=None)
     cost = sum(micros.from_cost(row.get(table.cost) or 0.0) for row in kept) if table.cost else None
@@ -174,7 +174,7 @@ def _names(table: Table) -> set[str]:
 
 
 def _value(value: Json, kind: str) -> Json:
-    """A value of an old column as one of ours: texts of times and of JSON become times and JSON."""
+    """A value of an old column for a new one: texts of times and of JSON become times and JSON."""
     if value is None or value == "":
         return None
     if kind == "datetime":

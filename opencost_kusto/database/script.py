@@ -1,4 +1,4 @@
-"""The bundled `.kql` files as commands that know their file and line, in the order in which they must run."""
+"""The bundled `.kql` files as commands with file and line, in the order in which they must run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FUNCTION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One management command or query, and where it is written."""
+    """One management command or query, and its file and line."""
 
     text: str
     path: Path
@@ -49,7 +49,7 @@ def commands(folder: str | None = None) -> Iterator[Command]:
 
 
 def callees_first(found: list[Command]) -> Iterator[Command]:
-    """Functions, each in a file of its name, in an order in which Kusto accepts them: it resolves a body's names."""
+    """Functions, each in a file of its name, in an order that Kusto accepts: it resolves the names in a body."""
     waiting = {command.path.stem: command for command in found}
     calls = {
         name: {word for word in re.findall(r"\w+", _LITERAL.sub("", command.text)) if word in waiting and word != name}
@@ -92,7 +92,7 @@ def _finished(lines: list[str], path: Path, line: int) -> Iterator[Command]:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a function command says; `parameters` is the text between the parentheses."""
+    """The parts of a function command; `parameters` is the text between the parentheses."""
 
     name: str
     parameters: str

@@ -57,7 +57,7 @@ class OpenCost:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         if not timeout > 0:
-            raise UsageError(f"OpenCost cannot answer within {timeout:g} s; give it a time above 0.")
+            raise UsageError(f"OpenCost cannot respond within {timeout:g} s; set a time above 0.")
         address = parse(endpoint)
         self.endpoint = str(address)
         self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))

@@ -67,4 +67,4 @@ def _decode(body: bytes, kind: type[T], where: str) -> T:
     except msgspec.ValidationError as error:
         raise ContentError(f"{where} has another shape than OpenCost's: {error}.") from error
     except (ValueError, RecursionError) as error:
-        raise ContentError(f"{where} did not answer JSON: is there an OpenCost?") from error
+        raise ContentError(f"{where} did not return JSON. Check that the address is an OpenCost.") from error

@@ -34,7 +34,7 @@ class Body:
     """The plain bytes of a 200 response, in chunks; raises OpenCostError or ContentError while it is read.
 
     `framed` says that an end without an error proves that it is whole: a length, chunks or compression said where it
-    ends. Else the connection just ended, and the format alone can tell.
+    ends. Otherwise the connection just ended, and only the format shows whether the response is complete.
     """
 
     def __init__(self, route: HttpRoute, response: requests.Response, where: str, deadline: float) -> None:
@@ -137,7 +137,7 @@ class HttpRoute:
 
     def late(self, where: str) -> OpenCostError:
         """The error for a response that did not come in time."""
-        text = f"OpenCost did not answer {where} within {self.timeout:g} s; try a smaller --step."
+        text = f"OpenCost did not respond to {where} within {self.timeout:g} s; try a smaller --step."
         return OpenCostError(text, code=ReasonCode.TIMED_OUT)
 
     @contextmanager

@@ -62,7 +62,7 @@ def records(chunks: Iterable[bytes], at: str = "[]") -> Iterator[bytes]:
 
 
 class _Set:
-    """The keys of one set, to tell whether one came twice."""
+    """The keys of one set, to detect duplicates."""
 
     def __init__(self) -> None:
         self._last = ""

@@ -1,4 +1,4 @@
-"""Addresses of a Kusto cluster: the engine's, and the ingestion endpoint that follows from it."""
+"""Addresses of a Kusto cluster: the engine's, and the ingestion endpoint derived from it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _EXAMPLE = "https://<cluster>.<region>.kusto.windows.net"
 
 
 def checked_address(uri: str) -> str:
-    """The address without a slash at its end.
+    """The address without a trailing slash.
 
-    Raises UsageError for anything else; a text that is more than an address may hold a secret and is not repeated.
+    Raises UsageError for anything else; the message does not repeat longer text, which may contain a secret.
     """
     found = _ADDRESS.fullmatch(uri.strip())
     if found and int(found[3] or 0) < 1 << 16:
@@ -28,7 +28,7 @@ def checked_address(uri: str) -> str:
 
 
 def engine_address(uri: str) -> str:
-    """The engine's address, also for a user who gives the ingestion endpoint."""
+    """The engine's address, also from the ingestion endpoint."""
     return checked_address(uri).replace("://ingest-", "://", 1)
 
 

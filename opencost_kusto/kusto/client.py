@@ -1,6 +1,6 @@
 """One Kusto database through Microsoft's SDK: queries, commands, uploads and queue messages, each with a deadline.
 
-Nothing here knows a batch; `load` does.
+This module does not depend on batches; `load` does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from opencost_kusto.names import identity, variable
 
 __all__ = ["Deadlines", "Kusto", "Row", "Uploaded"]
 
-# Of an entity's name: learn.microsoft.com/azure/data-explorer, "Entity names".
+# Entity names: learn.microsoft.com/azure/data-explorer, "Entity names".
 _LONGEST_ENTITY = 1024
 # Signing in may wait for a person.
 _BY_HAND = ("interactive", "device-code")
@@ -29,10 +29,10 @@ _BY_HAND = ("interactive", "device-code")
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """The longest each hop may take, in seconds, retries included; our own, since the SDK has gaps.
+    """The deadline of each hop in seconds, retries included; the SDK does not have one for every hop.
 
-    `query` is for queries and commands, `resources` for asking where to upload, `upload` for one blob to one
-    container, `queue` for one message to one queue, `check` for the first question of a run.
+    `query` is for queries and commands, `resources` for reading the addresses of storage, `upload` for one blob to one
+    container, `queue` for one message to one queue, `check` for the first query of a run.
     """
 
     query: float = 120.0
@@ -47,7 +47,7 @@ class Kusto:
 
     `uri` is the engine's address (`https://<cluster>.<region>.kusto.windows.net`, or a Fabric Eventhouse's query
     URI); the ingestion address is derived from it unless `ingest_uri` is given. `trusted_hosts` are hosts that may
-    receive a token though they are none of Microsoft's: `kusto.example.com`, or `*.example.com` for all below it.
+    receive a token although they are not Microsoft's: `kusto.example.com`, or `*.example.com` for all below it.
     Raises UsageError for a URI, database or way of signing in that cannot be used. Safe to use from several threads;
     close it, or use it as a context.
     """
@@ -69,7 +69,7 @@ class Kusto:
         self.auth: Auth = auth
         self.deadlines = deadlines or Deadlines()
         self.ingest_uri = checked_address(ingest_uri) if ingest_uri else ingest_address(self.uri)
-        # Finds a wrong way of signing in now, not at the first batch.
+        # Finds a wrong sign-in method now, not at the first batch.
         signed_in = credential(self.uri, auth)
         more: dict[str, Any] = {"trusted_hosts": trusted_hosts, "advice": ADVICE.get(auth, "")}
         self._engine = Endpoint(self.uri, signed_in, **more)
@@ -91,8 +91,8 @@ class Kusto:
     def query(self, text: str, *, fresh: bool = False) -> list[Row]:
         """The rows of a KQL query's first result; raises KustoError.
 
-        `fresh` asks for strong consistency and no cached results, whatever the cluster's workload group says: for
-        what proves. https://learn.microsoft.com/kusto/api/rest/request-properties
+        `fresh` requests strong consistency and no cached results, whatever the cluster's workload group sets, for
+        verification. https://learn.microsoft.com/kusto/api/rest/request-properties
         """
         options = self.fresh_options() if fresh else {}
         return self._engine.execute("query", self.database, text, seconds=self.deadlines.query, options=options)
@@ -120,9 +120,9 @@ class Kusto:
         self._engine.connect()
 
     def check(self) -> None:
-        """Sign in and ask the database one question; raises KustoError with the reason in one sentence.
+        """Sign in and send the database one query; raises KustoError with the reason in one sentence.
 
-        Commands call it first, so that nothing is asked of OpenCost for a database that cannot be reached.
+        Commands call it first, so that OpenCost is not requested for a database that cannot be reached.
         """
         seconds = 300.0 if self.auth in _BY_HAND else min(self.deadlines.check, self.deadlines.query)
         self._engine.execute("query", self.database, "print Ready = 1", seconds=seconds)
@@ -130,20 +130,21 @@ class Kusto:
     def upload(self, path: Path, *, name: str, table: str, raw_bytes: int) -> Uploaded:
         """Upload a finished gzip file as a blob; raises KustoError when no container takes it."""
         if path.stat().st_size == 0 or raw_bytes == 0:
-            raise KustoError(f"{name} is empty; an empty blob would be queued and vanish, so it was not sent.")
+            raise KustoError(f"{name} is empty; Kusto drops empty blobs, so it was not sent.")
         return self.storage.upload(path, name, table, raw_bytes, self.deadlines.upload)
 
     def enqueue(self, uploaded: Uploaded, *, table: str, mapping: str, tag: str | None) -> None:
         """Queue a blob; raises KustoError.
 
-        A tag lands once per table, however often the message arrives. Without one the blob may land more than once.
+        A blob with a tag lands once per table, however often the message arrives. Without a tag, it may land more than
+        once.
         """
         from azure.kusto.data.data_format import DataFormat
         from azure.kusto.ingest import BlobDescriptor, IngestionProperties
         from azure.kusto.ingest.ingestion_blob_info import IngestionBlobInfo
 
         def message(token: str) -> str:
-            # Fresh each time: the SDK writes into the properties it is given.
+            # A new object each time: the SDK modifies the properties.
             properties = IngestionProperties(
                 database=self.database,
                 table=table,
@@ -160,6 +161,6 @@ class Kusto:
         self.storage.post(message, f"the queue message for {tag or uploaded.name}", self.deadlines.queue)
 
     def _resources(self, command: str) -> list[Row]:
-        """A command to the ingestion endpoint, which belongs to no database but needs a right in ours."""
+        """Send a command to the ingestion endpoint, which has no database but requires a right in this one."""
         seconds = self.deadlines.resources
         return self._ingestion.execute("command", NO_DATABASE, command, seconds=seconds, access=self.database)

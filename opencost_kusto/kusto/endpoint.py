@@ -1,4 +1,4 @@
-"""One endpoint of a cluster through the SDK's client: statements with a deadline, retries and errors of our own.
+"""One endpoint of a cluster through the SDK's client: statements with a deadline, retries and this package's errors.
 
 The SDK is imported when a client is made, because the import takes longer than a small sync.
 """
@@ -24,9 +24,9 @@ T = TypeVar("T")
 Row = dict[str, Any]
 Kind = Literal["query", "command"]
 APPLICATION = f"opencost-kusto/{__version__}"
-# Up to the first value in a statement: ids are long, and cut in the middle they are no help.
+# A statement is quoted up to its first value: an id that is cut off does not help.
 _VALUE = re.compile(r'[("]')
-# Without a handler, Python prints what azure-identity logs on stderr. A program that sets up logging still gets it.
+# Without a handler, Python prints the log of azure-identity on stderr. Programs that set up logging still receive it.
 logging.getLogger("azure").addHandler(logging.NullHandler())
 
 
@@ -62,8 +62,8 @@ class Endpoint:
     ) -> list[Row]:
         """The rows of a statement's first result; raises KustoError.
 
-        `seconds` are for all attempts together. `late` says whether a statement that did not end in time may be sent
-        again. `access` is the database whose rights the statement needs, where it is sent to another.
+        `seconds` is for all attempts together. `late`: a statement that did not end in time may be sent again.
+        `access` is the database whose rights the statement needs, if it is sent to another.
         """
         what = f"the {kind} {' '.join(_VALUE.split(text, maxsplit=1)[0].split())[:80]} …"
 
@@ -109,7 +109,7 @@ class Endpoint:
 
 
 def exchanged(exchange: Exchange, seconds: float, call: Callable[[], T], late: bool = True) -> T:
-    """One exchange in time and with its errors translated; `late` says whether a late one may be tried again."""
+    """Run one exchange within its deadline, with its errors translated; `late`: a late one may be repeated."""
 
     def too_late() -> KustoError:
         what = exchange.what[:1].upper() + exchange.what[1:]
@@ -126,7 +126,7 @@ def exchanged(exchange: Exchange, seconds: float, call: Callable[[], T], late: b
 
 
 def _with_environment(client: Any, uri: str) -> None:
-    """Give the SDK's session the proxies and certificates of the environment once; the SDK has no public way."""
+    """Set the environment's proxies and certificates on the SDK's session once; the SDK has no public setting."""
     environment = Environment.of(uri)
     session = client._session
     session.trust_env = False

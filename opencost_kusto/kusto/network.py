@@ -1,4 +1,4 @@
-"""Why a server was not reached, by the kinds of the exceptions; and the proxy and certificates of the environment."""
+"""The causes of network errors, by exception type; and the proxies and certificates of the environment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.redact import first_sentence
 
-_STOPPED = "A stopped cluster looks like this too: az kusto cluster show --query state."
+_STOPPED = "The cluster may be stopped: az kusto cluster show --query state."
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why no response came: the reason, what to do, and whether another attempt may succeed."""
+    """The cause of a missing response: the reason, what to do, and whether another attempt may succeed."""
 
     reason: str
     advice: str
@@ -26,9 +26,9 @@ class Cause:
 
 
 def cause(error: BaseException) -> Cause | None:
-    """The cause of a network error; None when the error is none.
+    """The cause of a network error; None for other errors.
 
-    Kinds come first that wrap others: a proxy's refusal holds a refused connection.
+    Types that wrap others come first: a proxy error contains a refused connection.
     """
     chain = list(_chain(error))
     names = {cls.__name__ for each in chain for cls in type(each).__mro__}
@@ -47,7 +47,7 @@ def cause(error: BaseException) -> Cause | None:
         return Cause("no connection in time", f"Check firewall and private endpoint. {_STOPPED}")
     if names & {"ReadTimeout", "ReadTimeoutError", "TimeoutError"}:
         return Cause(
-            "no response in time", "Run again; see whether the cluster is overloaded.", code=ReasonCode.TIMED_OUT
+            "no response in time", "Run again, and check whether the cluster is overloaded.", code=ReasonCode.TIMED_OUT
         )
     if names & {"ConnectionError", "ServiceRequestError", "ServiceResponseError", "ProtocolError", "HTTPException"}:
         return Cause("the connection was closed", _STOPPED)
@@ -69,14 +69,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The proxies for a host and the certificate authorities, as the environment has them."""
+    """The proxies for a host and the certificate authorities, from the environment."""
 
     proxies: dict[str, str]
     verify: str | bool
 
     @classmethod
     def of(cls, uri: str) -> Environment:
-        """Read once for each host: `requests` would read it again at every request, and passwords of .netrc too."""
+        """Read once for each host: `requests` would read them at every request, and the passwords of .netrc too."""
         from requests.utils import get_environ_proxies
 
         authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True

@@ -1,4 +1,4 @@
-"""What each command and query needs, by Microsoft's documentation, and the command that grants it.
+"""The rights that each command and query requires, by Microsoft's documentation, and the commands that grant them.
 
 Pages are those of https://learn.microsoft.com/kusto/; roles are those of
 https://learn.microsoft.com/kusto/access-control/role-based-access-control.
@@ -13,7 +13,7 @@ from opencost_kusto.schema.tables import TABLES
 
 
 class Role(StrEnum):
-    """A security role, by the word that `.add database` has for it."""
+    """A security role, by its name in `.add database`."""
 
     VIEWER = "viewers"
     INGESTOR = "ingestors"
@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """The least right that statements with this beginning need; `grant` is the role that a refusal recommends."""
+    """The least right that statements with this beginning require; `grant` is the role to recommend."""
 
     beginning: str
     least: str
@@ -32,7 +32,7 @@ class Right:
     page: str
 
 
-# The first that fits counts; the last fits every query.
+# The first match applies; the last matches every query.
 RIGHTS = (
     Right(
         ".create-merge table",
@@ -88,14 +88,14 @@ RIGHTS = (
 
 
 def right(text: str) -> Right:
-    """What a statement needs."""
+    """The right that a statement requires."""
     squeezed = " ".join(text.split()).lower()
     return next(each for each in RIGHTS if squeezed.startswith(each.beginning))
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What an identity needs for one task: roles in the database, and whether Admin on the tables or functions too."""
+    """The rights for one task: roles in the database, and whether Admin on the tables or functions is required too."""
 
     commands: tuple[str, ...]
     roles: tuple[Role, ...]
@@ -142,5 +142,5 @@ TASKS = (
 
 
 def grant(role: Role, database: str, principal: str) -> str:
-    """The command that grants a role in a database; a name in brackets and quotes may have blanks and hyphens."""
+    """The command that grants a role in a database; a quoted name may contain spaces and hyphens."""
     return f".add database ['{database}'] {role} ('{principal}')"

@@ -1,4 +1,4 @@
-"""The errors of the Kusto SDK and of Azure storage as ours: what failed, why, what to do, and by which reason code."""
+"""Translate the errors of the Kusto SDK and of Azure storage: what failed, why, what to do, and the reason code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opencost_kusto.kusto import rights
 from opencost_kusto.kusto.network import cause
 from opencost_kusto.redact import first_sentence
 
-# What Kusto says of a table, function or mapping of ours that it does not have; no field of the error names it.
+# Kusto's messages for a missing table, function or mapping; no field of the error names it.
 _NOT_BOOTSTRAPPED = re.compile(
     r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w"
     r"|Entity ID 'OpenCost\w+' of kind '\w+' was not found"
@@ -21,7 +21,7 @@ _ANYBODY = "aadapp=<client id>;<tenant id>"
 _SENTENCE = 400
 
 R = ReasonCode
-# Foreign errors by name (nearest class first): what happened, the reason code, whether another attempt may succeed.
+# Errors of the libraries by class name (nearest first): what failed, the reason code, and whether a retry may succeed.
 TRANSLATIONS: dict[str, tuple[str, ReasonCode, bool]] = {
     "KustoThrottlingError": ("Kusto at {uri} throttled {what}", R.THROTTLED, True),
     "KustoNetworkError": ("Kusto at {uri} cannot be reached", R.UNREACHABLE, True),
@@ -49,10 +49,10 @@ _SIGN_IN = (R.UNAUTHORIZED,)
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange with a service: where, what it was for (`the query T …`), and by which id Microsoft finds it.
+    """One exchange with a service: its address, its purpose (`the query T …`), and its request id.
 
     `text` is the whole statement; `advice` is what to do when signing in fails. `storage` names the service
-    (`Kusto's queue`) where it is not Kusto itself: its 403 is about a signed address, not about who signed in.
+    (`Kusto's queue`) if it is not Kusto itself: its 403 is about a signed address, not about the identity.
     """
 
     uri: str
@@ -65,7 +65,7 @@ class Exchange:
 
 
 def translate(error: Exception, exchange: Exchange) -> KustoError:
-    """The error as ours. The cause's own first sentence is in it, without secrets."""
+    """The error as a KustoError, with the first sentence of its cause, without secrets."""
     names = [cls.__name__ for cls in type(error).__mro__]
     default = ("The Kusto SDK failed at {what}", R.REFUSED, False)
     template, code, transient = next((TRANSLATIONS[name] for name in names if name in TRANSLATIONS), default)
@@ -89,9 +89,9 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
 
 
 def status_of(error: Any) -> int | None:
-    """The HTTP status of the response inside the error; None where there was no response."""
+    """The HTTP status of the response in the error; None without a response."""
     for each in (error, getattr(error, "inner", None), error.__cause__):
-        # A response with an error status is false in a condition.
+        # A `requests` response with an error status is falsy.
         holders = (getattr(each, "http_response", None), getattr(each, "response", None), each)
         for status in (getattr(holder, "status_code", None) for holder in holders):
             if isinstance(status, int):
@@ -100,7 +100,7 @@ def status_of(error: Any) -> int | None:
 
 
 def _said(error: Any) -> tuple[str, bool | None, str]:
-    """The cause's own first sentence, whether Kusto calls it permanent, and the ActivityId."""
+    """The first sentence of the cause, whether Kusto marks it permanent, and the ActivityId."""
     apis: list[Any] = []
     if hasattr(error, "get_api_error"):
         apis = [error.get_api_error()]
@@ -116,13 +116,13 @@ def _said(error: Any) -> tuple[str, bool | None, str]:
     for api in apis:
         activity = activity or str((api.context or {}).get("activityId") or "")
     text = apis[0].description or apis[0].message or str(error)
-    # One part of a distributed query that is worth another attempt makes the whole worth one.
+    # If one part of a distributed query may be retried, so may the query.
     permanent = not any(api.permanent is False for api in apis)
     return first_sentence(text, _SENTENCE), permanent, activity
 
 
 def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange) -> str:
-    """The one thing to do about it, where it is known."""
+    """The action that resolves the error, if known."""
     if code is R.NOT_BOOTSTRAPPED:
         return "Run opencost-kusto bootstrap, which creates it."
     if code is R.UNAUTHORIZED:
@@ -138,7 +138,7 @@ def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange)
 
 
 def _ids(exchange: Exchange, activity: str) -> str:
-    """What Microsoft's support asks for first."""
+    """The ids that Microsoft's support requires."""
     ids = (
         f"ActivityId {activity}" if activity else "",
         f"request {exchange.request_id}" if exchange.request_id else "",

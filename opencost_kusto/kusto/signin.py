@@ -1,4 +1,4 @@
-"""The ways of signing in to Kusto: credentials of azure-identity. One of the doors to Azure packages.
+"""The sign-in methods for Kusto: credentials of azure-identity. One of the doors to Azure packages.
 
 National clouds: the authority is the one that the cluster names (`/v1/rest/auth/metadata`), unless
 AZURE_AUTHORITY_HOST is set. Azure CLI needs `az cloud set`.
@@ -42,15 +42,15 @@ ADVICE: dict[str, str] = {
 }
 _TENANT = re.compile(r"[\w.-]+")
 _PUBLIC = "https://login.microsoftonline.com"
-# A token this close to its end is renewed; seconds.
+# A token that expires within these seconds is renewed.
 _RENEWED_BEFORE = 300.0
 
 
 class Credential:
     """A credential for both endpoints of a cluster, with its token kept until shortly before it expires.
 
-    azure-identity keeps no token of Azure CLI: each request would start `az`. Raises UsageError when the environment
-    lacks what the method needs.
+    azure-identity does not cache tokens of Azure CLI: each request would start `az`. Raises UsageError if the
+    environment does not have what the method requires.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Credential:
             return token
 
     def at(self, authority: str) -> Credential:
-        """This credential, which from now on signs in at the authority that the cluster names."""
+        """This credential, which then signs in at the authority that the cluster names."""
         with self._lock:
             if authority.rstrip("/").lower() != self._authority and not os.environ.get("AZURE_AUTHORITY_HOST"):
                 self._authority = authority.rstrip("/").lower()
@@ -87,9 +87,9 @@ class Credential:
 
 
 def credential(uri: str, auth: Auth) -> Credential | None:
-    """The credential for an address; None for plain http, where nobody signs in.
+    """The credential for an address; None for plain http, which has no sign-in.
 
-    Raises UsageError when the method does not fit the address, or the environment lacks what the method needs.
+    Raises UsageError if the method does not fit the address, or the environment does not have what it requires.
     """
     if auth not in METHODS:
         raise UsageError(f"--auth {auth} is unknown; choose one of {', '.join(METHODS)}.")
@@ -106,7 +106,7 @@ def credential(uri: str, auth: Auth) -> Credential | None:
 
 
 def connection(uri: str, credential: Credential | None) -> Any:
-    """A fresh connection string builder: the SDK changes the ones it is given."""
+    """A new connection string builder: the SDK modifies its arguments."""
     from azure.kusto.data import KustoConnectionStringBuilder as Builder
 
     if credential is None:
@@ -205,7 +205,7 @@ def _device_code(**more: Any) -> Any:
     from azure.identity import DeviceCodeCredential
 
     def prompt(address: str, code: str, _: Any) -> None:
-        # azure-identity would print on stdout, which is for data.
+        # By default azure-identity prints on stdout, which is for data.
         print(f"To sign in, open {address} and enter the code {code}.", file=sys.stderr, flush=True)
 
     return DeviceCodeCredential(prompt_callback=prompt, **_tenant(), **more)

@@ -1,8 +1,8 @@
-"""Kusto's own blob containers and queues: what queued ingestion uploads to and announces blobs in.
+"""Kusto's own blob containers and queues, for queued ingestion.
 
 The protocol is documented: https://learn.microsoft.com/kusto/api/netfx/kusto-ingest-client-rest. The SDK's ingest
-client would open a new connection for each blob and each message, upload what is left of a stream that the first
-container refused, and queue nothing where no queue is listed.
+client would open a new connection for each blob and each message, upload the rest of a stream that the first container
+refused, and queue nothing if no queue is listed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from opencost_kusto.kusto.endpoint import APPLICATION, Row, exchanged
 from opencost_kusto.kusto.network import Environment
 from opencost_kusto.kusto.sdk_errors import Exchange, status_of
 
-# Bytes of a block: an upload takes no more memory than one, whatever the size of the blob.
+# Bytes of a block; an upload needs the memory of one block, whatever the size of the blob.
 BLOCK = 4 << 20
-# How long the addresses are used; Microsoft's clients refresh them every hour too.
+# Seconds before the addresses are refreshed; Microsoft's clients refresh them every hour too.
 _REFRESHED_AFTER = 3600.0
 _TRIES = 3
-# The protocol sends the identity token and the addresses for the cluster, not for a database.
+# The identity token and the addresses are those of the cluster, not of a database.
 NO_DATABASE = "NetDefaultDB"
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A blob in Kusto's own storage, and the id under which its ingestion can be looked up; `url` is a secret."""
+    """A blob in Kusto's own storage, and the source id of its ingestion; `url` is a secret."""
 
     url: str
     source_id: str
@@ -47,7 +47,7 @@ class Uploaded:
 
 @dataclass(slots=True)
 class _Resources:
-    """The addresses, with their signatures, and a client for each that was used."""
+    """The signed addresses, and a client for each that was used."""
 
     containers: list[str]
     queues: list[str]
@@ -56,7 +56,7 @@ class _Resources:
 
 
 class Storage:
-    """The storage of one cluster, over connections that are kept for as long as this is open.
+    """The storage of one cluster, with connections that stay open until this is closed.
 
     `ask` sends a command to the ingestion endpoint. Safe to use from several threads.
     """
@@ -79,7 +79,7 @@ class Storage:
             transport.close()
 
     def resources(self) -> tuple[list[str], list[str]]:
-        """The signed addresses of containers and queues; raises KustoError where none is listed."""
+        """The signed addresses of containers and queues; raises KustoError if none is listed."""
         found = self._current()
         return list(found.containers), list(found.queues)
 
@@ -104,9 +104,9 @@ class Storage:
         self._queue(queue).get_queue_properties()
 
     def upload(self, path: Path, name: str, table: str, raw_bytes: int, seconds: float) -> Uploaded:
-        """Upload a file as a blob in blocks; raises KustoError when no container takes it."""
+        """Upload a file as a blob in blocks; raises KustoError if no container accepts it."""
         source = str(uuid.uuid4())
-        # Kusto shows the name of a blob that it could not ingest, and no other column with the id.
+        # For a blob that it could not ingest, Kusto shows the name, but not the source id.
         blob = f"{self._database}__{table}__{source}__{name}"
 
         def put(container: str) -> str:
@@ -121,14 +121,14 @@ class Storage:
         return Uploaded(url, source, name, raw_bytes)
 
     def post(self, message: Callable[[str], str], what: str, seconds: float) -> None:
-        """Post a message, made with the identity token, to a queue; raises KustoError when no queue takes it."""
+        """Send a message, created with the identity token, to a queue; raises KustoError if no queue accepts it."""
         current = self._current()
         text = message(current.token)
         exchange = Exchange(self._uri, what, storage="Kusto's queue")
         self._first(current.queues, lambda queue: self._queue(queue).send_message(text), exchange, seconds)
 
     def _first(self, addresses: list[str], call: Callable[[str], Any], exchange: Exchange, seconds: float) -> Any:
-        """What the first address that works gives. It stays the first, so that its connection is used again."""
+        """The result of the first address that works. It stays the first, so that its connection is reused."""
         refused: KustoError | None = None
         for address in addresses[:_TRIES]:
             try:
@@ -159,7 +159,7 @@ class Storage:
                     f"Kusto's ingestion endpoint {self._uri} lists no {what}, so nothing was sent. "
                     "Check that the address is the ingestion endpoint of a running cluster."
                 )
-            # Many runs side by side spread over the accounts.
+            # Spreads concurrent runs over the accounts.
             return random.sample(found, len(found))
 
         containers = listed("TempStorage", "containers to upload to")
@@ -180,7 +180,7 @@ class Storage:
         return self._client(address, QueueClient.from_queue_url, ExponentialRetry, **policy)
 
     def _client(self, address: str, make: Callable[..., Any], retry: Callable[..., Any], **more: Any) -> Any:
-        """The client of an address, made once; the clients of one server share its connections."""
+        """The client of an address, created once; the clients of one server share its connections."""
         from azure.core.pipeline.transport import RequestsTransport
 
         with self._lock:
@@ -204,7 +204,7 @@ class Storage:
 
 
 def _answered(ask: Callable[[], None]) -> None:
-    """Ask, and take a refusal for an answer."""
+    """Send a request, and accept a refusal as a response."""
     try:
         ask()
     except Exception as error:

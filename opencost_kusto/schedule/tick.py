@@ -1,4 +1,4 @@
-"""One tick of the scheduler: load what Kusto lacks of the last hours or days, all sources concurrently."""
+"""One tick of the scheduler: load the missing windows of the last hours or days, all sources concurrently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from opencost_kusto.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """How far back a tick looks, and which windows it leaves for later.
+    """The period in which a tick looks for missing windows, and which windows it leaves for later.
 
     A window is closed `lag` after its end, when OpenCost's measurements have settled. Raises UsageError where no window
     lies in between.

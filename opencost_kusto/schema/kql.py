@@ -21,7 +21,7 @@ def literal(text: str) -> str:
 
 
 def create_table(table: Table) -> str:
-    """The command that creates the table, or adds the columns it lacks at its end."""
+    """The command that creates the table, or adds missing columns at its end."""
     columns = ",\n".join(f"    {column.name}: {column.type}" for column in table.columns)
     return (
         f".create-merge table {table.name} (\n{columns}\n)"

@@ -1,4 +1,4 @@
-"""What a user may request of a dataset besides its window. An option is declared once, in its `Table`.
+"""What a user may request of a dataset in addition to its window. An option is declared once, in its `Table`.
 
 From the declaration come the command-line option, the batch's id, the query that OpenCost is sent and, where OpenCost
 does not filter by it, which records of the response are kept.

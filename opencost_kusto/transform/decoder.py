@@ -36,7 +36,7 @@ class _Node:
 
 
 class Decoder:
-    """Decodes the records of one table to the values that a row needs besides its record.
+    """Decodes the records of one table to the values that a row needs in addition to its record.
 
     `derived`, `lists` and `key` are the places among the values of what columns are derived from, of the lists of
     `Table.unordered` and of the columns of `Table.key`, each in declared order. The cost, where there is one, is last.

@@ -1,4 +1,4 @@
-"""Records to rows: each record with the types that its table declares, and what a row says besides its record.
+"""Records to rows: each record with the types that its table declares, and the other values of a row.
 
 Does not depend on OpenCost's HTTP or on Kusto. A record is the JSON text of one allocation, asset, sample or batch
 result; a row is one line of newline-delimited JSON: what all rows of the batch share, the record as OpenCost sent it,

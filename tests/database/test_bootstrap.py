@@ -129,7 +129,7 @@ MENDABLE: dict[str, tuple[Callable[[str], str], str]] = {
             if text.startswith(".alter-merge table OpenCostAssets column")
             else text.replace("    ClaimNamespace: string,\n", "")
         ),
-        "OpenCostAssets lacks ClaimNamespace",
+        "OpenCostAssets has no column ClaimNamespace",
     ),
     "a missing mapping": (
         lambda text: "" if text.startswith(ASSETS_MAPPING) else text,
@@ -186,7 +186,7 @@ def test_each_difference_is_found_and_mended(
     sent = len(emulator.requests)
     checked = check()
     [line] = [line for line in checked.stderr.splitlines() if f" {said} (" in line]
-    needed = any(word in said for word in ("missing", "lacks", "function"))
+    needed = any(word in said for word in ("missing", "has no column", "function"))
     assert checked.returncode == (5 if needed else 0), checked.stdout
     assert line.endswith("[optional]") is not needed
     assert _changes(emulator, sent) == []

@@ -239,7 +239,7 @@ def test_an_assumption_that_does_not_hold_says_what_it_means(emulator: KustoEmul
     [one] = [one for one in found if "Is tag retention" in one.said]
     assert one.status is Status.NOTE
     assert "TagPrefix is not valid" in one.said
-    assert "It means: tags stay until the extents go." in one.said
+    assert "Consequence: tags stay until the extents go." in one.said
     assert len(found) == len(ASSUMPTIONS) + 1
 
 

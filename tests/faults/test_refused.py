@@ -34,7 +34,7 @@ def test_the_mapping_is_missing(world: World, ending: Ending) -> None:
 
 
 @fault(
-    "The table lacks a column",
+    "The table does not have a column",
     "failed",
     exit_code=5,
     says="Kusto did not ingest …: Mapping names column …, which the table has not. Correct that and run again.",

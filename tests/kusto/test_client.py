@@ -237,7 +237,7 @@ def test_a_refused_connection_is_named() -> None:
     error = refused_check(f"http://127.0.0.1:{closed_port()}", auth="none")
     assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, True)
     assert "cannot be reached: connection refused." in str(error)
-    assert "A stopped cluster looks like this too" in str(error)
+    assert "The cluster may be stopped" in str(error)
 
 
 def test_a_name_without_an_address_is_named() -> None:

@@ -162,7 +162,7 @@ def test_addresses_are_read_again_after_an_hour() -> None:
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    """An empty blob would be queued and vanish."""
+    """An empty blob, which Kusto would drop, is refused."""
     path = tmp_path / "empty.gz"
     path.write_bytes(b"")
     with Kusto("http://127.0.0.1:9", "OpenCost", auth="none") as kusto, pytest.raises(KustoError, match="is empty"):
