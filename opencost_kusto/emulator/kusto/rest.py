@@ -87,7 +87,8 @@ class Rest:
                 raise KustoRefusal("A management command is sent to the management endpoint")
             return commands.run(engine, text, principal=principal, capacity=self._service.capacity)
         engine.access.reads(principal)
-        engine.access.views(principal, engine.restricted(text))
+        if self._service.chances.behaviour.restricted_views:
+            engine.access.views(principal, engine.restricted(text))
         text = as_principal(text, principal)
         upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
