@@ -14,6 +14,7 @@ from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import BatchPlan, new_run
+from opencost_kusto.pipeline.stage import lacks
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.transform.rows import Encoder, flatten
@@ -39,11 +40,13 @@ def export(
     source = opencost.source()
     report = Report(run.id, on_result=on_result)
     for batch in request.batches(source, run.collection_time):
-        report.add([_export(opencost, BatchContext(run, source, batch), write)])
+        report.add([_export(opencost, BatchContext(run, source, batch), write, request.optional)])
     return report
 
 
-def _export(opencost: OpenCost, context: BatchContext, write: Callable[[Table, bytes], None]) -> BatchResult:
+def _export(
+    opencost: OpenCost, context: BatchContext, write: Callable[[Table, bytes], None], optional: frozenset[str]
+) -> BatchResult:
     """Write the rows of one batch."""
     begun, batch = time.monotonic(), context.batch
     encoder = Encoder(batch.table, context)
@@ -61,7 +64,10 @@ def _export(opencost: OpenCost, context: BatchContext, write: Callable[[Table, b
             for line in held:
                 write(batch.table, line)
     except OpenCostKustoError as error:
-        return batch_result(batch, Outcome.FAILED, error=error, seconds=round(time.monotonic() - begun, 3))
+        seconds = round(time.monotonic() - begun, 3)
+        if lacks(opencost, batch, error, optional):
+            return batch_result(batch, Outcome.UNSUPPORTED, seconds=seconds)
+        return batch_result(batch, Outcome.FAILED, error=error, seconds=seconds)
     size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}
     size["seconds"] = round(time.monotonic() - begun, 3)
     outcome = Outcome.WRITTEN if encoder.rows else Outcome.EMPTY

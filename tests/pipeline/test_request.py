@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opencost_kusto.batch import Source
+from opencost_kusto.emulator import OpenCostEmulator
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.request import SyncRequest, check_datasets
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import Window
@@ -42,3 +45,14 @@ def test_a_dataset_with_a_step_of_its_own_has_no_other(name: str) -> None:
     for lengths in ({HOUR}, {step, HOUR}, {2 * step}):
         with pytest.raises(UsageError, match=f"{name} by 24 hours only: .*--step 24h"):
             check_datasets((name,), lengths)
+
+
+@pytest.mark.parametrize(("optional", "outcome", "code"), [(True, "unsupported", 0), (False, "failed", 3)])
+def test_a_dry_run_may_lack_an_optional_dataset(optional: bool, outcome: str, code: int) -> None:
+    """Where a server has no route for a dataset, a dry run fails only if the dataset was named."""
+    name = next(name for name, table in DATASETS.items() if not table.default)
+    window = Window(MIDNIGHT, MIDNIGHT + DAY)
+    request = SyncRequest(window, datasets=(name,), optional=frozenset({name} if optional else ()))
+    with OpenCostEmulator() as server, OpenCost(server.url) as opencost:
+        report = export(opencost, request, lambda _table, _line: None)
+    assert ([one.outcome for one in report.results], report.exit_code) == ([outcome], code)
