@@ -7,22 +7,26 @@ package.
 from __future__ import annotations
 
 from opencost_kusto.batch import RequestOptions, Run, Source
-from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.cancel import Cancelled, CancelToken
+from opencost_kusto.coverage.backfill import Survey, backfill, survey
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.coverage.status import status
-from opencost_kusto.database.bootstrap import bootstrap
+from opencost_kusto.coverage.status import DatasetStatus, status
+from opencost_kusto.database.bootstrap import Bootstrapped, bootstrap
 from opencost_kusto.errors import (
     ContentError,
     DuplicateError,
+    EmptyError,
     KustoError,
     NotLandedError,
     OpenCostError,
     OpenCostKustoError,
     PartialError,
+    ReasonCode,
     UsageError,
 )
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.replay import replay
@@ -35,21 +39,29 @@ from opencost_kusto.window import parse as parse_window
 
 __all__ = [
     "BatchResult",
+    "Bootstrapped",
+    "CancelToken",
+    "Cancelled",
     "ContentError",
+    "DatasetStatus",
     "Deadlines",
     "DuplicateError",
+    "EmptyError",
     "Kusto",
     "KustoError",
+    "LoadPolicy",
     "NotLandedError",
     "OpenCost",
     "OpenCostError",
     "OpenCostKustoError",
     "Outcome",
     "PartialError",
+    "ReasonCode",
     "Report",
     "RequestOptions",
     "Run",
     "Source",
+    "Survey",
     "SyncRequest",
     "Target",
     "UsageError",
