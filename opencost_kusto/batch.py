@@ -21,7 +21,7 @@ class Source:
     """One OpenCost server, and the Kubernetes cluster whose costs it has.
 
     `name` is the cluster in every table: the name that the user gave, else OpenCost's id. `reported` is OpenCost's own
-    id, `version` OpenCost's. `currency` is that of its costs, None where nobody set it. `fingerprint` identifies the
+    id, `version` OpenCost's. `currency` is that of its costs, None if it is not set. `fingerprint` identifies the
     cluster, by scheme; a source of the same name and another fingerprint is refused.
     """
 

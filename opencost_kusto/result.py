@@ -20,8 +20,8 @@ class Outcome(StrEnum):
     """What became of a batch.
 
     Landed: this run saw its rows in the table, counted and equal. Already landed: an earlier run landed it. Queued:
-    nobody waited. Written: to files. Empty: OpenCost has no cost for the window. Expired: OpenCost no longer has the
-    window at this step. Lost: at no step. Unsupported: this OpenCost does not have the dataset.
+    the run did not wait. Written: to files. Empty: OpenCost has no cost for the window. Expired: OpenCost no longer has
+    the window at this step. Lost: at no step. Unsupported: this OpenCost does not have the dataset.
     """
 
     LANDED = "landed"

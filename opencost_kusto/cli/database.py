@@ -84,10 +84,10 @@ def status_command(
         old = [one for one in found if (age := one.age(now)) is None or age > limit]
         names = ", ".join(f"{one.dataset} of {one.source}" for one in old) or "everything"
         if old and all(one.empty_until and now - one.empty_until <= limit for one in old):
-            said = "OpenCost answers that nothing has cost anything since: see whether its Prometheus is up."
+            said = "OpenCost reports no cost since then. Check whether its Prometheus is running."
             raise NotLandedError(f"Older than {max_age}: {names}. {said}")
         if old or not found:
-            raise NotLandedError(f"Older than {max_age}: {names}. See why sync stopped.")
+            raise NotLandedError(f"Older than {max_age}: {names}. Check why sync stopped.")
 
 
 def query_command(

@@ -1,4 +1,4 @@
-"""`doctor`: every hop from OpenCost to the tables, what was measured there, and the command that mends it."""
+"""`doctor`: every hop from OpenCost to the tables, its result, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def doctor_command(
     *,
     console: Console,
 ) -> None:
-    """Check every hop from OpenCost to Kusto, and print what mends each that fails."""
+    """Check every hop from OpenCost to Kusto, and print the fix for each that fails."""
     if write and engine_only:
         raise UsageError("--write ingests a row, and --engine-only does not; give one of them.")
     found: list[Finding] = []
@@ -105,7 +105,7 @@ def _reached(opencost: OpenCost) -> Iterable[Finding]:
 
 
 def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:
-    """What the last whole hour cost, by namespace: an OpenCost without data answers with nothing, and no error."""
+    """The cost of the last full hour, by namespace: an OpenCost without data returns nothing, and no error."""
     end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     hour = Window(end - _HOUR, end)
     batch = Batch(ALLOCATION, opencost.source().name, hour, RequestOptions(aggregate="namespace"))
@@ -126,6 +126,6 @@ def worst(found: Iterable[Finding]) -> int:
 
 
 def line(one: Finding) -> str:
-    """A finding for people: status, hop, what was measured, and below it the command that mends it."""
+    """A finding as text: status, hop, result, and below it the command that fixes it."""
     cure = "".join(f"\n        → {each}" for each in one.cure.splitlines())
     return f"{one.status:<7} {one.hop:<18} {one.said}{cure}"

@@ -40,7 +40,7 @@ def emulator_command(
     ] = 0,
     kusto_port: Annotated[int, option("--kusto-port", "Port of Kusto; 0 chooses.", min=0, max=65535)] = 0,
     opencost_version: Annotated[
-        str, option("--opencost-version", "Answer as this OpenCost does: 1.111, 1.112 or 1.119.")
+        str, option("--opencost-version", "Version of OpenCost to emulate: 1.111, 1.112 or 1.119.")
     ] = "1.112",
     opencost_store: Annotated[
         Store,

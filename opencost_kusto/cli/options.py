@@ -32,7 +32,7 @@ from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
 from opencost_kusto.window import Window, parse, resolution, since
 
 _ENDPOINT = "http://localhost:9003"
-# Longer than anybody waits, and shorter than a timer can.
+# Longer than any useful wait, and shorter than the longest timer.
 _LONGEST = 1e7
 # The word for every dataset that is declared.
 EVERY = "all"
@@ -144,7 +144,9 @@ class SourceOptions:
     source: Annotated[
         list[str] | None, option("--source", "name=URL, instead of --endpoint and --cluster; repeatable.")
     ] = None
-    request_timeout: Annotated[float, option("--request-timeout", "Seconds OpenCost may take for one answer.")] = 600.0
+    request_timeout: Annotated[float, option("--request-timeout", "Seconds to wait for one response of OpenCost.")] = (
+        600.0
+    )
 
     def __post_init__(self) -> None:
         seconds("--request-timeout", self.request_timeout)
@@ -180,7 +182,7 @@ def _with_declared(group: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_with_declared
 class AskOptions:
-    """What is requested from OpenCost besides the window: datasets, and an attribute for each of their options."""
+    """What is requested from OpenCost for a window: datasets, and an attribute for each of their options."""
 
     PANEL = OPENCOST
     dataset: Annotated[
@@ -258,7 +260,7 @@ class WhenOptions:
         return Elapsed(since(self.since, now=moment), moment, resolution(self.opencost_resolution))
 
     def ready(self, run: Run, window: Window, stop: CancelToken, say: Callable[[str], None]) -> Run:
-        """The run, once OpenCost can be asked; waits where the window was still running."""
+        """The run, once OpenCost can be requested; waits if the window has not ended."""
         if self.since is None:
             return run
         return settled(run, window, settle_time(self.settle), sleep=stop.sleep, on_result=say)

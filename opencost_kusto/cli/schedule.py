@@ -1,4 +1,4 @@
-"""`backfill` and `schedule`: everything that Kusto lacks, of a range once, or of the last days again and again."""
+"""`backfill` and `schedule`: load the missing windows of a period once, or of the last days at regular times."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ESTIMATED = 25
 
 @dataclass(frozen=True, slots=True)
 class TimesOptions:
-    """When to run, and how far back a run looks."""
+    """When to run, and the period in which a run looks for missing windows."""
 
     PANEL = WHEN
     every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h"
@@ -65,7 +65,7 @@ class TimesOptions:
     at_most: Annotated[int, option("--at-most", "Windows that one run loads at most.", min=1)] = MAX_WINDOWS
 
     def lookback(self) -> Lookback:
-        """How far back a run looks; raises UsageError when no window would lie in it."""
+        """The period in which a run looks for missing windows; raises UsageError if it has no window."""
         step = duration(self.every)
         back = duration(self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
         lookback = Lookback(back, duration(self.lag), self.at_most)
@@ -180,9 +180,9 @@ def backfill_command(
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
-        more = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
-        told = "".join(f", {count} {what}" for what, count in more.items() if count)
-        console.info(f"{surveyed.due} to load{told}, of {whole}.", "survey")
+        others = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
+        more = "".join(f", {count} {what}" for what, count in others.items() if count)
+        console.info(f"{surveyed.due} to load{more}, of {whole}.", "survey")
         due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
         with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
             tell = estimated(on_result, surveyed.due, console.info) if not console.terminal else on_result

@@ -48,7 +48,7 @@ class Output(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Make stdout and stderr accept every write and escape every character that their encoding lacks."""
+    """Make stdout and stderr accept every write and escape every character that their encoding does not have."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

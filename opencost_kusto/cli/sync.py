@@ -76,7 +76,7 @@ def sync_command(
     cut = check_step(duration(step), resolution(when.opencost_resolution)) if step else None
     request = SyncRequest(window, cut, ask.datasets(), ask.options(), ask.optional())
     run = mark.run()
-    with page(summary) as told, source.opencosts() as opencosts:
+    with page(summary) as content, source.opencosts() as opencosts:
         if output is not None:
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
@@ -84,7 +84,7 @@ def sync_command(
                 run = when.ready(run, window, process.cancel, console.info)
                 with console.progress(plan(request)) as on_result:
                     report = export(opencosts[0], request, checked(write), run=run, on_result=on_result)
-            told.add(report)
+            content.add(report)
         else:
             with kusto_options.kusto(console.info, otherwise=_DRY_RUN) as kusto:
                 ready(kusto, patient=load.spool is not None)
@@ -99,7 +99,7 @@ def sync_command(
                         on_result=on_result,
                         policy=load.policy(),
                     )
-                told.add(report, kusto if summary else None)
+                content.add(report, kusto if summary else None)
     if elapsed is not None:
         for line in elapsed.described(_cost(report)):
             console.info(line)

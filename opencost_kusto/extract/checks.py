@@ -1,6 +1,6 @@
 """Whether each record is of the window that was requested, lies in it, says everything once, and agrees with itself.
 
-What contradicts itself is refused. What merely looks implausible lands, with a sentence and a reason code.
+A response that contradicts itself is refused. An implausible one lands, with a note and a reason code.
 """
 
 from __future__ import annotations

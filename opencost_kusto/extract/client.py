@@ -80,7 +80,7 @@ class OpenCost:
     def source(self) -> Source:
         """What the server says of itself.
 
-        Raises OpenCostError, ContentError for a document that is not OpenCost's, and UsageError when nobody names the
+        Raises OpenCostError, ContentError for a document that is not OpenCost's, and UsageError if nothing names the
         cluster or OpenCost's id for it is no name.
         """
         try:
@@ -165,7 +165,7 @@ class OpenCost:
         return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
 
     def _clusters(self) -> frozenset[str]:
-        """The ids of all clusters that the server answers for; none where it does not say. Asked once."""
+        """The ids of all clusters of the server; none if it does not list them. Requested once."""
         if self._listed is None:
             try:
                 self._listed = documents.cluster_ids(

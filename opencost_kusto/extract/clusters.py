@@ -1,6 +1,6 @@
-"""Rows of other clusters: an OpenCost over a Prometheus of several clusters answers for all of them.
+"""Leave out records of other clusters: an OpenCost with a Prometheus of several clusters returns all of them.
 
-Each cluster's own OpenCost answers for it too, so what another source loads is left out here, and said once. Only what
+The OpenCost of each cluster returns its records too, so those of other clusters are left out, with one note. Only what
 OpenCost itself lists as several clusters is: one cluster that is labelled otherwise in Prometheus is still one.
 """
 
@@ -15,9 +15,9 @@ from opencost_kusto.schema.columns import Json
 
 
 class ForeignRecords:
-    """The records of one response that are of other clusters than `own`, which is None where nobody knows it.
+    """The records of one response that are of other clusters than `own`, which is None if it is unknown.
 
-    `listed` gives the ids of all clusters that the server answers for; it is called when a first record needs it.
+    `listed` returns the ids of all clusters of the server; it is called when a record first needs it.
     """
 
     def __init__(self, own: str | None, listed: Callable[[], frozenset[str]]) -> None:

@@ -52,7 +52,7 @@ def cluster_info(body: bytes, where: str) -> ClusterInfo:
 
 
 def cluster_ids(body: bytes, where: str) -> frozenset[str]:
-    """Read the ids in /clusterInfoMap, of all clusters that the server answers for; raises ContentError."""
+    """Read the ids in /clusterInfoMap, of all clusters of the server; raises ContentError."""
     return frozenset(_decode(body, _ClusterMap, where).data or {})
 
 

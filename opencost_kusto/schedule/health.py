@@ -138,7 +138,7 @@ class _Retries(Collector):
 
 @contextmanager
 def served(health: Health, listen: str, deadline: float = _DEADLINE) -> Iterator[str]:
-    """Answer on `host:port`, or on every address with `:port`; gives the URL.
+    """Serve on `host:port`, or on every address with `:port`; yields the URL.
 
     Raises UsageError if it cannot listen there. `deadline` is seconds for a whole request.
     """
@@ -164,7 +164,7 @@ def _handler(health: Health, seconds: float) -> type[BaseHTTPRequestHandler]:
         sys_version = ""
 
         def handle(self) -> None:
-            """Answer within the deadline, which is of the whole request; a probe that hangs up early is no error."""
+            """Respond within the deadline of the whole request; a probe that disconnects early is not an error."""
             deadline = threading.Timer(seconds, self._hang_up)
             deadline.daemon = True
             deadline.start()

@@ -252,7 +252,7 @@ def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
         assert 0 < document["age_seconds"] < 2 * 3600
         assert document["day_cost"] > 1
         stopped = run("--max-age", "1m")
-        assert (stopped.returncode, "See why sync stopped" in stopped.stderr) == (6, True)
+        assert (stopped.returncode, "Check why sync stopped" in stopped.stderr) == (6, True)
 
 
 def test_an_opencost_without_prometheus_is_an_alert(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_damage_is_repaired(landed: World, kind: str, ending: Ending) -> None:
 
 
 @fault(
-    "A batch looks damaged because a policy hides rows of it",
+    "A batch appears damaged because a policy hides rows of it",
     "failed",
     exit_code=5,
     says="a policy hides rows of it (row-level security or restricted view), so nothing was repaired.",
@@ -261,7 +261,7 @@ def test_a_spool_repairs(world: World, tmp_path: Path, ending: Ending) -> None:
 
 
 @fault(
-    "Nobody may repair: the right to create tables is missing",
+    "A repair is not permitted: the right to create tables is missing",
     "failed",
     exit_code=5,
     says="Kusto at … refused the command .create table …: Principal … is not authorized to do this. It needs …",

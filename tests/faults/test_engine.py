@@ -47,7 +47,7 @@ def queued(world: World) -> bool:
     return any(is_message(request) for request in world.kusto.requests)
 
 
-@fault("The engine goes down while rows are waited for, and comes back", "landed")
+@fault("The engine goes down during the wait for rows, and comes back", "landed")
 def test_engine_goes_down_during_the_wait_and_comes_back(world: World, ending: Ending) -> None:
     """Counts that fail while rows land are repeated until the deadline."""
     world.kusto.pause()
@@ -68,7 +68,7 @@ def test_engine_goes_down_during_the_wait_and_comes_back(world: World, ending: E
 
 
 @fault(
-    "The engine goes down while rows are waited for, and stays down",
+    "The engine goes down during the wait for rows, and stays down",
     "timed out",
     exit_code=6,
     says="not landed within … s of the last landing, and the reason cannot be read: Kusto at … failed at the query …",
@@ -112,7 +112,7 @@ def test_rows_never_land(world: World, ending: Ending) -> None:
     world.settle(ROWS)
 
 
-@fault("Rows do not land, and nobody waits for them (`--no-wait`)", "queued")
+@fault("Rows do not land, and the run does not wait (`--no-wait`)", "queued")
 def test_nobody_waits(world: World, ending: Ending) -> None:
     """Without waiting a batch is queued, which is all that is claimed."""
     world.kusto.pause()
@@ -124,7 +124,7 @@ def test_nobody_waits(world: World, ending: Ending) -> None:
 
 
 @fault(
-    "The right to query is withdrawn while rows are waited for",
+    "The right to query is withdrawn during the wait for rows",
     "timed out",
     exit_code=6,
     says="not landed within … s of the last landing, and the reason cannot be read: Kusto at … refused the query …: "
