@@ -139,3 +139,32 @@ def test_costs_are_those_of_the_minutes(
         got = found.get(cluster, {})
         for key in expected.keys() | got.keys():
             assert got.get(key, 0.0) == pytest.approx(expected.get(key, 0.0), abs=1e-6), (cluster, key)
+
+
+def exact(windows: list[Held], costs: list[float]) -> list[Held]:
+    """The same windows with what the minutes really cost, as an OpenCost whose windows agree answers them."""
+    return [
+        replace(one, costs=Counter(web=sum(costs[max(one.start, 0) : one.end])), shared=False)
+        for one in windows
+        if one.start >= 0 and one.end <= len(costs) and not one.empty
+    ]
+
+
+def test_no_other_window_moves_the_cost_of_a_scheduled_window(empty: Database) -> None:
+    """Where windows agree with each other, a day and an hour cost what they did, whatever is loaded beside them."""
+    clusters, costs = {}, {}
+    for seed in range(60):
+        chance = random.Random(1000 + seed)
+        name = f"t{seed}"
+        # Little in most minutes, a burst in some, so that nothing is even.
+        costs[name] = [chance.random() * (100.0 if chance.random() < 0.01 else 0.01) for _ in range(2880)]
+        own = distinct(random_windows(chance))
+        scheduled = [Held(0, 1440), Held(300, 60)]
+        beside = [one for one in own if (one.start, one.minutes) not in ((0, 1440), (300, 60))]
+        clusters[name] = exact([*scheduled, *beside], costs[name])
+    land(empty, clusters)
+    for minutes in (range(1440), range(300, 360)):
+        found = by_cluster(empty, minutes, "namespace")
+        for name, by_hour in found.items():
+            assert sum(by_hour.values()) == pytest.approx(sum(costs[name][minutes.start : minutes.stop])), name
+        assert found.keys() == clusters.keys()
