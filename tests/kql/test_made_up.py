@@ -94,12 +94,16 @@ def netted(database: Database) -> None:
             both.assets(hour, hour + 1, n1=10.0)
     shared = MadeUp(database, "shared")
     shared.allocation(0, 1, options=RequestOptions(include_idle=True, share_idle=True), web=6.0, jobs=4.0)
-    shared.assets(0, 1, n1=10.0)
+    shared.assets(0, 1, n1=12.0)
     bursty = MadeUp(database, "bursty")
     bursty.allocation(0, 1, web=2.0)
     bursty.allocation(1, 2, web=2.0, burst=6.0)
     for hour in (0, 1):
         bursty.assets(hour, hour + 1, n1=10.0)
+    moved = MadeUp(database, "moved")
+    moved.allocation(0, 24, web=1.0, jobs=24.0)
+    for hour in range(23):
+        moved.allocation(hour, hour + 1, web=0.1, jobs=1.0)
     over = MadeUp(database, "overcommitted")
     over.allocation(0, 1, web=4.0, burst=16.0)
     over.assets(0, 1, n1=10.0)
@@ -167,6 +171,7 @@ def test_chargeback_is_by_hour_and_takes_no_discount_from_anybody(made_up: Datab
     assert found["four-hours"] == pytest.approx({"web": 30.0, "jobs": 10.0})
     assert found["two-hours"] == pytest.approx({"web": 24.0 + 3.0, "jobs": 8.0 + 1.0})
     assert found["shared"] == pytest.approx({"web": 6.0, "jobs": 4.0})
+    assert found["moved"] == pytest.approx({"web": 2.3, "jobs": 24.0, "__remainder__": -1.3})
     assert found["bursty"] == pytest.approx({"web": 10.0 + 2.5, "burst": 7.5})
     assert found["overcommitted"] == pytest.approx({"web": 4.0, "burst": 16.0, "__overcommitted__": -10.0})
     currencies = {(row["Cluster"], row["Currency"]) for row in rows}
