@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kql.by_minute import Held, costs_by_hour
+from tests.kql.by_minute import Costs, Held, costs_by_hour
 from tests.kql.database import COLLECTED, DAY, Database
 
 NAMESPACES = ("web", "jobs", "data")
@@ -144,7 +145,7 @@ def test_costs_are_those_of_the_minutes(
 def exact(windows: list[Held], costs: list[float]) -> list[Held]:
     """The same windows with what the minutes really cost, as an OpenCost whose windows agree answers them."""
     return [
-        replace(one, costs=Counter(web=sum(costs[max(one.start, 0) : one.end])), shared=False)
+        replace(one, costs=Costs({"web": math.fsum(costs[one.start : one.end])}), shared=False)
         for one in windows
         if one.start >= 0 and one.end <= len(costs) and not one.empty
     ]
