@@ -50,7 +50,7 @@ def differences(kusto: Kusto) -> Iterator[Difference]:
     """Compare the database with what is declared, in the order in which commands must run. Raises KustoError."""
     catalog = Catalog.read(kusto)
     places = {command.text: command.place for command in commands("tables")}
-    for table in TABLES:
+    for table in sorted(TABLES, key=lambda table: table.name):
         for one in _table(table, catalog):
             # A command that is not in the file has the place of the table's first command.
             place = places.get(one.command) or places[create_table(table)]

@@ -212,7 +212,7 @@ def test_another_cluster_replaces_nothing(changed: World, ending: Ending) -> Non
     ending.failed(changed, changed.sync(replace=True), ROWS)
     plain = result_of(changed.sync())
     assert (plain.outcome, plain.reason_code) == ("already landed", "other cluster")
-    assert "may be another cluster of the same name" in plain.notes[0]
+    assert "may be another cluster of the same name" in plain.notes[-1]
     assert result_of(changed.sync(replace=True, adopt=True)).outcome == "landed"
     changed.settle(ROWS)
 
