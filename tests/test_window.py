@@ -139,7 +139,7 @@ def test_what_cannot_be_a_window_is_refused(text: str, said: str) -> None:
 
 
 def test_today_at_midnight_is_not_a_window_yet() -> None:
-    """Before the first mark after midnight, today has no length: it is refused, not asked for."""
+    """Before the first mark after midnight, today has no length: it is refused, not requested."""
     for now in ("11-24 00:00", "11-24 00:04"):
         with pytest.raises(UsageError, match="lies in the future"):
             parse("today", now=at(now))

@@ -105,7 +105,7 @@ def payload_server(*rows: int) -> Iterator[str]:
 
 @contextmanager
 def _worker(name: str, *more: str) -> Iterator[Callable[[str], Measured]]:
-    """A process that runs one pipeline whenever it is asked to."""
+    """A process that runs one pipeline on request."""
     command = [sys.executable, "-m", "tests.bench.pipelines", name, *more]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         stdin, stdout = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
@@ -183,7 +183,7 @@ def peak(server: str, rows: int, name: str = "ours") -> float:
 
 
 def backfill() -> float:
-    """Seconds in which sync brings 48 steps from an OpenCost that takes 200 ms for each; one request at a time."""
+    """Seconds in which sync loads 48 steps from an OpenCost that takes 200 ms for each; one request at a time."""
     body = recording("1.112", "allocation_hour.json")
     lock = threading.Lock()
     asked = overlaps = 0
@@ -304,7 +304,7 @@ def table(results: Results) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, and return 1 if a gate was asked for and does not hold."""
+    """Measure, print, and return 1 if a gate was requested and does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench", description=__doc__)
     parser.add_argument("--rows", default="1000,10000,100000", help="sizes of the answers")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured, in turn")

@@ -116,7 +116,7 @@ def asked_columns() -> dict[str, Any]:
 
 
 def plain_whole(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """A row like ours: the record as it is, what was asked, and the few columns that are derived."""
+    """A row like ours: the record as it is, what was requested, and the few columns that are derived."""
     properties = record.get("properties") or {}
     gpu = record.get("gpuAllocation") or {}
     if properties.get("services"):

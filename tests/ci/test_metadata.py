@@ -1,4 +1,4 @@
-"""What a pipeline's environment tells goes into Metadata, beside what the user gave and never over it."""
+"""What a pipeline's environment has goes into Metadata, beside what the user gave and never over it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GITLAB = {
 
 
 def test_azure_pipelines() -> None:
-    """Azure Pipelines tells project, run, attempt and job; the run's address is put together, spaces encoded."""
+    """Azure Pipelines provides project, run, attempt and job; the run's address is put together, spaces encoded."""
     assert pipeline(AZURE) == {
         "ciSystem": "azure-pipelines",
         "ciProject": "Load tests",
@@ -55,7 +55,7 @@ def test_azure_pipelines() -> None:
 
 
 def test_github_actions() -> None:
-    """GitHub Actions tells repository, run and attempt, and the address is that of the attempt."""
+    """GitHub Actions provides repository, run and attempt, and the address is that of the attempt."""
     assert pipeline(GITHUB) == {
         "ciSystem": "github-actions",
         "ciProject": "contoso/load-tests",
@@ -67,7 +67,7 @@ def test_github_actions() -> None:
 
 
 def test_gitlab() -> None:
-    """GitLab tells the addresses itself."""
+    """GitLab provides the addresses itself."""
     assert pipeline(GITLAB) == {
         "ciSystem": "gitlab",
         "ciProject": "contoso/load-tests",

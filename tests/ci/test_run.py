@@ -1,4 +1,4 @@
-"""`run` runs a command, brings exactly the window in which it ran, and tells what that cost."""
+"""`run` runs a command, loads exactly the window in which it ran, and prints what that cost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Hour:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Emulator]:
-    """Both stand-ins, with the tables of `bootstrap`."""
+    """Both emulators, with the tables of `bootstrap`."""
     with Emulator(latency=0.05) as emulator:
         with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
             bootstrap(kusto)
@@ -116,13 +116,13 @@ def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: p
 
 
 def test_the_commands_exit_code_comes_first(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that failed is what the exit code tells, and its cost is brought all the same."""
+    """A command that failed is what the exit code shows, and its cost is loaded all the same."""
     assert account(servers, Hour(exit_code=77), "failing").of(["false"]) == 77
     assert "2 landed" in capsys.readouterr().err
 
 
 def test_the_commands_exit_code_comes_before_any_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """When OpenCost is gone after the command, its failure is still what the exit code tells, and the error is said."""
+    """When OpenCost is gone after the command, its failure is still what the exit code shows, and the error is said."""
     for exit_code in (77, 0):
         hour, gone = Hour(exit_code), [False]
 
@@ -148,7 +148,7 @@ def test_the_commands_exit_code_comes_before_any_error(capsys: pytest.CaptureFix
 
 
 def test_an_opencost_that_is_down_is_found_before_the_command_runs(servers: Emulator) -> None:
-    """A test of two hours would be in vain: OpenCost is asked who it is first, also where it was named."""
+    """A test of two hours would be for nothing: OpenCost's identity is requested first, also if it was named."""
     for cluster in ("", "named"):
         hour = Hour()
         with pytest.raises(OpenCostError, match="cannot be reached"):
@@ -204,7 +204,7 @@ def test_what_is_wrong_is_said_before_the_command_runs(servers: Emulator, tmp_pa
     ],
 )
 def test_options_are_refused_before_the_command_runs(tmp_path: Path, words: list[str], said: str) -> None:
-    """What cannot be done as it was asked ends with exit code 2 and one line, and the command never starts."""
+    """What cannot be done as requested ends with exit code 2 and one line, and the command never starts."""
     done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", *words, "--", "touch", "ran")
     assert done.returncode == 2, done.stderr
     assert said in done.stderr.splitlines()[-1]

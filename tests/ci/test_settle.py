@@ -1,4 +1,4 @@
-"""A window is asked about when it is over and its costs are known, by a clock that the tests move."""
+"""A window is requested when it is over and its costs are known, by a clock that the tests move."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Time:
     short: float = 0.0
 
     def sleep(self, seconds: float) -> None:
-        """Move on by what was asked, less what is missing once."""
+        """Advance by the requested time, once by less."""
         self.slept.append(seconds)
         self.now += timedelta(seconds=seconds - self.short)
         self.short = 0.0
@@ -51,7 +51,7 @@ def test_it_waits_until_the_window_is_over_and_settled() -> None:
 
 
 def test_nothing_is_asked_before_the_end() -> None:
-    """Without a time to settle the window is over all the same before OpenCost is asked."""
+    """Without a time to settle the window is over all the same before OpenCost is requested."""
     time = Time(WINDOW.end - timedelta(seconds=20))
     run, _ = settle_at(time, timedelta())
     assert run.collection_time == WINDOW.end
@@ -66,7 +66,7 @@ def test_a_sleep_that_ends_early_is_followed_by_another() -> None:
 
 
 def test_what_is_long_over_is_not_waited_for() -> None:
-    """A window that has settled is asked about at once, and nothing is said."""
+    """A window that has settled is requested at once, and nothing is said."""
     time = Time(WINDOW.end + 3 * MINUTE)
     run, said = settle_at(time, 2 * MINUTE)
     assert (time.slept, said, run.collection_time) == ([], [], time.now)
@@ -83,7 +83,7 @@ def test_times_to_settle() -> None:
 
 
 def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
-    """With --since the window ends with the mark that comes next; any other is asked about at once, as it is."""
+    """With --since the window ends with the mark that comes next; any other is requested at once, as it is."""
     now = WINDOW.end - timedelta(seconds=20)
     assert WhenOptions(since=f"{WINDOW.start.timestamp():.0f}").interval(lambda: now) == WINDOW
     elapsed = WhenOptions(since="1h", opencost_resolution="10m").elapsed(lambda: now)

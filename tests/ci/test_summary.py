@@ -32,7 +32,7 @@ COSTS = SyncRequest(HOUR, datasets=("allocation", "assets"))
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Emulator]:
-    """Both stand-ins, with the tables of `bootstrap`."""
+    """Both emulators, with the tables of `bootstrap`."""
     with Emulator(latency=0.05) as emulator:
         with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
             bootstrap(kusto)
@@ -203,7 +203,7 @@ def shown(name: str) -> str:
 
 
 def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None:
-    """`--summary` tells of a run that landed, of a dry run, and of one that never reached OpenCost."""
+    """`--summary` reports a run that landed, a dry run, and one that never reached OpenCost."""
     words = ["--window", str(HOUR), "--dataset", "allocation", "--summary", "page.md"]
     target = ["--kusto-uri", servers.kusto_url, "--database", "OpenCost", "--auth", "none"]
     opencost = ["--endpoint", servers.opencost_url]

@@ -1,4 +1,4 @@
-"""The real command, as a process of its own, against one stand-in for OpenCost and Kusto."""
+"""The real command, as a process of its own, against one emulator for OpenCost and Kusto."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Emulator]:
-    """Both stand-ins, with the tables of `bootstrap`."""
+    """Both emulators, with the tables of `bootstrap`."""
     with Emulator(latency=0.05) as emulator:
         with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
             for command in script.commands("tables"):
@@ -276,7 +276,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_in_one_sentence(servers: Emulator, run: Command, case: str) -> None:
-    """What cannot be done as it was asked ends with exit code 2 and one line that says why, before any request."""
+    """What cannot be done as requested ends with exit code 2 and one line that says why, before any request."""
     words, said = REFUSED[case]
     before = len(servers.opencost.requests)
     done = run(*_sync(servers, *words))
@@ -405,7 +405,7 @@ def test_bootstrap_prints_every_command_without_kusto(run: Command) -> None:
 
 
 def test_bootstrap_checks_and_converges(run: Command) -> None:
-    """`--check` fails on an empty database, bootstrap mends it, and then both find nothing to do."""
+    """`--check` fails on an empty database, bootstrap fixes it, and then both find nothing to do."""
     with Emulator() as servers:
         words = ["bootstrap", *_kusto(servers)]
         before = run(*words, "--check")

@@ -58,7 +58,7 @@ def test_an_event_as_json_has_its_facts(capsys: Captured) -> None:
 
 
 def test_quiet_leaves_warnings_and_errors(capsys: Captured) -> None:
-    """With --quiet there is neither progress nor a table, but what went wrong, and a report that was asked for."""
+    """With --quiet there is neither progress nor a table, but what went wrong, and a report that was requested."""
     report = Report("r", [one()])
     quiet = console(quiet=True)
     quiet.info("nothing")

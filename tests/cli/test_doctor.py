@@ -90,7 +90,7 @@ def test_a_clock_that_is_off_is_noted(opencost: OpenCostEmulator) -> None:
     ("codes", "expected"), [([], 0), ([5], 5), ([5, 3], 3), ([8, 5], 5), ([8, 2, 3], 2), ([70], 70)]
 )
 def test_the_worst_hop_gives_the_exit_code(codes: list[int], expected: int) -> None:
-    """What must be mended first comes first: names, the source, Kusto, content, time, cost."""
+    """What must be fixed first comes first: names, the source, Kusto, content, time, cost."""
     found = [Finding("x", Status.FAILED, "no", exit_code=code) for code in codes]
     assert worst([Finding("y", Status.NOTE, "note"), *found]) == expected
 

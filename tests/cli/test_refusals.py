@@ -1,4 +1,4 @@
-"""What would be ignored, endless or told to the wrong place is refused, before anything is asked."""
+"""What would be ignored, endless or printed in the wrong place is refused, before anything is requested."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_what_the_environment_says_for_all_runs_is_no_contradiction(
 
 @pytest.mark.parametrize("port", ["-1", "65536"])
 def test_ports_are_ports(port: str) -> None:
-    """The stand-ins are not started on what is no port."""
+    """The emulators are not started on what is no port."""
     with pytest.raises(Exception, match=r"(?i)input should be|range"):
         app(["emulator", "--kusto-port", port], standalone_mode=False)
 
@@ -99,7 +99,7 @@ def now() -> datetime:
     ],
 )
 def test_a_window_that_is_not_as_written_is_told(window: str, told: str) -> None:
-    """Where times are cut to now, or widened to OpenCost's marks, the window that is asked for is told."""
+    """Where times are cut to now, or widened to OpenCost's marks, the window that is requested is reported."""
     said: list[str] = []
     assert str(WhenOptions(window).interval(now, said.append)) == told
     assert said == [f"The window is {told}: it begins and ends on OpenCost's marks, every 5 minutes."]

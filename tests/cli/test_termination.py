@@ -23,7 +23,7 @@ KUSTO = ("--kusto-uri", NOBODY, "--database", "OpenCost", "--auth", "none")
 
 @pytest.fixture(scope="module")
 def opencost() -> Iterator[OpenCostEmulator]:
-    """The stand-in for OpenCost."""
+    """The emulator for OpenCost."""
     with OpenCostEmulator() as emulator:
         yield emulator
 
@@ -157,7 +157,7 @@ def test_the_grace_ends_a_command_that_does_not_react() -> None:
 
 @pytest.mark.parametrize("verbose", [False, True])
 def test_a_defect_is_one_sentence_and_exit_code_70(verbose: bool) -> None:
-    """An exception that is none of ours is one sentence, and a traceback only when it is asked for."""
+    """An exception that is none of ours is one sentence, and a traceback only when it is requested."""
     program = f"""
 from opencost_kusto.cli.termination import Process
 
@@ -176,7 +176,7 @@ raise SystemExit(process.run(lambda: 1 // 0))
 
 
 def test_no_stdout_at_all_is_said(opencost: OpenCostEmulator, tmp_path: Path) -> None:
-    """Rows for a stdout that is closed are refused in one sentence, before OpenCost is asked."""
+    """Rows for a stdout that is closed are refused in one sentence, before OpenCost is requested."""
     before = len(opencost.requests)
     code, said = ended(["sh", "-c", 'exec "$@" >&-', "sh", *dry_run(opencost)], subprocess.DEVNULL, tmp_path)
     assert (code, said) == (2, "opencost-kusto: Rows cannot be written to stdout: it is closed.\n")

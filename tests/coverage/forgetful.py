@@ -36,7 +36,7 @@ _EMPTY = {"/allocation": b'{"code":200,"data":[{}]}', "/assets": b'{"code":200,"
 
 @dataclass
 class Forgetful:
-    """Answers of a built-in store at `now`; what it has forgotten it refuses, or with `silent` answers as empty.
+    """Answers of a built-in store at `now`; what it no longer has it refuses, or with `silent` answers as empty.
 
     `down` refuses everything; `keeps` replaces how many windows it keeps by length; windows in `idle` have no cost, and
     add none to those that hold them.
@@ -97,7 +97,7 @@ def _refusal(window: Window) -> Reply:
 
 @dataclass
 class World:
-    """Both stand-ins, with our clients of them and our tables."""
+    """Both emulators, with our clients of them and our tables."""
 
     forgetful: Forgetful
     emulator: Emulator

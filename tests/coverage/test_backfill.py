@@ -35,7 +35,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def servers() -> Iterator[Emulator]:
-    """Both stand-ins, with our tables."""
+    """Both emulators, with our tables."""
     with Emulator(latency=0) as emulator:
         with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
             for command in script.commands("tables"):
@@ -45,12 +45,12 @@ def servers() -> Iterator[Emulator]:
 
 @pytest.fixture
 def run(servers: Emulator, tmp_path: Path) -> Command:
-    """Runs `opencost-kusto backfill` against the stand-ins."""
+    """Runs `opencost-kusto backfill` against the emulators."""
     return runner(servers, tmp_path)
 
 
 def command(servers: Emulator) -> list[str]:
-    """The words of a backfill against the stand-ins."""
+    """The words of a backfill against the emulators."""
     place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
     return [sys.executable, "-m", "opencost_kusto", "backfill", *place, "--auth", "none"]
 
@@ -83,7 +83,7 @@ def test_a_range_is_brought_and_a_second_run_does_nothing(servers: Emulator, run
 
 
 def test_a_run_that_was_broken_goes_on_where_it_was(servers: Emulator, run: Command) -> None:
-    """What failed makes the exit code 7, and only that is asked for the next time."""
+    """What failed makes the exit code 7, and only that is requested the next time."""
     servers.opencost.fault = _refuse("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z")
     broken = run(*RANGE, "--dataset", "allocation")
     assert broken.returncode == 7, broken.stdout
@@ -120,7 +120,7 @@ def test_what_cannot_be_done_is_refused(run: Command, words: tuple[str, ...], sa
 
 
 def test_what_is_lost_stays_in_the_exit_code() -> None:
-    """Days that are forgotten are lost; the second run asks for nothing, and says still that they are not in Kusto."""
+    """Days that have expired are lost; the second run asks for nothing, and says still that they are not in Kusto."""
     with world(NOW) as here:
         span = Window(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC))
         for expected in ({"expired": 2, "landed": 2, "lost": 2}, {"lost": 2}):
@@ -132,7 +132,7 @@ def test_what_is_lost_stays_in_the_exit_code() -> None:
 
 
 def test_the_command_says_what_is_lost_before_it_does(tmp_path: Path) -> None:
-    """What the exit code says of windows that are lost, the first line says too: there is nothing to bring, and why."""
+    """What the exit code says of windows that are lost, the first line says too: there is nothing to load, and why."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with world(now) as here:
         midnight = now.replace(hour=0, minute=0)
@@ -167,7 +167,7 @@ def test_told_to_end_it_reports_no_failure(servers: Emulator, tmp_path: Path) ->
 
 
 def test_many_windows_reach_the_ledger_in_between() -> None:
-    """Sixty tens are two runs of the ledger, so one that is broken off has lost half at most."""
+    """Sixty tens are two writes of the run log, so one that is broken off has lost half at most."""
     with world(NOW) as here:
         here.forgetful.keeps[10 * MINUTE] = 100
         span = Window(NOW.replace(minute=0) - 10 * HOUR, NOW.replace(minute=0))

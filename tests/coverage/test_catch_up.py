@@ -1,4 +1,4 @@
-"""What is missing is found, brought once, and brought coarser where OpenCost has forgotten it."""
+"""What is missing is found, loaded once, and loaded coarser where OpenCost no longer has it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_step_that_does_not_tile_a_day_is_refused() -> None:
 
 
 def test_what_is_missing_is_brought_oldest_first_and_once(here: World) -> None:
-    """Two hours are missing in the middle: they are asked for in order, and then nothing is."""
+    """Two hours are missing in the middle: they are requested in order, and then nothing is."""
     eight = datetime(2026, 12, 10, 1, tzinfo=UTC)
     for window in (*hours(eight, 3), *hours(eight + 5 * HOUR, 3)):
         assert sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES)).exit_code == 0
@@ -150,7 +150,7 @@ def test_rows_prove_themselves_without_the_run_log(here: World) -> None:
 
 
 def test_rows_that_went_are_brought_again(here: World) -> None:
-    """The ledger's word is not enough: the rows must be there."""
+    """The run log's word is not enough: the rows must be there."""
     bring(here, wanted(), 2 * HOUR)
     here.kusto.command(".clear table OpenCostAllocation data")
     assert kinds(bring(here, wanted(), 2 * HOUR)) == {"landed": 1}
@@ -218,7 +218,7 @@ def test_what_failed_is_tried_again(here: World) -> None:
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
 def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool) -> None:
-    """Of twelve hours in tens, the last come as asked and what is older as hours, each once."""
+    """Of twelve hours in tens, the last come as requested and what is older as hours, each once."""
     here.forgetful.silent = silent
     here.forgetful.now = NOON
     back = 12 * HOUR + 15 * MINUTE
@@ -239,7 +239,7 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool)
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
 def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: bool) -> None:
-    """Hours of four days ago come as a day; those of a day that is forgotten too are lost, said so, and left alone."""
+    """Hours of four days ago come as a day; those of a day that has expired too are lost, said so, and left alone."""
     with world(NOW, silent=silent) as here:
         back = 17 * DAY
         span_start = NOW - back
@@ -278,7 +278,7 @@ def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> No
 
 
 def test_an_empty_day_that_came_in_time_settles_its_hours(here: World) -> None:
-    """A true "no cost" of the day is the answer for hours that are forgotten, and nothing is lost."""
+    """A true "no cost" of the day is the answer for hours that have expired, and nothing is lost."""
     day = Window(datetime(2026, 12, 7, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))
     here.forgetful.idle = {day}
     report = bring(here, wanted(), 81 * HOUR + 15 * MINUTE, max_windows=None)
@@ -289,7 +289,7 @@ def test_an_empty_day_that_came_in_time_settles_its_hours(here: World) -> None:
 
 
 def test_a_coarser_window_that_is_not_closed_is_waited_for(here: World) -> None:
-    """Hours that are forgotten early wait for the end of their day, failed until then and not lost."""
+    """Hours that have expired early wait for the end of their day, failed until then and not lost."""
     here.forgetful.keeps[HOUR] = 3
     report = bring(here, wanted(), 9 * HOUR + 15 * MINUTE)
     assert kinds(report) == {"landed": 2, "failed": 7}
@@ -318,7 +318,7 @@ def test_an_opencost_that_nobody_reaches_is_given_up(here: World) -> None:
 
 
 def test_a_kusto_that_cannot_be_asked_is_an_error(here: World) -> None:
-    """Without knowing what is there OpenCost is not asked."""
+    """Without knowing what is there OpenCost is not requested."""
     here.emulator.kusto.fault = lambda _: Reply(
         400, {"Content-Type": "application/json"}, b'{"error":{"message":"no"}}'
     )

@@ -1,4 +1,4 @@
-"""`status`: what landed last, and what is missing, lost or failed, as the ledger and the tables say."""
+"""`status`: what landed last, and what is missing, lost or failed, as the run log and the tables say."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_whole_day_has_nothing_missing(here: World) -> None:
 
 
 def test_rows_that_nobody_waited_for_count_once_they_are_there(here: World) -> None:
-    """With --no-wait the ledger says queued; the rows in the tables prove it, and without them nothing has landed."""
+    """With --no-wait the run log says queued; the rows in the tables prove it, and without them nothing has landed."""
     bring(here, 3 * HOUR, "allocation", "metrics", scrape=True, policy=LoadPolicy(wait=False))
     here.emulator.kusto.wait_idle()
     one, scraped = of(here), of(here, dataset="metrics")
@@ -107,7 +107,7 @@ def hourly(here: World, table: str = "OpenCostAllocation") -> float:
 
 
 def test_what_lies_between_is_missing(here: World) -> None:
-    """Two stretches that nobody brought are told with their bounds, and the way to bring them."""
+    """Two missing periods are reported with their bounds, and the command that loads them."""
     for window in (hour(0, 2), hour(4), hour(7, 2)):
         sync(here.opencost, here.kusto, SyncRequest(window, HOUR, ("allocation",), NAMESPACES))
     one = of(here)
@@ -119,7 +119,7 @@ def test_what_lies_between_is_missing(here: World) -> None:
 
 
 def test_failures_are_told_with_their_reason_until_the_window_is_there(here: World) -> None:
-    """A reason that several windows share is told once; what came later, or coarser, is no failure."""
+    """A reason that several windows share is reported once; what came later, or coarser, is no failure."""
     here.forgetful.down = True
     bring(here, 3 * HOUR)
     (failure,) = of(here).failures
@@ -135,7 +135,7 @@ def test_failures_are_told_with_their_reason_until_the_window_is_there(here: Wor
 
 
 def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> None:
-    """The refusals of what is forgotten are in the ledger, and told by nobody; costs count each minute once."""
+    """The refusals of what has expired are in the run log, and not reported; costs count each minute once."""
     here.forgetful.now = NOW + 3 * HOUR
     for _ in range(2):
         bring(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
@@ -146,7 +146,7 @@ def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> 
 
 
 def test_what_is_lost_is_told_as_lost(here: World) -> None:
-    """Days that no grain has are lost and not missing; what is brought later all the same is not lost."""
+    """Days that no step has are lost and not missing; if they are loaded later, they are not lost."""
     here.forgetful.keeps = {HOUR: 49, DAY: 3}
     bring(here, 5 * DAY, max_windows=None)
     one = of(here, 6 * DAY)
@@ -197,7 +197,7 @@ def test_hours_that_were_empty_are_no_news_of_cost(here: World) -> None:
 
 
 def test_minutes_between_two_commands_are_not_missing(here: World) -> None:
-    """What `run` brings is of the minutes of a command: what lies between two of them nobody ever wanted."""
+    """What `run` loads is of the minutes of a command: what lies between two of them nobody ever wanted."""
     here.forgetful.keeps |= {14 * MINUTE: 1000, 5 * MINUTE: 1000}
     eight = hour(8).start
     for start, minutes in ((3, 14), (20, 5), (41, 5)):
@@ -222,7 +222,7 @@ def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: World
 
 
 def test_rows_that_went_are_missing(here: World) -> None:
-    """The ledger alone proves nothing."""
+    """The run log alone proves nothing."""
     bring(here, 5 * HOUR)
     here.kusto.command(".clear table OpenCostAllocation data")
     assert of(here).missing == [hour(5, 4)]

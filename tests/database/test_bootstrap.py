@@ -1,4 +1,4 @@
-"""`bootstrap` against the stand-in: it mends what it may, explains what it may not, and then changes nothing."""
+"""`bootstrap` against the emulator: it fixes what it may, explains what it may not, and then changes nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Checked(NamedTuple):
 
 @pytest.fixture
 def emulator() -> Iterator[KustoEmulator]:
-    """A stand-in for Kusto with an empty database."""
+    """An emulator for Kusto with an empty database."""
     with KustoEmulator(latency=0) as emulator:
         yield emulator
 
@@ -180,7 +180,7 @@ MENDABLE: dict[str, tuple[Callable[[str], str], str]] = {
 def test_each_difference_is_found_and_mended(
     emulator: KustoEmulator, kusto: Kusto, check: Callable[[], Checked], case: str
 ) -> None:
-    """`--check` names the difference and its file, and ends with 5 where it is needed; bootstrap mends no more."""
+    """`--check` names the difference and its file, and ends with 5 where it is needed; bootstrap fixes no more."""
     change, said = MENDABLE[case]
     _fill(kusto, change)
     sent = len(emulator.requests)

@@ -1,4 +1,4 @@
-"""The Kusto half of the doctor: what it measures, what it calls a failure, and the command that mends it."""
+"""The Kusto half of the doctor: what it measures, what it calls a failure, and the command that fixes it."""
 
 from __future__ import annotations
 

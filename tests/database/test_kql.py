@@ -98,7 +98,7 @@ def test_rendered_files_cut_into_their_commands(table: Table) -> None:
 
 
 def test_bundled_commands_come_in_the_order_they_must_run() -> None:
-    """Tables come before functions, and a folder alone can be asked for."""
+    """Tables come before functions, and a folder alone can be requested."""
     folders = [command.path.parent.name for command in BUNDLED]
     assert folders == sorted(folders, key=["tables", "functions"].index)
     assert [command.text for command in commands("tables")] == [
@@ -127,7 +127,7 @@ def test_mappings_take_each_key_to_its_column(table: Table) -> None:
     ],
 )
 def test_mappings_are_read_in_every_spelling_of_kusto(entry: dict[str, object]) -> None:
-    """Kusto answers with another spelling than it was told; both are the same mapping."""
+    """Kusto returns another spelling than it was sent; both are the same mapping."""
     assert paths([entry]) == {"A": "$.a"}
 
 

@@ -41,7 +41,7 @@ def test_the_keys_of_a_bag_come_in_another_order(costs: Client) -> None:
     ],
 )
 def test_an_answer_beyond_the_limits_fails(costs: Client, text: str, asked: dict[str, Any], limit: str) -> None:
-    """Too many records and too many bytes end in an error inside the answer, unless no limit is asked for."""
+    """Too many records and too many bytes end in an error inside the answer, unless no limit is requested."""
     with pytest.raises(KustoMultiApiError, match=f"{limit} \\(E_QUERY_RESULT_SET_TOO_LARGE\\)"):
         options(costs, text, **asked)
     assert options(costs, "range N from 1 to 11 step 1 | count", **asked) == [{"Count": 11}]

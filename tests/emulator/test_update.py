@@ -68,7 +68,7 @@ def test_an_extent_that_lost_rows_keeps_its_tags_and_times(staged: Client) -> No
 
 
 def test_appended_rows_have_no_tags(staged: Client) -> None:
-    """Only moved extents bring tags with them."""
+    """Only moved extents keep their tags."""
     staged.command(APPEND)
     assert [row["Tags"] for row in extents(staged)] == ["ingest-by:batch", ""]
 

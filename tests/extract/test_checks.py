@@ -1,4 +1,4 @@
-"""A record is of the window that was requested, lies in it, and says nothing twice; whatever it looks like."""
+"""A record is of the window that was requested, lies in it, and repeats nothing, whatever its form."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ LABELS = (
     ],
 )
 def test_a_key_twice_is_refused_at_any_depth(label: bytes, volume: bytes, field: bytes) -> None:
-    """In a record that looks like the one before but for a key that comes twice, however it is written."""
+    """In a record that resembles the one before but for a key that comes twice, however it is written."""
     good = LABELS % (b'"c":"3"', b'"p2":{}', b'"x":1')
     assert check(good, good).records == 2
     bad = LABELS % (label, volume, field)
@@ -202,7 +202,7 @@ def test_a_window_whose_beginning_is_missing_is_remarked() -> None:
 
 
 def test_a_window_without_any_workload_is_remarked() -> None:
-    """Volumes that nobody mounts, and idle, are what OpenCost sends of a window it has not sampled."""
+    """Volumes that no pod mounts, and idle, are what OpenCost sends of a window it has not sampled."""
     assert remarked(record(name="__unmounted__"), record(name="__idle__")) == [ReasonCode.IMPLAUSIBLE_COST]
     assert remarked(record(name="__unmounted__"), record()) == []
     assert remarked() == []

@@ -1,4 +1,4 @@
-"""OpenCost over real HTTP: what it is asked, and what becomes of every answer that is not the one hoped for."""
+"""OpenCost over real HTTP: what is requested, and the result of every other response than the expected one."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_gateway_that_recovers_is_waited_for(serve: Serve, status: int) -> Non
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 501])
 def test_what_waiting_does_not_help_is_asked_once(serve: Serve, status: int) -> None:
-    """An error of the server's own comes again however often it is asked."""
+    """An error of the server's own comes again however often it is requested."""
     opencost, server = serve(text_reply("no", status=status))
     with pytest.raises(OpenCostError, match=f"{status}"):
         opencost.source()
@@ -258,7 +258,7 @@ def test_the_window_is_spelled_for_every_opencost(serve: Serve) -> None:
 
 
 def test_idle_options_and_aggregate_reach_the_server(serve: Serve) -> None:
-    """What was asked for is in the query, and what was not is not."""
+    """What was requested is in the query, and what was not is not."""
     opencost, server = serve(json_reply(recording("1.112", "allocation_hour_idle_share_namespace.json")))
     ask(opencost, aggregate=aggregate("namespace,label:app.kubernetes.io/name"), include_idle=True, share_idle=True)
     query = dict(server.requests[-1].query)
@@ -268,7 +268,7 @@ def test_idle_options_and_aggregate_reach_the_server(serve: Serve) -> None:
 
 
 def test_idle_makes_a_row(serve: Serve) -> None:
-    """The recorded server has one row more when idle is asked for."""
+    """The recorded server has one row more when idle is requested."""
     opencost, _ = serve()
     plain, idle = ask(opencost, aggregate="namespace"), ask(opencost, aggregate="namespace", include_idle=True)
     assert len(plain) == 8
@@ -278,7 +278,7 @@ def test_idle_makes_a_row(serve: Serve) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("spelling", ["Disk,LoadBalancer", "disk, loadbalancer", "LOADBALANCER,DISK"])
 def test_filter_types_filters(serve: Serve, version: str, spelling: str) -> None:
-    """Only the types asked for come through, on every version and in any case."""
+    """Only the types requested come through, on every version and in any case."""
     body = recording(version, "assets_hour.json")
     opencost, _ = serve(json_reply(body))
     everything = json.loads(body)["data"].values()
@@ -290,7 +290,7 @@ def test_filter_types_filters(serve: Serve, version: str, spelling: str) -> None
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_families_about_the_process_are_left_out(serve: Serve, version: str) -> None:
-    """OpenCost's own go_, process_ and promhttp_ families come only when they are asked for."""
+    """OpenCost's own go_, process_ and promhttp_ families come only when they are requested."""
     opencost, _ = serve(Reply(200, {"Content-Type": "text/plain"}, recording(version, "metrics.txt")))
     own = ("go_", "process_", "promhttp_")
     few, every = ask(opencost, "metrics"), ask(opencost, "metrics", all_metrics=True)
@@ -299,7 +299,7 @@ def test_families_about_the_process_are_left_out(serve: Serve, version: str) -> 
 
 
 def test_a_series_that_comes_twice_is_noted(serve: Serve) -> None:
-    """Both samples are rows, and a reader is told; the same series at two times is none of these."""
+    """Both samples are rows, and a note says so; the same series at two times is none of these."""
     opencost, _ = serve(
         Reply(200, {"Content-Type": "text/plain"}, b'a{b="c",d="e"} 1\na{d="e",b="c"} 2\nf 1 1\nf 2 2\n')
     )
@@ -309,7 +309,7 @@ def test_a_series_that_comes_twice_is_noted(serve: Serve) -> None:
 
 
 def test_samples_that_are_no_numbers_are_null_and_noted(serve: Serve) -> None:
-    """A reader is told how many samples JSON cannot hold."""
+    """A note has the number of samples that JSON cannot hold."""
     opencost, _ = serve(Reply(200, {"Content-Type": "text/plain"}, b"a NaN\nb +Inf\nc 1\n"))
     notes: list[str] = []
     values = [
@@ -343,7 +343,7 @@ def test_a_nameless_cluster_is_named_by_the_user(serve: Serve) -> None:
 
 @pytest.mark.parametrize("info", [NAMELESS, json_reply(b'{"code":200,"data":null}')])
 def test_a_cluster_that_nobody_names_is_refused(serve: Serve, info: Reply) -> None:
-    """Rows without a source could not be told apart later."""
+    """Rows without a source could not be distinguished later."""
     opencost, _ = serve(info)
     with pytest.raises(UsageError, match="--cluster"):
         opencost.source()
@@ -469,7 +469,7 @@ def test_the_response_to_another_request_is_refused(serve: Serve, dataset: str) 
 
 
 def test_records_without_a_window_are_noted(serve: Serve) -> None:
-    """Derived from the recorded hour: where OpenCost does not say the window, the reader is told how often."""
+    """Derived from the recorded hour: where OpenCost does not give the window, a note has the number of records."""
     body = recording("1.112", "allocation_hour.json")
     said = b'"window":{"start":"2026-11-23T10:00:00Z","end":"2026-11-23T11:00:00Z"}'
     opencost, _ = serve(json_reply(body.replace(said, b'"window":"null"', 3)))

@@ -1,4 +1,4 @@
-"""An OpenCost that answers for several clusters is asked for its own; the others are left out, and said."""
+"""Of an OpenCost with several clusters, its own is loaded; the others are left out, with a note."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def answered(
     listed: tuple[str, ...] | None = ("c1", "c2"),
     named: str | None = None,
 ) -> tuple[list[str], list[tuple[str, ReasonCode | None]], int]:
-    """The clusters of the records that are kept, what is noted, and how often the list of clusters was asked for."""
+    """The clusters of the records that are kept, what is noted, and how often the list of clusters was requested."""
     rows = {
         f"{at}": {"name": f"{at}", "properties": {"cluster": one} if one else {}, "window": BOUNDS, **BOUNDS}
         for at, one in enumerate(clusters)
@@ -76,6 +76,6 @@ def test_one_cluster_that_is_labelled_otherwise_is_one(listed: tuple[str, ...] |
 
 
 def test_an_ordinary_server_is_asked_nothing_more() -> None:
-    """Where all records are of its own cluster, or nobody knows which that is, its list is not asked for."""
+    """Where all records are of its own cluster, or it is unknown which that is, its list is not requested."""
     assert answered("c1", None)[1:] == ([], 0)
     assert answered("c1", "c2", own=None, named="c1")[1:] == ([], 0)

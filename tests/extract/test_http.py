@@ -108,7 +108,7 @@ def test_a_scrape_whose_end_is_proved_is_read(end: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_an_encoding_that_is_none_is_content_and_tried_once_more(encoding: str) -> None:
-    """A body that does not decompress is the response's fault, and asked for twice, not five times."""
+    """A body that does not decompress is the response's fault, and requested twice, not five times."""
     with RawServer(sized(JSON, f"Content-Encoding: {encoding}")) as server, OpenCost(server.url) as opencost:
         with pytest.raises(ContentError, match="does not decompress"):
             opencost.source()

@@ -168,7 +168,7 @@ def test_openmetrics_has_an_end(length: int) -> None:
 
 
 def test_a_text_whose_end_nothing_proves_is_not_whole() -> None:
-    """Without a length, chunks, compression or # EOF, a text that was cut at the end of a line looks whole."""
+    """Without a length, chunks, compression or # EOF, a text that was cut at the end of a line appears complete."""
     with pytest.raises(ContentError, match="broke off") as refused:
         read("a 1\nb 2\n", framed=False)
     assert (refused.value.code, refused.value.transient) == (ReasonCode.INCOMPLETE, True)
@@ -241,7 +241,7 @@ def test_what_is_no_whole_exposition_is_refused(body: bytes, says: str) -> None:
 
 
 def test_truncation_at_every_byte() -> None:
-    """A text that breaks off inside a line is refused, even where the piece of line is one by itself."""
+    """A text that breaks off inside a line is refused, even where the piece of line is one alone."""
     body = recording("1.119", "metrics.txt")[:3000].rpartition(b"\n")[0] + b"\n"
     for length in range(len(body)):
         if not body[:length].endswith(b"\n"):

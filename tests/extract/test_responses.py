@@ -197,7 +197,7 @@ def test_truncation_at_every_byte(name: str) -> None:
 
 
 def rows(count: int, first: str = "name", size: int = 500) -> Iterator[str]:
-    """Members in the order of their keys, each with a place inside that looks like the start of a record."""
+    """Members in the order of their keys, each with a place inside that resembles the start of a record."""
     for n in range(count):
         yield f'"key{n:06}":{{"{first}":"k","labels":{{"{first}":"{"v" * size}"}},"x":{n}}}'
 

@@ -15,7 +15,7 @@ def test_the_readme_lists_every_fault() -> None:
 
 
 def test_a_fault_ends_in_one_way() -> None:
-    """Where several tests show one fault, they declare the same ending; outcomes are those a run tells."""
+    """Where several tests show one fault, they declare the same ending; outcomes are those a run reports."""
     endings = {one.what: one for one in declared()}
     assert all(endings[one.what] == one for one in declared())
     assert {outcome for one in declared() for outcome in one.outcomes} <= set(Outcome)

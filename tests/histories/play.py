@@ -54,7 +54,7 @@ class Play:
         shutil.rmtree(self._spool, ignore_errors=True)
 
     def play(self) -> None:
-        """Play the steps, and then what mends everything."""
+        """Play the steps, and then those that repair everything."""
         self._world.kusto.behaviour = Behaviour(self._history.seed, **self._history.switches)  # type: ignore[arg-type]
         for step in self._history.steps:
             self._step(step)

@@ -28,7 +28,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One run of the scheduler that looks three hours back."""
+    """One run of the scheduler that reads the last three hours."""
 
     skew: int = 0
     cancel: int | None = None

@@ -88,7 +88,7 @@ def test_the_demo_draws_each_tile(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_without_matplotlib_the_demo_says_what_to_install_and_starts_nothing() -> None:
-    """The refusal is one sentence and exit code 2, before the stand-ins start."""
+    """The refusal is one sentence and exit code 2, before the emulators start."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_MATPLOTLIB], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (

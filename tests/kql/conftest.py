@@ -1,4 +1,4 @@
-"""The recorded day in a stand-in for Kusto, loaded once; and the schema the analyser checks against."""
+"""The recorded day in an emulator for Kusto, loaded once; and the schema the analyser checks against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Kusto stand-in without network or queue: tables and functions of `kql/`, and rows from recorded answers."""
+"""A Kusto emulator without network or queue: tables and functions of `kql/`, and rows from recorded answers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Database:
         self._land(origin, map(msgspec.json.encode, samples(body)))
 
     def runs(self, outcomes: Iterable[dict[str, Any]], asked: Asked | None = None) -> None:
-        """Land rows of the run ledger."""
+        """Land rows of the run log."""
         origin = (asked or Asked()).origin(SYNC_RUNS, Window(DAY, NEXT))
         self._land(origin, map(_encoded, outcomes))
 

@@ -32,7 +32,7 @@ def approximately(expected: dict[Any, float]) -> Any:
 
 
 def test_cost_by_namespace(day: Database) -> None:
-    """Each namespace's cost is the sum of its containers', with volumes that nobody mounts on a line of their own."""
+    """Each namespace's cost is the sum of its containers', with volumes that no pod mounts on a line of their own."""
     rows = day.rows(f"OpenCostByNamespace({DAY})")
     assert by(rows, "Namespace") == approximately(recorded.summed(recorded.workloads(), recorded.namespace))
     assert by(rows, "Namespace")["__unmounted__"] == pytest.approx(0.252)
@@ -55,7 +55,7 @@ def test_cost_by_namespace_is_what_opencost_says_by_namespace(day: Database) -> 
 
 
 def test_cost_by_controller(day: Database) -> None:
-    """Pods without a controller are __unallocated__ and volumes nobody mounts __unmounted__, in their namespace."""
+    """Pods without a controller are __unallocated__ and volumes no pod mounts __unmounted__, in their namespace."""
     found = by(day.rows(f"OpenCostByController({DAY})"), "Namespace", "Controller")
     assert found == approximately(recorded.summed(recorded.workloads(), recorded.controller))
     assert {("shop", "__unallocated__"), ("ml", "__unmounted__")} <= found.keys()
@@ -104,7 +104,7 @@ def test_daily_and_hourly_cost(day: Database) -> None:
 
 
 def test_efficiency_and_the_money_wasted(day: Database) -> None:
-    """Waste is what was charged for CPU, memory and GPUs beyond use, and volumes that nobody mounts."""
+    """Waste is what was charged for CPU, memory and GPUs beyond use, and volumes that no pod mounts."""
 
     def wasted(row: recorded.Record) -> float:
         if row["properties"]["container"] == "__unmounted__":
@@ -201,7 +201,7 @@ def test_top_movers_know_what_came_and_what_went(empty: Database) -> None:
 
 
 def test_cost_of_a_run_is_of_its_rows_and_of_what_it_found_there(empty: Database) -> None:
-    """A run's cost is that of the batches it wrote and of those its ledger calls already landed; of no other."""
+    """A run's cost is that of the batches it wrote and of those its run log calls already landed; of no other."""
     load_day(empty)
     test = Asked(run="test-123", collected=COLLECTED + HOUR)
     empty.allocation(

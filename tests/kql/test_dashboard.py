@@ -29,7 +29,7 @@ VARIABLES = tiles.values(DAY)
 
 @pytest.fixture(scope="module")
 def synced() -> Iterator[Database]:
-    """The recorded day, with a run ledger."""
+    """The recorded day, with a run log."""
     with Database() as database:
         load_day(database.install())
         hours = [str(hour.start) for hour in DAY.steps(timedelta(hours=1))]

@@ -14,7 +14,7 @@ from tests.support.recordings import recording
 
 
 def outcome(dataset: str, hour: int, kind: str, **facts: Any) -> dict[str, Any]:
-    """A record of the run ledger."""
+    """A record of the run log."""
     start = DAY + hour * HOUR
     window = {"window_start": start.isoformat(), "window_end": (start + HOUR).isoformat(), "window_minutes": 60.0}
     return {"batch_id": f"{dataset}/{hour}", "dataset": dataset, "outcome": kind, **window, **facts}
@@ -22,7 +22,7 @@ def outcome(dataset: str, hour: int, kind: str, **facts: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def gaps(empty: Database) -> Database:
-    """The first three hours and 05Z of allocation, the first of assets, and a ledger that knows why not more."""
+    """The first three hours and 05Z of allocation, the first of assets, and a run log that knows why not more."""
     for hour in (0, 1, 2, 5):
         body = recording("1.112", "allocation_hour.json")
         empty.allocation(body.replace(b"T10:00", b"T%02d:00" % hour).replace(b"T11:00", b"T%02d:00" % (hour + 1)))
@@ -40,7 +40,7 @@ def gaps(empty: Database) -> Database:
 
 
 def test_freshness_tells_what_landed_and_how_the_last_run_ended(gaps: Database) -> None:
-    """By cluster and dataset: the end of the last window in the table, and the last outcome in the ledger."""
+    """By cluster and dataset: the end of the last window in the table, and the last outcome in the run log."""
     rows = {(row["Cluster"], row["Dataset"]): row for row in gaps.rows("OpenCostFreshness()")}
     assert rows.keys() == {(CLUSTER, "allocation"), (CLUSTER, "assets"), (CLUSTER, "metrics"), ("quiet", "allocation")}
     allocation, never = rows[CLUSTER, "allocation"], rows["quiet", "allocation"]
@@ -83,7 +83,7 @@ def test_missing_windows_are_neither_held_nor_empty(gaps: Database) -> None:
 
 
 def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
-    """Disks alone leave the hour missing, and nobody asked for the others; assets the ledger does not know count."""
+    """Disks alone leave the hour missing, and nobody requested the others; assets the run log does not know count."""
     disks = Asked(options=RequestOptions(filter_types=("disk",)))
     empty.assets(recording("1.112", "assets_hour.json"), disks)
     empty.assets(recording("1.112", "assets_hours/09.json"))

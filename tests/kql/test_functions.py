@@ -94,7 +94,7 @@ def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: 
     ],
 )
 def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[str, str], message: str) -> None:
-    """An unknown name has near ones, a missing value is named, and a value that is none says what one looks like."""
+    """An unknown name has near ones, a missing value is named, and a wrong value is refused with an example."""
     with pytest.raises(UsageError) as raised:
         functions.call(name, parameters)
     assert message in str(raised.value)

@@ -50,7 +50,7 @@ def test_idle_by_node(day: Database) -> None:
 
 
 def test_idle_is_what_opencost_calls_idle(day: Database) -> None:
-    """Of the hour that was also asked with idle, the nodes' idle is OpenCost's __idle__ row, to its rounding."""
+    """Of the hour that was also requested with idle, the nodes' idle is OpenCost's __idle__ row, to its rounding."""
     idle = json.loads(recording("1.112", "allocation_hour_idle.json"))["data"][0]["__idle__"]["totalCost"]
     bounds = "datetime(2026-11-23 10:00), datetime(2026-11-23 11:00)"
     found = day.one(f"OpenCostIdleByNode({bounds}) | summarize Idle = sum(IdleCost)")["Idle"]
@@ -200,7 +200,7 @@ def test_a_cluster_of_shared_namespaces_keeps_them(day: Database) -> None:
 
 
 def test_allocated_against_infrastructure(day: Database) -> None:
-    """Nodes, disks, load balancers and network: what they cost, who was charged, what nobody mounts, and the rest."""
+    """Nodes, disks, load balancers and network: what they cost, who was charged, what no pod mounts, and the rest."""
     rows = {row["Type"]: row for row in day.rows(f"OpenCostAllocatedAgainstInfrastructure({DAY})")}
     cost = recorded.summed(recorded.assets(), lambda asset: asset["type"])
     charged = {

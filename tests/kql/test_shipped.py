@@ -47,7 +47,7 @@ def test_function_passes_microsofts_analyser(function: Function, analyser: Analy
 def test_function_answers_with_the_columns_the_analyser_foresees(
     function: Function, analyser: Analyser, schema: Schema, day: Database
 ) -> None:
-    """The stand-in and Microsoft's analyser agree on the columns of a function and on their types."""
+    """The emulator and Microsoft's analyser agree on the columns of a function and on their types."""
     answer = day.engine.query(f"{called(function)} | take 0")
     columns = [(column.name, column.kql) for column in answer.columns]
     assert columns == analyser.result_columns(called(function), schema=schema)

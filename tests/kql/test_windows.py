@@ -63,7 +63,7 @@ def burst(chance: random.Random) -> Counter[str]:
 
 
 def distinct(windows: Iterator[Held]) -> list[Held]:
-    """Windows without those that one database could not tell apart."""
+    """Windows without those that one database could not distinguish."""
     return list({(one.start, one.minutes, one.aggregate, one.shared, one.own): one for one in windows}.values())
 
 

@@ -88,7 +88,7 @@ def test_the_ingestion_address_follows_from_the_engine(uri: str, engine: str, in
 
 
 def test_plain_http_is_one_server() -> None:
-    """The stand-in does both; an address of its own may be given."""
+    """The emulator does both; an address of its own may be given."""
     with Kusto("http://localhost:8080/", "OpenCost", auth="none") as kusto:
         assert kusto.uri == kusto.ingest_uri == "http://localhost:8080"
     with Kusto("http://localhost:8080", "OpenCost", auth="none", ingest_uri="http://localhost:8081") as kusto:
@@ -260,7 +260,7 @@ class NotFound(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A server on https with a certificate nobody knows, which answers 404 to everything; and that certificate."""
+    """A server on https with an untrusted certificate, which answers 404 to everything; and that certificate."""
     path = certificate(tmp_path_factory.mktemp("tls"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
@@ -314,7 +314,7 @@ def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, tls: tup
 
 
 def test_a_machine_without_azure_cli_gets_one_sentence(monkeypatch: pytest.MonkeyPatch, tls: tuple[str, Path]) -> None:
-    """Signing in fails before anything is asked, with the credential's reason and what to install."""
+    """Signing in fails before anything is requested, with the credential's reason and what to install."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))
     monkeypatch.setenv("PATH", "")
     error = refused_check(tls[0], auth="cli")
@@ -333,7 +333,7 @@ def test_the_check_signs_in_and_reads() -> None:
 
 
 def test_a_database_that_is_not_there_is_named() -> None:
-    """The check finds a wrong name of the database before OpenCost is asked."""
+    """The check finds a wrong name of the database before OpenCost is requested."""
     with KustoEmulator() as emulator:
         with Kusto(emulator.url, "Nowhere", auth="none") as kusto, pytest.raises(KustoError, match="Nowhere"):
             kusto.check()

@@ -91,7 +91,7 @@ class Token(NamedTuple):
 
 
 class Counted:
-    """A credential that counts how often it is asked."""
+    """A credential that counts its requests."""
 
     def __init__(self) -> None:
         self.asked = 0

@@ -62,7 +62,7 @@ def test_a_lasting_spool_keeps_a_response_that_cannot_be_loaded_yet() -> None:
 
 @pytest.mark.parametrize("at_hand", AtHand)
 def test_what_a_policy_hides_is_never_repaired(at_hand: AtHand) -> None:
-    """Where row-level security hides rows, what looks like damage may be whole, so it is only reported."""
+    """Where row-level security hides rows, apparent damage may be none, so it is only reported."""
     for doubled, replace in product((True, False), repeat=2):
         now = Situation(HeldState.DAMAGE, at_hand, only_doubled=doubled, visible=False)
         assert decide(now, replace=replace) is FAIL

@@ -92,7 +92,7 @@ def test_the_first_free_tag(world: World, kusto: Kusto, taken: list[str], free: 
 
 
 def test_failures_are_those_of_our_blobs(world: World, kusto: Kusto, tmp_path: Path) -> None:
-    """Failures of the blobs asked for are found, with their kind; skipped blobs and others' are left out."""
+    """Failures of the blobs requested are found, with their kind; skipped blobs and others' are left out."""
     ((_, sealed),) = staged(world, tmp_path)
     world.kusto.pause()
     mine, skipped, other = (ingest.send(kusto, sealed, TABLE, None) for _ in range(3))

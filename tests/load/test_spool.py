@@ -40,7 +40,7 @@ def sealed(batch: Batch, folder: Path, rows: int = 1, micros: int | None = 1_072
 
 
 class Disk:
-    """A disk that writes down what is asked of it, by the name of the file or folder, and does it."""
+    """A disk that records each operation, with the name of the file or folder, and performs it."""
 
     def __init__(self) -> None:
         self.done: list[tuple[str, str]] = []

@@ -29,14 +29,14 @@ QUESTION = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Both stand-ins with our tables."""
+    """Both emulators with our tables."""
     with World() as world:
         world.create()
         yield world
 
 
 class Meeting:
-    """Answers once every server has been asked, which shows that they are asked at once."""
+    """Answers once every server has been requested, which shows that they are requested at once."""
 
     def __init__(self, servers: int) -> None:
         self._all = threading.Barrier(servers)
@@ -49,7 +49,7 @@ class Meeting:
 
 
 def test_sources_run_side_by_side(world: World) -> None:
-    """Three servers are asked at once, each lands under its own name, and each has its ledger."""
+    """Three servers are requested at once, each lands under its own name, and each has its run log."""
     meeting = Meeting(3)
     told: list[BatchResult] = []
     with ExitStack() as stack, world.client(Deadlines()) as kusto:
@@ -68,7 +68,7 @@ def test_sources_run_side_by_side(world: World) -> None:
 
 
 def test_a_source_fails_alone(world: World) -> None:
-    """One server that nobody runs fails by itself, with its reason; the other lands, and the exit code is 7."""
+    """One server that nobody runs fails alone, with its reason; the other lands, and the exit code is 7."""
     with (
         OpenCost(world.opencost.url, cluster="up") as up,
         OpenCost("http://127.0.0.1:9", cluster="down", timeout=1) as down,

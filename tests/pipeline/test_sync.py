@@ -1,4 +1,4 @@
-"""The library's pipeline over the recorded day: what lands, what is asked, and what the run ledger says of it."""
+"""The library's pipeline over the recorded day: what lands, what is requested, and what the run log says of it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def day() -> Iterator[Synced]:
 
 @pytest.fixture
 def empty() -> Iterator[tuple[Emulator, OpenCost, Kusto]]:
-    """Both stand-ins with empty tables, and a client of each."""
+    """Both emulators with empty tables, and a client of each."""
     with (
         Emulator(latency=0.02) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto,
@@ -122,7 +122,7 @@ def test_the_day_lands_whole(day: Synced) -> None:
 
 
 def test_the_report_is_what_was_told(day: Synced) -> None:
-    """Every outcome was told as it came, and its rows and cost are those that are in the table."""
+    """Every outcome was reported as it came, and its rows and cost are those that are in the table."""
     assert day.told == day.report.results
     for table in (ALLOCATION, ASSETS):
         mine = [one for one in day.told if one.table == table.name]
@@ -170,7 +170,7 @@ def test_a_run_has_one_collection_time(day: Synced) -> None:
 
 
 def test_each_step_is_a_request_of_its_own(day: Synced) -> None:
-    """Each hour is asked for once, oldest first, and the scrape once; no window is longer than a step."""
+    """Each hour is requested once, oldest first, and the scrape once; no window is longer than a step."""
     hours = [str(window) for window in DAY.steps(HOUR)]
     for path in ("/allocation", "/assets"):
         assert [query["window"] for query in day.asked(path)] == hours
@@ -191,7 +191,7 @@ def test_services_are_sorted(day: Synced) -> None:
 
 
 def test_a_second_run_adds_nothing(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """The same window again is already landed, by another run at another time; only the ledger grows."""
+    """The same window again is already landed, by another run at another time; only the run log grows."""
     emulator, opencost, kusto = empty
     question = SyncRequest(Window(TEN.start, TEN.end + HOUR), HOUR, ("allocation", "assets"))
     first = sync(opencost, kusto, question)
@@ -212,7 +212,7 @@ def test_a_second_run_adds_nothing(empty: tuple[Emulator, OpenCost, Kusto]) -> N
 
 
 def test_a_mapping_of_another_version_is_refused(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """Where bootstrap was forgotten after an upgrade, nothing is sent that the mapping would drop in silence."""
+    """Where bootstrap was not run after an upgrade, nothing is sent that the mapping would drop in silence."""
     emulator, opencost, kusto = empty
     older = create_mapping(METRICS).replace('"$.Record.help"', '"$.MetricHelp"')
     kusto.command(older)
@@ -253,7 +253,7 @@ def test_rows_that_do_not_land_in_time(empty: tuple[Emulator, OpenCost, Kusto]) 
 
 
 def test_an_answer_without_rows_is_empty(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """A window before the data is empty, nothing is sent for it, and the ledger says so."""
+    """A window before the data is empty, nothing is sent for it, and the run log says so."""
     emulator, opencost, kusto = empty
     before = Window(TEN.start - 30 * 24 * HOUR, TEN.end - 30 * 24 * HOUR)
     report = sync(opencost, kusto, SyncRequest(before, None, ("allocation", "assets")))

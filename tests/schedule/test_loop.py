@@ -1,4 +1,4 @@
-"""When ticks come, how they end, and what a process does that is told to end; its health beside."""
+"""When ticks come, how they end, and what a process does that is terminated; its health beside."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def soon(go_on: Callable[[], bool] = lambda: True) -> Trigger:
 
 
 def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
-    """The first comes at once; one that fails is told, and the next comes all the same, never two at a time."""
+    """The first comes at once; one that fails is reported, and the next comes all the same, never two at a time."""
     ended: list[TickResult] = []
     running = threading.Lock()
     numbers = iter(range(10))
@@ -163,7 +163,7 @@ def test_a_tick_is_due_after_the_one_before() -> None:
 
 
 def test_a_tick_that_is_under_way_may_end() -> None:
-    """Told to end in the middle of a tick, it ends within the grace, is told as it ended, and no other begins."""
+    """Terminated in the middle of a tick, it ends within the grace, is reported as it ended, and no other begins."""
     ended: list[TickResult] = []
 
     def tick(on_result: Tell) -> Report:
@@ -180,7 +180,7 @@ def test_a_tick_that_is_under_way_may_end() -> None:
 @pytest.mark.parametrize("second", [False, True], ids=["grace", "second signal"])
 @pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
 def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -> None:
-    """After the grace, or at a second signal, the process ends with 128 + the signal, and nothing more is told."""
+    """After the grace, or at a second signal, the process ends with 128 + the signal, and nothing more is reported."""
     go_on = threading.Event()
     told: list[BatchResult] = []
     ended: list[TickResult] = []
@@ -204,7 +204,7 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
 
 @pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
 def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
-    """After the grace it is told to stop, and has a moment for it before the process ends."""
+    """After the grace it is cancelled, and has a moment to stop before the process ends."""
     stop, given_back, ended = CancelToken(), list[bool](), list[TickResult]()
 
     def tick(on_result: Tell) -> Report:
@@ -369,7 +369,7 @@ def here() -> Iterator[World]:
 
 
 def command(servers: Emulator, *more: str) -> list[str]:
-    """The words of `opencost-kusto schedule` against the stand-ins."""
+    """The words of `opencost-kusto schedule` against the emulators."""
     place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
     asked = ["--auth", "none", "--aggregate", "namespace", "--catch-up", "3h", *more]
     return [sys.executable, "-m", "opencost_kusto", "schedule", *place, *asked]
@@ -479,7 +479,7 @@ def test_what_cannot_be_scheduled_is_refused(here: World, tmp_path: Path, words:
 
 
 def test_the_stand_in_is_what_it_says() -> None:
-    """The forgetful stand-in keeps 36 tens, 49 hours and 15 days, and nothing between."""
+    """The forgetful emulator keeps 36 tens, 49 hours and 15 days, and nothing between."""
     forgetful = Forgetful(NOW)
     for step, kept in ((10 * MINUTE, 36), (HOUR, 49), (24 * HOUR, 15), (30 * MINUTE, 0)):
         unfinished = NOW - (NOW - datetime(1970, 1, 1, tzinfo=UTC)) % step

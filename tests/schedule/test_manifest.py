@@ -115,7 +115,7 @@ def test_broken_ones_are_refused(
     "more", [(), ("--every", "10m"), ("--cron", "5 3 * * *"), ("--", "--cluster", "prod", "--catch-up", "24h")]
 )
 def test_our_command_line_takes_the_words(workload: dict[str, Any], more: tuple[str, ...]) -> None:
-    """The container's words parse as `schedule`, and say what was asked for."""
+    """The container's words parse as `schedule`, and say what was requested."""
     _, found = objects(*KINDS[workload["kind"]], *more)
     name, *words = args(found)
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
@@ -137,7 +137,7 @@ def test_our_command_line_takes_the_words(workload: dict[str, Any], more: tuple[
 
 
 def test_several_sources_take_the_place_of_the_one() -> None:
-    """Sources named after -- are asked instead of the cluster's own OpenCost."""
+    """Sources named after -- are requested instead of the cluster's own OpenCost."""
     _, job = objects("--", "--source", "a=http://a:9003", "--source=b=http://b:9003")
     assert "--endpoint" not in args(job)
     assert args(job)[-3:] == ["--source", "a=http://a:9003", "--source=b=http://b:9003"]
@@ -182,7 +182,7 @@ def test_memory_is_what_was_measured_and_room() -> None:
 
 
 def test_it_is_given_time_to_end(workload: dict[str, Any]) -> None:
-    """Kubernetes waits longer than a tick that is told to end may take."""
+    """Kubernetes waits longer than a tick that is terminated may take."""
     command = typer.main.get_command(app).commands["schedule"]  # type: ignore[attr-defined]
     [grace] = [parameter.default for parameter in command.params if parameter.name == "grace"]
     assert grace + 10 < pod(workload)["spec"]["terminationGracePeriodSeconds"]

@@ -44,7 +44,7 @@ def by_source(report: Report) -> dict[str, list[str]]:
 
 
 def test_a_source_that_is_away_fails_alone(here: World) -> None:
-    """Of two sources one lands all the same; the exit code is 7, and the next tick brings the other."""
+    """Of two sources one lands all the same; the exit code is 7, and the next tick loads the other."""
     told: list[BatchResult] = []
     with (
         OpenCost(here.emulator.opencost_url, cluster="b", attempts=1) as b,
@@ -74,7 +74,7 @@ def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: World) -> No
 
 
 def test_what_is_there_already_is_known(here: World) -> None:
-    """A scheduler that starts anew knows how old Kusto is, though it has nothing to bring."""
+    """A scheduler that starts anew knows how old Kusto is, though it has nothing to load."""
     known: dict[tuple[str, str], datetime] = {}
 
     def know(source: str, dataset: str, until: datetime) -> None:
@@ -88,6 +88,6 @@ def test_what_is_there_already_is_known(here: World) -> None:
 
 
 def test_a_horizon_without_a_window_is_refused() -> None:
-    """A catch-up that is shorter than a window and the lag would never bring anything."""
+    """A catch-up that is shorter than a window and the lag would never load anything."""
     with pytest.raises(UsageError, match="make --catch-up longer"):
         Lookback(HOUR).period(NOW, HOUR)

@@ -27,7 +27,7 @@ class Finding:
 
 
 def findings(document: Document, columns: Sequence[str] | None) -> Iterator[Finding]:
-    """Yield what is wrong with a document; `columns` are those of its table, None when nobody knows the table."""
+    """Yield what is wrong with a document; `columns` are those of its table, None if the table is unknown."""
     what = f"The {document.kind}"
     try:
         content = json.loads(document.text)

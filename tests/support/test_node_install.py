@@ -32,7 +32,7 @@ def test_what_is_pinned_is_installed(node_packages: Packages) -> None:
 
 
 def program(file: Path, output: str) -> Path:
-    """Write a program that prints one line whatever it is asked."""
+    """Write a program that always prints one line."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"#!/bin/sh\necho '{output}'\n")
     file.chmod(0o755)

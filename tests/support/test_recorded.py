@@ -23,7 +23,7 @@ class Sets(msgspec.Struct):
 
 @pytest.fixture
 def opencost() -> Iterator[OpenCostEmulator]:
-    """A stand-in for OpenCost."""
+    """An emulator for OpenCost."""
     with OpenCostEmulator() as emulator:
         yield emulator
 
@@ -174,7 +174,7 @@ def test_a_given_answer_may_be_late() -> None:
 
 
 def test_requests_are_remembered(opencost: OpenCostEmulator) -> None:
-    """A test can see what was asked, decoded."""
+    """A test can see what was requested, decoded."""
     get(opencost, f"/assets?window={HOUR}&filter=assetType%3A%22disk%22")
     [request] = opencost.requests
     assert (request.method, request.path, request.param("filter")) == ("GET", "/assets", 'assetType:"disk"')

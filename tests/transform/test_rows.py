@@ -246,7 +246,7 @@ def test_rows_without_properties(properties: Json) -> None:
 
 
 def test_window_and_times_that_are_the_string_null() -> None:
-    """OpenCost writes an unset time as the string "null"; it is null, and the window is what was asked for."""
+    """OpenCost writes an unset time as the string "null"; it is null, and the window is what was requested."""
     found = row(ALLOCATION, {"name": "a", "window": "null", "start": "null", "end": None})
     assert (found["Start"], found["End"]) == (None, None)
     assert (found["WindowStart"], found["WindowEnd"]) == ("2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z")
@@ -256,7 +256,7 @@ def test_window_and_times_that_are_the_string_null() -> None:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    """The stand-in's tables and mappings, as the committed KQL makes them."""
+    """The emulator's tables and mappings, as the committed KQL makes them."""
     made = Engine("OpenCost")
     for command in script.commands("tables"):
         commands.run(made, command.text)
@@ -265,7 +265,7 @@ def engine() -> Iterator[Engine]:
 
 
 def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[Row]:
-    """What the stand-in's table holds once the lines went through its mapping, as `flatten` writes values."""
+    """What the emulator's table holds once the lines went through its mapping, as `flatten` writes values."""
     commands.run(engine, f".clear table {table.name} data")
     there = engine.table(table.name)
     chosen = select(there, there.mappings[table.mapping], [line.decode() for line in lines])
@@ -585,7 +585,7 @@ def any_record(table: Table) -> st.SearchStrategy[Row]:
 
 
 def read_back(table: Table, record: Row) -> None:
-    """Encode a record, read the row, and find each copied value again; what was asked is the same as ever."""
+    """Encode a record, read the row, and find each copied value again; what was requested is the same as ever."""
     found = row(table, record)
     assert list(found) == [column.name for column in table.columns]
     for column in table.columns:
@@ -621,7 +621,7 @@ def test_assets_read_back_equal(record: Row) -> None:
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(any_record(SYNC_RUNS))
 def test_outcomes_read_back_equal(record: Row) -> None:
-    """The rows of the run ledger read back like all others."""
+    """The rows of the run log read back like all others."""
     read_back(SYNC_RUNS, record)
 
 
