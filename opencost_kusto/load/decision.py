@@ -35,7 +35,7 @@ class HeldState(StrEnum):
     UNKNOWN = "unknown"
     NOTHING = "nothing"
     SAME = "the response at hand"
-    OTHER = "another whole response"
+    OTHER = "another complete response"
     DAMAGE = "damage"
 
 
