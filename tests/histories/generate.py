@@ -46,48 +46,50 @@ _DAMAGE: tuple[Damage, ...] = ("missing", "gone", "gone", "doubled", "one double
 
 
 def generate(seed: int) -> History:
-    """The history of a seed: two to seven steps, up to four switches."""
+    """The history of a seed: up to seven steps about some hours, or up to ten about one, and up to four switches."""
     draw = random.Random(f"history {seed}")
     switches = {name: SWITCHES[name] for name in draw.sample(sorted(SWITCHES), draw.choice((0, 0, 1, 1, 2, 3, 4)))}
     if "late" in switches:
         switches["late_seconds"] = draw.choice((0.05, 0.3, 1.0))
-    steps = [_step(draw) for _ in range(draw.randint(2, 7))]
+    narrow = draw.random() < 0.5
+    steps = [_step(draw, narrow) for _ in range(draw.randint(2, 10 if narrow else 7))]
     if not any(isinstance(one, Sync | Tick | Backfill | Both) for one in steps):
-        steps.insert(0, _command(draw))
+        steps.insert(0, _command(draw, narrow))
     return History(seed, tuple(steps), switches)
 
 
-def _step(draw: random.Random) -> Step:
+def _step(draw: random.Random, narrow: bool) -> Step:
     kind = draw.random()
     if kind < 0.5:
-        return _command(draw)
+        return _command(draw, narrow)
     if kind < 0.58:
-        return Both(_command(draw), _command(draw))
+        return Both(_command(draw, narrow), _command(draw, narrow))
     if kind < 0.72:
         return Respond(draw.choice(_MODES))
     if kind < 0.86:
-        return Harm(draw.choice(_DAMAGE), draw.randrange(FIRST, LAST - 1))
+        return Harm(draw.choice(_DAMAGE), FIRST if narrow else draw.randrange(FIRST, LAST - 1))
     return Hold() if kind < 0.93 else Release(drain=draw.random() < 0.5)
 
 
-def _command(draw: random.Random) -> Command:
+def _command(draw: random.Random, narrow: bool) -> Command:
     skew = draw.choice((0, 0, 0, 2, -2))
     cancel = draw.randint(1, 8) if draw.random() < 0.12 else None
+    hours = (FIRST, FIRST + 1) if narrow else _hours(draw)
     kind = draw.random()
-    if kind < 0.2:
+    if kind < 0.2 and not narrow:
         return Tick(skew, cancel)
     if kind < 0.3:
-        return Backfill(_hours(draw), skew, cancel)
+        return Backfill(hours, skew, cancel)
     if kind < 0.4:
         return Replay(cancel)
-    replace = draw.random() < 0.3
-    return Sync(
-        _hours(draw), replace, wait=replace or draw.random() < 0.85, spool=draw.random() < 0.4, skew=skew, cancel=cancel
-    )
+    replace, spool = draw.random() < 0.3, draw.random() < 0.4
+    # Where rows must be replaced a run has to wait, and says so.
+    wait = draw.random() < (0.97 if replace else 0.85)
+    return Sync(hours, replace, wait, spool, skew, cancel)
 
 
 def _hours(draw: random.Random) -> tuple[int, int]:
+    """One or two hours; seldom with the one that has not ended."""
     first = draw.randrange(FIRST, LAST - 1)
-    # Seldom the hour that has not ended.
     end = LAST if draw.random() < 0.1 else LAST - 1
-    return first, draw.randint(first + 1, min(end, first + 2) if end < LAST else end)
+    return first, draw.randint(first + 1, end)

@@ -43,6 +43,8 @@ class Rows:
 
     def __init__(self, database: str) -> None:
         self.duckdb = duckdb_kql.connect()
+        # DuckDB draws one for slow queries where it takes the process for an interactive one.
+        self.duckdb.execute("SET enable_progress_bar = false")
         self._database = database
         self._history = False
         self._restrictions: dict[str, str] = {}
