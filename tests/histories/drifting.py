@@ -11,14 +11,18 @@ from email.utils import format_datetime
 from functools import cache
 from typing import Any
 
-from opencost_kusto.emulator import Reply, json_reply
+from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.window import Window, stamp
 from tests.histories.steps import RESPONSES, Mode
 from tests.support.recordings import recording
 
 Costs = frozenset[tuple[str, float]]
 """The rows of a response, by name and cost."""
-_DOCUMENTS = {"/clusterInfo": "clusterinfo.json", "/installInfo": "installinfo.json"}
+_DOCUMENTS = {
+    "/clusterInfo": "clusterinfo.json",
+    "/clusterInfoMap": "clusterinfomap.json",
+    "/installInfo": "installinfo.json",
+}
 _EMPTY = b'{"code":200,"data":[{}]}'
 
 
@@ -33,17 +37,17 @@ class Drifting:
         self.mode: Mode = "first"
         self.sent: dict[Window, set[Costs]] = defaultdict(set)
 
-    def __call__(self, path: str, query: Mapping[str, str]) -> Reply | None:
+    def __call__(self, path: str, query: Mapping[str, str]) -> Reply:
         """The response to a request, dated by OpenCost's clock."""
         reply = self._reply(path, query)
         dated = {"Date": format_datetime(self.now, usegmt=True)}
-        return reply and reply._replace(headers={**reply.headers, **dated})
+        return reply._replace(headers={**reply.headers, **dated})
 
-    def _reply(self, path: str, query: Mapping[str, str]) -> Reply | None:
+    def _reply(self, path: str, query: Mapping[str, str]) -> Reply:
         if path in _DOCUMENTS:
             return json_reply(recording("1.112", _DOCUMENTS[path]))
         if path != "/allocation":
-            return None
+            return text_reply("404 page not found\n", status=404)
         if self.mode == "down":
             return json_reply(recording("1.112", "down_allocation.json"), status=500)
         start, end = (datetime.fromisoformat(bound).astimezone(UTC) for bound in query["window"].split(","))
