@@ -106,7 +106,7 @@ class IngestionTracker:
                 pending.replacement.prepare()
                 pending.tag = sealed.batch_id
             elif pending.staged.sent_before:
-                pending.tag = ingest.free_tag(self._kusto, pending.target, sealed.batch_id)
+                pending.tag = self._tag(pending)
             else:
                 pending.tag = sealed.batch_id
             pending.source_ids.append(ingest.send(self._kusto, sealed, pending.target, pending.tag))
@@ -119,6 +119,14 @@ class IngestionTracker:
             yield self._end(pending, Outcome.QUEUED)
             return
         self._reset_pause()
+
+    def _tag(self, pending: _Pending) -> str:
+        """The tag for a batch of which rows were sent before: another than its id only where its rows are gone.
+
+        Rows that another run landed since the table was read are counted after the tag is, so they are never doubled.
+        """
+        batch, tag = pending.batch, ingest.free_tag(self._kusto, pending.target, pending.sealed.batch_id)
+        return batch.id if batch.id in holdings(self._kusto, batch.table, [batch.id]) else tag
 
     def _reset_pause(self) -> None:
         self._pause = _FIRST_PAUSE

@@ -66,6 +66,22 @@ def test_a_late_message_overtakes_another_response(world: World, ending: Ending)
     assert len(world.collected()) == 1
 
 
+@fault("A message of a run that timed out arrives after the next run has read the table", "landed")
+def test_a_late_message_arrives_after_the_table_was_read(world: World, ending: Ending) -> None:
+    """A tag whose rows are there is not one that outlived its rows, so the response is not sent under another tag."""
+    deliver = timed_out(world)
+
+    def late(path: str, _: object) -> Reply | None:
+        if path == "/allocation":
+            deliver()
+        return None
+
+    world.opencost.answers = late
+    ending.landed(world, world.sync(), ROWS)
+    world.settle(ROWS)
+    assert len(world.collected()) == 1
+
+
 @fault(
     "A message arrives after its tag was dropped, beside another response; then run again",
     "landed",
