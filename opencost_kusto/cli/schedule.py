@@ -39,7 +39,7 @@ from opencost_kusto.retry import observing
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.schedule.trigger import Trigger
-from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import between, duration, stamp
 
 # A section of the help.
@@ -173,7 +173,7 @@ def backfill_command(
 
     now = clock()
     span = between(from_, to, now=now)
-    past = tuple(name for name, table in DATASETS.items() if table.cadence == "step")
+    past = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
     target = Target(duration(step), ask.datasets() if ask.dataset else past, ask.options())
     closed = Lookback(lag=duration(lag)).closed(now)
     run = mark.run()

@@ -175,7 +175,7 @@ def test_some_types_of_assets_are_not_the_whole(here: World) -> None:
     assert (whole.until, whole.missing) == (hour(8).end, [])
     assert whole.day_cost == pytest.approx(4 * hourly(here, "OpenCostAssets"), rel=1e-6)
     sync(here.opencost, here.kusto, disks)
-    assert of(here, dataset="assets").day_cost == whole.day_cost
+    assert of(here, dataset="assets").day_cost == pytest.approx(whole.day_cost)
 
 
 def test_hours_that_were_empty_are_no_news_of_cost(here: World) -> None:
@@ -262,4 +262,4 @@ def test_an_opencost_without_prometheus_is_an_alert(tmp_path: Path) -> None:
         here.forgetful.idle = {Window(begun - n * HOUR, begun - (n - 1) * HOUR) for n in range(1, 5)}
         bring(here, 6 * HOUR + 15 * MINUTE)
         dry = command(here, tmp_path)("--max-age", "3h")
-        assert (dry.returncode, "see whether its Prometheus is up" in dry.stderr) == (6, True), dry.stderr
+        assert (dry.returncode, "Check whether its Prometheus is running" in dry.stderr) == (6, True), dry.stderr
