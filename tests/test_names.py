@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 import typer
@@ -11,7 +12,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from opencost_kusto.cli.option_groups import grouped
-from opencost_kusto.cli.options import KustoOptions, MarkOptions, SourceOptions
+from opencost_kusto.cli.options import KustoOptions, LogOptions, MarkOptions, SourceOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import LONGEST, identity, shown, variable
 
@@ -183,5 +184,6 @@ def test_a_text_that_is_not_utf_8_is_refused_by_its_option() -> None:
         del summary
 
     command = grouped(nothing)
+    context = typer.Context(typer.main.get_command(typer.Typer(callback=lambda: None)))
     with pytest.raises(UsageError, match=r"--summary .or OPENCOST_KUSTO_SUMMARY. is not UTF-8: 'caf.udce9'"):
-        command(typer.Context(typer.main.get_command(typer.Typer(callback=lambda: None))), summary="caf\udce9")
+        command(context, summary="caf\udce9", **{one.name: one.default for one in fields(LogOptions)})

@@ -28,11 +28,16 @@ def identities_query(source: Source) -> str:
 def check_identity(kusto: Kusto, source: Source, *, adopt: bool = False) -> None:
     """Refuse a source that is another cluster than its name stands for, or known under another name.
 
-    Raises UsageError for a name that differs from a known one only in case, and KustoError; `adopt` accepts a cluster
-    that was made anew, or that was renamed.
+    Raises UsageError for a name that differs from a known one only in case, and KustoError for another cluster; `adopt`
+    accepts a cluster that was made anew, or that was renamed. Where Kusto cannot be read, nothing is refused;
+    whether each batch may be sent is then decided on a read of its own.
     """
+    try:
+        rows = kusto.query(identities_query(source), fresh=True)
+    except KustoError:
+        return
     known: dict[str, str] = {}
-    for row in kusto.query(identities_query(source), fresh=True):
+    for row in rows:
         known[row["Source"]] = row["Uid"] or known.get(row["Source"], "")
     twin = next((name for name in known if name != source.name and name.lower() == source.name.lower()), None)
     if twin is not None and source.name not in known:

@@ -16,7 +16,7 @@ import typer.main
 from opencost_kusto.cli import app
 from opencost_kusto.cli.options import AskOptions, WhenOptions
 from opencost_kusto.errors import OpenCostError, UsageError
-from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.schema.tables import DEFAULT_DATASETS
 
 NOBODY = "http://127.0.0.1:9"
 KUSTO = ("--kusto-uri", NOBODY, "--database", "OpenCost", "--auth", "none")
@@ -169,7 +169,7 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
     [
         (["allocation,assets"], ("allocation", "assets")),
         (["assets", "allocation, assets"], ("assets", "allocation")),
-        (None, tuple(DATASETS)),
+        (None, DEFAULT_DATASETS),
     ],
 )
 def test_lists_are_repeated_or_have_commas(given: list[str] | None, datasets: tuple[str, ...]) -> None:
