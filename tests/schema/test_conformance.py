@@ -14,11 +14,8 @@ import msgspec
 import pytest
 
 from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
-from opencost_kusto.database import script
 from opencost_kusto.emulator import OpenCostEmulator, Reply
-from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.engine import Engine
-from opencost_kusto.emulator.kusto.mapping import select
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import prometheus, responses
 from opencost_kusto.extract.client import OpenCost, parameters
@@ -27,6 +24,7 @@ from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.transform.rows import Encoder, flatten
 from opencost_kusto.window import Window, parse
+from tests.support.mapped import engine_with_tables, landed
 from tests.support.recordings import ALL_VERSIONS, Recorded, recorded
 
 NOW = datetime(2026, 11, 24, 7, 41, tzinfo=UTC)
@@ -81,11 +79,8 @@ def records(table: Table, one: Recorded) -> list[bytes]:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     """The emulator's tables and mappings, as the committed KQL makes them."""
-    made = Engine("OpenCost")
-    for command in script.commands("tables"):
-        commands.run(made, command.text)
-    yield made
-    made.close()
+    with engine_with_tables() as engine:
+        yield engine
 
 
 class Served:
@@ -176,27 +171,6 @@ def test_rows_prove_their_batch(table: Table, served: Served) -> None:
         for last in found[-1:]:
             assert (last["BatchRows"], last["BatchCost"], last["BatchKeys"]) == (len(found), cost, encoder.keys), one
         assert encoder.bytes == sum(map(len, lines)), one
-
-
-def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[Row]:
-    """What the emulator's table holds once the lines went through its mapping, as `flatten` writes values."""
-    commands.run(engine, f".clear table {table.name} data")
-    target = engine.table(table.name)
-    chosen = select(target, target.mappings[table.mapping], [line.decode() for line in lines])
-    engine.insert(target, chosen.sql, chosen.parameters, [], columns=chosen.columns)
-    answered = engine.query(table.name)
-    names = [column.name for column in answered.columns]
-    return [_plain(table, dict(zip(names, values, strict=True))) for values in answered.rows]
-
-
-def _plain(table: Table, row: Row) -> Row:
-    for column in table.columns:
-        value = row[column.name]
-        if value is not None and column.type == "dynamic":
-            row[column.name] = msgspec.json.decode(value)
-        elif value is not None and column.type == "datetime":
-            row[column.name] = msgspec.to_builtins(value.replace(tzinfo=UTC))
-    return row
 
 
 @every_dataset

@@ -16,16 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Source
-from opencost_kusto.database import script
-from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.engine import Engine
-from opencost_kusto.emulator.kusto.mapping import select
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract import prometheus, responses
 from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, RowNumber, Table, Unmapped
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
 from opencost_kusto.transform.rows import Encoder, flatten
 from opencost_kusto.window import Window
+from tests.support.mapped import engine_with_tables, landed
 from tests.support.recordings import VERSIONS, recording
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -257,32 +255,8 @@ def test_window_and_times_that_are_the_string_null() -> None:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     """The emulator's tables and mappings, as the committed KQL makes them."""
-    made = Engine("OpenCost")
-    for command in script.commands("tables"):
-        commands.run(made, command.text)
-    yield made
-    made.close()
-
-
-def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[Row]:
-    """What the emulator's table holds once the lines went through its mapping, as `flatten` writes values."""
-    commands.run(engine, f".clear table {table.name} data")
-    there = engine.table(table.name)
-    chosen = select(there, there.mappings[table.mapping], [line.decode() for line in lines])
-    engine.insert(there, chosen.sql, chosen.parameters, [], columns=chosen.columns)
-    answered = engine.query(table.name)
-    names = [column.name for column in answered.columns]
-    found = []
-    for values in answered.rows:
-        row = dict(zip(names, values, strict=True))
-        for column in table.columns:
-            value = row[column.name]
-            if value is not None and column.type == "dynamic":
-                row[column.name] = msgspec.json.decode(value)
-            elif value is not None and column.type == "datetime":
-                row[column.name] = msgspec.json.decode(msgspec.json.encode(value.replace(tzinfo=UTC)))
-        found.append(row)
-    return found
+    with engine_with_tables() as engine:
+        yield engine
 
 
 @pytest.mark.parametrize(
