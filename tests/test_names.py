@@ -11,8 +11,10 @@ import typer
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import grouped
-from opencost_kusto.cli.options import KustoOptions, LogOptions, MarkOptions, SourceOptions
+from opencost_kusto.cli.options import LogOptions, MarkOptions
+from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import LONGEST, identity, shown, variable
 

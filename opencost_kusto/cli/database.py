@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.cli.console import Console
-from opencost_kusto.cli.options import KustoOptions, key_values, option
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.options import key_values, option
 from opencost_kusto.cli.reports import dictionary
 from opencost_kusto.cli.status import status_document
 from opencost_kusto.errors import KustoError, NotLandedError, ReasonCode, UsageError

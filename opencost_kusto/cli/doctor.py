@@ -13,7 +13,8 @@ import typer
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.cli.console import Console, Format
-from opencost_kusto.cli.options import KustoOptions, SourceOptions
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.database import assumptions, doctor
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.errors import EmptyError, UsageError

@@ -10,8 +10,9 @@ import typer
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
-from opencost_kusto.cli.options import AskOptions, LoadOptions, MarkOptions, SourceOptions, option
+from opencost_kusto.cli.options import LoadOptions, MarkOptions, option
 from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.redact import redacted

@@ -11,7 +11,8 @@ import typer
 from typer.models import OptionInfo
 
 from opencost_kusto.cli.console import Console, Format
-from opencost_kusto.cli.options import AskOptions, LogOptions, ReportOptions
+from opencost_kusto.cli.options import LogOptions, ReportOptions
+from opencost_kusto.cli.source_options import AskOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown, variable

@@ -12,20 +12,12 @@ from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time
 from opencost_kusto.ci.summary import cost_table
 from opencost_kusto.cli.console import Console
-from opencost_kusto.cli.options import (
-    AskOptions,
-    FailOnEmpty,
-    KustoOptions,
-    LoadOptions,
-    MarkOptions,
-    Resolution,
-    Settle,
-    SourceOptions,
-    Step,
-    Summary,
-)
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, MarkOptions, Summary
 from opencost_kusto.cli.reports import plan, report_document
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
+from opencost_kusto.cli.window_options import Resolution, Settle, Step
 from opencost_kusto.errors import EmptyError
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted

@@ -17,17 +17,10 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.help import REQUIRED
-from opencost_kusto.cli.options import (
-    OUTPUT,
-    WINDOW,
-    AskOptions,
-    KustoOptions,
-    LoadOptions,
-    MarkOptions,
-    SourceOptions,
-    option,
-)
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.options import OUTPUT, WINDOW, LoadOptions, MarkOptions, option
 from opencost_kusto.cli.reports import finish, report_document, report_line
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target

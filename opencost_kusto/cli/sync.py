@@ -12,25 +12,14 @@ from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
 from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
-from opencost_kusto.cli.options import (
-    LOADING,
-    OUTPUT,
-    AskOptions,
-    FailOnEmpty,
-    KustoOptions,
-    LoadOptions,
-    MarkOptions,
-    SourceOptions,
-    Step,
-    Summary,
-    WhenOptions,
-    option,
-    seconds,
-)
+from opencost_kusto.cli.options import LOADING, OUTPUT, FailOnEmpty, LoadOptions, MarkOptions, Summary, option, seconds
 from opencost_kusto.cli.reports import finish, plan, report_line
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
+from opencost_kusto.cli.window_options import Step, WhenOptions
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy

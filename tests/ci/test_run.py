@@ -16,8 +16,8 @@ import pytest
 from opencost_kusto import Kusto, Run, SyncRequest, bootstrap
 from opencost_kusto.ci.command_cost import CommandCost
 from opencost_kusto.cli.console import Console
-from opencost_kusto.cli.options import SourceOptions
 from opencost_kusto.cli.run import show_cost
+from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.load.policy import LoadPolicy

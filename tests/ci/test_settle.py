@@ -11,7 +11,7 @@ from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import SETTLE, settle_time, settled
-from opencost_kusto.cli.options import WhenOptions
+from opencost_kusto.cli.window_options import WhenOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.window import Window
 

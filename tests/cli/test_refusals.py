@@ -14,7 +14,8 @@ import pytest
 import typer.main
 
 from opencost_kusto.cli import app
-from opencost_kusto.cli.options import AskOptions, WhenOptions
+from opencost_kusto.cli.source_options import AskOptions
+from opencost_kusto.cli.window_options import WhenOptions
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.schema.tables import DEFAULT_DATASETS
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.cli.options import SourceOptions
+from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost

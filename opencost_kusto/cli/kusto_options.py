@@ -1,0 +1,57 @@
+"""Options that name the Kusto database and the way to sign in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from opencost_kusto.cli.help import REQUIRED
+from opencost_kusto.cli.options import (
+    KUSTO,
+    option,
+)
+from opencost_kusto.errors import UsageError
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.kusto.signin import METHODS
+from opencost_kusto.names import variable
+
+
+@dataclass(frozen=True, slots=True)
+class KustoOptions:
+    """Which Kusto database, and how to sign in."""
+
+    PANEL = KUSTO
+    kusto_uri: Annotated[str | None, option("--kusto-uri", "Address of the cluster or Eventhouse.", panel=REQUIRED)] = (
+        None
+    )
+    ingest_uri: Annotated[
+        str | None, option("--ingest-uri", "Its ingestion address, where it is not ingest-<cluster>.")
+    ] = None
+    database: Annotated[str | None, option("--database", "Kusto database.", panel=REQUIRED)] = None
+    auth: Annotated[str, option("--auth", f"How to sign in: {', '.join(METHODS)} (none is for plain http).")] = (
+        "default"
+    )
+    trusted_host: Annotated[
+        list[str] | None,
+        option("--trusted-host", "Host of your own that may get a token; *.example.com is all below it; repeatable."),
+    ] = None
+
+    def kusto(self, say: Callable[[str], None] = lambda _: None, *, otherwise: str = "") -> Kusto:
+        """The database; `say` is given a line with its two addresses.
+
+        Raises UsageError when it is not named; the message then ends with what could be done `otherwise`.
+        """
+        if not self.kusto_uri or not self.database:
+            names = {"--kusto-uri": self.kusto_uri, "--database": self.database}
+            missing = " and ".join(variable(name) for name, value in names.items() if not value)
+            raise UsageError(f"Name the Kusto database with {missing}{otherwise}.")
+        kusto = Kusto(
+            self.kusto_uri,
+            self.database,
+            auth=self.auth,  # type: ignore[arg-type]
+            ingest_uri=self.ingest_uri,
+            trusted_hosts=self.trusted_host or (),
+        )
+        say(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}")
+        return kusto

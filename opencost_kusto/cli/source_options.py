@@ -1,0 +1,119 @@
+"""Options that name the OpenCost servers, and what is requested from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from opencost_kusto.batch import RequestOptions
+from opencost_kusto.cli.options import (
+    OPENCOST,
+    key_values,
+    listed,
+    option,
+    seconds,
+)
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.options import Option
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
+
+_ENDPOINT = "http://localhost:9003"
+# The word for every dataset that is declared.
+EVERY = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Which OpenCost is requested."""
+
+    PANEL = OPENCOST
+    EXCLUSIVE = (("endpoint", "cluster"), ("source",))
+    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = _ENDPOINT
+    cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
+    source: Annotated[
+        list[str] | None, option("--source", "name=URL, instead of --endpoint and --cluster; repeatable.")
+    ] = None
+    request_timeout: Annotated[float, option("--request-timeout", "Seconds to wait for one response of OpenCost.")] = (
+        600.0
+    )
+
+    def __post_init__(self) -> None:
+        seconds("--request-timeout", self.request_timeout)
+
+    @contextmanager
+    def opencosts(self) -> Iterator[list[OpenCost]]:
+        """The servers, closed at the end; raises UsageError for an address or a name that cannot be one."""
+        named: dict[str | None, str] = dict(key_values(self.source or [], "--source", "name=URL").items())
+        if named and (self.cluster is not None or self.endpoint != _ENDPOINT):
+            raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout))
+                for name, url in (named or {self.cluster: self.endpoint}).items()
+            ]
+
+
+T = TypeVar("T")
+
+
+def _with_declared(group: type[T]) -> type[T]:
+    """Give a group one more option for each that the datasets declare."""
+    for declared in reversed(OPTIONS.values()):
+        words = not isinstance(declared.default, str | bool)
+        default = None if words else declared.default
+        kind: Any = list[str] | None if words else type(default)
+        annotations = {declared.field: Annotated[kind, option(declared.flag, declared.doc)]}
+        group.__annotations__ = annotations | group.__annotations__
+        setattr(group, declared.field, default)
+    return group
+
+
+@dataclass(frozen=True)
+@_with_declared
+class AskOptions:
+    """What is requested from OpenCost for a window: datasets, and an attribute for each of their options."""
+
+    PANEL = OPENCOST
+    dataset: Annotated[
+        list[str] | None,
+        option(
+            "--dataset",
+            f"Of {', '.join(DATASETS)}; repeatable or with commas. {', '.join(DEFAULT_DATASETS)} by default, or all.",
+        ),
+    ] = None
+
+    def check(self, written: Collection[str]) -> None:
+        """Raise UsageError for an option on the command line that no requested dataset has."""
+        for name, declared in OPTIONS.items():
+            of = [dataset for dataset, table in DATASETS.items() if declared in table.options]
+            if name in written and not set(of) & set(self.datasets()):
+                raise UsageError(f"{declared.flag} is of {', '.join(of)}: leave it out, or add it to --dataset.")
+
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets in the order given, each once; the default ones when none was named."""
+        named = dict.fromkeys(listed(self.dataset) or DEFAULT_DATASETS)
+        return tuple(dict.fromkeys((*(name for name in named if name != EVERY), *(DATASETS if EVERY in named else ()))))
+
+    def optional(self) -> frozenset[str]:
+        """The datasets that are neither requested by default nor by name, and that an OpenCost may lack."""
+        return frozenset(self.datasets()) - set(listed(self.dataset)) - set(DEFAULT_DATASETS)
+
+    def options(self) -> RequestOptions:
+        """The options, checked; raises UsageError for a value that OpenCost would ignore."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        for name, declared in OPTIONS.items():
+            needed = next((one for one in OPTIONS.values() if one.name == declared.needs), None)
+            if needed and values[name] and not values[needed.field]:
+                raise UsageError(f"{declared.flag} has no effect alone: add {needed.flag}.")
+        return RequestOptions(**{name: _parsed(OPTIONS[name], value) for name, value in values.items()})
+
+
+def _parsed(declared: Option, value: Json) -> Json:
+    """The value of a declared option, where it is given as words."""
+    if isinstance(value, bool):
+        return value
+    return declared.parse(value if isinstance(value, str) else ",".join(listed(value)))

@@ -1,0 +1,71 @@
+"""Options that say which window is requested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from opencost_kusto.batch import Run
+from opencost_kusto.cancel import CancelToken
+from opencost_kusto.ci.elapsed import Elapsed
+from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
+from opencost_kusto.cli.options import (
+    WINDOW,
+    option,
+)
+from opencost_kusto.errors import UsageError
+from opencost_kusto.names import variable
+from opencost_kusto.window import Window, parse, resolution, since
+
+Step = Annotated[
+    str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.", panel=WINDOW)
+]
+Settle = Annotated[
+    str, option("--settle", "How long after the end of a window OpenCost is requested: 2m, or 0.", panel=WINDOW)
+]
+Resolution = Annotated[
+    str,
+    option("--opencost-resolution", "How often OpenCost samples; windows begin and end on these marks.", panel=WINDOW),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class WhenOptions:
+    """Which window: in a word or two times, or from a moment until now."""
+
+    PANEL = WINDOW
+    EXCLUSIVE = (("window",), ("since",))
+    window: Annotated[str | None, option("--window", "30m, 1h (the default), 7d, today, yesterday, START,END, …")] = (
+        None
+    )
+    since: Annotated[
+        str | None, option("--since", "Instead of --window: from this time to now; a time, or how long ago.")
+    ] = None
+    settle: Settle = SETTLE
+    opencost_resolution: Resolution = "5m"
+
+    def interval(self, now: Callable[[], datetime] = clock, say: Callable[[str], None] = lambda _: None) -> Window:
+        """The window, said where it is not as written; raises UsageError for two, and for words that say none."""
+        settle_time(self.settle)
+        marks = resolution(self.opencost_resolution)
+        if (elapsed := self.elapsed(now)) is not None:
+            return elapsed.window
+        text = "1h" if self.window is None else self.window
+        return parse(text, now=now(), resolution=marks, on_result=say)
+
+    def elapsed(self, now: Callable[[], datetime] = clock) -> Elapsed | None:
+        """From --since to now; None without it. Raises UsageError as `interval` does."""
+        if self.since is None:
+            return None
+        if self.window is not None:
+            raise UsageError(f"Use either {variable('--window')} or {variable('--since')}, not both.")
+        moment = now()
+        return Elapsed(since(self.since, now=moment), moment, resolution(self.opencost_resolution))
+
+    def ready(self, run: Run, window: Window, stop: CancelToken, say: Callable[[str], None]) -> Run:
+        """The run, once OpenCost can be requested; waits if the window has not ended."""
+        if self.since is None:
+            return run
+        return settled(run, window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
