@@ -62,6 +62,16 @@ def test_a_query_calls_the_function_as_it_is_now(costs: Client) -> None:
         assert costs.query("Few()") == [{"A": least}]
 
 
+def test_queries_that_differ_in_a_list_alone_answer_differently(costs: Client) -> None:
+    """A shared translation gets the texts of each query, however many they are."""
+    names = ["web", "it's", '"', "db", "tmp"]
+    costs.land([{**ROW, "Name": name} for name in names])
+    for some in (names[:1], names[1:2], names[:2], names[3:], ["none"], ["web", "db", "tmp"]):
+        listed = ", ".join(f'"{name}"' for name in some if '"' not in name)
+        found = costs.query(f"Costs | where Name in ({listed}) | project Name")
+        assert {row["Name"] for row in found} == set(some) & set(names)
+
+
 def test_the_older_endpoint_answers_too(costs: Client) -> None:
     """`/v1/rest/query` speaks the older protocol."""
     with requests.Session() as session:

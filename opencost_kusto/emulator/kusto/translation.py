@@ -16,6 +16,7 @@ from duckdb_kql.stored_functions import StoredFunction
 from duckdb_kql.translate import CLOCK_SLOT
 
 from opencost_kusto.emulator.kusto.functions import Function, called, parsed
+from opencost_kusto.emulator.kusto.listed_texts import filled, without_lists
 from opencost_kusto.emulator.kusto.rows import EXTENT_ID, INGESTED
 from opencost_kusto.emulator.kusto.syntax import masked
 
@@ -70,6 +71,7 @@ def translated(
     now: datetime,
 ) -> Translation:
     """Translate a query over the tables of a DuckDB catalog; raises what duckdb-kql raises, and KustoRefusal."""
+    text, texts = without_lists(text)
     needed = called(text, functions)
     key = (
         text,
@@ -81,7 +83,7 @@ def translated(
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
-            return _kept[key]
+            return _with_texts(_kept[key], texts)
     registry: dict[str | None, dict[str, StoredFunction]] = {}
     registry[None] = {name: parsed(one, _with_hidden(one.body)) for name, one in needed.items()}
     tables = {name: list(columns) for name, columns in schema.items()}
@@ -102,7 +104,11 @@ def translated(
         _kept[key] = found
         while len(_kept) > _KEPT:
             _kept.popitem(last=False)
-    return found
+    return _with_texts(found, texts)
+
+
+def _with_texts(made: Translation, texts: Sequence[str]) -> Translation:
+    return made._replace(sql=filled(made.sql, texts))
 
 
 def _with_hidden(text: str) -> str:

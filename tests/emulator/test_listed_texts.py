@@ -1,0 +1,40 @@
+"""Queries that differ in their lists of texts alone share one translation, and answer as they did without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencost_kusto.emulator.kusto.listed_texts import filled, without_lists
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ('T | where A in ("x")', ["x"]),
+        ('T | where A in ("x", "y", "z")', ["x", "y", "z", "z"]),
+        ('T | where A !in ("it\'s") or B in ( "y" )', ["it's", "y"]),
+        # Not lists of plain texts.
+        ("T | where A in (1, 2)", []),
+        ('T | where A in ("x", B)', []),
+        ('T | where A in~ ("x")', []),
+        ('T | where A in ("a\\tb")', []),
+        # Not lists: a literal, a comment, another word.
+        ("""T | where A == 'in ("x")'""", []),
+        ('T // A in ("x")\n| count', []),
+        ('T | extend B = begin ("x")', []),
+        ("T | count", []),
+    ],
+)
+def test_lists_of_texts_are_taken_out(text: str, texts: list[str]) -> None:
+    """Only lists of plain texts are, as many places as the next power of two; the rest stays as it is."""
+    plain, found = without_lists(text)
+    assert found == texts
+    assert (plain == text) == (not texts)
+
+
+def test_texts_are_put_into_sql() -> None:
+    """Each text stands where its place was, quoted as SQL quotes it."""
+    _, texts = without_lists('T | where A in ("it\'s", "--")')
+    assert filled("SELECT 1 WHERE A IN ('\ue0000\ue001', '\ue0001\ue001')", texts) == (
+        "SELECT 1 WHERE A IN ('it''s', '--')"
+    )
