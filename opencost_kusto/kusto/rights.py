@@ -24,12 +24,23 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """The least right that statements with this beginning require; `grant` is the role to recommend."""
+    """The least right that statements with this beginning require.
+
+    `grant` is the role to recommend, `further` one that tables with restricted view access require as well.
+    """
 
     beginning: str
     least: str
     grant: Role
     page: str
+    further: Role | None = None
+
+    def grants(self, database: str, principal: str) -> str:
+        """The commands that grant it, to paste into a query window."""
+        line = grant(self.grant, database, principal)
+        if self.further is None:
+            return line
+        return f"{line}, and for tables with restricted view access: {grant(self.further, database, principal)}"
 
 
 # The first match applies; the last matches every query.
@@ -83,7 +94,13 @@ RIGHTS = (
         "api/netfx/kusto-ingest-client-rest",
     ),
     Right(".show", "Database Viewer", Role.VIEWER, "management/show-schema-database"),
-    Right("", "Database Viewer", Role.VIEWER, "access-control/role-based-access-control"),
+    Right(
+        "",
+        "Database Viewer",
+        Role.VIEWER,
+        "management/restricted-view-access-policy",
+        further=Role.UNRESTRICTED_VIEWER,
+    ),
 )
 
 

@@ -130,8 +130,8 @@ def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange)
     if code is R.FORBIDDEN and exchange.database:
         needed = rights.right(exchange.text or ".ingest inline")
         found = _PRINCIPAL.search(detail)
-        line = rights.grant(needed.grant, exchange.database, found[1] if found else _ANYBODY)
-        return f"It needs {needed.least}; an administrator of the database runs: {line}"
+        lines = needed.grants(exchange.database, found[1] if found else _ANYBODY)
+        return f"It needs {needed.least}; an administrator of the database runs: {lines}"
     if "KustoClientInvalidConnectionStringException" in names:
         return "If it is yours, name it with --trusted-host."
     return ""

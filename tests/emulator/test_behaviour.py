@@ -201,6 +201,15 @@ def test_answers_are_cached_unless_their_age_must_be_nothing(costs: Client) -> N
         assert options(costs, "Costs | count", query_results_cache_max_age=nothing) == [{"Count": 1}]
 
 
+def test_answers_over_secured_tables_are_not_cached(costs: Client) -> None:
+    """Two principals may see other rows of them, so each query is run."""
+    behave(costs, cached_seconds=60.0)
+    costs.command('.alter table Costs policy row_level_security enable "Costs"')
+    assert costs.count() == 0
+    costs.land([ROW])
+    assert costs.count() == 1
+
+
 @pytest.mark.parametrize(("switch", "permanent"), [("query_errors", False), ("permanent_query_errors", True)])
 def test_queries_fail_inside_their_answer(costs: Client, switch: str, permanent: bool) -> None:
     """HTTP 200, part of the rows, and an error marked permanent or not; commands are not affected."""

@@ -15,7 +15,7 @@ from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine
 from tests.emulator.conftest import MAPPING, TABLE
-from tests.emulator.rules import COMMANDS, RULES, CommandRule, Rule
+from tests.emulator.rules import COMMANDS, RULES, STRICTNESS, CommandRule, Rule
 from tests.support.kql_analyser import Analyser, Schema
 
 SOURCES = Path(opencost_kusto.emulator.kusto.__file__).parent
@@ -115,10 +115,17 @@ def test_a_rule_can_be_obeyed_and_not_broken(engine: Engine, rule: CommandRule) 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_rule_has_its_tests(rule: Rule) -> None:
-    """The tests a rule names are there."""
+    """The tests that obey and break a rule are there."""
     for name in rule.tests:
         module, _, test = name.partition(".")
         assert hasattr(importlib.import_module(f"tests.emulator.{module}"), test), name
+
+
+@pytest.mark.parametrize("rules", STRICTNESS.values(), ids=STRICTNESS)
+def test_what_is_strict_has_its_rules(rules: tuple[str, ...]) -> None:
+    """Each point in which the emulator is as strict as the documentation is a rule that is obeyed and broken."""
+    assert rules
+    assert set(rules) <= COMMANDS.keys() | RULES.keys()
 
 
 def test_pages_that_the_emulator_cites_have_a_rule() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from opencost_kusto.emulator.kusto.access import EMULATOR
 from opencost_kusto.emulator.opencost.server import Answers
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.kusto.client import Deadlines
@@ -63,10 +64,30 @@ def test_damage_is_repaired(landed: World, kind: str, ending: Ending) -> None:
 )
 def test_what_a_policy_hides_is_only_reported(landed: World, policy: str, ending: Ending) -> None:
     """Rows that cannot be seen are not replaced: the table may hold them all."""
-    landed.command(delete("RowNumber > 2"), f".alter table {ALLOCATION.name} policy {policy}")
+    landed.command(
+        f".add database OpenCost unrestrictedviewers ('{EMULATOR}')",
+        delete("RowNumber > 2"),
+        f".alter table {ALLOCATION.name} policy {policy}",
+    )
     ending.result_of(landed.sync())
     assert logged(landed) == ["landed", "failed"]
     landed.settle(2)
+
+
+@fault(
+    "A table has restricted view access, and the identity is no UnrestrictedViewer",
+    "failed",
+    exit_code=5,
+    says="is not authorized to read table 'OpenCostAllocation'. It needs … and for tables with restricted view access: "
+    ".add database ['OpenCost'] unrestrictedviewers (…)",
+)
+def test_a_restricted_view_names_the_role_that_sees_it(landed: World, ending: Ending) -> None:
+    """Nothing is sent while the table cannot be read; with the role that the message names, the batch is there."""
+    landed.command(f".alter table {ALLOCATION.name} policy restricted_view_access true")
+    ending.result_of(landed.sync())
+    landed.command(f".add database OpenCost unrestrictedviewers ('{EMULATOR}')")
+    assert result_of(landed.sync()).outcome == "already landed"
+    landed.settle(ROWS)
 
 
 @pytest.mark.parametrize(

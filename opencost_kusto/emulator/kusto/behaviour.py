@@ -56,11 +56,6 @@ class Behaviour:
     """Queries that end with an error inside the answer that is marked not permanent."""
     permanent_query_errors: float = 0.0
     """Queries that end with an error inside the answer that is marked permanent."""
-    restricted_views: bool = False
-    """A query of a table with restricted view access is refused, unless by an unrestricted viewer.
-
-    Documented is who may view such a table, and not what others get instead, so this is off from the start.
-    """
     throttled: float = 0.0
     """Requests answered with 429."""
     unanswered: float = 0.0

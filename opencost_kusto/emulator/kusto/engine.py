@@ -70,13 +70,9 @@ class Engine:
         with self.lock:
             return self._queries.run(text, parameters, as_of)
 
-    def restricted(self, text: str) -> list[str]:
-        """The tables with restricted view access that a query, or a function it calls, names."""
-        guarded = {
-            name
-            for name, table in self.tables.items()
-            if (table.policies.get("restricted_view_access") or {}).get("IsEnabled")
-        }
+    def guarded(self, text: str, policy: str) -> list[str]:
+        """The tables that a query, or a function it calls, names and on which a policy is enabled."""
+        guarded = {name for name, table in self.tables.items() if (table.policies.get(policy) or {}).get("IsEnabled")}
         if not guarded:
             return []
         texts = [text, *(one.body for one in called(text, self.functions).values())]

@@ -25,6 +25,9 @@ NAMES: Final = {
 }
 """The policies that can be set, and what Kusto calls their objects."""
 
+RESTRICTED: Final = "restricted_view_access"
+SECURITY: Final = "row_level_security"
+
 _TIMESPAN: Final = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?")
 _LITERAL: Final = re.compile(r"(\d+)([dh])")
 _DAYS: Final = re.compile(r"\d+")

@@ -16,7 +16,7 @@ from opencost_kusto.emulator.kusto.access import EMULATOR, ingestion_refusal
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.landing import TOKEN
-from opencost_kusto.emulator.kusto.policies import timespan
+from opencost_kusto.emulator.kusto.policies import SECURITY, timespan
 from opencost_kusto.emulator.kusto.service import Service
 from opencost_kusto.emulator.kusto.translation import as_principal
 from opencost_kusto.emulator.kusto.upkeep import upkeep
@@ -87,8 +87,8 @@ class Rest:
                 raise KustoRefusal("A management command is sent to the management endpoint")
             return commands.run(engine, text, principal=principal, capacity=self._service.capacity)
         engine.access.reads(principal)
-        if self._service.chances.behaviour.restricted_views:
-            engine.access.views(principal, engine.restricted(text))
+        restricted, secured = (engine.guarded(text, policy) for policy in ("restricted_view_access", SECURITY))
+        engine.access.views(principal, restricted)
         text = as_principal(text, principal)
         upkeep(engine, self._service.chances)
         properties = body.get("properties") or {}
@@ -98,12 +98,13 @@ class Rest:
         key = json.dumps([engine.database, text, parameters])
         # The SDK writes a timespan as Python does, 0:00:00.
         age = options.get("query_results_cache_max_age")
-        if behaviour.cached_seconds and (age is None or timespan(str(age))):
+        cached = bool(behaviour.cached_seconds) and not restricted and not secured
+        if cached and (age is None or timespan(str(age))):
             at, found = self._cached.get(key, (float("-inf"), None))
             if found is not None and time.monotonic() - at < behaviour.cached_seconds:
                 return found
         found = self._fresh(engine, text, parameters, options)
-        if behaviour.cached_seconds:
+        if cached:
             self._cached[key] = time.monotonic(), found
         return found
 

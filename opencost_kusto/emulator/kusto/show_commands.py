@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto import function_commands, policies, role_commands, table_commands
+from opencost_kusto.emulator.kusto import function_commands, policies, policy_commands, role_commands, table_commands
 from opencost_kusto.emulator.kusto.catalog import Extent, KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.session import Session
@@ -44,7 +44,7 @@ def table(session: Session, cursor: Cursor) -> Result:
     if cursor.accept("policy"):
         name = cursor.value().lower()
         cursor.end()
-        return table_commands.policy(engine, found, name)
+        return policy_commands.show(engine, found, name)
     cursor.expect("cslschema")
     cursor.end()
     schema = ",".join(f"{name}:{kind}" for name, kind in found.columns.items())

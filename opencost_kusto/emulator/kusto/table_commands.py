@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto import policies
+from opencost_kusto.emulator.kusto import policy_commands
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_there
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.mapping import parse_mapping
@@ -145,34 +143,12 @@ def alter(session: Session, cursor: Cursor) -> Result:
     return _alter(session, cursor, merge=False)
 
 
-def delete_policy(session: Session, table: Table, cursor: Cursor) -> Result:
-    """`.delete table T policy P`: as if it had never been set."""
-    name = cursor.value().lower()
-    cursor.end()
-    shown = policy(session.engine, table, name)
-    session.access.table_admin(session.principal, table.name, "TablePolicyDeleteCommand")
-    table.policies.pop(name, None)
-    if name == "row_level_security":
-        session.engine.restrict(table, None)
-    return shown._replace(rows=policy(session.engine, table, name).rows)
-
-
 def mappings(engine: Engine, table: Table, names: list[str]) -> Result:
     """The mappings of a table as `.show` lists them."""
     columns = {"Name": "string", "Kind": "string", "Mapping": "string"}
     columns |= {"LastUpdatedOn": "datetime", "Database": "string", "Table": "string"}
     found = [(name, table.mappings[name]) for name in names]
     return result(columns, [[n, "Json", m.text, m.updated, engine.database, table.name] for n, m in found])
-
-
-def policy(engine: Engine, table: Table, name: str) -> Result:
-    """A policy of a table as `.show` lists it; `null` when it was never set."""
-    if name not in policies.NAMES:
-        raise KustoRefusal(f"Syntax error: SYN0002: '{name}' is not a policy known here")
-    columns = ("PolicyName", "EntityName", "Policy", "ChildEntities", "EntityType")
-    entity = f"[{engine.database}].[{table.name}]"
-    row = [policies.NAMES[name], entity, json.dumps(table.policies.get(name)), "[]", "Table"]
-    return result(dict.fromkeys(columns, "string"), [row])
 
 
 def _create(session: Session, table: Table) -> None:
@@ -190,14 +166,7 @@ def _alter(session: Session, cursor: Cursor, *, merge: bool) -> Result:
         docstrings = _docstrings(cursor, table)
         table.column_docstrings = {**(table.column_docstrings if merge else {}), **docstrings}
     elif cursor.accept("policy"):
-        name = cursor.value().lower()
-        policy(engine, table, name)
-        table.policies[name] = _policy(cursor, name, table.policies.get(name), merge=merge, now=engine.clock())
-        cursor.end()
-        if name == "row_level_security":
-            document = table.policies[name]
-            engine.restrict(table, document["Query"] if document["IsEnabled"] else None)
-        return policy(engine, table, name)
+        return policy_commands.alter(session, table, cursor, merge=merge)
     elif not merge and cursor.accept("docstring"):
         table.docstring = cursor.literal()
     else:
@@ -220,26 +189,6 @@ def _docstrings(cursor: Cursor, table: Table) -> dict[str, str]:
         found[name] = cursor.literal()
         cursor.accept(",")
     return found
-
-
-def _policy(cursor: Cursor, name: str, before: Any, *, merge: bool, now: datetime) -> Any:
-    """The policy that a command sets: mostly a JSON document, but for those with words of their own.
-
-    https://learn.microsoft.com/kusto/management/row-level-security-policy and
-    https://learn.microsoft.com/kusto/management/restricted-view-access-policy
-    """
-    if name == "restricted_view_access":
-        return {"IsEnabled": cursor.value() == "true"}
-    if name == "row_level_security":
-        enabled = cursor.accept("enable")
-        if not enabled:
-            cursor.expect("disable")
-        return {"IsEnabled": enabled, "Query": cursor.literal()}
-    if name == "retention" and cursor.accept("softdelete"):
-        cursor.expect("=")
-        text = json.dumps({"SoftDeletePeriod": policies.as_text(cursor.value())})
-        return policies.parse(name, text, before, merge=merge, now=now)
-    return policies.parse(name, cursor.literal(), before, merge=merge, now=now)
 
 
 def _described(engine: Engine, table: Table) -> Result:

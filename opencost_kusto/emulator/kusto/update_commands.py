@@ -14,7 +14,7 @@ from typing import Final
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto import table_commands
+from opencost_kusto.emulator.kusto import policy_commands
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.rows import EXTENT_ID, ROW_ID
@@ -62,7 +62,7 @@ def delete(session: Session, cursor: Cursor) -> Result:
     engine = session.engine
     table = engine.table(cursor.name())
     if cursor.accept("policy"):
-        return table_commands.delete_policy(session, table, cursor)
+        return policy_commands.delete(session, table, cursor)
     cursor.expect("records")
     session.access.admin(session.principal, "TableSoftDeleteCommand")
     options = cursor.options()
