@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from opencost_kusto import deploy
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
@@ -45,12 +47,19 @@ def manifest_command(
     deployment: Annotated[
         bool, option("--deployment", "A Deployment that runs for ever, instead of a CronJob.")
     ] = False,
+    files: Annotated[
+        Path | None,
+        option("--files", "Copy the Dockerfile and the Helm chart to this new folder, and print nothing."),
+    ] = None,
     *,
     console: Console,
 ) -> None:
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
     from opencost_kusto.schedule import manifest
 
+    if files is not None:
+        _copy(files, console)
+        return
     _further(more or [])
     place = manifest.Place(image, client_id, namespace)
     line = _cron(every, cron)
@@ -67,6 +76,17 @@ def manifest_command(
         f"# {place.subject}, of which it can have 20, and in the database the\n"
         f"# roles Database Ingestor and Database Viewer.\n{text.rstrip()}"
     )
+
+
+def _copy(folder: Path, console: Console) -> None:
+    """Copy the Dockerfile and the chart; raises UsageError when the folder exists or cannot be written."""
+    try:
+        deploy.copy(folder)
+    except OSError as error:
+        raise UsageError(
+            f"--files {folder}: {error.strerror or error}. Name a folder that does not exist yet."
+        ) from None
+    console.info(f"{folder} has a Dockerfile and a Helm chart; see: opencost-kusto guide scheduled.", "files")
 
 
 def _further(more: list[str]) -> None:

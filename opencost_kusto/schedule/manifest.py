@@ -11,6 +11,7 @@ from string import Template
 import yaml
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.version import __version__
 
 # The port on which a Deployment listens, as its template has it.
 PORT = 8080
@@ -62,7 +63,8 @@ def deployment(place: Place, args: Sequence[str]) -> str:
 
 def filled(name: str, place: Place, args: Sequence[str], **more: str) -> str:
     """A template with its values, each in quotes, so that 1e3 is a text to every reader of YAML."""
-    values = {"image": place.image, "client_id": place.client_id, "namespace": place.namespace, **more}
+    values = {"image": place.image, "client_id": place.client_id, "namespace": place.namespace, "version": __version__}
+    values |= more
     template = (files("opencost_kusto.schedule") / "templates" / f"{name}.yaml").read_text("utf-8")
     head, indent, rest = _ARGS.split(template)
     head, rest = (

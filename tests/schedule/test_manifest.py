@@ -287,6 +287,7 @@ def test_templates_are_yaml_that_people_can_read() -> None:
             "namespace",
             "client_id",
             "image",
+            "version",
             "args",
             *(["cron"] if name == "cronjob" else []),
         }

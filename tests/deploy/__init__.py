@@ -1,0 +1,1 @@
+"""The files that build an image and install it."""
