@@ -151,7 +151,7 @@ class OpenCost:
             if table.records_at is None:
                 yield from _samples(body, batch, kept, note)
             else:
-                check = RecordChecks(batch.window)
+                check = RecordChecks(table, batch.window)
                 foreign = ForeignRecords(self._own, self._clusters)
                 for record in responses.records(body, table.records_at):
                     if not foreign.has(check(record)) and kept(record):

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from opencost_kusto.errors import ContentError, ReasonCode
+from opencost_kusto.extract.record import Record
 from opencost_kusto.names import shown
-from opencost_kusto.schema.columns import Json
 
 
 class ForeignRecords:
@@ -26,9 +26,9 @@ class ForeignRecords:
         self._left_out: Counter[str] = Counter()
         self._kept = 0
 
-    def has(self, record: dict[str, Json]) -> bool:
+    def has(self, record: Record) -> bool:
         """Whether a record is of another cluster, and is to be left out."""
-        properties = record.get("properties")
+        properties = record.properties
         cluster = properties.get("cluster") if properties.__class__ is dict else None
         if self._own is not None and isinstance(cluster, str) and cluster and cluster != self._own:
             listed = self._listed()

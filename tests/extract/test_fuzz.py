@@ -14,6 +14,7 @@ import pytest
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.responses import records
+from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
 from tests.extract.test_responses import Pairs, plain, refuse
 from tests.support.recordings import recording
@@ -37,6 +38,11 @@ HOSTILE: list[Tree] = [
     *map(Token, ("[" * 2000 + "]" * 2000, "tru", "'a'", '{"a":1,"a":2}', '{"a":{"b":[{"c":1,"c":1}]}}', "9" * 400)),
 ]
 NAMES = ["name", "type", "window", "start", "end", "totalCost", "properties", "a", "é", ":", '"', "cpuCores", "minutes"]
+NUMBERS = {key.path for key in ALLOCATION.keys() if key.type in ("real", "long")}
+
+
+class NoNumberError(Exception):
+    """A field of NUMBERS that is no number: the checks may refuse it, and the types of the columns do."""
 
 
 def tree(value: Any) -> Tree:
@@ -143,7 +149,12 @@ def oracle(body: bytes) -> list[Any]:
     """The records of a body that can be trusted, by json alone; ValueError for any other."""
     found = plain(body)
     for record in found:
-        whole(record)
+        record.once()
+        whole([value for key, value in record if key not in NUMBERS])
+        try:
+            whole(record)
+        except ValueError as error:
+            raise NoNumberError from error
         one = dict(record)
         window = one.get("window")
         if window not in (None, "null"):
@@ -167,7 +178,7 @@ def oracle(body: bytes) -> list[Any]:
 def ours(body: bytes, chance: random.Random) -> list[bytes]:
     """The records as we read them, in chunks of any size."""
     sizes = chance.choice([1 << 16, 4096, 300, 37])
-    check, found = RecordChecks(HOUR), []
+    check, found = RecordChecks(ALLOCATION, HOUR), []
     for record in records(body[at : at + sizes] for at in range(0, len(body), sizes)):
         check(record)
         found.append(record)
@@ -199,6 +210,8 @@ def test_a_response_is_read_whole_or_refused(batch: int) -> None:
             body = damaged(body, chance)
         try:
             expected = oracle(body)
+        except NoNumberError:
+            continue
         except (ValueError, RecursionError):
             refused += 1
             with pytest.raises(OpenCostKustoError) as raised:
