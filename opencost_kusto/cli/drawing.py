@@ -17,7 +17,7 @@ def as_text(table: Table, stream: TextIO | None) -> str:
     if not table.rows:
         return "No rows."
     total = table.total()
-    drawn = RichTable(box=box.SIMPLE_HEAD, title=table.title or None, title_justify="left", show_footer=bool(total))
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(total))
     for at, column in enumerate(table.columns):
         drawn.add_column(
             Text(column.name),
@@ -31,7 +31,9 @@ def as_text(table: Table, stream: TextIO | None) -> str:
     rich = Rich(file=stream, width=None if terminal else 100_000)
     with rich.capture() as capture:
         rich.print(drawn)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+    # The title is no part of the drawing, which would fold it at the width of the columns.
+    title = f"{table.title}\n\n" if table.title else ""
+    return title + "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
 def rich_stderr(live: Any) -> Any:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import typer
 
 from opencost_kusto.cli.console import Console
 from opencost_kusto.database.functions import Function
 from opencost_kusto.errors import EmptyError
+from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.rendering import Column, Document, Kind, bars
 from opencost_kusto.rendering import Table as Printed
 from opencost_kusto.result import ARRIVED, BatchResult, Outcome, Report
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.window import stamp
+from opencost_kusto.window import Window, stamp
 
 _MISSING = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 # Reasons with a line of their own.
@@ -152,12 +153,31 @@ def _described(table: Table) -> dict[str, Json]:
     }
 
 
-def cost_bars(values: dict[str, float]) -> list[str]:
-    """Names with costs as bars of text, the largest first."""
-    ordered = sorted(values.items(), key=lambda item: -item[1])
-    widest = max(map(len, values), default=0)
-    drawn = bars((value for _, value in ordered), 40)
-    return [f"{name:<{widest}}  {value:9.4f}  {bar}" for (name, value), bar in zip(ordered, drawn, strict=True)]
+def cost_query(period: Window) -> str:
+    """KQL for what a period cost by cluster and namespace."""
+    times = f"datetime({stamp(period.start)}), datetime({stamp(period.end)})"
+    return f"OpenCostWorkloadCost({times}, '', '', '', 36500d) | summarize Cost = sum(TotalCost) by Cluster, Namespace"
+
+
+def cost_shares(kusto: Kusto, period: Window) -> Iterator[Printed]:
+    """What a period cost by cluster, and by cluster and namespace, the largest first, with shares and bars."""
+    costs = kusto.query(cost_query(period))
+    title = f"from {stamp(period.start)} to {stamp(period.end)}, without idle"
+    for names in (("Cluster",), ("Cluster", "Namespace")):
+        sums: dict[tuple[str, ...], float] = {}
+        for row in costs:
+            key = tuple(row[name] or "" for name in names)
+            sums[key] = sums.get(key, 0.0) + row["Cost"]
+        yield _shares(f"Cost by {' and '.join(names).lower()} {title}", names, sums)
+
+
+def _shares(title: str, names: Sequence[str], sums: Mapping[tuple[str, ...], float]) -> Printed:
+    """Costs by name as a table."""
+    ordered, whole = sorted(sums.items(), key=lambda item: -item[1]), sum(sums.values())
+    drawn = bars((cost for _, cost in ordered), 30)
+    columns = (Column("Cost", Kind.MONEY, total=True), Column("Share", Kind.SHARE, total=True), Column(""))
+    rows = [(*key, cost, cost / whole, bar) for (key, cost), bar in zip(ordered, drawn, strict=True)]
+    return Printed((*map(Column, names), *columns), rows, title)
 
 
 def plan(request: SyncRequest) -> dict[str, int]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from opencost_kusto.batch import Batch, Run, Source
 from opencost_kusto.ci.summary import costs_query
-from opencost_kusto.cli import demo
+from opencost_kusto.cli import reports
 from opencost_kusto.coverage import state
 from opencost_kusto.coverage.status import cost_query, totals_query
 from opencost_kusto.database import script
@@ -183,8 +183,6 @@ SENT = {
     "once": replace.once_query(ALLOCATION, BATCH.id, ["RowNumber", "BatchId"]),
     "run log": append_command(CONTEXT, [RESULT]),
     "summary by namespace": costs_query(BATCH_IDS),
-    "demo by namespace": demo.BY_NAMESPACE,
-    **{f"demo {name}": query for name, query in demo.BY_TABLE.items()},
     # The analyser's database has this name.
     "schema": ".show database ['Database'] schema as json",
     "mappings": f".show table {ALLOCATION.name} ingestion json mappings",
@@ -198,6 +196,12 @@ def test_costs_are_asked_of_shipped_functions(analyser: Analyser, dataset: str) 
     """What status asks a shipped function is clean, too."""
     shipped = Schema(SCHEMA.tables, [command.text for command in commands("functions")])
     assert analyser.check(cost_query(dataset, BATCH.window), schema=shipped) == []
+
+
+def test_the_costs_of_the_demo_are_asked_of_a_shipped_function(analyser: Analyser) -> None:
+    """What the demo ends with is clean, too."""
+    shipped = Schema(SCHEMA.tables, [command.text for command in commands("functions")])
+    assert analyser.check(reports.cost_query(BATCH.window), schema=shipped) == []
 
 
 @pytest.mark.parametrize("name", SENT)

@@ -20,7 +20,6 @@ EXEMPT = ("schema/tables.py", "emulator/")
 PYTHON = {
     "ci/summary.py": "the summary of a run has cost by namespace, which only allocation has",
     "cli/doctor.py": "the doctor looks whether one response of OpenCost makes sense, the one that every version has",
-    "cli/demo.py": "the demo ends with cost by namespace",
     "cli/sync.py": "the cost of a window, and its share by time, is what allocation says",
     "extract/client.py": "the uids by which a cluster is recognized are in OpenCost's /metrics",
     "pipeline/stage.py": "a server without /allocation is no OpenCost, so it lacks no optional dataset",

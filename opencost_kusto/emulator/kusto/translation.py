@@ -107,6 +107,11 @@ def translated(
     return _with_texts(found, texts)
 
 
+def kept() -> int:
+    """How many translations are kept."""
+    return len(_kept)
+
+
 def _with_texts(made: Translation, texts: Sequence[str]) -> Translation:
     return made._replace(sql=filled(made.sql, texts))
 
