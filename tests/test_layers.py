@@ -89,7 +89,7 @@ def test_the_reading_of_imports_finds_them() -> None:
     """The reader of imports sees those at the top, those in functions, and what they reach."""
     assert {"extract/client.py", "transform/rows.py", "load/ingest.py"} <= reached("pipeline/sync.py")
     assert "azure.identity" in imports("kusto/signin.py")
-    assert ours("load/ingest.py") >= {"kusto/client.py", "load/spool.py"}
+    assert ours("load/ingest.py") >= {"kusto/client.py", "load/sealed.py"}
 
 
 @pytest.mark.parametrize("file", sorted(FILES - TOP))

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.kusto.client import Kusto, Row
-from opencost_kusto.load.spool import SealedBatch, key_text
+from opencost_kusto.load.sealed import SealedBatch, key_text
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table

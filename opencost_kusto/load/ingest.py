@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from opencost_kusto.errors import ContentError, KustoError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import chunks
-from opencost_kusto.load.spool import SealedBatch
+from opencost_kusto.load.sealed import SealedBatch
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import literal, paths
 

@@ -13,7 +13,7 @@ from opencost_kusto.load.decision import AtHand, Decision, HeldState, Situation,
 from opencost_kusto.load.holdings import Holding, chunks, held_keys, holdings, is_visible, only_doubled, sent_before
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
-from opencost_kusto.load.spool import SealedBatch, remove
+from opencost_kusto.load.sealed import SealedBatch, remove
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.load.tracker import IngestionTracker
 from opencost_kusto.result import BatchResult, Outcome, batch_result

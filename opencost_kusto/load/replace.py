@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.holdings import holdings
+from opencost_kusto.load.sealed import SealedBatch
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import batching_policy, create_mapping, literal
 
@@ -127,6 +129,20 @@ class BatchReplacement:
             # Clusters without `move` refuse it before anything changes.
             rows = f"{self.staging} | where {table.batch_column} == {literal(batch_id)}"
             self._change(lambda whatif: append_command(table, batch_id, rows, whatif=whatif), held)
+
+    def land(self, sealed: SealedBatch) -> None:
+        """Replace the rows with the staged ones, and verify that the table holds the batch; raises KustoError."""
+        table, failed = self._batch.table, None
+        try:
+            self.swap()
+        except KustoError as error:
+            failed = error
+        held = holdings(self._kusto, table, [self._batch.id]).get(self._batch.id)
+        if held is None or not held.holds(sealed):
+            raise failed or KustoError(
+                f"{table.name} does not hold {self._batch.id} after it was replaced. Run again.",
+                code=ReasonCode.DAMAGED,
+            )
 
     def deduplicate(self) -> None:
         """Keep each row of the batch once, from the table alone; raises KustoError."""

@@ -6,11 +6,9 @@ complete, and nothing is sent; with it, any process can send the batch, now or a
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import re
-import shutil
 import stat
 import time
 import uuid
@@ -19,18 +17,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
-from opencost_kusto.batch import Batch, RequestOptions
+from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode, UsageError
 from opencost_kusto.load.policy import GZIP_LEVEL
-from opencost_kusto.schema import micros
-from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.window import Window
+from opencost_kusto.load.sealed import ROWS, SEAL, SealedBatch, remove
 
 # Largest blob before compression, in bytes: https://learn.microsoft.com/kusto/management/data-ingestion
 # (at most 6 GB; 4 GB leaves room for what is counted differently there).
@@ -38,63 +33,10 @@ LARGEST = 4 * 1000**3
 # Bytes compressed at a time, and blocks that may wait for it. For each 32 KB that come out, zlib waits for a turn of
 # Python's while rows are made; this is about what becomes 32 KB.
 _BLOCK, _BLOCKS_WAITING = 1 << 18, 2
-_ROWS, _SEAL = "rows.ndjson.gz", "batch.json"
 # The name of a batch's folder, so that a sweep removes nothing else.
 _FOLDER = re.compile(r"OpenCost[A-Za-z]+-[0-9a-f]{16}-[0-9a-f]{8}")
 # Seconds after which a folder without a seal is no longer being written: longer than any response takes.
 _ABANDONED_AFTER = 24 * 3600.0
-
-
-class SealedBatch(msgspec.Struct, frozen=True):
-    """A complete batch on disk, with its request, so that any process can load it.
-
-    `bytes` are counted before compression; `micros` is the cost in millionths, None where the table has no cost; `keys`
-    is the digest of the rows' keys; `collected` is when the run began, which is on every row.
-    """
-
-    batch_id: str
-    source: str
-    window: Window
-    options: RequestOptions
-    scraped: datetime | None
-    table: str
-    mapping: str
-    folder: str
-    rows: int
-    bytes: int
-    micros: int | None
-    keys: str
-    collected: datetime
-
-    def batch(self, tables: Iterable[Table]) -> Batch:
-        """The batch of the request; raises ContentError if this version does not have its table."""
-        for table in tables:
-            batch = Batch(table, self.source, self.window, self.options, self.scraped)
-            if batch.id == self.batch_id:
-                return batch
-        raise ContentError(f"{self.folder} holds {self.batch_id}, unknown to this version of opencost-kusto.")
-
-    @property
-    def cost(self) -> float | None:
-        """The summed cost, in the source's currency."""
-        return None if self.micros is None else micros.to_cost(self.micros)
-
-    @property
-    def path(self) -> Path:
-        """The file with the rows."""
-        return Path(self.folder) / _ROWS
-
-    @property
-    def kept(self) -> str:
-        """A sentence for a batch that stays in its spool."""
-        return f"kept in the spool; to load it, run opencost-kusto replay {Path(self.folder).parent}"
-
-    def row_keys(self, table: Table) -> set[tuple[str, ...]]:
-        """The keys of the rows, as `Table.key` names them."""
-        paths = [table.path_of(table[name]).split(".") for name in table.key]
-        with gzip.open(self.path) as lines:
-            rows = map(msgspec.json.decode, lines)
-            return {tuple(key_text(_at(row, path)) for path in paths) for row in rows}
 
 
 class Spool:
@@ -131,7 +73,7 @@ class Spool:
             with self._writing():
                 folder.mkdir(mode=0o700)
                 # Readable by this user only: labels and annotations may be confidential.
-                file = os.fdopen(os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+                file = os.fdopen(os.open(folder / ROWS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
             try:
                 self._compress(file, batch, lines)
             finally:
@@ -179,7 +121,7 @@ class Spool:
                 with os.fdopen(os.open(folder / "batch.tmp", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
                     file.write(msgspec.json.encode(sealed))
                     self._sync(file)
-                self._disk.rename(folder / "batch.tmp", folder / _SEAL)
+                self._disk.rename(folder / "batch.tmp", folder / SEAL)
                 self._sync_names(folder)
         except UsageError:
             remove(folder)
@@ -187,7 +129,7 @@ class Spool:
 
     def sealed(self) -> Iterator[SealedBatch]:
         """The batches left to send, by folder name; raises ContentError for a seal that cannot be read."""
-        for seal in sorted(self.root.glob(f"*/{_SEAL}")):
+        for seal in sorted(self.root.glob(f"*/{SEAL}")):
             try:
                 batch = msgspec.json.decode(seal.read_bytes(), type=SealedBatch)
             except FileNotFoundError:
@@ -205,7 +147,7 @@ class Spool:
             with suppress(FileNotFoundError):
                 files = [folder, *folder.iterdir()] if _FOLDER.fullmatch(folder.name) else []
                 touched = max((file.stat().st_mtime for file in files), default=time.time())
-                if folder / _SEAL not in files and touched < time.time() - _ABANDONED_AFTER:
+                if folder / SEAL not in files and touched < time.time() - _ABANDONED_AFTER:
                     remove(folder)
 
     def _writing(self) -> _Writing:
@@ -237,34 +179,6 @@ class _Writing:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError):
             raise UsageError(f"The spool folder {self._root} cannot be written: {error.strerror}.") from error
-
-
-def is_taken(sealed: SealedBatch) -> bool:
-    """Whether another process has removed a batch, as it does once the batch has landed."""
-    return not (Path(sealed.folder) / _SEAL).exists()
-
-
-def remove(folder: Path | str, disk: Any = os) -> None:
-    """Remove a batch's folder, the seal first, so that an incomplete folder is never sent."""
-    with suppress(FileNotFoundError):
-        disk.unlink(Path(folder) / _SEAL)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def key_text(value: Json) -> str:
-    """A value of a key as text that does not depend on the order of a bag's keys; KQL's `tostring` keeps none."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        with suppress(ValueError):
-            value = msgspec.json.decode(value)
-    if isinstance(value, (dict, list)):
-        return msgspec.json.encode(value, order="sorted").decode()
-    return "" if value is None else str(value)
-
-
-def _at(value: Json, path: list[str]) -> Json:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def _compressor(level: int) -> Any:

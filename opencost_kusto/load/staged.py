@@ -11,7 +11,7 @@ from opencost_kusto.load.decision import AtHand
 
 if TYPE_CHECKING:
     from opencost_kusto.load.holdings import Holding
-    from opencost_kusto.load.spool import SealedBatch
+    from opencost_kusto.load.sealed import SealedBatch
 
 
 @dataclass(slots=True)

@@ -4,43 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Self
 
-from opencost_kusto.batch import Batch
 from opencost_kusto.errors import DuplicateError, KustoError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load import ingest
 from opencost_kusto.load.holdings import Holding, holdings
+from opencost_kusto.load.pending import Pending
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
-from opencost_kusto.load.spool import SealedBatch, is_taken, remove
+from opencost_kusto.load.sealed import SealedBatch, is_taken
 from opencost_kusto.load.staged import StagedBatch
-from opencost_kusto.result import BatchResult, Outcome, batch_result
-from opencost_kusto.schema.columns import Json, Table
+from opencost_kusto.result import BatchResult, Outcome
+from opencost_kusto.schema.columns import Table
 
 # Seconds between polls: short for an emulator, long for a service that takes half a minute.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 # Polls without a landing after which failures and tags are read, and again after as many.
 _POLLS_WITHOUT_LANDING = 4
-
-
-@dataclass(slots=True)
-class _Pending:
-    staged: StagedBatch
-    sealed: SealedBatch
-    replacement: BatchReplacement | None = None
-    tag: str = ""
-    source_ids: list[str] = field(default_factory=list)
-
-    @property
-    def batch(self) -> Batch:
-        return self.staged.batch
-
-    @property
-    def target(self) -> str:
-        """The table it was queued for: its own, or a staging table."""
-        return self.replacement.staging if self.replacement else self.batch.table.name
+_NO_FAILURE = "Kusto lists no failure: the blob is still queued, or the ingestion service refused it (rights, limits)"
 
 
 class IngestionTracker:
@@ -63,7 +45,7 @@ class IngestionTracker:
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, Pending] = {}
         self._checked: set[str] = set()
         self._pause = _FIRST_PAUSE
         self._next_poll = 0.0
@@ -75,24 +57,22 @@ class IngestionTracker:
 
     def __exit__(self, *_: object) -> None:
         for pending in self._pending.values():
-            if list(self._clean(pending)):
+            if pending.clean():
                 # Kusto does not respond. The other staging tables expire, so do not wait for each of them.
                 return
 
     def send(self, staged: StagedBatch, sealed: SealedBatch) -> Iterator[BatchResult]:
         """Queue a batch; yield its result at once if queueing fails or the run does not wait."""
-        yield from self._send(_Pending(staged, sealed))
+        yield from self._send(Pending(staged, sealed))
 
     def replace(self, staged: StagedBatch, sealed: SealedBatch, held: Holding) -> Iterator[BatchResult]:
         """Queue a batch for a staging table, from which it replaces what its table holds."""
         cost = "" if held.cost is None else f" and {held.cost:.6f} in cost"
         staged.note(f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}")
-        yield from self._send(_Pending(staged, sealed, self._replacement(staged.batch, sealed.rows)))
+        replacement = BatchReplacement(self._kusto, staged.batch, sealed.rows, sleep=self._sleep)
+        yield from self._send(Pending(staged, sealed, replacement))
 
-    def _replacement(self, batch: Batch, rows: int) -> BatchReplacement:
-        return BatchReplacement(self._kusto, batch, rows, sleep=self._sleep)
-
-    def _send(self, pending: _Pending) -> Iterator[BatchResult]:
+    def _send(self, pending: Pending) -> Iterator[BatchResult]:
         sealed = pending.sealed
         # From here on its staging table is dropped, however the run ends.
         self._pending[sealed.batch_id] = pending
@@ -120,12 +100,12 @@ class IngestionTracker:
             return
         self._reset_pause()
 
-    def _tag(self, pending: _Pending) -> str:
+    def _tag(self, pending: Pending) -> str:
         """The tag for a batch of which rows were sent before: another than its id only where its rows are gone.
 
         Rows that another run landed since the table was read are counted after the tag is, so they are never doubled.
         """
-        batch, tag = pending.batch, ingest.free_tag(self._kusto, pending.target, pending.sealed.batch_id)
+        batch, tag = pending.batch, ingest.free_tag(self._kusto, pending.target, pending.id)
         return batch.id if batch.id in holdings(self._kusto, batch.table, [batch.id]) else tag
 
     def _reset_pause(self) -> None:
@@ -148,7 +128,7 @@ class IngestionTracker:
             mine = [pending for pending in self._pending.values() if pending.target == target]
             found = self._holdings(target, mine)
             for pending in mine:
-                for result in self._seen(pending, found.get(pending.sealed.batch_id)):
+                for result in self._seen(pending, found.get(pending.id)):
                     self._reset_pause()
                     yield result
         if self._polls_without_landing % _POLLS_WITHOUT_LANDING == 0:
@@ -156,10 +136,10 @@ class IngestionTracker:
         self._next_poll = self._clock() + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 
-    def _holdings(self, target: str, mine: list[_Pending]) -> dict[str, Holding]:
+    def _holdings(self, target: str, mine: list[Pending]) -> dict[str, Holding]:
         """What a table holds; nothing if Kusto does not respond, because only the deadline ends a queued batch."""
         try:
-            return holdings(self._kusto, mine[0].batch.table, [one.sealed.batch_id for one in mine], target)
+            return holdings(self._kusto, mine[0].batch.table, [one.id for one in mine], target)
         except KustoError:
             return {}
 
@@ -175,7 +155,7 @@ class IngestionTracker:
             for pending in list(self._pending.values()):
                 yield from self._late(pending)
 
-    def _seen(self, pending: _Pending, held: Holding | None) -> Iterator[BatchResult]:
+    def _seen(self, pending: Pending, held: Holding | None) -> Iterator[BatchResult]:
         """Act on what the table holds of a pending batch; yield its result if it ended."""
         sealed = pending.sealed
         if held is None:
@@ -183,7 +163,7 @@ class IngestionTracker:
         try:
             if pending.replacement:
                 if held.holds(sealed):
-                    self._swap(pending, pending.replacement)
+                    pending.replacement.land(sealed)
                     yield self._end(pending, Outcome.LANDED)
                 elif held.damage:
                     raise DuplicateError(f"{pending.target} holds {held.damage}, so nothing was replaced. Run again.")
@@ -196,45 +176,31 @@ class IngestionTracker:
         except KustoError as error:
             yield self._end(pending, Outcome.FAILED, error)
 
-    def _overtaken(self, pending: _Pending, held: Holding) -> BatchResult:
+    def _overtaken(self, pending: Pending, held: Holding) -> BatchResult:
         """Accept the complete response that another run has landed."""
         pending.staged.note(
             f"another run landed a response that differs by {held.difference(pending.sealed)}", ReasonCode.CHANGED
         )
         return self._end(pending, Outcome.ALREADY_LANDED, held=held)
 
-    def _repair(self, pending: _Pending, held: Holding) -> Iterator[BatchResult]:
+    def _repair(self, pending: Pending, held: Holding) -> Iterator[BatchResult]:
         """Replace rows that a queue delivered twice, or that two runs mixed, with the response at hand."""
-        del self._pending[pending.sealed.batch_id]
+        del self._pending[pending.id]
         yield from self.replace(pending.staged, pending.sealed, held)
-
-    def _swap(self, pending: _Pending, replacement: BatchReplacement) -> None:
-        """Swap in verified rows, then verify what the table holds."""
-        table, sealed = pending.batch.table, pending.sealed
-        failed: KustoError | None = None
-        try:
-            replacement.swap()
-        except KustoError as error:
-            failed = error
-        held = holdings(self._kusto, table, [sealed.batch_id]).get(sealed.batch_id)
-        if held is None or not held.holds(sealed):
-            raise failed or KustoError(
-                f"{table.name} does not hold {sealed.batch_id} after it was replaced. Run again.",
-                code=ReasonCode.DAMAGED,
-            )
 
     def _stuck(self) -> Iterator[BatchResult]:
         """End the batches that Kusto refused permanently, and send again those that a tag without rows kept out."""
         for pending in list(self._pending.values()):
             try:
                 failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
-                kept_out = not failed and not pending.replacement and self._tag_is_taken(pending)
+                tagged = ingest.tagged_command(pending.target, pending.tag)
+                kept_out = not failed and not pending.replacement and bool(self._kusto.command(tagged))
                 if not kept_out and not any(one.permanent for one in failed.values()):
                     continue
                 # Count once more before acting on a refusal or a tag: rows may have arrived in between.
-                held = holdings(self._kusto, pending.batch.table, [pending.sealed.batch_id], pending.target)
-                if pending.sealed.batch_id in held:
-                    yield from self._seen(pending, held[pending.sealed.batch_id])
+                held = holdings(self._kusto, pending.batch.table, [pending.id], pending.target)
+                if pending.id in held:
+                    yield from self._seen(pending, held[pending.id])
                 elif kept_out:
                     self._send_again(pending)
                 else:
@@ -244,64 +210,40 @@ class IngestionTracker:
                 if error.code is ReasonCode.NOT_BOOTSTRAPPED:
                     yield self._end(pending, Outcome.FAILED, error)
 
-    def _tag_is_taken(self, pending: _Pending) -> bool:
-        return bool(self._kusto.command(ingest.tagged_command(pending.target, pending.tag)))
-
-    def _send_again(self, pending: _Pending) -> None:
-        pending.tag = ingest.free_tag(self._kusto, pending.target, pending.sealed.batch_id)
+    def _send_again(self, pending: Pending) -> None:
+        pending.tag = ingest.free_tag(self._kusto, pending.target, pending.id)
         pending.source_ids.append(ingest.send(self._kusto, pending.sealed, pending.target, pending.tag))
 
-    def _refused(self, pending: _Pending, details: str) -> BatchResult:
-        reason = f"Kusto did not ingest {pending.sealed.batch_id}: {details}. Correct that and run again."
+    def _refused(self, pending: Pending, details: str) -> BatchResult:
+        reason = f"Kusto did not ingest {pending.id}: {details}. Correct that and run again."
         return self._end(pending, Outcome.FAILED, KustoError(reason))
 
-    def _late(self, pending: _Pending) -> Iterator[BatchResult]:
+    def _late(self, pending: Pending) -> Iterator[BatchResult]:
         """End a batch at the deadline, with the failure that Kusto lists."""
         ended = f"not landed within {self._policy.timeout:g} s of the last landing"
         try:
-            found = holdings(self._kusto, pending.batch.table, [pending.sealed.batch_id], pending.target)
-            yield from self._seen(pending, found.get(pending.sealed.batch_id))
-            if self._pending.get(pending.sealed.batch_id) is not pending:
+            found = holdings(self._kusto, pending.batch.table, [pending.id], pending.target)
+            yield from self._seen(pending, found.get(pending.id))
+            if self._pending.get(pending.id) is not pending:
                 # It has ended, or its damage is being repaired, in the time of a batch that was queued just now.
                 return
             failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
         except KustoError as error:
             yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}, and the reason cannot be read: {error}")
             return
-        why = "; ".join(sorted({one.details for one in failed.values()}))
-        if not why:
-            why = (
-                "Kusto lists no failure: the blob is still queued, or the ingestion service refused it (rights, limits)"
-            )
+        why = "; ".join(sorted({one.details for one in failed.values()})) or _NO_FAILURE
         yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}: {why}. Run again later.")
 
     def _end(
         self,
-        pending: _Pending,
+        pending: Pending,
         outcome: Outcome,
         error: OpenCostKustoError | None = None,
         *,
         reason: str | None = None,
         held: Holding | None = None,
     ) -> BatchResult:
-        self._pending.pop(pending.sealed.batch_id, None)
-        sealed, staged = pending.sealed, pending.staged
-        for sentence in self._clean(pending):
-            staged.note(sentence)
-        if outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED) or self._policy.spool is None:
-            remove(sealed.folder)
-        else:
-            staged.note(sealed.kept)
-        rows, cost = (sealed.rows, sealed.cost) if held is None else (held.rows, held.cost)
-        size: dict[str, Json] = {"rows": rows, "cost": cost, "bytes": sealed.bytes, "response_keys": sealed.keys}
-        size["seconds"] = round(self._clock() - staged.begun, 3)
-        code = ReasonCode.NOT_LANDED if outcome is Outcome.TIMED_OUT else staged.code
-        return batch_result(staged.batch, outcome, error=error, reason=reason, code=code, notes=staged.notes, **size)
-
-    def _clean(self, pending: _Pending) -> Iterator[str]:
-        """Drop the staging table of a replacement; yield a sentence if that fails."""
-        try:
-            if pending.replacement:
-                pending.replacement.drop()
-        except KustoError as error:
-            yield f"{pending.target} could not be dropped; it expires, or delete it by hand: {error}"
+        self._pending.pop(pending.id, None)
+        seconds = round(self._clock() - pending.staged.begun, 3)
+        keep = self._policy.spool is not None
+        return pending.end(outcome, error, reason=reason, held=held, seconds=seconds, keep=keep)

@@ -13,7 +13,8 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.loader import BatchLoader, stage_all
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.load.spool import SealedBatch, Spool, remove
+from opencost_kusto.load.sealed import SealedBatch, remove
+from opencost_kusto.load.spool import Spool
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.pipeline.sync import log, timed
 from opencost_kusto.result import BatchResult, Report

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from opencost_kusto.batch import Batch, BatchContext
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.load.spool import SealedBatch, Spool, remove
+from opencost_kusto.load.sealed import SealedBatch, remove
+from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.tables import ALLOCATION

@@ -17,7 +17,7 @@ import pytest
 from opencost_kusto.emulator import Reply, Request, json_reply
 from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.load.spool import remove
+from opencost_kusto.load.sealed import remove
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.result import Report
 from opencost_kusto.schema.tables import ALLOCATION

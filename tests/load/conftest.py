@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto.load.spool import SealedBatch, Spool
+from opencost_kusto.load.sealed import SealedBatch
+from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.schema.tables import TABLES

@@ -13,7 +13,7 @@ from opencost_kusto.batch import Batch, Source
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import Holding, held_keys, holdings, only_doubled, proof, read, sent_before
 from opencost_kusto.load.run_log import write_run_log
-from opencost_kusto.load.spool import SealedBatch
+from opencost_kusto.load.sealed import SealedBatch
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ALLOCATION, METRICS

@@ -19,7 +19,8 @@ import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
-from opencost_kusto.load.spool import SealedBatch, Spool, is_taken, remove
+from opencost_kusto.load.sealed import SealedBatch, is_taken, remove
+from opencost_kusto.load.spool import Spool
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, TABLES
 from opencost_kusto.window import Window
 
