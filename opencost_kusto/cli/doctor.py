@@ -98,6 +98,7 @@ def examine(opencost: OpenCost, now: Callable[[], datetime] = lambda: datetime.n
 
 def _reached(opencost: OpenCost) -> Iterable[Finding]:
     began = time.monotonic()
+    opencost.reach()
     source = opencost.source()
     version = f"version {source.version}" if source.version else "no version"
     took = time.monotonic() - began

@@ -8,6 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 REQUIRED, OTHER = "Required", "Other options"
+# Sections in this order; the others follow.
+_FIRST = ("Arguments", REQUIRED, "OpenCost")
 _VARIABLES = (
     "Every option that is not an action can also be set as an environment variable: --run-id as OPENCOST_KUSTO_RUN_ID. "
     "The command line wins."
@@ -45,7 +47,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the arguments, then the groups, then what every command takes."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], REQUIRED: []}
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:

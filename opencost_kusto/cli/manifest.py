@@ -17,6 +17,7 @@ from opencost_kusto.cli.schedule import TimesOptions
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.doors import CA, CERT, HEADER, KEY, PROXY, TOKEN
 from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
@@ -24,6 +25,7 @@ from opencost_kusto.window import duration
 _ENDPOINT = "http://opencost.opencost:9003"
 # Set by manifest: the objects depend on their values.
 _OURS = ("--kusto-uri", "--database", "--auth", "--endpoint", "--every", "--cron", "--once", "--listen")
+_FILES = (TOKEN, HEADER, CA, CERT, KEY)
 _INSTEAD = {
     "--auth": "a pod signs in with workload-identity",
     "--once": "a CronJob runs once, a Deployment for ever",
@@ -96,6 +98,8 @@ def _further(more: list[str]) -> None:
             raise UsageError(f"{name} is set by manifest; {_INSTEAD.get(name, 'give it before --')}.")
         if name == "--spool":
             raise UsageError("--spool needs a volume that outlives the pod, which the manifest has not; leave it out.")
+        if name in _FILES or (name == PROXY and any("@" in word for word in more)):
+            raise UsageError(f"{name} names a file, which the manifest does not mount into the pod; leave it out.")
 
 
 def _source(endpoint: str | None, more: list[str]) -> list[str]:

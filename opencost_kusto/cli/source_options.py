@@ -8,13 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from opencost_kusto.batch import RequestOptions
-from opencost_kusto.cli.options import (
-    OPENCOST,
-    key_values,
-    listed,
-    option,
-    seconds,
-)
+from opencost_kusto.cli.door_options import DoorOptions
+from opencost_kusto.cli.options import OPENCOST, key_values, listed, option, seconds
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.schema.columns import Json
@@ -27,8 +22,8 @@ EVERY = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """Which OpenCost is requested."""
+class SourceOptions(DoorOptions):
+    """Which OpenCost is requested, and how to get to it."""
 
     PANEL = OPENCOST
     EXCLUSIVE = (("endpoint", "cluster"), ("source",))
@@ -46,13 +41,14 @@ class SourceOptions:
 
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:
-        """The servers, closed at the end; raises UsageError for an address or a name that cannot be one."""
+        """The servers, closed at the end; raises UsageError for an address, a name or a door that cannot be one."""
         named: dict[str | None, str] = dict(key_values(self.source or [], "--source", "name=URL").items())
         if named and (self.cluster is not None or self.endpoint != _ENDPOINT):
             raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
+        doors = self.doors()
         with ExitStack() as stack:
             yield [
-                stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout))
+                stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout, doors=doors))
                 for name, url in (named or {self.cluster: self.endpoint}).items()
             ]
 

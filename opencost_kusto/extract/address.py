@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from opencost_kusto.errors import UsageError
@@ -24,7 +24,7 @@ class Address:
     host: str
     port: int | None = None
     path: str = ""
-    credentials: tuple[str, str] | None = None
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -65,9 +65,9 @@ def _parsed(text: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, with its credentials in `url`; `str` names it and the variable it is from, without them."""
+    """A proxy, with its credentials in `url`; `str` names it and the variable or option it is from, without them."""
 
-    url: str
+    url: str = field(repr=False)
     address: Address
     variable: str
 
@@ -85,12 +85,12 @@ def proxy_for(address: Address, environment: Mapping[str, str]) -> Proxy | None:
     for name in (f"{address.scheme}_proxy", "all_proxy"):
         variable, text = _value(environment, name)
         if text:
-            return _proxy(variable, text)
+            return named_proxy(variable, text)
     return None
 
 
-def _proxy(variable: str, text: str) -> Proxy:
-    """The proxy that a variable names, by a URL or by host and port alone."""
+def named_proxy(variable: str, text: str) -> Proxy:
+    """The proxy that a variable or an option names, by a URL or by host and port alone; raises UsageError."""
     url = text if "://" in text else f"http://{text}"
     scheme, _, rest = url.partition("://")
     if scheme.lower().startswith("socks"):

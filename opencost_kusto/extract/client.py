@@ -20,6 +20,7 @@ from opencost_kusto.extract import documents, fingerprint, prometheus, responses
 from opencost_kusto.extract.address import parse
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.clusters import ForeignRecords
+from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
@@ -41,9 +42,10 @@ class OpenCost:
     """One OpenCost server.
 
     `cluster` names it where it does not say which cluster it serves. `connect_timeout` and `timeout` are seconds for
-    connecting and for a whole response. `environment` is where proxies and certificates are read from. Raises
-    UsageError for an endpoint that is no HTTP address, a cluster that is no name, and an environment that cannot be
-    used. One request at a time: OpenCost runs dozens of queries for each.
+    connecting and for a whole response. `doors` are sign-in, certificates and proxy of this server; otherwise
+    proxies and certificates are read from `environment`. Raises UsageError for an endpoint that is no HTTP address, a
+    cluster that is no name, and doors or an environment that cannot be used. One request at a time: OpenCost runs
+    dozens of queries for each.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class OpenCost:
         connect_timeout: float = 10.0,
         timeout: float = 600.0,
         attempts: int = 5,
+        doors: Doors | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         if not timeout > 0:
@@ -65,7 +68,9 @@ class OpenCost:
         self._attempts = attempts
         self._own: str | None = None
         self._listed: frozenset[str] | None = None
-        self._route = HttpRoute(address, connect_timeout=connect_timeout, timeout=timeout, environment=environment)
+        self._route = HttpRoute(
+            address, connect_timeout=connect_timeout, timeout=timeout, doors=doors, environment=environment
+        )
 
     def __enter__(self) -> OpenCost:
         return self
@@ -103,7 +108,8 @@ class OpenCost:
         try:
             self._cluster_info()
         except OpenCostError as error:
-            if error.transient:
+            # Not every proxy lets this path through.
+            if error.code not in (ReasonCode.NOT_FOUND, ReasonCode.FORBIDDEN):
                 raise
         self.source()
 

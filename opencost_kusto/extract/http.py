@@ -1,7 +1,7 @@
 """One OpenCost over HTTP: a GET, and the bytes of its response. The door to `requests`.
 
-Nothing of the environment counts but proxies and certificates, which are read here: no `.netrc`, no redirect. A body
-that comes to its end without an error is whole, or says that its framing does not prove that.
+Nothing of the environment counts but proxies and certificates: no `.netrc`, no redirect. A body that comes to its end
+without an error is whole, or says that its framing does not prove that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
+from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.address import Address, proxy_for
+from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.framing import broken_off, counted, decompressed, is_compressed
 from opencost_kusto.extract.refusals import refusal
+from opencost_kusto.extract.tls import Certificates, certificates
 from opencost_kusto.redact import first_sentence
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class Body:
@@ -68,28 +70,48 @@ class Body:
         self._response.close()
 
 
+class _Signed(requests.auth.AuthBase):
+    """Sets the headers of the doors, read anew for each request, and the credentials of the address."""
+
+    def __init__(self, doors: Doors, credentials: tuple[str, str] | None) -> None:
+        self._doors = doors
+        self._basic = requests.auth.HTTPBasicAuth(*(one.encode() for one in credentials)) if credentials else None
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._doors.signed())
+        return self._basic(request) if self._basic else request
+
+
 class HttpRoute:
     """The way to one OpenCost. `connect_timeout` and `timeout` are seconds, for connecting and for a whole response.
 
-    `server_date` is the `Date` of the last response, by OpenCost's clock. Raises UsageError for proxies and
-    certificates of the environment that cannot be used.
+    `server_date` is the `Date` of the last response, by OpenCost's clock. Raises UsageError for doors,
+    proxies and certificates that cannot be used.
     """
 
     def __init__(
-        self, address: Address, *, connect_timeout: float, timeout: float, environment: Mapping[str, str] = os.environ
+        self,
+        address: Address,
+        *,
+        connect_timeout: float,
+        timeout: float,
+        doors: Doors | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
-        self.address = address
+        doors = doors or Doors()
+        doors.check(address)
+        self.address, self._doors = address, doors
         self.timeout = timeout
         self.server_date: datetime | None = None
         self._connect_timeout = connect_timeout
-        self._proxy = proxy_for(address, environment)
+        self._proxy = doors.proxy or proxy_for(address, environment)
+        self._certificates = certificates(doors, environment) if address.scheme == "https" else Certificates()
         self._session = requests.Session()
         self._session.trust_env = False
-        if address.credentials is not None:
-            user, password = address.credentials
-            self._session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())
+        self._session.auth = _Signed(doors, address.credentials)
         self._session.headers["Accept-Encoding"] = "gzip"
-        self._session.verify = _certificates(environment) if address.scheme == "https" else True
+        self._session.verify = self._certificates.authorities or True
+        self._session.cert = self._certificates.client
         if self._proxy is not None:
             self._session.proxies = {address.scheme: self._proxy.url}
 
@@ -123,7 +145,8 @@ class HttpRoute:
         if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return OpenCostError(
                 f"{where} redirects to {_place(urljoin(where, location))}: OpenCost never does, so something before it "
-                "asks for a sign-in or has moved. Use an address that reaches OpenCost itself as --endpoint.",
+                f"asks for a sign-in or has moved. {self._doors.cure()}, or use an address that reaches OpenCost "
+                "itself as --endpoint.",
                 code=ReasonCode.REDIRECTED,
             )
         body = b""
@@ -133,7 +156,8 @@ class HttpRoute:
                 body += chunk
                 if len(body) >= _CHUNK:
                     break
-        return refusal(where, status, body, response.headers)
+        cure = f" {self._doors.cure()}." if status in _SIGN_IN else ""
+        return refusal(where, status, body, response.headers, cure)
 
     def late(self, where: str) -> OpenCostError:
         """The error for a response that did not come in time."""
@@ -166,8 +190,12 @@ class HttpRoute:
         more = ""
         if self._proxy is not None:
             more = " Check the proxy too, or list the host in NO_PROXY."
+            if self._doors.proxy is not None:
+                more = " Check the proxy too."
         elif self.address.scheme == "http" and isinstance(cause, (ConnectionResetError, BadStatusLine)):
             more = " If it is https, write https://."
+        if self.address.scheme == "https":
+            more += self._certificates.perhaps(cause)
         at = f"OpenCost at {where}{self._through()}"
         text = f"{at} cannot be reached: {_reason(error)}. Is it running, and is the port forwarded?{more}"
         transient = isinstance(error, requests.ConnectionError)
@@ -175,33 +203,14 @@ class HttpRoute:
 
     def _tls(self, where: str, error: OSError) -> OpenCostError:
         cause = _innermost(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            why = f"its certificate is not trusted ({cause.verify_message or _reason(error)})"
-            hint = "Set REQUESTS_CA_BUNDLE to the file with the certificate of its CA."
-        else:
-            why, hint = _reason(error), "Is it http?"
+        why, hint = _reason(error), "Is it http?"
+        if isinstance(cause, ssl.SSLError):
+            why, hint = self._certificates.why(cause)
         text = f"TLS with OpenCost at {where}{self._through()} failed: {why}. {hint}"
         return OpenCostError(text, code=ReasonCode.TLS)
 
     def _through(self) -> str:
         return "" if self._proxy is None else f", through {self._proxy},"
-
-
-def _certificates(environment: Mapping[str, str]) -> str | bool:
-    """The file or folder of certificates that the environment names; True for those of `requests`.
-
-    Raises UsageError when it cannot be read, by its file and the variable.
-    """
-    for variable in _CA_VARIABLES:
-        if path := environment.get(variable, "").strip():
-            try:
-                context = ssl.create_default_context()
-                context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
-            except OSError as error:
-                why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-                raise UsageError(f"{variable} names {path}, which cannot be used: {why}.") from error
-            return path
-    return True
 
 
 def _place(location: str) -> str:
@@ -222,10 +231,14 @@ def _date(header: str | None) -> datetime | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The first cause, which is the socket's error."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    """The first cause, which is the socket's error; urllib3 has it among the arguments of its own."""
+    while inner := error.__cause__ or error.__context__ or _argument(error):
+        error = inner
     return error
+
+
+def _argument(error: BaseException) -> BaseException | None:
+    return next((one for one in error.args if isinstance(one, BaseException)), None)
 
 
 def _reason(error: BaseException) -> str:

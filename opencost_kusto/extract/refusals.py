@@ -39,8 +39,11 @@ _WAIT_HELPS = {429, 502, 503, 504}
 _ONCE_MORE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 
 
-def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
-    """A status other than 200 as an error; of a failure it quotes the first sentence of what the server said."""
+def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str], cure: str = "") -> OpenCostError:
+    """A status other than 200 as an error; of a failure it quotes the first sentence of what the server said.
+
+    `cure` is a sentence that follows it.
+    """
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return OpenCostError(f"OpenCost responded to {where} with {status}, which is no whole response.")
     message = _message(body)
@@ -50,7 +53,7 @@ def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str]) ->
         text = f"{where} is not there (404): is this an OpenCost, with its API enabled? It said: {said}"
         return OpenCostError(text, code=code)
     after = _seconds(headers.get("Retry-After")) if status in _WAIT_HELPS else None
-    text = f"OpenCost responded to {where} with {status}: {said}"
+    text = f"OpenCost responded to {where} with {status}: {said}{cure and '.'}{cure}"
     if code is None:
         return failure(text, message)
     once = status in _ONCE_MORE

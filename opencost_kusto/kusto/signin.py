@@ -1,4 +1,4 @@
-"""The sign-in methods for Kusto: credentials of azure-identity. One of the doors to Azure packages.
+"""The sign-in methods: credentials of azure-identity. One of the doors to Azure packages.
 
 National clouds: the authority is the one that the cluster names (`/v1/rest/auth/metadata`), unless
 AZURE_AUTHORITY_HOST is set. Azure CLI needs `az cloud set`.
@@ -56,7 +56,7 @@ class Credential:
     def __init__(
         self, auth: Auth, *, clock: Callable[[], float] = time.time, make: Callable[..., Any] | None = None
     ) -> None:
-        self._auth = auth
+        self.auth = auth
         self._clock = clock
         self._make = make or _made
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class Credential:
         with self._lock:
             if authority.rstrip("/").lower() != self._authority and not os.environ.get("AZURE_AUTHORITY_HOST"):
                 self._authority = authority.rstrip("/").lower()
-                self._inner = self._make(self._auth, authority=self._authority)
+                self._inner = self._make(self.auth, authority=self._authority)
         return self
 
     def close(self) -> None:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from tests.extract.raw import RawServer, chunked, http, sized
 from tests.extract.test_client import batch, closed_port
+from tests.support.authority import Authority
+from tests.support.relay import TlsFront
 
 JSON = json.dumps({"code": 200, "data": {"id": "c1"}}).encode()
 RECORDS = b'{"code":200,"data":[{"a":{"name":"a"}}]}'
@@ -244,60 +239,18 @@ def test_certificates_that_cannot_be_read_are_refused(variable: str, tmp_path: P
     OpenCost("http://127.0.0.1:1", environment={variable: "/nonexistent/ca.pem"}).close()
 
 
-@contextmanager
-def tls_server(folder: Path) -> Iterator[tuple[int, str]]:
-    """A server that speaks TLS with a certificate of its own for `localhost`; gives its port and the certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(certificate.public_bytes(form))
-    plain = serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(form, serialization.PrivateFormat.PKCS8, plain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                with context.wrap_socket(connection, server_side=True) as secure:
-                    secure.recv(1 << 16)
-                    secure.sendall(sized(RECORDS))
-            except OSError:
-                connection.close()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1], str(folder / "ca.pem")
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(10)
-
-
 def test_trouble_with_tls_has_its_own_sentence(tmp_path: Path) -> None:
     """A certificate that nobody trusts, https on a port of http and http on one of https each say what to do."""
-    with tls_server(tmp_path) as (port, ca):
-        with OpenCost(f"https://localhost:{port}", environment={"REQUESTS_CA_BUNDLE": ca}) as opencost:
+    authority = Authority(tmp_path)
+    with RawServer(sized(RECORDS)) as plain, TlsFront(authority.server(), plain.port) as secure:
+        with OpenCost(secure.url, environment={"REQUESTS_CA_BUNDLE": authority.ca}) as opencost:
             assert list(opencost.records(batch(), lambda *_: None)) == [b'{"name":"a"}']
-        error = fails(f"https://localhost:{port}", {})
+        error = fails(secure.url, {})
         assert error.code is ReasonCode.TLS
-        assert "certificate is not trusted (self-signed certificate). Set REQUESTS_CA_BUNDLE" in str(error)
-        error = fails(f"http://localhost:{port}", {})
+        assert "its certificate is not trusted (unable to get local issuer certificate). Set --opencost-ca" in str(
+            error
+        )
+        error = fails(secure.url.replace("https", "http"), {})
         assert "write https://" in str(error)
     with RawServer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
         # The server waits for the end of a request that never comes.
