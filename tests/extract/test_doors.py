@@ -147,9 +147,10 @@ def test_the_door_wins_over_the_environment(front: TlsFront, authority: Authorit
         assert client.source().name
     error = refused(front.url, doors(ca=other))
     assert f"Add the certificate of its CA to {other}, which --opencost-ca" in str(error)
-    with OpenCost(front.url, cluster="c", environment={"REQUESTS_CA_BUNDLE": other}) as client:
-        with pytest.raises(OpenCostError, match=r"or add it to .*Another CA.pem, which REQUESTS_CA_BUNDLE names"):
-            client.reach()
+    said = r"or add it to .*Another CA.pem, which REQUESTS_CA_BUNDLE names"
+    client = OpenCost(front.url, cluster="c", environment={"REQUESTS_CA_BUNDLE": other})
+    with client, pytest.raises(OpenCostError, match=said):
+        client.reach()
 
 
 @pytest.mark.parametrize(
