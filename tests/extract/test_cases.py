@@ -19,7 +19,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window
-from tests.extract.raw import RawServer, http, sized
+from tests.support.raw import RawServer, http, sized
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 BOUNDS = {"start": "2026-11-23T10:00:00Z", "end": "2026-11-23T11:00:00Z"}

@@ -13,9 +13,9 @@ import pytest
 
 from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
-from tests.extract.raw import RawServer, chunked, http, sized
 from tests.extract.test_client import batch, closed_port
 from tests.support.authority import Authority
+from tests.support.raw import RawServer, chunked, http, sized
 from tests.support.relay import TlsFront
 
 JSON = json.dumps({"code": 200, "data": {"id": "c1"}}).encode()

@@ -12,10 +12,10 @@ from opencost_kusto.emulator import Reply, Request
 from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.schema.tables import SYNC_RUNS
 from tests.faults.ending import Ending, fault
-from tests.faults.proxy import Breaks, Proxied, Proxy, first_only
 from tests.faults.wire import always, is_message, is_upload, storage_refusal
 from tests.support.azurite import Azurite
 from tests.support.azurite_storage import AzuriteStorage
+from tests.support.cut_wire import Breaks, CutWire, Proxied, first_only
 from tests.support.world import ROWS, World, result_of
 
 HALF_CUT = "Every container's connection is cut in the middle of the upload"
@@ -85,7 +85,7 @@ def test_no_containers_listed(world: World, ending: Ending) -> None:
     ending.failed(world, world.sync())
 
 
-Wire = Callable[[Callable[[Proxy, str], Breaks | None]], tuple[World, Proxy]]
+Wire = Callable[[Callable[[CutWire, str], Breaks | None]], tuple[World, CutWire]]
 
 
 @pytest.fixture
@@ -93,11 +93,11 @@ def wire() -> Iterator[Wire]:
     """Both emulators, with a wire to their storage that breaks where `breaks` says so."""
     with ExitStack() as stack:
 
-        def build(breaks: Callable[[Proxy, str], Breaks | None]) -> tuple[World, Proxy]:
-            proxies: list[Proxy] = []
+        def build(breaks: Callable[[CutWire, str], Breaks | None]) -> tuple[World, CutWire]:
+            proxies: list[CutWire] = []
 
             def storage(url: str) -> Proxied:
-                proxies.append(stack.enter_context(Proxy(url, breaks)))
+                proxies.append(stack.enter_context(CutWire(url, breaks)))
                 return Proxied(url, proxies[0].url)
 
             world = stack.enter_context(World(storage=storage))
@@ -158,11 +158,11 @@ def test_an_upload_is_swallowed(wire: Wire, ending: Ending) -> None:
     ],
 )
 def test_an_upload_to_azurite_is_cut_half_way(
-    azurite: Azurite, breaks: Callable[[Proxy, str], Breaks | None], ending: Ending
+    azurite: Azurite, breaks: Callable[[CutWire, str], Breaks | None], ending: Ending
 ) -> None:
     """Microsoft's own storage emulator takes no half blob either."""
     with (
-        Proxy(azurite.blob_url, breaks) as proxy,
+        CutWire(azurite.blob_url, breaks) as proxy,
         AzuriteStorage(proxy.url, azurite.queue_url) as storage,
         World(storage=storage) as world,
     ):

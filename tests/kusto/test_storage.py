@@ -12,10 +12,10 @@ from opencost_kusto.emulator import KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.client import Kusto, Uploaded
 from opencost_kusto.kusto.storage import BLOCK, Storage
-from tests.faults.proxy import Proxied, Proxy
 from tests.faults.wire import is_message, is_resources, is_upload, storage_refusal
 from tests.support.azurite import Azurite
 from tests.support.azurite_storage import AzuriteStorage
+from tests.support.cut_wire import CutWire, Proxied
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def test_uploads_share_a_connection(blob: Callable[[int], Path]) -> None:
     """Twenty blobs go over one connection: the SDK's own ingest client opens one for each."""
     opened: list[str] = []
 
-    def connected(_: Proxy, container: str) -> None:
+    def connected(_: CutWire, container: str) -> None:
         opened.append(container)
 
-    proxies: list[Proxy] = []
+    proxies: list[CutWire] = []
 
     def storage(url: str) -> Proxied:
-        proxies.append(Proxy(url, connected))
+        proxies.append(CutWire(url, connected))
         return Proxied(url, proxies[0].url)
 
     with KustoEmulator(storage=storage) as emulator, proxies[0]:

@@ -5,64 +5,29 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-import threading
-from contextlib import suppress
 from select import select
-from typing import Self
 from urllib.parse import urlsplit
+
+from tests.support.listener import Listener, head
 
 _CHUNK = 1 << 16
 
 
-class Relay:
-    """Listens on 127.0.0.1, and joins each connection to one of a server."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=20)
-        self._open: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # A closed listener does not wake the thread that accepts.
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(timeout=10)
-        for one in list(self._open):
-            with suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
+class Relay(Listener):
+    """Joins each connection to one of a server."""
 
     def joined(self, client: socket.socket) -> tuple[socket.socket, socket.socket] | None:
         """The client, and the server it is joined to, once both can talk; None where they are not to."""
         raise NotImplementedError
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError):
-            client.settimeout(20)
-            pair = self.joined(client)
-            if pair is None:
-                return
-            self._open |= {*pair}
+    def serve(self, client: socket.socket) -> None:
+        """Join a connection, and forward both ways until one side ends."""
+        pair = self.joined(client)
+        if pair is not None:
+            self.open |= {*pair}
             with pair[0], pair[1]:
                 _join(*pair)
-            self._open -= {*pair}
+            self.open -= {*pair}
 
 
 class TlsFront(Relay):
@@ -108,20 +73,18 @@ class ForwardProxy(Relay):
 
     def joined(self, client: socket.socket) -> tuple[socket.socket, socket.socket] | None:
         """Connect to the host that the request names."""
-        head = b""
-        while b"\r\n\r\n" not in head and (more := client.recv(_CHUNK)):
-            head += more
-        self.seen.append(head)
-        if self._expected and self._expected not in head:
+        request = head(client)
+        self.seen.append(request)
+        if self._expected and self._expected not in request:
             client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             return None
-        method, target, _ = head.split(b" ", 2)
+        method, target, _ = request.split(b" ", 2)
         place = urlsplit(target.decode() if method != b"CONNECT" else f"//{target.decode()}")
         server = socket.create_connection(("127.0.0.1", place.port or 80))
         if method == b"CONNECT":
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
-            server.sendall(head)
+            server.sendall(request)
         return client, server
 
 
