@@ -64,7 +64,8 @@ class OpenCostKustoError(Exception):
     """Base of every error this package raises on purpose; `exit_code` is the process's exit code.
 
     `code` is the cause, by kind. `transient` says that another attempt may succeed, `once` that more than one other
-    will not help, `retry_after` (seconds) how soon the other side said so.
+    will not help, `retry_after` (seconds) how soon the other side said so, `cure` what resolves it, one line for each
+    command to run.
     """
 
     exit_code: ClassVar[int] = 70
@@ -78,12 +79,14 @@ class OpenCostKustoError(Exception):
         transient: bool = False,
         once: bool = False,
         retry_after: float | None = None,
+        cure: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.transient = transient
         self.once = once
         self.retry_after = retry_after
+        self.cure = cure
 
 
 class UsageError(OpenCostKustoError):

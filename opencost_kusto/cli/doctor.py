@@ -26,6 +26,7 @@ from opencost_kusto.window import Window, stamp
 
 _SKEW = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
+_FORWARD = "kubectl port-forward -n opencost service/opencost 9003:9003"
 # What is wrong first is mended first: names, the source, Kusto, content, time.
 _WORST = (2, 3, 5, 4, 6, 8)
 
@@ -75,7 +76,7 @@ def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: boo
     try:
         kusto = kusto_options.kusto()
     except UsageError as error:
-        yield failed("sign-in", error)
+        yield failed("sign-in", error, "Correct the option or the variable that the message names.")
         return
     with kusto:
         yield from doctor.examine(kusto, engine_only=engine_only)
@@ -85,7 +86,7 @@ def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: boo
 
 def examine(opencost: OpenCost, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
     """The OpenCost half: reached, its clock, and whether its last whole hour has a cost. Reads only."""
-    first = list(guarded("OpenCost", partial(_reached, opencost)))
+    first = list(guarded("OpenCost", partial(_reached, opencost), cure=_FORWARD))
     yield from first
     if any(one.status is Status.FAILED for one in first):
         return

@@ -55,7 +55,8 @@ def bootstrap(kusto: Kusto, on_result: Callable[[Difference], None] = lambda _: 
             kusto.command(difference.command)
         except KustoError as error:
             if difference.required or error.transient:
-                raise KustoError(f"{difference.place}: {error}", code=error.code, transient=error.transient) from error
+                said = f"{difference.place}: {error}"
+                raise KustoError(said, code=error.code, transient=error.transient, cure=error.cure) from error
             refused.append(Refused(difference, error))
         else:
             on_result(difference)

@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from opencost_kusto.database.catalog import Catalog
 from opencost_kusto.database.compare import differences
-from opencost_kusto.database.finding import Finding, Status, guarded
+from opencost_kusto.database.finding import Finding, Status, failed, guarded
+from opencost_kusto.database.functions import functions
+from opencost_kusto.database.policy_checks import ANYBODY, policies
 from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.kusto.rights import TASKS, Role, Task, grant
+from opencost_kusto.kusto.rights import TASKS, Role, Task, admin, grant
 from opencost_kusto.schema.tables import TABLES
 
 Check = Callable[[Kusto], Iterable[Finding]]
 # With a larger difference, windows that have not ended may be requested.
 _SKEW = timedelta(minutes=5)
-# A shorter retention does not allow comparing a month with the one before.
-_RETENTION_DAYS = 62
 # A cluster with this number of slots ingests batches one after the other.
 _FEW_SLOTS = 2
 # The roles that a role includes: https://learn.microsoft.com/kusto/access-control/role-based-access-control
@@ -31,7 +30,6 @@ _INCLUDES = {
     "ingestor": {Role.INGESTOR},
     "unrestrictedviewer": {Role.UNRESTRICTED_VIEWER},
 }
-_ANYBODY = "aadapp=<client id>;<tenant id>"
 
 
 def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], datetime] | None = None) -> Iterator[Finding]:
@@ -57,13 +55,13 @@ def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], dateti
 
 
 def ready(kusto: Kusto, *, patient: bool = False) -> None:
-    """The first checks of a command that loads rows: sign in, read, and list where to upload. Raises KustoError.
+    """The first checks of a command that loads rows: sign in, read, and reach the storage. Raises KustoError.
 
     A `patient` command, with a spool or a schedule, continues after an error that may pass.
     """
     try:
         kusto.check()
-        kusto.storage.resources()
+        kusto.storage.ready(kusto.deadlines.check)
     except KustoError as error:
         if not (patient and error.transient):
             raise
@@ -97,17 +95,17 @@ def engine(kusto: Kusto) -> Iterator[Finding]:
 def rights(kusto: Kusto) -> Iterator[Finding]:
     """The roles of the identity, compared with what each task requires; the cure grants what is missing."""
     held: set[Role] = set()
-    admin_of: set[str] = set()
+    own: dict[str, set[str]] = {"Table": set(), "Function": set()}
     for row in kusto.command(f".show database ['{kusto.database}'] principal roles"):
         kind, _, entity = str(row["Scope"]).partition(" ")
         role = re.sub(r"\s", "", str(row["Role"])).lower()
         if kind in ("Database", "Cluster") or not entity:
             held |= next((roles for name, roles in _INCLUDES.items() if _ends(role, name)), set())
-        elif kind == "Table" and role.endswith("admin"):
-            admin_of.add(entity)
-    who = _principal(kusto) or _ANYBODY
+        elif kind in own and role.endswith("admin"):
+            own[kind].add(entity)
+    who = _principal(kusto) or ANYBODY
     for task in TASKS:
-        yield _right(task, held, admin_of, kusto.database, who)
+        yield _right(task, held, own, kusto.database, who)
 
 
 def _ends(role: str, name: str) -> bool:
@@ -115,11 +113,15 @@ def _ends(role: str, name: str) -> bool:
     return role.endswith(name) and not (name == "viewer" and role.endswith("unrestrictedviewer"))
 
 
-def _right(task: Task, held: set[Role], admin_of: set[str], database: str, who: str) -> Finding:
-    tables = [table.name for table in TABLES if task.table_admin and table.name not in admin_of]
+def _right(task: Task, held: set[Role], own: dict[str, set[str]], database: str, who: str) -> Finding:
     lines = [grant(role, database, who) for role in task.roles if role not in held]
     if Role.ADMIN not in held:
-        lines += [f".add table {name} admins ('{who}')" for name in tables]
+        lines += [
+            admin("table", table.name, who) for table in TABLES if task.table_admin and table.name not in own["Table"]
+        ]
+        if task.function_admin and not {one.name for one in functions()} <= own["Function"]:
+            # One line for what would be one for each table and function.
+            lines = [grant(Role.ADMIN, database, who)]
     hop = f"right to {task.commands[0]}"
     if not lines:
         return Finding(hop, Status.OK, ", ".join(task.commands))
@@ -139,9 +141,13 @@ def ingestion(kusto: Kusto) -> Iterator[Finding]:
 
 
 def storage(kusto: Kusto) -> Iterator[Finding]:
-    """Each storage host; a firewall may block it even if the cluster is reachable."""
-    for host, took in kusto.storage.reach(kusto.deadlines.check):
-        yield Finding("storage", Status.OK, f"{host} responds; {took:.2f} s")
+    """Each storage host, for blobs and for messages; a firewall may block it even if the cluster is reachable."""
+    for one in kusto.storage.reach(kusto.deadlines.check):
+        hop = f"storage of {one.kind}"
+        if one.error is None:
+            yield Finding(hop, Status.OK, f"{one.host} responds; {one.seconds:.2f} s")
+        else:
+            yield failed(hop, one.error)
 
 
 def schema(kusto: Kusto) -> Iterator[Finding]:
@@ -171,43 +177,6 @@ def capacity(kusto: Kusto) -> Iterator[Finding]:
             said = f"{total} ingestions at once, {row['Remaining']} free"
             more = "; each batch is one ingestion, so a backfill goes one after the other" if few else ""
             yield Finding("capacity", Status.NOTE if few else Status.OK, said + more)
-
-
-def policies(kusto: Kusto) -> Iterator[Finding]:
-    """Policies of the tables that affect which rows are counted, kept or written."""
-    catalog = Catalog.read(kusto)
-    there = [table.name for table in TABLES if table.name in catalog.tables]
-    bite: list[Finding] = []
-    for name in there:
-        bite += guarded(f"policies of {name}", partial(_policies, kusto, catalog, name), optional=True)
-    yield from bite
-    if there and not bite:
-        yield Finding("policies", Status.OK, f"none of {len(there)} tables has a policy that affects costs")
-
-
-def _policies(kusto: Kusto, catalog: Catalog, name: str) -> Iterator[Finding]:
-    hop, database, who = f"policies of {name}", kusto.database, _ANYBODY
-    security = catalog.policy(name, "row_level_security") or {}
-    if security.get("IsEnabled"):
-        said = "row-level security: rows are counted as this identity sees them, so repairs are only reported"
-        yield Finding(hop, Status.NOTE, said, f".alter table {name} policy row_level_security disable")
-    restricted = catalog.policy(name, "restricted_view_access")
-    if restricted is True or (isinstance(restricted, dict) and restricted.get("IsEnabled")):
-        said = "restricted view access: without UnrestrictedViewer, the table appears empty, also to administrators"
-        yield Finding(hop, Status.NOTE, said, grant(Role.UNRESTRICTED_VIEWER, database, who))
-    if any(each.get("IsEnabled") for each in catalog.policy(name, "update") or []):
-        yield Finding(hop, Status.NOTE, "an update policy writes rows into it that no batch proves")
-    kept = catalog.policy(name, "retention") or {}
-    days = _days(str(kept.get("SoftDeletePeriod") or ""))
-    if days is not None and days < _RETENTION_DAYS:
-        cure = f".alter-merge table {name} policy retention softdelete = 400d"
-        yield Finding(hop, Status.NOTE, f"rows are kept for {days} days", cure)
-
-
-def _days(timespan: str) -> int | None:
-    """The days of a timespan such as `365.00:00:00`."""
-    found = re.match(r"(?:(\d+)\.)?\d+:\d+:\d+", timespan)
-    return int(found[1] or 0) if found else None
 
 
 def _principal(kusto: Kusto) -> str:

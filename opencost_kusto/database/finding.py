@@ -35,17 +35,19 @@ class Finding:
         return asdict(self)
 
 
-def failed(hop: str, error: OpenCostKustoError) -> Finding:
-    """A hop that failed with an error, whose message says what to do."""
-    return Finding(hop, Status.FAILED, redacted(error), exit_code=error.exit_code)
+def failed(hop: str, error: OpenCostKustoError, cure: str = "") -> Finding:
+    """A hop that failed with an error; `cure` is what to do if the error does not say."""
+    return Finding(hop, Status.FAILED, redacted(error), error.cure or cure, error.exit_code)
 
 
-def guarded(hop: str, check: Callable[[], Iterable[Finding]], *, optional: bool = False) -> Iterator[Finding]:
+def guarded(
+    hop: str, check: Callable[[], Iterable[Finding]], *, optional: bool = False, cure: str = ""
+) -> Iterator[Finding]:
     """The findings of a check; an error is a finding too, and only a note if the check is optional."""
     try:
         yield from check()
     except OpenCostKustoError as error:
         if optional:
-            yield Finding(hop, Status.NOTE, f"cannot be read: {redacted(error)}")
+            yield Finding(hop, Status.NOTE, f"cannot be read: {redacted(error)}", error.cure)
         else:
-            yield failed(hop, error)
+            yield failed(hop, error, cure)

@@ -12,17 +12,21 @@ from typing import Any
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.redact import first_sentence
 
-_STOPPED = "The cluster may be stopped: az kusto cluster show --query state."
+STOPPED = "The cluster may be stopped: az kusto cluster show --query state."
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The cause of a missing response: the reason, what to do, and whether another attempt may succeed."""
+    """The cause of a missing response: the reason, what to do, and whether another attempt may succeed.
+
+    `stopped` says that a cluster that is stopped looks like this.
+    """
 
     reason: str
     advice: str
     transient: bool = True
     code: ReasonCode = ReasonCode.UNREACHABLE
+    stopped: bool = False
 
 
 def cause(error: BaseException) -> Cause | None:
@@ -40,17 +44,17 @@ def cause(error: BaseException) -> Cause | None:
             advice = "Set REQUESTS_CA_BUNDLE to a file with the certificate authority of the cluster or of your proxy."
             return Cause(f"certificate verify failed: {first_sentence(str(reason))}", advice, transient=False)
     if any(isinstance(each, socket.gaierror) for each in chain):
-        return Cause("the name of the host does not resolve (DNS)", f"Check the address. {_STOPPED}")
+        return Cause("the name of the host does not resolve (DNS)", "Check the address.", stopped=True)
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
-        return Cause("connection refused", f"Check address and port. {_STOPPED}")
+        return Cause("connection refused", "Check address and port.", stopped=True)
     if names & {"ConnectTimeout", "ConnectTimeoutError"}:
-        return Cause("no connection in time", f"Check firewall and private endpoint. {_STOPPED}")
+        return Cause("no connection in time", "Check firewall and private endpoint.", stopped=True)
     if names & {"ReadTimeout", "ReadTimeoutError", "TimeoutError"}:
         return Cause(
             "no response in time", "Run again, and check whether the cluster is overloaded.", code=ReasonCode.TIMED_OUT
         )
     if names & {"ConnectionError", "ServiceRequestError", "ServiceResponseError", "ProtocolError", "HTTPException"}:
-        return Cause("the connection was closed", _STOPPED)
+        return Cause("the connection was closed", "Check firewall and proxy.", stopped=True)
     return None
 
 

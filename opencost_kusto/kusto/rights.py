@@ -6,6 +6,7 @@ https://learn.microsoft.com/kusto/access-control/role-based-access-control.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,12 +36,9 @@ class Right:
     page: str
     further: Role | None = None
 
-    def grants(self, database: str, principal: str) -> str:
+    def grants(self, database: str, principal: str) -> list[str]:
         """The commands that grant it, to paste into a query window."""
-        line = grant(self.grant, database, principal)
-        if self.further is None:
-            return line
-        return f"{line}, and for tables with restricted view access: {grant(self.further, database, principal)}"
+        return [grant(role, database, principal) for role in (self.grant, self.further) if role is not None]
 
 
 # The first match applies; the last matches every query.
@@ -112,28 +110,38 @@ def right(text: str) -> Right:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The rights for one task: roles in the database, and whether Admin on the tables or functions is required too."""
+    """The least rights for one task: roles in the database, and whether Admin on the tables or functions as well."""
 
     commands: tuple[str, ...]
     roles: tuple[Role, ...]
     why: str
     table_admin: bool = False
+    function_admin: bool = False
 
-    def grants(self, database: str, principal: str) -> list[str]:
-        """The commands that grant it, to paste into a query window."""
+    def grants(self, database: str, principal: str, functions: Iterable[str] = ()) -> list[str]:
+        """The commands that grant it, to paste into a query window; `functions` names all that exist."""
         lines = [grant(role, database, principal) for role in self.roles]
         if self.table_admin:
-            lines += [f".add table {table.name} admins ('{principal}')" for table in TABLES]
+            lines += [admin("table", table.name, principal) for table in TABLES]
+        if self.function_admin:
+            lines += [admin("function", name, principal) for name in functions]
         return lines
 
 
 TASKS = (
     Task(
         ("bootstrap",),
-        (Role.ADMIN,),
-        "Creates and upgrades tables, mappings, policies and functions. A Database User can create them, but an "
-        "upgrade by another identity needs Table Admin and Function Admin.",
+        (Role.USER,),
+        "Creates tables, mappings, policies and functions. The identity that creates one is its admin.",
     ),
+    Task(
+        ("bootstrap by another identity",),
+        (Role.USER,),
+        "Upgrades what another identity created: Table Admin and Function Admin, or Database Admin for all of it.",
+        table_admin=True,
+        function_admin=True,
+    ),
+    Task(("bootstrap --migrate",), (Role.ADMIN,), "Renames tables that it did not create, and copies their rows."),
     Task(
         ("sync", "run", "replay", "backfill", "schedule"),
         (Role.INGESTOR, Role.VIEWER),
@@ -146,14 +154,14 @@ TASKS = (
         table_admin=True,
     ),
     Task(
-        ("status", "query", "cost", "demo", "dashboard in the web UI", "Grafana", "Power BI"),
+        ("status", "query", "cost", "doctor", "Grafana", "Power BI", "the dashboard"),
         (Role.VIEWER,),
-        "Reads tables and functions.",
+        "Reads tables, functions and policies. doctor shows the capacity to a Database User only.",
     ),
     Task(
         ("doctor --write",),
         (Role.INGESTOR, Role.VIEWER, Role.USER),
-        "Creates one scratch table and drops it; the creator of a table is its admin.",
+        "Creates two scratch tables and drops them.",
     ),
 )
 
@@ -161,3 +169,8 @@ TASKS = (
 def grant(role: Role, database: str, principal: str) -> str:
     """The command that grants a role in a database; a quoted name may contain spaces and hyphens."""
     return f".add database ['{database}'] {role} ('{principal}')"
+
+
+def admin(kind: str, name: str, principal: str) -> str:
+    """The command that makes an identity the admin of a table or function."""
+    return f".add {kind} {name} admins ('{principal}')"

@@ -8,7 +8,7 @@ from typing import Any
 
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto import rights
-from opencost_kusto.kusto.network import cause
+from opencost_kusto.kusto.network import STOPPED, cause
 from opencost_kusto.redact import first_sentence
 
 # Kusto's messages for a missing table, function or mapping; no field of the error names it.
@@ -74,8 +74,9 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     status = status_of(error)
     if status is None and code not in _SIGN_IN and (network := cause(error)) is not None:
         server = f"{exchange.storage}, for {exchange.what}," if exchange.storage else f"Kusto at {exchange.uri}"
-        said = f"{server} cannot be reached: {network.reason}. {network.advice}"
-        return KustoError(said, code=network.code, transient=network.transient)
+        advice = f"{network.advice} {STOPPED}" if network.stopped and not exchange.storage else network.advice
+        said = f"{server} cannot be reached: {network.reason}. {advice}"
+        return KustoError(said, code=network.code, transient=network.transient, cure=advice)
     detail, permanent, activity = _said(error)
     if permanent is not None:
         transient = not permanent
@@ -84,8 +85,9 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     if _NOT_BOOTSTRAPPED.search(detail):
         code, transient = R.NOT_BOOTSTRAPPED, False
     said = f"{template.format(uri=exchange.uri, what=exchange.what)}: {detail.rstrip('.')}."
-    parts = (said, _advice(code, detail, names, exchange), _ids(exchange, activity))
-    return KustoError(" ".join(part for part in parts if part), code=code, transient=transient)
+    advice, cure = _advice(code, detail, names, exchange)
+    parts = (said, advice, _ids(exchange, activity))
+    return KustoError(" ".join(part for part in parts if part), code=code, transient=transient, cure=cure)
 
 
 def status_of(error: Any) -> int | None:
@@ -121,20 +123,22 @@ def _said(error: Any) -> tuple[str, bool | None, str]:
     return first_sentence(text, _SENTENCE), permanent, activity
 
 
-def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange) -> str:
-    """The action that resolves the error, if known."""
+def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange) -> tuple[str, str]:
+    """The sentence that says what resolves the error, if known, and the commands in it."""
     if code is R.NOT_BOOTSTRAPPED:
-        return "Run opencost-kusto bootstrap, which creates it."
+        return "Run opencost-kusto bootstrap, which creates it.", "opencost-kusto bootstrap"
     if code is R.UNAUTHORIZED:
-        return exchange.advice or "The token has expired or is of another tenant: check --auth and AZURE_TENANT_ID."
+        said = exchange.advice or "The token has expired or is of another tenant: check --auth and AZURE_TENANT_ID."
+        return said, said
     if code is R.FORBIDDEN and exchange.database:
         needed = rights.right(exchange.text or ".ingest inline")
         found = _PRINCIPAL.search(detail)
         lines = needed.grants(exchange.database, found[1] if found else _ANYBODY)
-        return f"It needs {needed.least}; an administrator of the database runs: {lines}"
+        each = ", and for tables with restricted view access: ".join(lines)
+        return f"It needs {needed.least}; an administrator of the database runs: {each}", "\n".join(lines)
     if "KustoClientInvalidConnectionStringException" in names:
-        return "If it is yours, name it with --trusted-host."
-    return ""
+        return "If it is yours, name it with --trusted-host.", "--trusted-host"
+    return "", ""
 
 
 def _ids(exchange: Exchange, activity: str) -> str:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ BLOCK = 4 << 20
 # Seconds before the addresses are refreshed; Microsoft's clients refresh them every hour too.
 _REFRESHED_AFTER = 3600.0
 _TRIES = 3
+_BLOBS = "blobs"
+_KINDS = (_BLOBS, "queue messages")
 # The identity token and the addresses are those of the cluster, not of a database.
 NO_DATABASE = "NetDefaultDB"
 
@@ -53,6 +56,16 @@ class _Resources:
     queues: list[str]
     token: str
     read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A storage host, what it is for, how long it took, and the error if it did not respond."""
+
+    host: str
+    kind: str
+    seconds: float
+    error: KustoError | None = None
 
 
 class Storage:
@@ -83,19 +96,37 @@ class Storage:
         found = self._current()
         return list(found.containers), list(found.queues)
 
-    def reach(self, seconds: float) -> Iterator[tuple[str, float]]:
-        """Each storage host and the seconds of its response; raises KustoError for one that does not respond.
+    def reach(self, seconds: float) -> Iterator[Reached]:
+        """Try each storage host once for blobs and once for messages.
 
-        A refusal is a response: the signatures allow uploads and messages, and nothing else.
+        A refusal is a response: the signatures allow uploads and messages, and nothing else. Raises KustoError only if
+        the addresses cannot be read.
         """
+        for kind in _KINDS:
+            yield from self._reach(kind, seconds)
+
+    def ready(self, seconds: float) -> None:
+        """Raise KustoError unless a host for blobs and one for messages respond."""
+        for kind in _KINDS:
+            error: KustoError | None = None
+            for reached in islice(self._reach(kind, seconds), _TRIES):
+                error = reached.error
+                if error is None:
+                    break
+            if error is not None:
+                raise error
+
+    def _reach(self, kind: str, seconds: float) -> Iterator[Reached]:
         current = self._current()
-        targets: list[tuple[str, Callable[[str], None]]] = [(each, self._has_blob) for each in current.containers]
-        targets += [(each, self._has_queue) for each in current.queues]
-        for host, (address, ask) in {urlsplit(address).netloc: (address, ask) for address, ask in targets}.items():
-            exchange = Exchange(self._uri, host, storage=f"The storage {host}")
-            began = time.monotonic()
-            exchanged(exchange, seconds, partial(_answered, partial(ask, address)), late=False)
-            yield host, time.monotonic() - began
+        addresses, ask = (current.containers, self._has_blob) if kind == _BLOBS else (current.queues, self._has_queue)
+        for host, address in {urlsplit(address).netloc: address for address in addresses}.items():
+            exchange = Exchange(self._uri, kind, storage=f"Storage {host}")
+            began, error = time.monotonic(), None
+            try:
+                exchanged(exchange, seconds, partial(_answered, partial(ask, address)), late=False)
+            except KustoError as unreached:
+                error = unreached
+            yield Reached(host, kind, time.monotonic() - began, error)
 
     def _has_blob(self, container: str) -> None:
         self._container(container).get_blob_client("opencost-kusto-doctor").exists()

@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-import opencost_kusto
-from opencost_kusto.database import assumptions, doctor
-from opencost_kusto.database.assumptions import ASSUMPTIONS
-from opencost_kusto.database.bootstrap import bootstrap
-from opencost_kusto.database.finding import Finding, Status
-from opencost_kusto.database.scratch import COLUMNS
-from opencost_kusto.emulator import Behaviour, Fault, KustoEmulator, Reply, Request, json_reply
+from opencost_kusto.database import doctor
+from opencost_kusto.database.finding import Status
+from opencost_kusto.emulator import Fault, KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from opencost_kusto.schema.tables import TABLES
+from tests.database.examined import answer, examined
 from tests.faults.wire import is_resources, kusto_refusal
-from tests.support.kql_analyser import Analyser, Schema
 
-
-@pytest.fixture(scope="module")
-def bootstrapped() -> Iterator[KustoEmulator]:
-    """A Kusto whose database is up to date."""
-    with KustoEmulator(latency=0) as emulator:
-        with Kusto(emulator.url, emulator.database, auth="none") as kusto:
-            bootstrap(kusto)
-        yield emulator
-
-
-@pytest.fixture
-def emulator(bootstrapped: KustoEmulator) -> Iterator[KustoEmulator]:
-    """The same Kusto, which answers as it should after each test."""
-    yield bootstrapped
-    bootstrapped.fault, bootstrapped.behaviour = None, Behaviour()
-
-
-def examined(emulator: KustoEmulator, *, engine_only: bool = False) -> dict[str, list[Finding]]:
-    """The findings by hop."""
-    found: dict[str, list[Finding]] = {}
-    with Kusto(emulator.url, emulator.database, auth="none", deadlines=Deadlines(query=20, check=20)) as kusto:
-        for one in doctor.examine(kusto, engine_only=engine_only):
-            found.setdefault(one.hop, []).append(one)
-    return found
-
-
-def answer(beginning: str, columns: list[str], *rows: list[object]) -> Fault:
-    """Kusto's v1 answer to commands with this beginning."""
-    table = {
-        "TableName": "Table_0",
-        "Columns": [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns],
-        "Rows": list(rows),
-    }
-    reply = json_reply(json.dumps({"Tables": [table]}).encode())
-    return lambda request: reply if request.csl.startswith(beginning) else None
+STORAGE = ("storage of blobs", "storage of queue messages")
 
 
 def roles(*held: tuple[str, str]) -> Fault:
@@ -71,7 +28,7 @@ def test_a_database_that_is_up_to_date_has_no_failure(emulator: KustoEmulator) -
     """Each hop has a line, and nothing was changed or uploaded."""
     sent = len(emulator.requests)
     found = examined(emulator)
-    assert {"sign-in", "clock", "engine", "ingestion", "storage", "schema", "capacity", "policies"} <= found.keys()
+    assert {"sign-in", "clock", "engine", "ingestion", *STORAGE, "schema", "capacity", "policies"} <= found.keys()
     assert not [one for lines in found.values() for one in lines if one.status is Status.FAILED]
     texts = [request.csl for request in emulator.requests[sent:] if request.csl]
     assert all(text.startswith((".show", ".get", "print")) for text in texts), texts
@@ -80,7 +37,7 @@ def test_a_database_that_is_up_to_date_has_no_failure(emulator: KustoEmulator) -
 def test_the_engine_alone_can_be_checked(emulator: KustoEmulator) -> None:
     """Microsoft's engine in a container has no ingestion endpoint."""
     sent = len(emulator.requests)
-    assert not {"ingestion", "storage"} & examined(emulator, engine_only=True).keys()
+    assert not {"ingestion", *STORAGE} & examined(emulator, engine_only=True).keys()
     assert not [request for request in emulator.requests[sent:] if is_resources(request)]
 
 
@@ -147,6 +104,7 @@ def test_a_table_whose_admin_one_is_needs_no_grant(emulator: KustoEmulator) -> N
         ("row_level_security", '{"IsEnabled": true, "Query": "F"}', "row-level security"),
         ("restricted_view_access", "true", "restricted view access"),
         ("update", '[{"IsEnabled": true, "Source": "T", "Query": "F"}]', "an update policy"),
+        ("streamingingestion", '{"IsEnabled": true}', "streaming ingestion"),
         ("retention", '{"SoftDeletePeriod": "31.00:00:00", "Recoverability": "Enabled"}', "rows are kept for 31 days"),
     ],
 )
@@ -155,6 +113,33 @@ def test_a_policy_that_bites_is_noted(emulator: KustoEmulator, policy: str, show
     emulator.fault = answer(f".show table OpenCostAssets policy {policy}", ["Policy"], [shown])
     [one] = examined(emulator, engine_only=True)["policies of OpenCostAssets"]
     assert (one.status, said in one.said) == (Status.NOTE, True)
+    assert one.cure
+
+
+def test_a_restricted_view_fails_for_who_may_not_see_it(emulator: KustoEmulator) -> None:
+    """Nothing can be counted in such a table; the cure is the further role."""
+    shown = answer(".show table OpenCostAssets policy restricted_view_access", ["Policy"], ["true"])
+    refused = kusto_refusal(403, "Principal 'aadapp=1;2' is not authorized to read table 'T'.", permanent=True)
+    emulator.fault = lambda request: refused if "take 0" in request.csl else shown(request)
+    [one] = examined(emulator, engine_only=True)["policies of OpenCostAssets"]
+    assert one.status is Status.FAILED
+    assert ".add database ['OpenCost'] unrestrictedviewers ('aadapp=1;2')" in one.cure
+
+
+def test_the_retention_of_the_database_is_noted(emulator: KustoEmulator) -> None:
+    """A table without its own has it."""
+    shown = '{"SoftDeletePeriod": "1.00:00:00"}'
+    emulator.fault = answer(".show database ['OpenCost'] policy retention", ["Policy"], [shown])
+    [one] = examined(emulator, engine_only=True)["policies of the database"]
+    assert one.cure == ".alter-merge database ['OpenCost'] policy retention softdelete = 400d"
+
+
+def test_a_materialized_view_over_a_table_is_noted(emulator: KustoEmulator) -> None:
+    """https://learn.microsoft.com/kusto/management/materialized-views/materialized-views-limitations"""
+    columns = ["Name", "SourceTable"]
+    emulator.fault = answer(".show materialized-views", columns, ["Daily", "OpenCostAssets"], ["Other", "Events"])
+    [one] = examined(emulator, engine_only=True)["materialized views"]
+    assert (one.status, one.cure) == (Status.NOTE, ".drop materialized-view Daily")
 
 
 def test_a_long_retention_is_no_note(emulator: KustoEmulator) -> None:
@@ -188,157 +173,75 @@ def test_a_clock_that_is_off_is_noted(emulator: KustoEmulator) -> None:
     assert one.status is Status.NOTE
 
 
+def firewall(*kinds: str) -> Fault:
+    """Addresses to upload to, of which these kinds are at a port that nobody listens at."""
+
+    def blocked(request: Request) -> Reply | None:
+        if not request.csl.startswith(".get ingestion"):
+            return None
+        here = f"http://{request.headers['host']}"
+        rows: list[list[object]] = []
+        for kind in ("TempStorage", "SecuredReadyForAggregationQueue"):
+            host = "http://127.0.0.1:9" if kind in kinds else here
+            rows.append([kind, f"{host}/{kind.lower()}?sig=secret"])
+        return answer("", ["ResourceTypeName", "StorageRoot"], *rows)(request)
+
+    return blocked
+
+
+@pytest.mark.parametrize(
+    ("kind", "hop"),
+    [("TempStorage", "storage of blobs"), ("SecuredReadyForAggregationQueue", "storage of queue messages")],
+)
+def test_a_firewall_before_storage_is_a_failure(emulator: KustoEmulator, kind: str, hop: str) -> None:
+    """The cluster responds and its storage does not: each host is named, and a run ends before OpenCost is asked."""
+    emulator.fault = firewall(kind)
+    found = examined(emulator)
+    [one] = found[hop]
+    assert (one.status, one.exit_code) == (Status.FAILED, 5)
+    assert "127.0.0.1:9" in one.said
+    assert "stopped" not in one.said + one.cure, "a stopped cluster would not have listed it"
+    [other] = [one for name in STORAGE if name != hop for one in found[name]]
+    assert other.status is Status.OK
+    with (
+        Kusto(emulator.url, emulator.database, auth="none") as kusto,
+        pytest.raises(KustoError, match=r"127\.0\.0\.1:9"),
+    ):
+        doctor.ready(kusto)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda request: Reply(401, {}, b"{}") if request.csl else None,
+        lambda request: kusto_refusal(403, "No.", permanent=True) if request.csl.startswith("print") else None,
+        lambda request: kusto_refusal(403, "No.", permanent=True) if is_resources(request) else None,
+        lambda request: kusto_refusal(403, "No.", permanent=True) if "schema as json" in request.csl else None,
+        firewall("TempStorage", "SecuredReadyForAggregationQueue"),
+        roles(),
+        answer(".show database ['OpenCost'] schema", ["DatabaseSchema"], ['{"Databases": {}}']),
+    ],
+    ids=["sign-in", "reading", "ingestion", "schema", "storage", "rights", "bootstrap"],
+)
+def test_every_refusal_names_what_mends_it(emulator: KustoEmulator, fault: Fault) -> None:
+    """A failure without something to do would leave the user alone."""
+    emulator.fault = fault
+    failed = [one for lines in examined(emulator).values() for one in lines if one.status is Status.FAILED]
+    assert failed
+    assert all(one.cure for one in failed), failed
+
+
 def test_ready_is_the_first_part(emulator: KustoEmulator) -> None:
     """A command that loads rows signs in and lists where to upload before it asks OpenCost anything."""
     sent = len(emulator.requests)
     with Kusto(emulator.url, emulator.database, auth="none") as kusto:
         doctor.ready(kusto)
-        assert len(emulator.requests) - sent == 3
+        # A query, the addresses, the token, a blob that is not there, and the queue.
+        assert len(emulator.requests) - sent == 5
     emulator.fault = lambda request: kusto_refusal(403, "No.", permanent=True) if is_resources(request) else None
     with Kusto(emulator.url, emulator.database, auth="none") as kusto, pytest.raises(KustoError) as refused:
         doctor.ready(kusto)
     assert refused.value.code is ReasonCode.FORBIDDEN
-
-
-# The table, its staging table, and the function only where Kusto accepts one that calls nothing.
-DROPPED = 2
-
-
-def tried(emulator: KustoEmulator, **more: float) -> list[Finding]:
-    """What `--write` finds."""
-    with Kusto(emulator.url, emulator.database, auth="none") as kusto:
-        return list(assumptions.examine(kusto, sleep=lambda _: None, **more))
-
-
-def test_every_assumption_is_tried_and_the_table_dropped(emulator: KustoEmulator) -> None:
-    """Each has a line, and the last says that the table is gone."""
-    before = (set(emulator.engine.tables), set(emulator.engine.functions))
-    found = tried(emulator)
-    assert len(found) == len(ASSUMPTIONS) + DROPPED
-    assert [one.said for one in found if one.status is not Status.OK] == []
-    assert all(one.said.endswith("is dropped") for one in found[-DROPPED:])
-    assert (set(emulator.engine.tables), set(emulator.engine.functions)) == before
-
-
-def test_what_the_doctor_sends_is_clean(emulator: KustoEmulator, analyser: Analyser) -> None:
-    """Microsoft's analyser finds nothing wrong with any query or command of the doctor, with or without --write."""
-    sent = len(emulator.requests)
-    examined(emulator)
-    tried(emulator)
-    texts = {request.csl for request in emulator.requests[sent:] if request.csl and not request.csl.startswith(".get")}
-    names = {match[0] for text in texts for match in re.finditer(r"OpenCostDoctor_[0-9a-f]+(_Staging)?\b", text)}
-    tables = {table.name: [(column.name, column.type) for column in table.columns] for table in TABLES}
-    scratch = {name: [*COLUMNS.items(), ("More", "long")] for name in names}
-    wrong = {}
-    for text in texts:
-        # The analyser's database has this name; before they are created the scratch tables are not there.
-        schema = Schema(tables=tables if text.startswith(".create table") else {**tables, **scratch})
-        if found := analyser.check(text.replace("['OpenCost']", "['Database']"), schema=schema):
-            wrong[text.split("OpenCostDoctor")[0]] = found
-    # `move` is newer than the analyser; a missing callee is what the function is about.
-    assert wrong.keys() == {".update table ", ".create-or-alter function "}, wrong
-
-
-def test_an_assumption_that_does_not_hold_says_what_it_means(emulator: KustoEmulator) -> None:
-    """Another answer is a note, and the others are tried all the same."""
-    emulator.fault = lambda request: (
-        kusto_refusal(400, "TagPrefix is not valid.", permanent=True) if "extent_tags" in request.csl else None
-    )
-    found = tried(emulator)
-    [one] = [one for one in found if "Is a tag retention by ingest-by:" in one.said]
-    assert one.status is Status.NOTE
-    assert "TagPrefix is not valid" in one.said
-    assert "Consequence: tags stay until the extents go." in one.said
-    assert len(found) == len(ASSUMPTIONS) + DROPPED
-
-
-def test_without_the_right_to_create_a_table_nothing_else_is_tried(emulator: KustoEmulator) -> None:
-    """The note has the command that grants it."""
-    said = "Principal 'aadapp=1;2' is not authorized to perform operation 'TableCreateCommand'."
-    emulator.fault = lambda request: (
-        kusto_refusal(403, said, permanent=True) if request.csl.startswith(".create table") else None
-    )
-    first, last = tried(emulator)
-    assert ".add database ['OpenCost'] users ('aadapp=1;2')" in first.said
-    assert last.status is Status.OK
-
-
-def test_the_table_is_dropped_where_nothing_lands(emulator: KustoEmulator) -> None:
-    """A message that is lost costs its timeout, and leaves no table behind."""
-    emulator.behaviour = Behaviour(lost=1.0)
-    before = set(emulator.engine.tables)
-    found = tried(emulator, timeout=0.2)
-    assert len([one for one in found if "did not land within" in one.said]) == 1, "it waits once"
-    assert [one for one in found if "rows do not land in time" in one.said]
-    assert set(emulator.engine.tables) == before
-
-
-def test_a_function_that_kusto_accepts_is_dropped(emulator: KustoEmulator) -> None:
-    """A cluster that does not look for callees keeps no function of the doctor."""
-    stored = answer("", ["Name"], ["F"])
-
-    def kinder(request: Request) -> Reply | None:
-        return stored(request) if re.match(r"\.(create-or-alter|drop) function", request.csl) else None
-
-    emulator.fault = kinder
-    found = tried(emulator)
-    [one] = [one for one in found if "calls a missing one" in one.said]
-    assert one.said.endswith(
-        "accepted; assumed: refused. Consequence: none: the order in which functions are created does not matter."
-    )
-    assert re.fullmatch(r"OpenCostDoctor_\w+_Function is dropped", found[-1].said)
-
-
-# The questions of the first review for a real cluster: the hop or the assumption that answers each, or why none does.
-GONE = "no longer sent: "
-QUESTIONS = {
-    1: "engine",
-    2: "right to sync",
-    3: "capacity",
-    4: "Which column of .show database schema as json has the schema?",
-    5: "Is .create table with docstring and folder accepted?",
-    6: "Is an auto_delete policy accepted?",
-    7: GONE + "a staging table needs no merge policy, since its rows are counted and moved as they are",
-    8: "Is the batching policy accepted?",
-    9: "Is a tag retention whose prefix has the table's name accepted?",
-    10: "Is a tag retention by ingest-by: accepted?",
-    11: "How is that policy shown?",
-    12: "Is a fenced JSON mapping accepted?",
-    13: "How is a mapping shown?",
-    14: "Is .create-merge of an existing table accepted?",
-    15: "Does it change the table's docstring?",
-    16: "Is a function refused that calls a missing one?",
-    17: "How long does it take to queue a blob?",
-    18: "After how long does a row land?",
-    19: "Does a tag land only once?",
-    20: "How is a blob listed that its tag left out?",
-    21: "Is a blob listed that cannot be read?",
-    22: "What separates the tags of an extent?",
-    23: "How does a row land?",
-    24: "Do labels that look like other types stay?",
-    25: "How are halves of a millionth rounded?",
-    26: "Is a staging table of the same columns accepted?",
-    27: GONE + "no table is based on another, so none copies policies",
-    28: GONE + "no table is made by .set",
-    29: "Is a mapping of the staging table accepted?",
-    30: "Does a new table take a queued blob?",
-    31: GONE + "`.update table` has taken the place of .replace extents",
-    32: GONE + "`.update table` has taken the place of .replace extents",
-    33: "Is .update table with move accepted?",
-    34: "What does the table hold after that?",
-    35: "Is .update table with append accepted?",
-    36: "is dropped",
-}
-
-
-def test_every_question_for_a_real_cluster_has_its_answer(emulator: KustoEmulator) -> None:
-    """A hop that only reads, an assumption of `--write`, or a construct that this program no longer sends."""
-    assert [*QUESTIONS] == list(range(1, 37))
-    asked = {*examined(emulator), *(one.question for one in ASSUMPTIONS), "is dropped"}
-    assert {text for text in QUESTIONS.values() if not text.startswith(GONE)} <= asked
-    sources = "".join(path.read_text() for path in Path(opencost_kusto.__file__).parent.glob("[!e]*/*.py"))
-    for word in (".replace extents", "based-on", "policy merge", r"\.set [A-Z{]"):
-        assert not re.search(rf'["`(f]{word}', sources), word
 
 
 def test_a_patient_command_goes_on_where_waiting_may_help(emulator: KustoEmulator) -> None:

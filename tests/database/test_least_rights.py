@@ -9,8 +9,9 @@ from itertools import count
 import pytest
 
 from opencost_kusto.database import assumptions, doctor
-from opencost_kusto.database.bootstrap import bootstrap
+from opencost_kusto.database.bootstrap import Bootstrapped, bootstrap
 from opencost_kusto.database.finding import Finding, Status
+from opencost_kusto.database.functions import functions
 from opencost_kusto.emulator import KustoEmulator
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Deadlines, Kusto
@@ -112,15 +113,72 @@ def test_no_grant_of_a_sync_is_too_much(admin: Kusto, kusto: Kusto, principal: s
         admin.command(line)
 
 
-def test_bootstrap_needs_what_the_table_says(admin: Kusto, kusto: Kusto, principal: str) -> None:
-    """A viewer is refused with the line that helps; with it, bootstrap runs, and a second time changes nothing."""
-    admin.command(f".add database ['{admin.database}'] viewers ('{principal}')")
-    admin.command(".drop table OpenCostMetrics")
+def test_who_bootstraps_an_empty_database_is_a_user(principal: str) -> None:
+    """Creating needs Database User and no more, and the same identity upgrades what it created."""
+    with KustoEmulator(latency=0) as emulator:
+        with emulator.door(principal, "viewers") as door, Kusto(door.url, emulator.database, auth="none") as viewer:
+            with pytest.raises(KustoError) as refused:
+                bootstrap(viewer)
+            assert refused.value.code is ReasonCode.FORBIDDEN
+            assert refused.value.cure == f".add database ['OpenCost'] admins ('{principal}')"
+        [role] = task("bootstrap").roles
+        with emulator.door(principal, role) as door, Kusto(door.url, emulator.database, auth="none") as user:
+            assert bootstrap(user).changed > len(functions())
+            for command in DRIFT:
+                user.command(command)
+            assert bootstrap(user) == Bootstrapped(len(DRIFT))
+            assert bootstrap(user).changed == 0
+
+
+# What an upgrade meets: a docstring, a policy and a function that are older.
+DRIFT = (
+    '.alter table OpenCostAssets docstring "Older."',
+    '.alter-merge table OpenCostAssets policy ingestionbatching ```{"MaximumNumberOfItems": 7}```',
+    ".create-or-alter function OpenCostCurrencies() { OpenCostSyncRuns | distinct Cluster }",
+)
+
+
+@pytest.fixture
+def older(admin: Kusto) -> Iterator[Kusto]:
+    """A database that another identity created, with an older version; up to date again afterwards."""
+    for command in DRIFT:
+        admin.command(command)
+    yield admin
+    bootstrap(admin)
+
+
+def upgrade_lines(admin: Kusto, principal: str, lacking: str = "") -> list[str]:
+    """The lines of the guide for an upgrade by another identity, without those about databases, tables or functions."""
+    names = [one.name for one in functions()]
+    lines = task("bootstrap by another identity").grants(admin.database, principal, names)
+    return [line for line in lines if line.split()[1] != lacking]
+
+
+def test_an_upgrade_by_another_identity(older: Kusto, kusto: Kusto, principal: str) -> None:
+    """Database User, Table Admin and Function Admin are enough."""
+    for line in upgrade_lines(older, principal):
+        older.command(line)
+    found = {one.hop: one for one in doctor.rights(kusto)}
+    assert found["right to bootstrap by another identity"].status is Status.OK
+    assert bootstrap(kusto) == Bootstrapped(len(DRIFT))
+    assert bootstrap(kusto).changed == 0
+
+
+@pytest.mark.parametrize("lacking", ["database", "function"])
+def test_an_upgrade_ends_without_the_right_to_it(older: Kusto, kusto: Kusto, principal: str, lacking: str) -> None:
+    """Without the right to read the schema, or to alter functions, the refusal names the line."""
+    for line in upgrade_lines(older, principal, lacking):
+        older.command(line)
     with pytest.raises(KustoError) as refused:
         bootstrap(kusto)
     assert refused.value.code is ReasonCode.FORBIDDEN
-    [line] = task("bootstrap").grants(admin.database, principal)
-    assert line in str(refused.value)
-    admin.command(line)
-    assert bootstrap(kusto).changed
-    assert bootstrap(kusto).changed == 0
+    assert principal in refused.value.cure
+
+
+def test_an_upgrade_leaves_what_it_may_not_alter(older: Kusto, kusto: Kusto, principal: str) -> None:
+    """Docstrings and policies are optional: without Table Admin they are notes, and functions are upgraded."""
+    for line in upgrade_lines(older, principal, "table"):
+        older.command(line)
+    done = bootstrap(kusto)
+    assert (done.changed, len(done.refused)) == (1, 2)
+    assert all(one.error.code is ReasonCode.FORBIDDEN for one in done.refused)

@@ -59,6 +59,7 @@ SAMPLES: Final[dict[str, tuple[str, list[tuple[str, str]] | None]]] = {
     ".show table": (".show table Costs extents", None),
     ".show tables": (".show tables", None),
     ".show functions": (".show functions", None),
+    ".show materialized-views": (".show materialized-views", None),
     ".show database": (".show database OpenCost principal roles", None),
     ".show capacity": (
         ".show capacity ingestions",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from opencost_kusto.database import script
-from opencost_kusto.kusto.rights import RIGHTS, TASKS, Role, grant, right
+from opencost_kusto.database.functions import functions
+from opencost_kusto.database.policy_checks import ANYBODY
+from opencost_kusto.kusto.rights import RIGHTS, TASKS, Role, Task, grant, right
 from opencost_kusto.schema.tables import TABLES
+from tests.support.documents import GUIDES
+
+
+def by_command() -> dict[str, Task]:
+    """The task of each command."""
+    return {command: task for task in TASKS for command in task.commands}
 
 
 @pytest.mark.parametrize("command", list(script.commands()), ids=lambda command: command.place)
@@ -42,14 +52,26 @@ def test_a_name_with_hyphens_and_blanks_is_quoted() -> None:
     assert grant(Role.VIEWER, "my-db 2", "aadapp=1;2") == ".add database ['my-db 2'] viewers ('aadapp=1;2')"
 
 
+def test_the_guide_has_every_task_and_its_lines() -> None:
+    """Who administers the database finds the least rights of each task, and the lines to paste."""
+    page = GUIDES["operations"]
+    for task in TASKS:
+        cells = (", ".join(f"`{one}`" for one in each) for each in (task.commands, task.roles))
+        assert f"| {' | '.join(cells)} |" in page
+        assert task.why in page
+    blocks = [block.strip().splitlines() for block in re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)]
+    names = [one.name for one in functions()]
+    repair = by_command()["sync --replace"]
+    assert blocks == [one.grants("OpenCost", ANYBODY, names) for one in (repair, by_command()["bootstrap"], TASKS[1])]
+
+
 def test_each_task_grants_no_more_than_it_needs() -> None:
-    """A sync ingests and reads; only repairs change tables, and only bootstrap is Database Admin."""
-    by_command = {command: task for task in TASKS for command in task.commands}
-    assert by_command["sync"].grants("db", "p") == [
+    """A sync ingests and reads; only repairs change tables, and only a migration needs Database Admin."""
+    assert by_command()["sync"].grants("db", "p") == [
         ".add database ['db'] ingestors ('p')",
         ".add database ['db'] viewers ('p')",
     ]
-    assert [name for name, task in by_command.items() if Role.ADMIN in task.roles] == ["bootstrap"]
-    repair = by_command["sync --replace"].grants("db", "p")
+    assert [name for name, task in by_command().items() if Role.ADMIN in task.roles] == ["bootstrap --migrate"]
+    repair = by_command()["sync --replace"].grants("db", "p")
     assert ".add table OpenCostAllocation admins ('p')" in repair
     assert len(repair) == 3 + len(TABLES)

@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".drop database": role_commands.drop,
     ".show table": show_commands.table,
     ".show tables": show_commands.tables,
+    ".show materialized-views": show_commands.materialized_views,
     ".show functions": show_commands.functions,
     ".show database": show_commands.database,
     ".show ingestion failures": show_commands.failures,

@@ -26,6 +26,12 @@ _FAILURE_COLUMNS = {
     **{"ErrorCode": "string", "Principal": "string", "ShouldRetry": "bool", "User": "string"},
     **{"IngestionProperties": "string"},
 }
+_VIEW_COLUMNS = {
+    **{"Name": "string", "SourceTable": "string", "Query": "string", "MaterializedTo": "datetime"},
+    **{"LastRun": "datetime", "LastRunResult": "string", "IsHealthy": "bool", "IsEnabled": "bool"},
+    **{"Folder": "string", "DocString": "string", "AutoUpdateSchema": "bool", "EffectiveDateTime": "datetime"},
+    **{"Lookback": "timespan", "LookbackColumn": "string"},
+}
 
 
 def table(session: Session, cursor: Cursor) -> Result:
@@ -61,6 +67,13 @@ def tables(session: Session, cursor: Cursor) -> Result:
     columns = ("TableName", "DatabaseName", "Folder", "DocString")
     rows = [[one.name, engine.database, one.folder, one.docstring] for one in engine.tables.values()]
     return result(dict.fromkeys(columns, "string"), rows)
+
+
+def materialized_views(session: Session, cursor: Cursor) -> Result:
+    """`.show materialized-views`: there are none here."""
+    session.access.shows(session.principal)
+    cursor.end()
+    return result(_VIEW_COLUMNS, [])
 
 
 def functions(session: Session, cursor: Cursor) -> Result:
