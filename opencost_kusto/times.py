@@ -43,6 +43,14 @@ def duration(text: str) -> timedelta:
     return sum((int(number) * unit for number, unit in zip(numbers, _UNITS.values(), strict=True)), timedelta())
 
 
+def spoken(length: timedelta) -> str:
+    """A length for people: `2d 3h`, `3h 5m` or `5m`; 0m for a negative one, which clocks that differ make."""
+    minutes = max(0, length // MINUTE)
+    days, minutes = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m" if hours else f"{minutes}m"
+
+
 def period(word: str, now: datetime) -> tuple[datetime, datetime] | None:
     """The time that a word names, in UTC: today up to `now`, yesterday, …; None for a text that is none of these."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -57,6 +57,10 @@ class Window:
         """The length in minutes."""
         return (self.end - self.start) / MINUTE
 
+    def before(self) -> Window:
+        """The window of the same length that ends where this one starts."""
+        return Window(self.start - self.length, self.start)
+
     def steps(self, step: timedelta | None) -> Iterator[Window]:
         """Tile the window, without gap or overlap, with windows cut at multiples of `step`; whole if None."""
         if step is None:

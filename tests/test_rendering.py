@@ -49,12 +49,50 @@ def test_cells_are_for_people() -> None:
     """Columns are read by their names: money, counts, shares in percent; numbers without columns of their own stay."""
     table = table_of(ROWS)
     assert table.cells() == [["shop", "1,234.57", "12", "80.7 %"], ["ml", "0.0043", "3", ""]]
-    assert table.total() == ["Total", "1,234.57", "", ""]
+    assert table.totals() == [["Total", "1,234.57", "", ""]]
     assert [column.right for column in table.columns] == [False, True, True, True]
-    assert table_of(ROWS[:1]).total() is None
+    assert table_of(ROWS[:1]).totals() == []
     assert cell(datetime(2026, 11, 23, 10, tzinfo=UTC)) == "2026-11-23T10:00:00Z"
-    assert table_of([{"RamByteHours": 42949672960.0}]).cells() == [["40.00 GiB"]]
+    assert table_of([{"RamByteHours": 42949672960.0}]).cells() == [["40.00 GiB h"]]
+    assert table_of([{"RamBytes": 42949672960}]).cells() == [["40.00 GiB"]]
     assert cell({"a": 1.25}) == '{"a": 1.25}'
+
+
+def test_percent_is_no_share() -> None:
+    """Efficiencies and shares are parts of one; what the functions call percent is of a hundred, however small."""
+    assert table_of([{"Share": 0.05, "IdlePercent": 5.0, "ChangePercent": -2.5}]).cells() == [
+        ["5.0 %", "5.0 %", "-2.5 %"]
+    ]
+
+
+EURO, DOLLAR = {"Cluster": "a", "Cost": 10.0, "Currency": "EUR"}, {"Cluster": "b", "Cost": 5.0, "Currency": "USD"}
+
+
+def test_amounts_of_two_currencies_are_never_added() -> None:
+    """A currency has its own total and its own sum of others; one that all rows have stands in the heading."""
+    table = table_of([EURO, EURO, DOLLAR, DOLLAR])
+    assert table.totals() == [["Total", "20.00", "EUR"], ["Total", "10.00", "USD"]]
+    assert table.top(1).rows == [["a", 10.0, "EUR"], ["1 other", 10.0, "EUR"], ["2 others", 10.0, "USD"]]
+    assert table.readable() is table
+    euros = table_of([EURO, EURO]).readable()
+    assert ([column.name for column in euros.columns], euros.totals()) == (
+        ["Cluster", "Cost (EUR)"],
+        [["Total", "20.00"]],
+    )
+    assert "| **Total** | **20.00** |" in markdown(table_of([EURO, EURO]))
+
+
+def test_clusters_without_a_currency_have_no_total() -> None:
+    """Where rows do not say their currency, those of two clusters may be in two."""
+    rows = [{"Cluster": name, "Cost": 1.0} for name in ("a", "b")]
+    assert table_of(rows).totals() == []
+    assert table_of([rows[0], rows[0]]).totals() == [["Total", "2.00"]]
+
+
+def test_columns_without_a_value_are_left_out_for_people() -> None:
+    """A column in which no row has a value takes no room."""
+    table = table_of([{"a": "x", "b": "", "c": None}]).compact()
+    assert ([column.name for column in table.columns], table.rows) == (["a"], [["x"]])
 
 
 def test_two_equal_calls_are_equal_text() -> None:

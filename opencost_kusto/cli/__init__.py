@@ -9,14 +9,16 @@ from typing import Annotated
 
 import typer
 
+from opencost_kusto.cli.cost import cost_command
 from opencost_kusto.cli.dashboard import dashboard_command
-from opencost_kusto.cli.database import bootstrap_command, query_command, status_command, tables_command
+from opencost_kusto.cli.database import bootstrap_command, status_command, tables_command
 from opencost_kusto.cli.doctor import doctor_command
 from opencost_kusto.cli.guide import guide_command
 from opencost_kusto.cli.help import EXAMPLES, Command, Group
 from opencost_kusto.cli.local import demo_command, emulator_command
 from opencost_kusto.cli.manifest import manifest_command
 from opencost_kusto.cli.option_groups import grouped, wants_document
+from opencost_kusto.cli.query import query_command
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
 from opencost_kusto.cli.streams import finish, prepare
@@ -53,6 +55,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "bootstrap": bootstrap_command,
     "doctor": doctor_command,
     "status": status_command,
+    "cost": cost_command,
     "query": query_command,
     "tables": tables_command,
     "dashboard": dashboard_command,
@@ -63,7 +66,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 # Those that have rows under way.
 _LOADING = {"sync", "run", "replay", "backfill", "schedule"}
 # Those that print rows or a report.
-_REPORTS = {"doctor", "sync", "replay", "backfill", "schedule", "status", "query", "tables"}
+_REPORTS = {"doctor", "sync", "replay", "backfill", "schedule", "status", "cost", "query", "tables"}
 for _name, _command in _COMMANDS.items():
     _grouped = grouped(_command, loading=_name in _LOADING, reports=_name in _REPORTS)
     app.command(_name, cls=Command, epilog=EXAMPLES.get(_name))(_grouped)

@@ -183,6 +183,10 @@ class Console:
         elif self.format_ is Format.CSV and document.rows is not None:
             self.rows(document.rows)
         elif self.format_ is not None or not self.quiet:
+            if document.head:
+                # In Markdown a line ends with two blanks.
+                end = "  \n" if self.format_ is Format.MARKDOWN else "\n"
+                self.out(end.join(map(printable, document.head)) + "\n")
             for table in document.tables:
                 if table.rows:
                     self.rows(table)

@@ -1,4 +1,4 @@
-"""`bootstrap`, `status`, `query` and `tables`: what is, or should be, in the database."""
+"""`bootstrap`, `status` and `tables`: what is, or should be, in the database."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import typer
 
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
-from opencost_kusto.cli.options import key_values, option
+from opencost_kusto.cli.options import option
 from opencost_kusto.cli.reports import dictionary
 from opencost_kusto.cli.status import status_document
 from opencost_kusto.errors import KustoError, NotLandedError, ReasonCode, UsageError
-from opencost_kusto.rendering import table_of
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import duration
 
@@ -89,21 +88,6 @@ def status_command(
             raise NotLandedError(f"Older than {max_age}: {names}. {said}")
         if old or not found:
             raise NotLandedError(f"Older than {max_age}: {names}. Check why sync stopped.")
-
-
-def query_command(
-    name: Annotated[str, typer.Argument(help="A shipped function; opencost-kusto tables lists them.")],
-    kusto_options: KustoOptions,
-    param: Annotated[list[str] | None, option("--param", "k=v for a parameter of the function; repeatable.")] = None,
-    *,
-    console: Console,
-) -> None:
-    """Run a shipped function and print its rows."""
-    from opencost_kusto.database.functions import call
-
-    text = call(name, key_values(param or [], "--param"))
-    with kusto_options.kusto(console.info) as kusto:
-        console.rows(table_of(kusto.query(text)))
 
 
 def tables_command(*, console: Console) -> None:

@@ -16,12 +16,13 @@ def as_text(table: Table, stream: TextIO | None) -> str:
 
     if not table.rows:
         return "No rows."
-    total = table.total()
-    drawn = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(total))
+    table = table.readable()
+    totals = table.totals()
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(totals))
     for at, column in enumerate(table.columns):
         drawn.add_column(
             Text(column.name),
-            footer=Text(total[at]) if total else "",
+            footer=Text("\n".join(total[at] for total in totals)),
             justify="right" if column.right else "left",
             overflow="fold",
         )

@@ -29,7 +29,14 @@ opencost-kusto schedule --once -o json""",
     "bootstrap": """opencost-kusto bootstrap --auth cli
 opencost-kusto bootstrap --print > opencost.kql""",
     "status": "opencost-kusto status --max-age 3h",
-    "query": "opencost-kusto query ByNamespace --param startTime=7d --param endTime=now",
+    "cost": """opencost-kusto cost --by namespace --window lastmonth
+opencost-kusto cost --by label:app --cluster prod --top 10
+opencost-kusto cost --by node --with idle --compare previous
+opencost-kusto cost --run test-42 --compare test-41 -o md""",
+    "query": """opencost-kusto query --list
+opencost-kusto query Chargeback --window lastmonth -o csv > chargeback.csv
+opencost-kusto query OfRun --param runId=test-42
+opencost-kusto query --kql 'OpenCostAllocation | where Timestamp > ago(1h)'""",
     "tables": "opencost-kusto tables -o csv > columns.csv",
     "manifest": """opencost-kusto manifest --image REGISTRY/opencost-kusto:1 \\
   --client-id CLIENT_ID --kusto-uri KUSTO_URI --database OpenCost \\

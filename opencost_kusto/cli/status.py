@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from opencost_kusto.coverage.status import DatasetStatus
 from opencost_kusto.rendering import Column, Document, Kind, Table
+from opencost_kusto.times import spoken
 from opencost_kusto.window import Window, stamp
 
 
@@ -55,7 +56,7 @@ def status_lines(one: DatasetStatus) -> Iterator[str]:
 
 
 def _period(window: Window) -> str:
-    return f"{stamp(window.start)} to {stamp(window.end)} ({_spoken(window.length)})"
+    return f"{stamp(window.start)} to {stamp(window.end)} ({spoken(window.length)})"
 
 
 def _empty(one: DatasetStatus) -> datetime | None:
@@ -64,12 +65,4 @@ def _empty(one: DatasetStatus) -> datetime | None:
 
 def _age(one: DatasetStatus, now: datetime) -> str:
     age = one.age(now)
-    return "" if age is None else _spoken(age)
-
-
-def _spoken(length: timedelta) -> str:
-    """`2d 3h`, `3h 5m` or `5m`."""
-    minutes = int(length.total_seconds() // 60)
-    days, minutes = divmod(minutes, 24 * 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m" if hours else f"{minutes}m"
+    return "" if age is None else spoken(age)

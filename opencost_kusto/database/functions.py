@@ -62,7 +62,7 @@ def call(name: str, parameters: dict[str, str]) -> str:
     parameter that does not exist, a missing value, a value of another type, a dataset without windows, and an end that
     is not after the start.
     """
-    function = _named(name)
+    function = named(name)
     known = {parameter.name: parameter for parameter in function.parameters}
     for given in parameters:
         if given not in known:
@@ -151,14 +151,18 @@ def _parameter(text: str) -> Parameter:
     return Parameter(found[1], found[2], found[3])
 
 
-def _named(name: str) -> Function:
+def named(name: str) -> Function:
+    """The function of a name, whose prefix is optional: `OpenCostByNamespace`, `ByNamespace`, `namespace`.
+
+    Raises UsageError with the names that are like it.
+    """
     by_name = {function.name.lower(): function for function in functions()}
     wanted = name.strip().lower()
-    found = by_name.get(wanted) or by_name.get(PREFIX.lower() + wanted)
-    if found is None:
-        names = [function.name for function in by_name.values()]
-        raise UsageError(f"There is no function {name!r}.{_hint(name, names)} There are: {', '.join(names)}.")
-    return found
+    for prefix in ("", PREFIX.lower(), f"{PREFIX.lower()}by"):
+        if found := by_name.get(prefix + wanted):
+            return found
+    names = [function.name for function in by_name.values()]
+    raise UsageError(f"There is no function {name!r}.{_hint(name, names)} There are: {', '.join(names)}.")
 
 
 def _hint(text: str, names: list[str]) -> str:

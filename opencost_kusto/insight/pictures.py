@@ -5,13 +5,14 @@ The door to matplotlib, which is imported when a picture is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight.formatting import Colours, Row, cells, money, roles, summed, words
 from opencost_kusto.insight.tiles import Tile, tiles
+from opencost_kusto.rendering import money as amount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ _MISSING: Final = "Pictures need matplotlib. Install it with: pip install 'openc
 _COLUMN, _DOTS, _ROWS = 0.43, 130, 12
 # Inches of a title and of a line of a table.
 _HEAD, _HIGH = 0.44, 0.245
+# Inches of a picture of bars alone.
+_BARS_WIDE = 9.0
 # Few colours keep the file small; these are enough for smooth letters.
 _SHADES = 48
 _INK, _FAINT, _LINE = "#1f2937", "#6b7280", "#e5e7eb"
@@ -95,6 +98,33 @@ def draw(tile: Tile, rows: list[Row], path: Path, colours: Colours) -> None:
         canvas.draw()
         picture = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
         picture.quantize(_SHADES, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+
+
+def draw_bars(title: str, costs: Sequence[tuple[str, float]], path: Path) -> None:
+    """Draw a bar for each name and cost, the first on top, as a PNG; raises UsageError for a file it cannot write."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    names, values = [name for name, _ in costs], [value for _, value in costs]
+    with mpl.rc_context(_STYLE):
+        figure = Figure((_BARS_WIDE, _HEAD + 0.5 + 0.3 * len(costs)), dpi=_DOTS)
+        _title(figure, title)
+        axes = _axes(figure)
+        # By number: two bars may have one name.
+        axes.barh(range(len(costs)), values, 0.66, color=Colours().of("", "TotalCost"))
+        axes.set_yticks(range(len(costs)), names)
+        axes.invert_yaxis()
+        for at, value in enumerate(values):
+            text = (4, 0)
+            axes.annotate(amount(value), (max(value, 0), at), text, textcoords="offset points", va="center", fontsize=8)
+        axes.margins(x=0.14)
+        axes.grid(axis="x")
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter(lambda at, _: amount(at))
+        try:
+            figure.savefig(path, format="png")
+        except OSError as error:
+            raise UsageError(f"The picture {path} cannot be written: {error.strerror or error}.") from error
 
 
 def _title(figure: Figure, title: str) -> None:

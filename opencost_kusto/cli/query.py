@@ -1,0 +1,74 @@
+"""`query`: the rows of a shipped function, or of any KQL."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.cost import Top
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.option_groups import ExplicitOptions
+from opencost_kusto.cli.options import key_values, option
+from opencost_kusto.database.functions import named
+from opencost_kusto.errors import UsageError
+from opencost_kusto.insight.question import Question, function_question, functions_document, kql_question
+from opencost_kusto.rendering import Document, table_of
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """The query, and the values of its parameters."""
+
+    PANEL = "Query"
+    kql: Annotated[str | None, option("--kql", "Any query instead of a function; - reads it from stdin.")] = None
+    window: Annotated[
+        str | None, option("--window", "startTime and endTime: 7d (the default), yesterday, START,END, …")
+    ] = None
+    cluster: Annotated[str | None, option("--cluster", "This cluster alone.")] = None
+    param: Annotated[list[str] | None, option("--param", "k=v for another parameter of the function; repeatable.")] = (
+        None
+    )
+
+    def question(self, name: str | None, explicit: ExplicitOptions, now: datetime) -> Question:
+        """The query; raises UsageError for none, or two, and for values that it cannot take."""
+        if (name is None) == (self.kql is None):
+            raise UsageError("Name one function, as in opencost-kusto query ByNamespace, or write --kql. See --list.")
+        if self.kql is not None:
+            if self.param:
+                raise UsageError("--param is for a function; write the values into --kql.")
+            text = sys.stdin.read() if self.kql == "-" else self.kql
+            return kql_question(text, self.window, self.cluster, now)
+        values = key_values(self.param or [], "--param")
+        takes = {parameter.name for parameter in named(name or "").parameters} - values.keys()
+        # What the environment says is for other functions too.
+        window = self.window if "startTime" in takes or "window" in explicit else None
+        cluster = self.cluster if "cluster" in takes or "cluster" in explicit else None
+        return function_question(name or "", window, cluster, values, now)
+
+
+def query_command(
+    kusto_options: KustoOptions,
+    options: QueryOptions,
+    name: Annotated[str | None, typer.Argument(help="A shipped function, such as ByNamespace; see --list.")] = None,
+    top: Top = None,
+    show: Annotated[bool, typer.Option("--list", help="List the functions.", rich_help_panel="Query")] = False,
+    *,
+    explicit: ExplicitOptions,
+    console: Console,
+) -> None:
+    """Run a shipped function, or any KQL, and print its rows."""
+    if show:
+        console.show(functions_document())
+        return
+    question = options.question(name, explicit, datetime.now(UTC))
+    with kusto_options.kusto(console.info) as kusto:
+        table = table_of(kusto.query(question.text))
+    count = len(table.rows) if top is None else top
+    first = table.first(count)
+    lines = [] if table.rows else ["No rows."]
+    console.show(Document(first.documents(), [table.top(count).compact()], lines, first, question.head))
