@@ -17,6 +17,7 @@ from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import holdings
 from opencost_kusto.load.sealed import SealedBatch
+from opencost_kusto.load.table_columns import live_columns, live_schema
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import batching_policy, create_mapping, literal
 
@@ -30,11 +31,6 @@ _LONGEST_DELAY = 2.0
 def leftovers_command() -> str:
     """The command that lists staging tables."""
     return f".show tables | where TableName startswith {literal(_STAGING)} | project TableName"
-
-
-def columns_command(table: Table) -> str:
-    """The command that shows a table's columns, in their order, as `name:type` pairs."""
-    return f".show table {table.name} cslschema | project Schema"
 
 
 def drop_command(staging: str) -> str:
@@ -107,7 +103,7 @@ class BatchReplacement:
     def prepare(self) -> None:
         """Create the staging table; raises KustoError."""
         self._sweep()
-        for command in self.commands(self._columns()):
+        for command in self.commands(live_schema(self._kusto, self._batch.table)):
             self._kusto.command(command)
 
     def swap(self) -> None:
@@ -147,8 +143,7 @@ class BatchReplacement:
     def deduplicate(self) -> None:
         """Keep each row of the batch once, from the table alone; raises KustoError."""
         table, batch_id = self._batch.table, self._batch.id
-        columns = [pair.partition(":")[0].strip("[]'\"") for pair in self._columns().split(",")]
-        rows = once_query(table, batch_id, columns)
+        rows = once_query(table, batch_id, list(live_columns(self._kusto, table)))
         held = self._count(held_query(table, batch_id))
         self._change(lambda whatif: append_command(table, batch_id, rows, whatif=whatif), held)
 
@@ -167,9 +162,6 @@ class BatchReplacement:
                 code=ReasonCode.CHANGED,
             )
         self._kusto.command(command(False), retry=False)
-
-    def _columns(self) -> str:
-        return str(self._kusto.command(columns_command(self._batch.table))[0]["Schema"])
 
     def _count(self, rows: str) -> int:
         return int(self._kusto.query(f"{rows} | count", fresh=True)[0]["Count"])

@@ -7,15 +7,17 @@ ordered by Kusto's clock, so that machines with wrong clocks agree on the latest
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 
 import msgspec
 
 from opencost_kusto.batch import Run, Source
+from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import chunks
+from opencost_kusto.load.table_columns import live_columns
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.columns import Column, FromContext, Json
 from opencost_kusto.schema.kql import literal
@@ -33,20 +35,32 @@ class LogContext(msgspec.Struct, frozen=True):
     source: Source
 
 
-def write_run_log(kusto: Kusto, run: Run, source: Source, results: Sequence[BatchResult]) -> None:
-    """Write an entry for each result; raises KustoError."""
-    context = LogContext(run, source)
+def write_run_log(kusto: Kusto, run: Run, sources: Iterable[Source], results: Sequence[BatchResult]) -> None:
+    """Write an entry for each result, each of one of the sources; raises KustoError."""
+    contexts = {source.name: LogContext(run, source) for source in sources}
+    live = live_columns(kusto, SYNC_RUNS)
+    if missing := [column.name for column in SYNC_RUNS.columns if column.name not in live]:
+        raise KustoError(
+            f"{SYNC_RUNS.name} has no column {', '.join(missing)}, so the run log was not written. Run opencost-kusto "
+            "bootstrap.",
+            code=ReasonCode.SCHEMA_DRIFT,
+        )
     for some in chunks(results, _ENTRIES_PER_COMMAND):
         # Written twice after a lost reply, an entry is a harmless copy.
-        kusto.command(append_command(context, some))
+        kusto.command(append_command([(contexts[one.source], one) for one in some], live))
 
 
-def append_command(context: LogContext, results: Iterable[BatchResult]) -> str:
-    """The command that appends entries; `LoggedAt` is Kusto's clock."""
+def append_command(entries: Iterable[tuple[LogContext, BatchResult]], live: Mapping[str, str]) -> str:
+    """The command that appends entries; `LoggedAt` is Kusto's clock.
+
+    The result has the live table's columns in their order, since ingestion from a query goes by position. Columns of
+    another release, which `live` has and this one does not declare, are null.
+    """
     columns = [column for column in SYNC_RUNS.columns if column.name != _LOGGED_AT]
     shape = ", ".join(f"{column.name}: {column.type}" for column in columns)
-    rows = ", ".join(_literal(column, value(column, context, one)) for one in results for column in columns)
-    order = ", ".join(column.name for column in SYNC_RUNS.columns)
+    rows = ", ".join(_literal(column, value(column, *entry)) for entry in entries for column in columns)
+    declared = {column.name for column in SYNC_RUNS.columns}
+    order = ", ".join(name if name in declared else f"{name} = {null(kind)}" for name, kind in live.items())
     return (
         f".set-or-append {SYNC_RUNS.name} <| datatable({shape})[{rows}] | extend {_LOGGED_AT} = now() | project {order}"
     )
@@ -61,6 +75,11 @@ def value(column: Column, context: LogContext, result: BatchResult) -> Json:
             return getattr(result, name)
         case _:
             raise TypeError(f"{SYNC_RUNS.name}.{column.name} is read neither from the run nor from a result")
+
+
+def null(kind: str) -> str:
+    """A KQL literal without a value, of a type; a string is never null."""
+    return '""' if kind == "string" else f"{kind}(null)"
 
 
 def _literal(column: Column, value: Json) -> str:

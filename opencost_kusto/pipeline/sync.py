@@ -71,7 +71,7 @@ def log(report: Report, kusto: Kusto, run: Run, source: Source, results: Iterabl
     some = list(report.results if results is None else results)
     try:
         if some:
-            write_run_log(kusto, run, source, some)
+            write_run_log(kusto, run, [source], some)
     except KustoError as error:
         report.run_log = error
 

@@ -23,6 +23,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load import holdings, ingest, replace
 from opencost_kusto.load.run_log import LogContext, append_command
+from opencost_kusto.load.table_columns import columns_command
 from opencost_kusto.pipeline.identity import identities_query
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.columns import Table
@@ -161,6 +162,7 @@ STAGING = "OpenCostReplacement_20261124120000_0f8fad5b"
 SOURCE_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RESULT = batch_result(BATCH, Outcome.FAILED, error=UsageError('odd " \\ \n reason'), rows=8, cost=1.5)
 CONTEXT = LogContext(Run("run", MADE, "1.0", metadata={"a": "b"}), Source("prod"))
+LIVE = {column.name: column.type for column in SYNC_RUNS.columns}
 FACTS = [table for table in TABLES if table is not SYNC_RUNS]
 
 SENT = {
@@ -178,10 +180,10 @@ SENT = {
     **{f"held {table.name}": state.held_query(table, BATCH.source, BATCH.window) for table in FACTS},
     "mapping of a table": ingest.mappings_command(ALLOCATION),
     "leftovers": replace.leftovers_command(),
-    "columns": replace.columns_command(ALLOCATION),
+    "columns": columns_command(ALLOCATION),
     "append": replace.append_command(ALLOCATION, BATCH.id, ALLOCATION.name, whatif=True),
     "once": replace.once_query(ALLOCATION, BATCH.id, ["RowNumber", "BatchId"]),
-    "run log": append_command(CONTEXT, [RESULT]),
+    "run log": append_command([(CONTEXT, RESULT)], LIVE | {"Older": "real", "Text": "string"}),
     "summary by namespace": costs_query(BATCH_IDS),
     # The analyser's database has this name.
     "schema": ".show database ['Database'] schema as json",
@@ -247,8 +249,8 @@ def test_the_analyser_would_see_a_broken_column(analyser: Analyser) -> None:
 
 # What is handed to `.query(…)` and `.command(…)` in the modules that do the work, as it is written there.
 KNOWN = {
-    "append_command(context, some)",
-    "columns_command(self._batch.table)",
+    "append_command([(contexts[one.source], one) for one in some], live)",
+    "columns_command(table)",
     # The commands of a staging table, checked above, and those that bootstrap renders.
     "command",
     # `.update table … move`, which is newer than the analyser, and `… append`, checked above.

@@ -150,7 +150,7 @@ def test_what_the_run_log_says_was_sent(
 ) -> None:
     """Rows were sent, or may have been, by these outcomes and no others."""
     landed[0].command(".clear table OpenCostSyncRuns data")
-    write_run_log(kusto, new_run(), Source(BATCH.source), [batch_result(BATCH, outcome, rows=rows)])
+    write_run_log(kusto, new_run(), [Source(BATCH.source)], [batch_result(BATCH, outcome, rows=rows)])
     assert sent_before(kusto, [BATCH]) == ({BATCH.id} if sent else set())
 
 

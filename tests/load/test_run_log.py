@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Batch, Source
+from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.load.run_log import write_run_log
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.result import Outcome, batch_result
@@ -25,7 +26,7 @@ SOURCE = Source(NAME, currency="EUR", version="1.2", fingerprint={"uid": "u", "n
 def written(world: World, *results: Any) -> list[dict[str, Any]]:
     """Write results, and read what the table then holds."""
     with world.client(PATIENT) as kusto:
-        write_run_log(kusto, RUN, SOURCE, results)
+        write_run_log(kusto, RUN, [SOURCE], results)
     return world.log()
 
 
@@ -44,7 +45,7 @@ def test_every_value_comes_back(world: World) -> None:
 
 def test_null_is_null(world: World) -> None:
     """What an entry does not have is null, and "" in text, as Kusto has no null text."""
-    (row,) = written(world, batch_result(Batch(ALLOCATION, "a", HOUR), Outcome.EMPTY))
+    (row,) = written(world, batch_result(Batch(ALLOCATION, NAME, HOUR), Outcome.EMPTY))
     assert [row[name] for name in ("Rows", "Cost", "Bytes")] == [None] * 3
     assert [row[name] for name in ("Reason", "ReasonCode", "ResponseKeys")] == [""] * 3
 
@@ -55,7 +56,7 @@ def test_kustos_clock_orders_entries(world: World) -> None:
     for year in (2040, 2010):
         run = replace(RUN, id=f"{year}", collection_time=datetime(year, 1, 1, tzinfo=UTC))
         with world.client(PATIENT) as kusto:
-            write_run_log(kusto, run, SOURCE, [result])
+            write_run_log(kusto, run, [SOURCE], [result])
     assert [row["RunId"] for row in world.log()] == ["2040", "2010"]
     assert all(abs(row["LoggedAt"] - world.kusto.engine.clock()).total_seconds() < 600 for row in world.log())
 
@@ -74,3 +75,22 @@ def test_an_entry_is_written_again_after_an_error(world: World) -> None:
     """A copy of an entry is harmless, so the command is repeated."""
     world.kusto.fault = once(lambda one: one.csl.startswith(".set-or-append"), DOWN)
     assert len(written(world, batch_result(BATCH, Outcome.LANDED))) == 1
+
+
+def test_columns_of_another_release_are_null(world: World) -> None:
+    """A table that an older or newer release gave more columns takes entries; ingestion from a query goes by position.
+
+    https://learn.microsoft.com/kusto/management/data-ingestion/ingest-from-query
+    """
+    world.command(f".create-merge table {SYNC_RUNS.name} (Older: real, Newer: string)")
+    (row,) = written(world, batch_result(BATCH, Outcome.LANDED, rows=3))
+    assert (row["Rows"], row["Older"], row["Newer"]) == (3, None, "")
+
+
+def test_a_table_of_an_older_release_is_named() -> None:
+    """A table without a column is no place for entries: the error says what to run."""
+    with World(tables=False) as world:
+        world.command(f".create table {SYNC_RUNS.name} (BatchId: string)")
+        with pytest.raises(KustoError, match="Run opencost-kusto bootstrap") as raised:
+            written(world, batch_result(BATCH, Outcome.LANDED))
+    assert raised.value.code is ReasonCode.SCHEMA_DRIFT

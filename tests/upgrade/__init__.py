@@ -1,0 +1,1 @@
+"""Pods of one release beside the schema of another."""
