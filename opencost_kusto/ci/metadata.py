@@ -13,6 +13,7 @@ _AZURE = {
     "ciRunId": "BUILD_BUILDID",
     "ciRunAttempt": "SYSTEM_JOBATTEMPT",
     "ciJobId": "SYSTEM_JOBID",
+    "ciBranch": "BUILD_SOURCEBRANCH",
 }
 _GITHUB = {
     "ciProject": "GITHUB_REPOSITORY",
@@ -20,6 +21,7 @@ _GITHUB = {
     "ciRunAttempt": "GITHUB_RUN_ATTEMPT",
     # The job's key in the workflow: GitHub does not set a job number.
     "ciJobId": "GITHUB_JOB",
+    "ciBranch": "GITHUB_REF_NAME",
 }
 _GITLAB = {
     "ciProject": "CI_PROJECT_PATH",
@@ -27,14 +29,17 @@ _GITLAB = {
     "ciRunUrl": "CI_PIPELINE_URL",
     "ciJobId": "CI_JOB_ID",
     "ciJobUrl": "CI_JOB_URL",
+    "ciBranch": "CI_COMMIT_REF_NAME",
 }
+# What Azure Pipelines writes ahead of a branch; BUILD_SOURCEBRANCHNAME has only what follows its last slash.
+_BRANCH = "refs/heads/"
 
 
 def pipeline(environment: Mapping[str, str]) -> dict[str, str]:
     """The pipeline's run as Metadata; empty outside of a pipeline.
 
     Keys are `ciSystem` (azure-pipelines, github-actions or gitlab), and if set `ciProject`, `ciRunId`,
-    `ciRunAttempt`, `ciRunUrl`, `ciJobId` and `ciJobUrl`.
+    `ciRunAttempt`, `ciRunUrl`, `ciJobId`, `ciJobUrl` and `ciBranch`.
     """
     if environment.get("TF_BUILD", "").lower() == "true" and environment.get("SYSTEM_HOSTTYPE", "build") == "build":
         # In a classic release the build's variables are those of the artifact, so none are used.
@@ -51,7 +56,8 @@ def _metadata(system: str, names: Mapping[str, str], environment: Mapping[str, s
     values = {key: environment.get(name) for key, name in names.items()}
     if url is not None:
         values["ciRunUrl"] = url
-    return {"ciSystem": system, **{key: redacted(value) for key, value in values.items() if value}}
+    texts = {key: redacted(value).removeprefix(_BRANCH) for key, value in values.items() if value}
+    return {"ciSystem": system, **texts}
 
 
 def _azure_url(environment: Mapping[str, str]) -> str | None:

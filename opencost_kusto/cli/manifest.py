@@ -24,9 +24,14 @@ from opencost_kusto.window import duration
 
 _ENDPOINT = "http://opencost.opencost:9003"
 # Set by manifest: the objects depend on their values.
-_OURS = ("--kusto-uri", "--database", "--auth", "--endpoint", "--every", "--cron", "--once", "--listen")
+_OURS = (
+    *("--kusto-uri", "--database", "--auth", "--endpoint", "--host", "--port"),
+    *("--every", "--cron", "--once", "--listen"),
+)
 _FILES = (TOKEN, HEADER, CA, CERT, KEY)
 _INSTEAD = {
+    "--host": "give --endpoint before --",
+    "--port": "give --endpoint before --",
     "--auth": "a pod signs in with workload-identity",
     "--once": "a CronJob runs once, a Deployment for ever",
     "--listen": "a Deployment listens for its probes, and a CronJob has none",

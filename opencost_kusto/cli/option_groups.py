@@ -89,8 +89,9 @@ def gathered(group: type[T], given: Mapping[str, Any], explicit: ExplicitOptions
     """The group as it was given; of options that exclude each other the command line wins over the environment."""
     values = {one.name: given[one.name] for one in fields(group)}  # type: ignore[arg-type]
     sides = getattr(group, "EXCLUSIVE", ())
-    if any(explicit.intersection(side) for side in sides):
-        for name in (name for side in sides if not explicit.intersection(side) for name in side):
+    written = {name for side in sides if explicit.intersection(side) for name in side}
+    if written:
+        for name in {name for side in sides for name in side} - written:
             del values[name]
     return group(**values)
 

@@ -26,8 +26,10 @@ class SourceOptions(DoorOptions):
     """Which OpenCost is requested, and how to get to it."""
 
     PANEL = OPENCOST
-    EXCLUSIVE = (("endpoint", "cluster"), ("source",))
+    EXCLUSIVE = (("endpoint", "cluster"), ("host", "port", "cluster"), ("source",))
     endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = _ENDPOINT
+    host: Annotated[str | None, option("--host", "Its host, instead of --endpoint.")] = None
+    port: Annotated[int | None, option("--port", "Its port: 9003 if left out.", min=1, max=65535)] = None
     cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
     source: Annotated[
         list[str] | None, option("--source", "name=URL, instead of --endpoint and --cluster; repeatable.")
@@ -39,17 +41,27 @@ class SourceOptions(DoorOptions):
     def __post_init__(self) -> None:
         seconds("--request-timeout", self.request_timeout)
 
+    @property
+    def address(self) -> str:
+        """The address of the one OpenCost; raises UsageError where it is given in two ways."""
+        if self.host is None and self.port is None:
+            return self.endpoint
+        if self.endpoint != _ENDPOINT:
+            raise UsageError("Use either --endpoint or --host and --port, not both.")
+        host = self.host or "localhost"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port or 9003}"
+
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:
         """The servers, closed at the end; raises UsageError for an address, a name or a door that cannot be one."""
         named: dict[str | None, str] = dict(key_values(self.source or [], "--source", "name=URL").items())
-        if named and (self.cluster is not None or self.endpoint != _ENDPOINT):
+        if named and (self.cluster is not None or self.address != _ENDPOINT):
             raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
         doors = self.doors()
         with ExitStack() as stack:
             yield [
                 stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout, doors=doors))
-                for name, url in (named or {self.cluster: self.endpoint}).items()
+                for name, url in (named or {self.cluster: self.address}).items()
             ]
 
 
@@ -79,14 +91,16 @@ class AskOptions:
         option(
             "--dataset",
             f"Of {', '.join(DATASETS)}; repeatable or with commas. {', '.join(DEFAULT_DATASETS)} by default, or all.",
+            "--data-type",
         ),
     ] = None
 
-    def check(self, written: Collection[str]) -> None:
+    def check(self, written: Collection[str], datasets: Collection[str] | None = None) -> None:
         """Raise UsageError for an option on the command line that no requested dataset has."""
+        asked = set(self.datasets() if datasets is None else datasets)
         for name, declared in OPTIONS.items():
             of = [dataset for dataset, table in DATASETS.items() if declared in table.options]
-            if name in written and not set(of) & set(self.datasets()):
+            if name in written and not set(of) & asked:
                 raise UsageError(f"{declared.flag} is of {', '.join(of)}: leave it out, or add it to --dataset.")
 
     def datasets(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,10 @@ from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
 from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
-from opencost_kusto.cli.options import LOADING, OUTPUT, FailOnEmpty, LoadOptions, MarkOptions, Summary, option, seconds
+from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, MarkOptions, Summary, option, seconds
 from opencost_kusto.cli.reports import finish, plan, report_line
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
@@ -25,16 +25,11 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
-from opencost_kusto.pipeline.ndjson import LineWriter
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, Report
-from opencost_kusto.schema.tables import ALLOCATION, DATASETS
+from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import check_step, duration, resolution
-
-_DRY_RUN = ", or use --output for a dry run"
-# What a user means who gives --output such a name.
-_FILES = {".json", ".ndjson", ".jsonl", ".csv"}
 
 
 def sync_command(
@@ -44,10 +39,8 @@ def sync_command(
     kusto_options: KustoOptions,
     load: LoadOptions,
     when: WhenOptions,
+    files: FileOptions,
     step: Step = None,
-    output: Annotated[
-        str | None, option("--output", "Folder, or - for stdout: a dry run that writes rows as lines.", panel=OUTPUT)
-    ] = None,
     summary: Summary = None,
     fail_on_empty: FailOnEmpty = None,
     *,
@@ -56,26 +49,28 @@ def sync_command(
     console: Console,
 ) -> None:
     """Load a window of cost from OpenCost into Kusto exactly once, and prove it."""
-    if output is not None:
-        _check_dry_run(output, ask.datasets(), explicit, console)
+    datasets = files.datasets(ask.datasets(), chosen="dataset" in explicit)
+    ask.check(explicit, datasets)
+    if files.given:
+        files.check(datasets, explicit, console)
     elapsed = when.elapsed()
     window = when.interval(say=console.info) if elapsed is None else elapsed.window
     if "settle" in explicit and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
     cut = check_step(duration(step), resolution(when.opencost_resolution)) if step else None
-    request = SyncRequest(window, cut, ask.datasets(), ask.options(), ask.optional())
+    request = SyncRequest(window, cut, datasets, ask.options(), ask.optional())
     run = mark.run()
     with page(summary) as content, source.opencosts() as opencosts:
-        if output is not None:
+        if files.given:
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
-            with LineWriter(output, (DATASETS[name] for name in request.datasets)) as write:
+            with files.writer(datasets) as write:
                 run = when.ready(run, window, process.cancel, console.info)
                 with console.progress(plan(request)) as on_result:
                     report = export(opencosts[0], request, checked(write), run=run, on_result=on_result)
             content.add(report)
         else:
-            with kusto_options.kusto(console.info, otherwise=_DRY_RUN) as kusto:
+            with kusto_options.kusto(console.info, otherwise=DRY_RUN) as kusto:
                 ready(kusto, patient=load.spool is not None)
                 run = when.ready(run, window, process.cancel, console.info)
                 with console.progress(plan(request)) as on_result:
@@ -94,7 +89,7 @@ def sync_command(
             console.info(line)
     expected = when.since is not None if fail_on_empty is None else fail_on_empty
     empty = empty_reason(report, window, clock()) if expected else None
-    if output == "-":
+    if files.stdout:
         _finish_rows(console, report, empty)
     else:
         finish(console, report, empty)
@@ -109,24 +104,6 @@ def _finish_rows(console: Console, report: Report, empty: str | None) -> None:
     """End where stdout has the rows: the sum is an event."""
     console.info(report_line(report), "report")
     finish(Console(quiet=True), report, empty)
-
-
-def _check_dry_run(output: str, datasets: tuple[str, ...], explicit: ExplicitOptions, console: Console) -> None:
-    """Refuse what a dry run would ignore, and what would get mixed up on stdout."""
-    names = [field.name for group in (KustoOptions, LoadOptions) for field in fields(group)]
-    if ignored := [f"--{name.replace('_', '-')}" for name in names if name in explicit]:
-        said = ", ".join(ignored).replace("--wait", "--wait/--no-wait")
-        raise UsageError(f"--output is a dry run without Kusto; leave out {said}.")
-    if output == "-" and console.format_ is not None:
-        console.document_due = False
-        raise UsageError("--format and --output - both write to stdout; name a folder with --output.")
-    if output == "-" and len(datasets) > 1:
-        raise UsageError("Rows of one dataset go to stdout: add --dataset allocation, or name a folder with --output.")
-    if Path(output).suffix.lower() in _FILES:
-        raise UsageError(
-            f"--output names a folder, and {output} is the name of a file. "
-            f"Write --output {Path(output).with_suffix('')}, or --dataset allocation --output - > {output}."
-        )
 
 
 def replay_command(

@@ -17,6 +17,7 @@ from opencost_kusto.schema.kql import (
     FOLDER,
     batching_policy,
     column_docstrings,
+    create_flat_mapping,
     create_mapping,
     create_table,
     literal,
@@ -105,6 +106,10 @@ def _mapping(table: Table, catalog: Catalog) -> Iterator[Difference]:
     wanted = {column.name: f"$.{table.path_of(column)}" for column in table.columns}
     if not _is(lambda: catalog.mappings(table.name).get(table.mapping), wanted):
         yield Difference(f"mapping {table.mapping} is missing or differs", create_mapping(table), "")
+    flat = {column.name: f"$.{column.name}" for column in table.columns}
+    if not _is(lambda: catalog.mappings(table.name).get(table.flat_mapping), flat):
+        what = f"mapping {table.flat_mapping} is missing or differs"
+        yield Difference(what, create_flat_mapping(table), "", required=False)
 
 
 def _function(wanted: Function, catalog: Catalog) -> Iterator[str]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from opencost_kusto.database.script import root
 from opencost_kusto.schema.columns import Table
-from opencost_kusto.schema.kql import batching_policy, column_docstrings, create_mapping, create_table, tags_policy
+from opencost_kusto.schema.kql import (
+    batching_policy,
+    column_docstrings,
+    create_flat_mapping,
+    create_mapping,
+    create_table,
+    tags_policy,
+)
 from opencost_kusto.schema.tables import TABLES
 
 _HEAD = (
@@ -14,8 +21,9 @@ _HEAD = (
 
 def render(table: Table) -> str:
     """The whole text of `kql/tables/<table>.kql`."""
-    parts = (create_table(table), column_docstrings(table), create_mapping(table), batching_policy(table.name))
-    return "\n\n".join((_HEAD, *parts, tags_policy(table))) + "\n"
+    mappings = (create_mapping(table), create_flat_mapping(table))
+    parts = (create_table(table), column_docstrings(table), *mappings, batching_policy(table.name), tags_policy(table))
+    return "\n\n".join((_HEAD, *parts)) + "\n"
 
 
 def main() -> None:

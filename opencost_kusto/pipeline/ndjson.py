@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -12,43 +12,47 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.columns import Table
 
 
+def files_in(folder: Path, tables: Iterable[Table]) -> dict[str, Path]:
+    """A file in a folder for each table, by the table's name."""
+    return {table.name: folder / f"{table.name}.ndjson" for table in tables}
+
+
 class LineWriter:
-    """A context that provides a function to write lines: to stdout for `-`, otherwise to a file for each of `tables`.
+    """A context that provides a function to write lines: to the file of each table, or to stdout without `files`.
 
     A file ends in .part until the context ends without an error; what an interrupted run has left is overwritten.
-    Raises UsageError if the folder or a file in it cannot be written, and for a file that exists: rows of two runs in
+    Raises UsageError if a folder or a file in it cannot be written, and for a file that exists: rows of two runs in
     one file would be counted twice.
     """
 
-    def __init__(self, output: str, tables: Iterable[Table]) -> None:
-        self._folder = None if output == "-" else Path(output)
-        self._tables = tuple(tables)
+    def __init__(self, files: Mapping[str, Path] | None) -> None:
+        self._paths = files
         self._files: dict[str, IO[bytes]] = {}
-        self._written: list[Table] = []
         self._open = ExitStack()
 
     def __enter__(self) -> Callable[[Table, bytes], None]:
-        if self._folder is None:
+        if self._paths is None:
             if sys.stdout is None:
                 raise UsageError("Rows cannot be written to stdout: it is closed.")
-            return self._write
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"The output folder {self._folder} cannot be created: {error.strerror}.") from error
-        for table in self._tables:
-            self._check(self._path(table))
+            return self._print
+        for path in self._paths.values():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"The output folder {path.parent} cannot be created: {error.strerror}.") from error
+            self._check(path)
         return self._write
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self._open.close()
             if kind is None:
-                for path in map(self._path, self._written):
+                for path in map((self._paths or {}).__getitem__, self._files):
                     self._check(path)
                     _part(path).rename(path)
         except OSError as error:
-            raise UsageError(f"The files in {self._folder} cannot be written: {error.strerror}.") from error
+            names = ", ".join(str((self._paths or {})[name]) for name in self._files)
+            raise UsageError(f"{names} cannot be written: {error.strerror}.") from error
 
     @staticmethod
     def _check(path: Path) -> None:
@@ -56,18 +60,15 @@ class LineWriter:
         if path.exists():
             raise UsageError(f"{path} already exists. Choose another folder, or move the file.")
 
-    def _path(self, table: Table) -> Path:
-        return (self._folder or Path()) / f"{table.name}.ndjson"
+    @staticmethod
+    def _print(_: Table, line: bytes) -> None:
+        sys.stdout.buffer.write(line)
 
     def _write(self, table: Table, line: bytes) -> None:
-        if self._folder is None:
-            sys.stdout.buffer.write(line)
-            return
-        path = _part(self._path(table))
+        path = _part((self._paths or {})[table.name])
         try:
             if table.name not in self._files:
                 self._files[table.name] = self._open.enter_context(path.open("wb"))
-                self._written.append(table)
             self._files[table.name].write(line)
         except OSError as error:
             raise UsageError(f"The file {path} cannot be written: {error.strerror}.") from error

@@ -147,6 +147,11 @@ class Table:
         """The name of the JSON ingestion mapping."""
         return f"{self.name}_mapping"
 
+    @property
+    def flat_mapping(self) -> str:
+        """The name of the mapping of files in which each column stands under its own name."""
+        return f"{self.name}_flat_mapping"
+
     def keys(self) -> Iterator[Key]:
         """Every key of a record that some column reads, once each, and the ignored ones."""
         seen: set[str] = set()

@@ -50,6 +50,15 @@ def create_mapping(table: Table, of: str | None = None) -> str:
     return f"{head}\n{_FENCE}\n[\n{entries}\n]\n{_FENCE}"
 
 
+def create_flat_mapping(table: Table) -> str:
+    """The command that makes columns of a row of `sync --output`, which has each under its own name."""
+    entries = ",\n".join(
+        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{column.name}"}}}}' for column in table.columns
+    )
+    head = f'.create-or-alter table {table.name} ingestion json mapping "{table.flat_mapping}"'
+    return f"{head}\n{_FENCE}\n[\n{entries}\n]\n{_FENCE}"
+
+
 def batching_policy(name: str) -> str:
     """The command that makes ingestion prompt."""
     return f".alter-merge table {name} policy ingestionbatching {_FENCE}{json.dumps(BATCHING)}{_FENCE}"

@@ -18,6 +18,7 @@ AZURE = {
     "SYSTEM_JOBID": "12f1170f-54f2-53f3-20dd-22fc7dff55f9",
     "SYSTEM_ACCESSTOKEN": "a-secret",
     "BUILD_BUILDID": "4821",
+    "BUILD_SOURCEBRANCH": "refs/heads/feature/cart",
 }
 GITHUB = {
     "CI": "true",
@@ -27,6 +28,7 @@ GITHUB = {
     "GITHUB_RUN_ID": "1658821493",
     "GITHUB_RUN_ATTEMPT": "3",
     "GITHUB_JOB": "load",
+    "GITHUB_REF_NAME": "feature/cart",
     "GITHUB_TOKEN": "a-secret",
     "ACTIONS_RUNTIME_TOKEN": "a-secret",
 }
@@ -38,6 +40,7 @@ GITLAB = {
     "CI_PIPELINE_URL": "https://gitlab.com/contoso/load-tests/-/pipelines/918273",
     "CI_JOB_ID": "5566",
     "CI_JOB_URL": "https://gitlab.com/contoso/load-tests/-/jobs/5566",
+    "CI_COMMIT_REF_NAME": "feature/cart",
     "CI_JOB_TOKEN": "a-secret",
 }
 
@@ -51,6 +54,7 @@ def test_azure_pipelines() -> None:
         "ciRunAttempt": "2",
         "ciRunUrl": "https://dev.azure.com/contoso/Load%20tests/_build/results?buildId=4821",
         "ciJobId": "12f1170f-54f2-53f3-20dd-22fc7dff55f9",
+        "ciBranch": "feature/cart",
     }
 
 
@@ -63,6 +67,7 @@ def test_github_actions() -> None:
         "ciRunAttempt": "3",
         "ciRunUrl": "https://github.com/contoso/load-tests/actions/runs/1658821493/attempts/3",
         "ciJobId": "load",
+        "ciBranch": "feature/cart",
     }
 
 
@@ -75,6 +80,7 @@ def test_gitlab() -> None:
         "ciRunUrl": "https://gitlab.com/contoso/load-tests/-/pipelines/918273",
         "ciJobId": "5566",
         "ciJobUrl": "https://gitlab.com/contoso/load-tests/-/jobs/5566",
+        "ciBranch": "feature/cart",
     }
 
 

@@ -51,6 +51,20 @@ REFUSED = {
     "no time to end at": (("backfill", *KUSTO, "--from", "2026-11-23", "--to", ""), "--to '' is not a time"),
     "a range of the future": (("backfill", *KUSTO, "--from", "2999-01-01", "--to", "2999-01-02"), "in the future"),
     "a file where a folder is meant": (("sync", "--output", "costs.json"), "Write --output costs, or"),
+    "a file and a folder": (("sync", "--output", "rows", "--assets-output", "a.json"), "Use either --output or"),
+    "a file of what is not asked for": (
+        ("sync", "--dataset", "metrics", "--assets-output", "a.json"),
+        "leave out --dataset, or name the same",
+    ),
+    "types without a file of them": (
+        ("sync", "--allocation-output", "a.json", "--filter-types", "Disk"),
+        "--filter-types is of assets",
+    ),
+    "a file and Kusto": (("sync", *KUSTO, "--assets-output", "a.json"), "--assets-output is a dry run without Kusto"),
+    "an address in two ways": (
+        ("sync", *KUSTO, "--endpoint", NOBODY, "--host", "127.0.0.1"),
+        "Use either --endpoint or --host and --port",
+    ),
     "a report of a schedule": (("schedule", *KUSTO, "-o", "json"), "--format is for --once"),
     "a range backwards": (("backfill", *KUSTO, "--from", "2026-11-02", "--to", "2026-11-01"), "not after its start"),
     "a source without a name": (("sync", *KUSTO, "--source", NOBODY), "is not name=URL"),

@@ -30,6 +30,7 @@ from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import (
     batching_policy,
     column_docstrings,
+    create_flat_mapping,
     create_mapping,
     create_table,
     literal,
@@ -88,11 +89,12 @@ def test_a_place_is_folder_file_and_line() -> None:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_rendered_files_cut_into_their_commands(table: Table) -> None:
-    """What is rendered for a table parses into exactly the five commands it was made of."""
+    """What is rendered for a table parses into exactly the six commands it was made of."""
     assert [command.text for command in parse(render(table), PATH)] == [
         create_table(table),
         column_docstrings(table),
         create_mapping(table),
+        create_flat_mapping(table),
         batching_policy(table.name),
         tags_policy(table),
     ]
@@ -105,7 +107,7 @@ def test_bundled_commands_come_in_the_order_they_must_run() -> None:
     assert [command.text for command in commands("tables")] == [
         command.text for command in BUNDLED if command.path.parent.name == "tables"
     ]
-    assert folders.count("tables") == 5 * len(TABLES)
+    assert folders.count("tables") == 6 * len(TABLES)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -117,6 +119,13 @@ def test_mappings_take_each_key_to_its_column(table: Table) -> None:
     assert paths(entries) == {column.name: f"$.{table.path_of(column)}" for column in table.columns}
     assert "datatype" not in command.lower()
     assert create_mapping(table, of="Other").startswith(".create-or-alter table Other ingestion")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_flat_mappings_take_each_name_to_its_column(table: Table) -> None:
+    """A table has a second mapping, for files in which each column stands under its own name."""
+    entries = json.loads(create_flat_mapping(table).split(FENCE)[1])
+    assert paths(entries) == {column.name: f"$.{column.name}" for column in table.columns}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +252,7 @@ def test_the_analyser_would_see_a_broken_column(analyser: Analyser) -> None:
         ('TotalCost: "', 'TotalCosts: "'),
         ('"MaximumNumberOfItems": 500', '"MaximumNumberOfItems": 500,,'),
     ]:
-        [broken] = [text.replace(right, wrong) for text in commands if right in text]
+        broken, *_ = [text.replace(right, wrong) for text in commands if right in text]
         assert analyser.check(broken, schema=SCHEMA), wrong
 
 

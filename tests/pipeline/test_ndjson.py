@@ -11,7 +11,7 @@ from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.export import export
-from opencost_kusto.pipeline.ndjson import LineWriter
+from opencost_kusto.pipeline.ndjson import LineWriter, files_in
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS
 from opencost_kusto.window import Window
@@ -20,18 +20,18 @@ from tests.support.recorded import OpenCostEmulator
 
 def test_a_file_that_is_there_is_neither_replaced_nor_added_to(tmp_path: Path) -> None:
     """A second dry run into the same folder is refused before it begins, and names the file that is in the way."""
-    with LineWriter(str(tmp_path), [ALLOCATION]) as write:
+    with LineWriter(files_in(tmp_path, [ALLOCATION])) as write:
         write(ALLOCATION, b"first\n")
     with pytest.raises(UsageError, match=r"OpenCostAllocation\.ndjson already exists"):
-        LineWriter(str(tmp_path), [ALLOCATION]).__enter__()
-    with LineWriter(str(tmp_path), [ASSETS]) as write:
+        LineWriter(files_in(tmp_path, [ALLOCATION])).__enter__()
+    with LineWriter(files_in(tmp_path, [ASSETS])) as write:
         write(ASSETS, b"others\n")
     assert (tmp_path / "OpenCostAllocation.ndjson").read_bytes() == b"first\n"
 
 
 def test_a_file_that_comes_in_the_meantime_stays(tmp_path: Path) -> None:
     """What another run writes after this one has begun is not replaced either."""
-    writer = LineWriter(str(tmp_path), [ALLOCATION])
+    writer = LineWriter(files_in(tmp_path, [ALLOCATION]))
     writer.__enter__()(ALLOCATION, b"ours\n")
     (tmp_path / "OpenCostAllocation.ndjson").write_bytes(b"other\n")
     with pytest.raises(UsageError, match="already exists"):
@@ -42,12 +42,12 @@ def test_a_file_that_comes_in_the_meantime_stays(tmp_path: Path) -> None:
 def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
     """Until the end, and for ever where an error ends it, the rows are in .part; the next run overwrites that."""
     final, part = tmp_path / "OpenCostAllocation.ndjson", tmp_path / "OpenCostAllocation.ndjson.part"
-    writer = LineWriter(str(tmp_path), [ALLOCATION])
+    writer = LineWriter(files_in(tmp_path, [ALLOCATION]))
     writer.__enter__()(ALLOCATION, b"half\n")
     assert (part.exists(), final.exists()) == (True, False)
     writer.__exit__(KeyboardInterrupt)
     assert (part.read_bytes(), final.exists()) == (b"half\n", False)
-    with LineWriter(str(tmp_path), [ALLOCATION]) as write:
+    with LineWriter(files_in(tmp_path, [ALLOCATION])) as write:
         write(ALLOCATION, b"whole\n")
     assert (final.read_bytes(), part.exists()) == (b"whole\n", False)
 
