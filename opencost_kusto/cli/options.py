@@ -29,12 +29,16 @@ KUSTO, LOADING, OUTPUT = "Kusto", "Loading", "Output"
 
 
 def option(name: str, text: str, *others: str, panel: str | None = None, **more: Any) -> Any:
-    """An option that can also be given as OPENCOST_KUSTO_<NAME>; `panel` is its section of the help, `others` are its
-    other spellings."""
+    """An option that can also be given as OPENCOST_KUSTO_<NAME>.
+
+    `panel` is its section of the help, `others` are its other spellings.
+    """
     word = name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
     variable = f"OPENCOST_KUSTO_{word}"
     before, after = [one for one in others if len(one) == 2], [one for one in others if len(one) > 2]
-    return typer.Option(*before, name, *after, help=text, envvar=variable, show_envvar=False, rich_help_panel=panel, **more)
+    return typer.Option(
+        *before, name, *after, help=text, envvar=variable, show_envvar=False, rich_help_panel=panel, **more
+    )
 
 
 FailOnEmpty = Annotated[
