@@ -19,13 +19,16 @@ DOORS = {
     "duckdb": ("emulator/",),
     "duckdb_kql": ("emulator/",),
     "isal": ("load/spool.py",),
+    "kubernetes": ("extract/kubernetes/kubeconfig.py",),
     "matplotlib": ("insight/pictures.py",),
     "msgspec": ("",),
     "prometheus_client": ("extract/prometheus.py", "schedule/health.py"),
-    "requests": ("extract/http.py", "kusto/network.py"),
+    "requests": ("extract/http.py", "extract/kubernetes/forward.py", "extract/kubernetes/wire.py", "kusto/network.py"),
     "rich": ("cli/drawing.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),
+    "urllib3": ("extract/kubernetes/forward.py",),
+    "websocket": ("extract/kubernetes/forward.py",),
     "yaml": ("schedule/manifest.py",),
 }
 
@@ -131,7 +134,7 @@ def test_third_party_packages_come_in_by_their_door(file: str) -> None:
             assert file.startswith(DOORS[package]), f"{file} imports {package}, whose door is {DOORS[package]}"
 
 
-@pytest.mark.parametrize("package", ["apscheduler", "azure", "duckdb", "matplotlib", "rich"])
+@pytest.mark.parametrize("package", ["apscheduler", "azure", "duckdb", "kubernetes", "matplotlib", "rich", "websocket"])
 def test_heavy_packages_are_imported_when_needed(package: str) -> None:
     """Packages that take long to import are not imported at the top of what `--help` needs."""
     for file in reached("cli/__init__.py") | {"cli/__init__.py"}:

@@ -26,6 +26,7 @@ from opencost_kusto.window import Window, stamp
 
 _SKEW = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
+_GUIDE = "opencost-kusto guide kubernetes"
 _FORWARD = "kubectl port-forward -n opencost service/opencost 9003:9003"
 # What is wrong first is mended first: names, the source, Kusto, content, time.
 _WORST = (2, 3, 5, 4, 6, 8)
@@ -85,16 +86,23 @@ def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: boo
 
 
 def examine(opencost: OpenCost, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
-    """The OpenCost half: reached, its clock, and whether its last whole hour has a cost. Reads only."""
-    first = list(guarded("OpenCost", partial(_reached, opencost), cure=_FORWARD))
-    yield from first
-    if any(one.status is Status.FAILED for one in first):
-        return
+    """The OpenCost half: the way to it, reached, its clock, and whether its last whole hour has a cost. Reads only."""
+    hops = [(name, partial(_hop, name, check)) for name, check in opencost.hops()]
+    cure = _GUIDE if hops else _FORWARD
+    for name, check in [*hops, ("OpenCost", partial(_reached, opencost))]:
+        found = list(guarded(name, check, cure=cure))
+        yield from found
+        if any(one.status is Status.FAILED for one in found):
+            return
     if (theirs := opencost.server_time()) is not None:
         skew = abs(theirs - now())
         said = f"OpenCost's clock and this machine's differ by {skew.total_seconds():.0f} s"
         yield Finding("OpenCost's clock", Status.NOTE if skew > _SKEW else Status.OK, said)
     yield from guarded("cost", partial(_cost, opencost, now()))
+
+
+def _hop(name: str, check: Callable[[], str]) -> Iterable[Finding]:
+    yield Finding(name, Status.OK, check())
 
 
 def _reached(opencost: OpenCost) -> Iterable[Finding]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from opencost_kusto.cli.options import option
 from opencost_kusto.extract.doors import Doors, doors
-from opencost_kusto.kusto.bearer import bearer
+from opencost_kusto.kusto.bearer import Bearer, bearer
 from opencost_kusto.kusto.signin import METHODS
 
 # A section of the help.
@@ -27,7 +27,11 @@ class DoorOptions:
     ] = None
     opencost_auth: Annotated[
         str,
-        option("--opencost-auth", f"How to sign in for --opencost-scope: {', '.join(METHODS[:-1])}.", panel=ACCESS),
+        option(
+            "--opencost-auth",
+            f"How to sign in for --opencost-scope, and to AKS without kubelogin: {', '.join(METHODS[:-1])}.",
+            panel=ACCESS,
+        ),
     ] = "default"
     opencost_header: Annotated[
         list[str] | None,
@@ -49,11 +53,15 @@ class DoorOptions:
         option("--opencost-proxy", "Proxy for OpenCost: its address, or @FILE that holds it.", panel=ACCESS),
     ] = None
 
+    def entra(self, scope: str) -> Bearer:
+        """Tokens of Microsoft Entra for a scope, by --opencost-auth."""
+        return bearer(scope, self.opencost_auth)  # type: ignore[arg-type]
+
     def doors(self) -> Doors:
         """The doors; raises UsageError for what cannot be used."""
         scope = self.opencost_scope
         return doors(
-            token=bearer(scope, self.opencost_auth) if scope else None,  # type: ignore[arg-type]
+            token=self.entra(scope) if scope else None,
             token_file=self.opencost_token_file,
             header=self.opencost_header or (),
             ca=self.opencost_ca,

@@ -18,6 +18,10 @@ from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, HEADER, KEY, PROXY, TOKEN
+from opencost_kusto.extract.kubernetes.address import KubernetesAddress
+from opencost_kusto.extract.kubernetes.rights import Right, needed
+from opencost_kusto.extract.kubernetes.rights import subject as rbac_subject
+from opencost_kusto.extract.routes import parse
 from opencost_kusto.redact import redacted
 from opencost_kusto.version import __version__
 from opencost_kusto.window import duration
@@ -58,6 +62,16 @@ def manifest_command(
         Path | None,
         option("--files", "Copy the Dockerfile and the Helm chart to this new folder, and print nothing."),
     ] = None,
+    rbac: Annotated[
+        bool, option("--rbac", "Print the least Role for a kube:// or in-cluster:// --endpoint, and nothing else.")
+    ] = False,
+    subject: Annotated[
+        str | None,
+        option("--subject", "Who gets it: User:NAME, Group:NAME or ServiceAccount:NAMESPACE:NAME."),
+    ] = None,
+    cluster_wide: Annotated[
+        bool, option("--cluster-wide", "A ClusterRole, where AKS Automatic takes no Role in kube-system.")
+    ] = False,
     *,
     console: Console,
 ) -> None:
@@ -67,21 +81,28 @@ def manifest_command(
     if files is not None:
         _copy(files, console)
         return
+    if rbac:
+        rights = _rights(endpoint)
+        to = subject or f"ServiceAccount:{namespace}:opencost-kusto"
+        console.out(manifest.rbac(rights, rbac_subject(to), wide=cluster_wide))
+        return
     _further(more or [])
     place = manifest.Place(image, client_id, namespace)
     line = _cron(every, cron)
+    token = _uses_api(endpoint)
     args = ["schedule", *_source(endpoint, more or []), *_target(kusto_uri, database), "--every", every]
     if deployment:
         args += [*(("--cron", cron) if cron else ()), "--listen", f":{manifest.PORT}", *(more or [])]
-        text = manifest.deployment(place, args)
+        text = manifest.deployment(place, args, token=token)
     else:
         args += ["--once", *(more or [])]
-        text = manifest.cron_job(place, line, args)
+        text = manifest.cron_job(place, line, args, token=token)
     _check(args, context.find_root().command)
+    more_rights = f"\n# It needs the Role that manifest --rbac --endpoint {endpoint} prints." if token else ""
     console.out(
         f"# Written by opencost-kusto {__version__}. The identity needs a federated credential for the subject\n"
         f"# {place.subject}, of which it can have 20, and in the database the\n"
-        f"# roles Database Ingestor and Database Viewer.\n{text.rstrip()}"
+        f"# roles Database Ingestor and Database Viewer.{more_rights}\n{text.rstrip()}"
     )
 
 
@@ -111,6 +132,25 @@ def _source(endpoint: str | None, more: list[str]) -> list[str]:
     """Which OpenCost, as options: the one of this cluster unless others are named."""
     named = any(word.partition("=")[0] == "--source" for word in more)
     return [] if named and endpoint is None else ["--endpoint", endpoint or _ENDPOINT]
+
+
+def _rights(endpoint: str | None) -> list[Right]:
+    """The rights that an endpoint needs; raises UsageError for one that is not of Kubernetes, or needs none."""
+    to = parse(endpoint or "in-cluster://")
+    rights = needed(to) if isinstance(to, KubernetesAddress) else []
+    if not rights:
+        raise UsageError(f"{to} needs no right in Kubernetes, so there is no Role to print.")
+    return rights
+
+
+def _uses_api(endpoint: str | None) -> bool:
+    """Whether a pod needs a token for an endpoint; raises UsageError for one that needs a kubeconfig."""
+    to = parse(endpoint or _ENDPOINT)
+    if not isinstance(to, KubernetesAddress):
+        return False
+    if not to.in_cluster:
+        raise UsageError(f"{to} needs a kubeconfig, which a pod has not. Write in-cluster://NAMESPACE/SERVICE:PORT.")
+    return bool(needed(to))
 
 
 def _target(kusto_uri: str, database: str) -> list[str]:

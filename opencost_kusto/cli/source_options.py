@@ -27,7 +27,9 @@ class SourceOptions(DoorOptions):
 
     PANEL = OPENCOST
     EXCLUSIVE = (("endpoint", "cluster"), ("host", "port", "cluster"), ("source",))
-    endpoint: Annotated[str, option("--endpoint", "Address of OpenCost.")] = _ENDPOINT
+    endpoint: Annotated[
+        str, option("--endpoint", "Address of OpenCost: http(s)://, kube://CONTEXT or in-cluster://.")
+    ] = _ENDPOINT
     host: Annotated[str | None, option("--host", "Its host, instead of --endpoint.")] = None
     port: Annotated[int | None, option("--port", "Its port: 9003 if left out.", min=1, max=65535)] = None
     cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
@@ -60,7 +62,9 @@ class SourceOptions(DoorOptions):
         doors = self.doors()
         with ExitStack() as stack:
             yield [
-                stack.enter_context(OpenCost(url, cluster=name, timeout=self.request_timeout, doors=doors))
+                stack.enter_context(
+                    OpenCost(url, cluster=name, timeout=self.request_timeout, doors=doors, entra=self.entra)
+                )
                 for name, url in (named or {self.cluster: self.address}).items()
             ]
 

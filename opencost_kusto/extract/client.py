@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -17,11 +17,12 @@ from msgspec import defstruct
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
-from opencost_kusto.extract.address import parse
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.clusters import ForeignRecords
 from opencost_kusto.extract.doors import Doors
-from opencost_kusto.extract.http import Body, HttpRoute
+from opencost_kusto.extract.http import Body
+from opencost_kusto.extract.kubernetes.access import Entra
+from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
@@ -43,9 +44,9 @@ class OpenCost:
 
     `cluster` names it where it does not say which cluster it serves. `connect_timeout` and `timeout` are seconds for
     connecting and for a whole response. `doors` are sign-in, certificates and proxy of this server; otherwise
-    proxies and certificates are read from `environment`. Raises UsageError for an endpoint that is no HTTP address, a
-    cluster that is no name, and doors or an environment that cannot be used. One request at a time: OpenCost runs
-    dozens of queries for each.
+    proxies and certificates are read from `environment`. `entra` returns tokens for kube:// endpoints of AKS where
+    kubelogin is not installed. Raises UsageError for an endpoint that is no address, a cluster that is no name, and
+    doors or an environment that cannot be used. One request at a time: OpenCost runs dozens of queries for each.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class OpenCost:
         timeout: float = 600.0,
         attempts: int = 5,
         doors: Doors | None = None,
+        entra: Entra | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         if not timeout > 0:
@@ -68,8 +70,13 @@ class OpenCost:
         self._attempts = attempts
         self._own: str | None = None
         self._listed: frozenset[str] | None = None
-        self._route = HttpRoute(
-            address, connect_timeout=connect_timeout, timeout=timeout, doors=doors, environment=environment
+        self._route = route(
+            address,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            doors=doors,
+            environment=environment,
+            entra=entra,
         )
 
     def __enter__(self) -> OpenCost:
@@ -95,13 +102,22 @@ class OpenCost:
                 raise
             info = documents.ClusterInfo()
         self._own = info.id
-        name = self.cluster or info.id
+        name = self.cluster or self._cluster_of_route() or info.id
         if not name:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
         version = self._version()
-        return Source(name, info.region, version, info.id, fingerprint=self._fingerprint(version))
+        uid: dict[str, Json] = self._fingerprint(version) or {**self._route.fingerprint()}
+        return Source(name, info.region, version, info.id, fingerprint=uid or None)
+
+    def _cluster_of_route(self) -> str | None:
+        cluster = self._route.cluster
+        return None if cluster is None else identity(cluster, "The cluster of the kubeconfig's context")
+
+    def hops(self) -> Iterable[tuple[str, Callable[[], str]]]:
+        """What has to work before OpenCost can respond: a name, and a check that returns what it found."""
+        return self._route.hops()
 
     def reach(self) -> None:
         """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 UID = "k8s"
-_SYSTEM = "kube-system"
+SYSTEM = "kube-system"
 _SAMPLE = re.compile(r'^kube_namespace_labels\{(?=[^}]*\bnamespace="kube-system")[^}]*\buid="([^"]+)"', re.MULTILINE)
 
 
@@ -35,7 +35,7 @@ def of_namespaces(body: bytes) -> dict[str, str]:
         found = msgspec.json.decode(body, type=_Namespaces)
     except (ValueError, RecursionError):
         return {}
-    uid = next((one.metadata.uid for one in found.items if one.metadata.name == _SYSTEM), "")
+    uid = next((one.metadata.uid for one in found.items if one.metadata.name == SYSTEM), "")
     return {UID: uid} if uid else {}
 
 

@@ -11,8 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from http.client import BadStatusLine
 from urllib.parse import urljoin, urlsplit
@@ -21,11 +20,12 @@ import requests
 
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.address import Address, proxy_for
+from opencost_kusto.extract.causes import innermost, reason
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.framing import broken_off, counted, decompressed, is_compressed
+from opencost_kusto.extract.headers import date
 from opencost_kusto.extract.refusals import refusal
 from opencost_kusto.extract.tls import Certificates, certificates
-from opencost_kusto.redact import first_sentence
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
@@ -86,8 +86,13 @@ class HttpRoute:
     """The way to one OpenCost. `connect_timeout` and `timeout` are seconds, for connecting and for a whole response.
 
     `server_date` is the `Date` of the last response, by OpenCost's clock. Raises UsageError for doors,
-    proxies and certificates that cannot be used.
+    proxies and certificates that cannot be used. `server`, `named` and `hint` are what messages call the server, what
+    they call its address, and what they advise where it cannot be reached.
     """
+
+    cluster: str | None = None
+    server = "OpenCost"
+    hint = ". Is it running, and is the port forwarded?"
 
     def __init__(
         self,
@@ -101,6 +106,7 @@ class HttpRoute:
         doors = doors or Doors()
         doors.check(address)
         self.address, self._doors = address, doors
+        self.named = str(address)
         self.timeout = timeout
         self.server_date: datetime | None = None
         self._connect_timeout = connect_timeout
@@ -115,22 +121,32 @@ class HttpRoute:
         if self._proxy is not None:
             self._session.proxies = {address.scheme: self._proxy.url}
 
+    def fingerprint(self) -> dict[str, str]:
+        """Nothing: only OpenCost itself says which cluster it is of."""
+        return {}
+
+    def hops(self) -> tuple[()]:
+        """Nothing stands before OpenCost."""
+        return ()
+
     def close(self) -> None:
         """Release the connections."""
         self._session.close()
 
     def get(self, path: str, query: Mapping[str, str]) -> Body:
         """The body of a 200 response; raises OpenCostError, ContentError. The deadline is for request and body."""
-        where = f"{self.address}{path}"
+        where = f"{self.named}{path}"
         deadline = time.monotonic() + self.timeout
 
         def request() -> requests.Response:
             timeouts = (self._connect_timeout, self.timeout)
-            return self._session.get(where, params=query, stream=True, timeout=timeouts, allow_redirects=False)
+            return self._session.get(
+                f"{self.address}{path}", params=query, stream=True, timeout=timeouts, allow_redirects=False
+            )
 
         with self.translated(where):
             response = within(self._connect_timeout + self.timeout, request, lambda: self.late(where))
-        self.server_date = _date(response.headers.get("Date")) or self.server_date
+        self.server_date = date(response.headers.get("Date")) or self.server_date
         try:
             if response.status_code != HTTPStatus.OK:
                 raise self._refused(response, where, deadline)
@@ -156,12 +172,16 @@ class HttpRoute:
                 body += chunk
                 if len(body) >= _CHUNK:
                     break
+        return self._refusal(where, status, body, response.headers)
+
+    def _refusal(self, where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
+        """The error for a status and a body that is no 200."""
         cure = f" {self._doors.cure()}." if status in _SIGN_IN else ""
-        return refusal(where, status, body, response.headers, cure)
+        return refusal(where, status, body, headers, cure)
 
     def late(self, where: str) -> OpenCostError:
         """The error for a response that did not come in time."""
-        text = f"OpenCost did not respond to {where} within {self.timeout:g} s; try a smaller --step."
+        text = f"{self.server} did not respond to {where} within {self.timeout:g} s; try a smaller --step."
         return OpenCostError(text, code=ReasonCode.TIMED_OUT)
 
     @contextmanager
@@ -171,11 +191,11 @@ class HttpRoute:
         try:
             yield
         except requests.exceptions.ChunkedEncodingError as error:
-            raise broken_off(_reason(error)) from error
+            raise broken_off(reason(error)) from error
         except requests.exceptions.SSLError as error:
             raise self._tls(where, error) from error
         except requests.ConnectTimeout as error:
-            text = f"OpenCost at {where}{self._through()} did not accept a connection in time."
+            text = f"{self.server} at {where}{self._through()} did not accept a connection in time."
             raise OpenCostError(text, code=ReasonCode.TIMED_OUT, transient=True) from error
         except requests.Timeout as error:
             if self.address.scheme == "https" and time.monotonic() - begun < self.timeout:
@@ -186,7 +206,7 @@ class HttpRoute:
             raise self.late(where) if reading else self._unreachable(where, error) from error
 
     def _unreachable(self, where: str, error: OSError) -> OpenCostError:
-        cause = _innermost(error)
+        cause = innermost(error)
         more = ""
         if self._proxy is not None:
             more = " Check the proxy too, or list the host in NO_PROXY."
@@ -196,18 +216,22 @@ class HttpRoute:
             more = " If it is https, write https://."
         if self.address.scheme == "https":
             more += self._certificates.perhaps(cause)
-        at = f"OpenCost at {where}{self._through()}"
-        text = f"{at} cannot be reached: {_reason(error)}. Is it running, and is the port forwarded?{more}"
+        at = f"{self.server} at {where}{self._through()}"
+        text = f"{at} cannot be reached: {reason(error)}{self.hint}{more}"
         transient = isinstance(error, requests.ConnectionError)
         return OpenCostError(text, code=ReasonCode.UNREACHABLE, transient=transient)
 
     def _tls(self, where: str, error: OSError) -> OpenCostError:
-        cause = _innermost(error)
-        why, hint = _reason(error), "Is it http?"
+        cause = innermost(error)
+        why, hint = reason(error), "Is it http?"
         if isinstance(cause, ssl.SSLError):
-            why, hint = self._certificates.why(cause)
-        text = f"TLS with OpenCost at {where}{self._through()} failed: {why}. {hint}"
+            why, hint = self._distrust(cause)
+        text = f"TLS with {self.server} at {where}{self._through()} failed: {why}. {hint}"
         return OpenCostError(text, code=ReasonCode.TLS)
+
+    def _distrust(self, error: ssl.SSLError) -> tuple[str, str]:
+        """What a failure of TLS means, and what to do."""
+        return self._certificates.why(error)
 
     def _through(self) -> str:
         return "" if self._proxy is None else f", through {self._proxy},"
@@ -220,28 +244,3 @@ def _place(location: str) -> str:
         return str(Address(parts.scheme, parts.hostname or "", parts.port, parts.path[:120]))
     except ValueError:
         return "an address that is none"
-
-
-def _date(header: str | None) -> datetime | None:
-    """A Date header as a time in UTC."""
-    try:
-        return parsedate_to_datetime(header).astimezone(UTC) if header else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The first cause, which is the socket's error; urllib3 has it among the arguments of its own."""
-    while inner := error.__cause__ or error.__context__ or _argument(error):
-        error = inner
-    return error
-
-
-def _argument(error: BaseException) -> BaseException | None:
-    return next((one for one in error.args if isinstance(one, BaseException)), None)
-
-
-def _reason(error: BaseException) -> str:
-    """What the first cause says, without a full stop."""
-    cause = _innermost(error)
-    return first_sentence(str(getattr(cause, "strerror", None) or cause), 120).rstrip(".")

@@ -6,22 +6,20 @@ It has no codes of its own: that a window has expired, or that Prometheus was to
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from opencost_kusto.errors import OpenCostError, ReasonCode
+from opencost_kusto.extract.headers import retry_after
 from opencost_kusto.redact import first_sentence
 
 # Of OpenCost's built-in store: modules/collector-source/pkg/collector, of a window that it does not keep (any more).
 _EXPIRED = re.compile(r"past limit|failed to find MetricCollector")
 # Of Go, when a query of OpenCost to Prometheus took longer than it may.
 _SLOW = re.compile(r"context deadline exceeded")
-_LONGEST_WAIT = 120.0
 
 _CODES: dict[int, ReasonCode] = {
     HTTPStatus.UNAUTHORIZED: ReasonCode.UNAUTHORIZED,
@@ -52,7 +50,7 @@ def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str], cu
     if status == HTTPStatus.NOT_FOUND:
         text = f"{where} is not there (404): is this an OpenCost, with its API enabled? It said: {said}"
         return OpenCostError(text, code=code)
-    after = _seconds(headers.get("Retry-After")) if status in _WAIT_HELPS else None
+    after = retry_after(headers) if status in _WAIT_HELPS else None
     text = f"OpenCost responded to {where} with {status}: {said}{cure and '.'}{cure}"
     if code is None:
         return failure(text, message)
@@ -75,17 +73,3 @@ def _message(body: bytes) -> str:
         return str(msgspec.json.decode(text, type=dict[str, Any]).get("message") or text)
     except ValueError:
         return text
-
-
-def _seconds(header: str | None) -> float | None:
-    """Retry-After as seconds, at most two minutes; it may be a number or a date."""
-    if not header:
-        return None
-    try:
-        wait = float(header)
-    except ValueError:
-        try:
-            wait = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(wait, 0.0), _LONGEST_WAIT)

@@ -11,6 +11,7 @@ from string import Template
 import yaml
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.kubernetes.rights import Right, roles
 from opencost_kusto.version import __version__
 
 # The port on which a Deployment listens, as its template has it.
@@ -20,6 +21,9 @@ CRONS = {"10m": "1-59/10 * * * *", "1h": "11 * * * *", "1d": "11 0 * * *"}
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(r"[\w][\w.:/@-]*")
+_NO_TOKEN = re.compile(
+    r"^( *)# .*the Kubernetes API is not used\.\n *(automountServiceAccountToken:) false$", re.MULTILINE
+)
 _ARGS = re.compile(r"^( *)- \$args$", re.MULTILINE)
 
 
@@ -51,14 +55,33 @@ class Place:
         return f"system:serviceaccount:{self.namespace}:opencost-kusto"
 
 
-def cron_job(place: Place, cron: str, args: Sequence[str]) -> str:
-    """The YAML of a service account and of a job that runs the command with `args` by a crontab line in UTC."""
-    return filled("cronjob", place, args, cron=cron)
+def cron_job(place: Place, cron: str, args: Sequence[str], *, token: bool = False) -> str:
+    """The YAML of a service account and of a job that runs the command with `args` by a crontab line in UTC.
+
+    `token` mounts a token for the Kubernetes API into the pod.
+    """
+    return _mounted(filled("cronjob", place, args, cron=cron), token)
 
 
-def deployment(place: Place, args: Sequence[str]) -> str:
-    """The YAML of a service account and of a pod that runs the command with `args`, which must listen on `PORT`."""
-    return filled("deployment", place, args)
+def deployment(place: Place, args: Sequence[str], *, token: bool = False) -> str:
+    """The YAML of a service account and of a pod that runs the command with `args`, which must listen on `PORT`.
+
+    `token` mounts a token for the Kubernetes API into the pod.
+    """
+    return _mounted(filled("deployment", place, args), token)
+
+
+def rbac(rights: Sequence[Right], to: dict[str, str], *, wide: bool = False) -> str:
+    """The YAML of the least Roles for some rights, and of their bindings to a subject."""
+    dumped = yaml.safe_dump_all(roles(rights, to, wide=wide), sort_keys=False, explicit_start=True)
+    return str(dumped).rstrip("\n")
+
+
+def _mounted(text: str, token: bool) -> str:
+    """The objects with a token for the Kubernetes API, or without one."""
+    if not token:
+        return text
+    return _NO_TOKEN.sub(r"\1# The address of OpenCost's pod is read from the Kubernetes API.\n\1\2 true", text)
 
 
 def filled(name: str, place: Place, args: Sequence[str], **more: str) -> str:

@@ -1,0 +1,1 @@
+"""OpenCost inside a Kubernetes cluster, through the API server or, in the cluster, at its address there."""

@@ -1,0 +1,28 @@
+"""How requests get to an API server and who they are from, whatever said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opencost_kusto.extract.address import Address
+from opencost_kusto.extract.doors import Doors
+
+# Makes, of a scope of Microsoft Entra, a callable that returns a token which has not expired.
+Entra = Callable[[str], Callable[[], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An API server; the sign-in, certificates and proxy of its requests; the name of its cluster, if one is known.
+
+    `said` names the sign-in for people. `verify` False accepts every certificate; `server_name` is the name that the
+    certificate has to have instead of the server's.
+    """
+
+    server: Address
+    doors: Doors
+    said: str
+    cluster: str | None = None
+    verify: bool = True
+    server_name: str | None = None

@@ -1,0 +1,152 @@
+"""The sign-in of a kubeconfig: certificates, tokens, files and programs. The door to `kubernetes`.
+
+The library reads and merges the files. Programs (`exec`) and token files are left to this module: the library would
+send a request without a sign-in where a program fails, and reads a token file once.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
+from opencost_kusto.extract import address
+from opencost_kusto.extract.doors import Doors
+from opencost_kusto.extract.kubernetes.access import Access, Entra
+from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, missing
+from opencost_kusto.names import shown
+from opencost_kusto.redact import first_sentence
+
+_INSTALL = "kube:// needs the Kubernetes library: pip install 'opencost-kusto[kubernetes]'."
+_GET = "az aks get-credentials -g GROUP -n CLUSTER"
+
+
+def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra | None = None) -> Access:
+    """The API server of a context, or of the current one, and the sign-in of its user.
+
+    `entra` returns tokens of Microsoft Entra where kubelogin is not installed. Raises UsageError for a file or a
+    context that cannot be used and when the library is not installed, OpenCostError when the sign-in fails.
+    """
+    try:
+        from kubernetes.client import Configuration
+        from kubernetes.config import ConfigException
+        from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+    except ImportError as error:
+        raise UsageError(_INSTALL) from error
+    paths = environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    try:
+        merged = KubeConfigMerger(paths).config
+        if merged is None:
+            raise UsageError(f"There is no kubeconfig at {paths}: set KUBECONFIG, or run {_GET}.")
+        chosen = _context(merged.value, context, paths)
+        token, said = _sign_in(_user(merged, chosen), environment, entra)
+        loader = KubeConfigLoader(merged, active_context=chosen["name"], config_base_path=None)
+        settings = Configuration()
+        loader.load_and_set(settings)
+    except ConfigException as error:
+        raise UsageError(f"The kubeconfig {paths} cannot be used: {first_sentence(str(error))}") from error
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        why = first_sentence(str(error)) or type(error).__name__
+        raise UsageError(f"The kubeconfig {paths} cannot be read: {why}") from error
+    return _access(settings, str(chosen["context"]["cluster"]), token, said)
+
+
+def _context(config: dict[str, Any], name: str | None, paths: str) -> dict[str, Any]:
+    """A context by its name, or the current one; raises UsageError, which lists those that are there."""
+    found = {str(one.value["name"]): one.value for one in config.get("contexts") or []}
+    wanted = name or config.get("current-context") or ""
+    if wanted in found:
+        return dict(found[wanted])
+    listed = ", ".join(map(shown, sorted(found)[:20])) or "none"
+    missed = f"no context {shown(wanted)}" if wanted else "no current context"
+    raise UsageError(f"The kubeconfig {paths} has {missed}; it has {listed}. Write one as kube://CONTEXT.")
+
+
+def _user(merged: Any, chosen: dict[str, Any]) -> Any:
+    """The node of the context's user, whose `value` is its settings; None if it has none."""
+    name = chosen["context"].get("user")
+    found = merged["users"].get_with_name(name, safe=True) if name and merged.safe_get("users") else None
+    return found["user"] if found and found.value.get("user") else None
+
+
+def _sign_in(user: Any, environment: Mapping[str, str], entra: Entra | None) -> tuple[Callable[[], str] | None, str]:
+    """What returns the user's token, and how to call it; None leaves the sign-in to the library.
+
+    A program's certificate, and nothing of a program or a token file, is left in the user's settings.
+    """
+    if user is None:
+        return None, "no user"
+    settings: dict[str, Any] = user.value
+    folder = str(Path(user.path or ".").parent)
+    if file := settings.pop("tokenFile", None):
+        settings.pop("token", None)
+        return _reader(Path(folder) / file), "a token file"
+    if settings.get("token") or "exec" not in settings:
+        return None, "a client certificate" if any(name.startswith("client-c") for name in settings) else "a token"
+    node = user["exec"]
+    settings.pop("exec")
+    command, args = str(node.value.get("command", "")), list(map(str, node.value.get("args") or []))
+    program = _program(node, command, folder)
+    path = {**environment, **{one["name"]: one["value"] for one in node.value.get("env") or []}}
+    if missing(command, folder, path):
+        if (token := kubelogin_token(command, args, entra)) is not None:
+            return token, "Microsoft Entra, since kubelogin is not installed"
+        raise program.absent()
+    status = program.status()
+    if status.get("token"):
+        return program.token, f"the program {command}"
+    for key, name in (("clientCertificateData", "client-certificate-data"), ("clientKeyData", "client-key-data")):
+        settings[name] = base64.standard_b64encode(str(status[key]).encode()).decode()
+    return None, f"a client certificate of the program {command}"
+
+
+def _program(node: Any, command: str, folder: str) -> Program:
+    from kubernetes.config import ConfigException
+    from kubernetes.config.exec_provider import ExecProvider
+
+    def run() -> Any:
+        try:
+            return ExecProvider(node, folder).run()
+        except ConfigException as error:
+            raise program.failed(error) from error
+
+    program = Program(command, run, hint=first_sentence(str(node.value.get("installHint") or ""), 400))
+    return program
+
+
+def _reader(file: Path) -> Callable[[], str]:
+    """Reads a token file for each request: tokens in files are rotated."""
+
+    def read() -> str:
+        try:
+            return file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            text = f"The token file {file} of the kubeconfig cannot be read: {type(error).__name__}."
+            raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from None
+
+    return read
+
+
+def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: str) -> Access:
+    """What the library read, and the token that it does not get."""
+    server = address.parse(settings.host)
+
+    def authorization() -> str:
+        return str(settings.get_api_key_with_prefix("BearerToken"))
+
+    value: Callable[[], str] | None = None
+    if token is not None:
+        value = lambda: f"Bearer {token()}"  # noqa: E731
+    elif settings.get_api_key_with_prefix("BearerToken"):
+        value = authorization
+    proxy = address.named_proxy("proxy-url of the kubeconfig", settings.proxy) if settings.proxy else None
+    doors = Doors(
+        headers={} if value is None else {"Authorization": value},
+        ca=settings.ssl_ca_cert,
+        cert=settings.cert_file,
+        key=settings.key_file,
+        proxy=proxy,
+    )
+    return Access(server, doors, said, cluster, bool(settings.verify_ssl), settings.tls_server_name)

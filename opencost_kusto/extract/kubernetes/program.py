@@ -1,0 +1,111 @@
+"""Programs that sign in to a cluster (`exec` of a kubeconfig), and what stands in for kubelogin where it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from opencost_kusto.errors import OpenCostError, ReasonCode
+from opencost_kusto.extract.kubernetes.access import Entra
+from opencost_kusto.names import shown
+from opencost_kusto.redact import first_sentence
+from opencost_kusto.retry import within
+
+# The application that AKS clusters take tokens for: learn.microsoft.com/azure/aks/kubelogin-authentication.
+_AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
+_KUBELOGIN, _SERVER_ID = "kubelogin", "--server-id"
+# How long a program may take, and how soon before its expiry a credential is renewed.
+_SECONDS = 120.0
+_RENEWED_BEFORE = timedelta(seconds=30)
+
+
+class Program:
+    """A program whose output is a credential, which is kept until shortly before it expires.
+
+    `run` runs it and returns the `status` of the ExecCredential. Raises OpenCostError where it is missing or fails:
+    a request without a sign-in is never sent.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], dict[str, Any]],
+        *,
+        hint: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = name
+        self._run, self._hint, self._now = run, hint, now
+        self._lock = threading.Lock()
+        self._status: dict[str, Any] | None = None
+
+    def status(self) -> dict[str, Any]:
+        """The credential, renewed if it has expired."""
+        with self._lock:
+            if self._status is None or self._expired(self._status):
+                self._status = self._checked(within(_SECONDS, self._ran, self._late))
+            return self._status
+
+    def token(self) -> str:
+        """The token of the credential."""
+        token = self.status().get("token")
+        if not token:
+            raise self._failed("it returned a certificate where it returned a token before")
+        return str(token)
+
+    def _ran(self) -> Any:
+        try:
+            return self._run()
+        except OSError as error:
+            raise self._failed(str(error.strerror or error)) from error
+
+    def _checked(self, status: Any) -> dict[str, Any]:
+        pair = ("clientCertificateData", "clientKeyData")
+        if not isinstance(status, dict) or not (status.get("token") or all(status.get(name) for name in pair)):
+            raise self._failed("it returned neither a token nor a certificate with its key")
+        return status
+
+    def _expired(self, status: dict[str, Any]) -> bool:
+        text = status.get("expirationTimestamp")
+        try:
+            return bool(text) and datetime.fromisoformat(str(text)) - _RENEWED_BEFORE <= self._now()
+        except (ValueError, TypeError):
+            return True
+
+    def failed(self, error: Exception) -> OpenCostError:
+        """The error for a program that ran and failed."""
+        return self._failed(first_sentence(str(error)))
+
+    def absent(self) -> OpenCostError:
+        """The error for a program that is not installed, with the kubeconfig's hint how to install it."""
+        return self._failed(f"it is not installed{self._hint and '. '}{self._hint}")
+
+    def _failed(self, why: str) -> OpenCostError:
+        text = (
+            f"Signing in to Kubernetes failed: the program {shown(self.name)} of the kubeconfig did not return a "
+            f"credential: {why.rstrip('.')}. Nothing was sent without a sign-in."
+        )
+        return OpenCostError(text, code=ReasonCode.UNAUTHORIZED)
+
+    def _late(self) -> OpenCostError:
+        return self._failed(f"it did not end within {_SECONDS:g} s")
+
+
+def missing(command: str, folder: str, environment: Mapping[str, str]) -> bool:
+    """Whether a command is not installed; one with a slash is relative to the kubeconfig's folder."""
+    if os.sep in command:
+        return not os.access(Path(folder) / command, os.X_OK)
+    return shutil.which(command, path=environment.get("PATH")) is None
+
+
+def kubelogin_token(command: str, args: list[str], entra: Entra | None) -> Callable[[], str] | None:
+    """The token that Azure's kubelogin would get, by azure-identity; None for another program."""
+    if entra is None or Path(command).stem != _KUBELOGIN or _SERVER_ID not in args:
+        return None
+    at = args.index(_SERVER_ID) + 1
+    return entra(f"{args[at] if at < len(args) else _AKS_SERVER}/.default")

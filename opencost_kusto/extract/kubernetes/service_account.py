@@ -1,0 +1,43 @@
+"""The sign-in of a pod: the token and the certificates that Kubernetes mounts into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
+from opencost_kusto.extract.address import Address
+from opencost_kusto.extract.doors import Doors
+from opencost_kusto.extract.kubernetes.access import Access
+
+MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+
+
+def service_account(environment: Mapping[str, str], mounted: Path = MOUNTED) -> Access:
+    """The API server of the cluster this pod runs in; the token is read for each request, since it is rotated.
+
+    Raises UsageError outside a pod, and in one without a token.
+    """
+    host = environment.get(_HOST)
+    if not host:
+        raise UsageError(
+            f"This is not a pod: {_HOST} is not set. in-cluster:// is for pods; elsewhere write kube://CONTEXT."
+        )
+    token = mounted / "token"
+    if not token.is_file():
+        raise UsageError(
+            f"This pod has no token of its service account at {token}. Set automountServiceAccountToken: true, or name "
+            "the Service as in-cluster://NAMESPACE/SERVICE:PORT, which needs no token."
+        )
+
+    def authorization() -> str:
+        try:
+            return f"Bearer {token.read_text('ascii').strip()}"
+        except (OSError, UnicodeDecodeError) as error:
+            text = f"The token of the service account at {token} cannot be read: {type(error).__name__}."
+            raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from None
+
+    server = Address("https", host, int(environment.get(_PORT) or 443))
+    doors = Doors(headers={"Authorization": authorization}, ca=str(mounted / "ca.crt"))
+    return Access(server, doors, "the pod's service account")

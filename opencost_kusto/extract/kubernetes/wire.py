@@ -1,0 +1,107 @@
+"""Requests to an API server, and through it or through a port-forward to an OpenCost."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+
+from opencost_kusto.errors import OpenCostError
+from opencost_kusto.extract.address import Address, Proxy, proxy_variables
+from opencost_kusto.extract.http import HttpRoute
+from opencost_kusto.extract.kubernetes.access import Access
+from opencost_kusto.extract.kubernetes.forward import Tunnels
+from opencost_kusto.extract.kubernetes.status import ApiRefusal, status_of
+
+
+class _CertificateName(HTTPAdapter):
+    """Expects the certificate of a server to have another name than the server's address."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        """Hand the name to the connections."""
+        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **more)
+
+
+class ApiServer(HttpRoute):
+    """Requests to an API server itself; raises ApiRefusal where it refuses."""
+
+    server = "The Kubernetes API"
+    hint = ". Check the server of the kubeconfig, the VPN and the proxy."
+
+    def __init__(
+        self,
+        access: Access,
+        path: str = "",
+        *,
+        connect_timeout: float,
+        timeout: float,
+        environment: Mapping[str, str],
+    ) -> None:
+        base = access.server
+        super().__init__(
+            Address(base.scheme, base.host, base.port, base.path + path),
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            doors=access.doors,
+            # The kubeconfig says which certificates are trusted: those of the environment are for other servers.
+            environment=proxy_variables(environment),
+        )
+        if not access.verify:
+            self._session.verify = False
+        if access.server_name is not None:
+            self._session.mount("https://", _CertificateName(access.server_name))
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy on the way to the server."""
+        return self._proxy
+
+    def _refusal(self, where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
+        found = status_of(status, body)
+        if found is None:
+            return super()._refusal(where, status, body, headers)
+        return ApiRefusal.of(where, found, headers)
+
+    def _distrust(self, error: ssl.SSLError) -> tuple[str, str]:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted ({error.verify_message})"
+            return why, "Check certificate-authority in the kubeconfig; az aks get-credentials writes it anew."
+        return str(error.reason or error.strerror or error), "Check the server of the kubeconfig."
+
+
+class ProxiedOpenCost(ApiServer):
+    """Requests to an OpenCost through the proxy of an API server, at `path`; messages call it `named`."""
+
+    server = "OpenCost"
+
+    def __init__(
+        self,
+        access: Access,
+        path: str,
+        named: str,
+        *,
+        connect_timeout: float,
+        timeout: float,
+        environment: Mapping[str, str],
+    ) -> None:
+        super().__init__(access, path, connect_timeout=connect_timeout, timeout=timeout, environment=environment)
+        self.named = named
+
+
+class ForwardedOpenCost(HttpRoute):
+    """Requests to an OpenCost through connections that are forwarded into its pod."""
+
+    hint = ". Does the pod listen on this port?"
+
+    def __init__(self, tunnels: Tunnels, named: str, *, connect_timeout: float, timeout: float) -> None:
+        super().__init__(
+            Address("http", tunnels.host), connect_timeout=connect_timeout, timeout=timeout, environment={}
+        )
+        self.named = named
+        self._session.mount("http://", tunnels)

@@ -1,0 +1,1 @@
+"""Tests of opencost_kusto/extract/kubernetes."""

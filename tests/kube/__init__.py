@@ -1,0 +1,1 @@
+"""The lane with a real kube-apiserver: `python -m tests.kube`."""

@@ -1,0 +1,30 @@
+"""Plays a scenario against an API server, real or recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.extract.client import OpenCost
+from tests.kube.scenarios import Scenario
+
+
+def play(scenario: Scenario, kubeconfig: Path) -> None:
+    """Find OpenCost and read what it is; the end is that of the scenario."""
+    environment = {"KUBECONFIG": str(kubeconfig)}
+    with OpenCost(scenario.endpoint, environment=environment, attempts=1, timeout=30) as opencost:
+        if scenario.found:
+            *_, (_, check) = opencost.hops()
+            assert check() == scenario.found
+            source = opencost.source()
+            assert (source.name, source.reported) == ("aks-tests", "aks-shop-prod-weu")
+            assert source.fingerprint is not None
+            return
+        with pytest.raises(OpenCostKustoError) as failed:
+            opencost.source()
+    error = failed.value
+    assert (error.code, error.transient) == (scenario.code, scenario.transient), str(error)
+    for words in scenario.says:
+        assert words in str(error)
