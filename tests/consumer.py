@@ -9,6 +9,8 @@ from opencost_kusto import (
     BatchResult,
     Bootstrapped,
     CancelToken,
+    CostReport,
+    CostRequest,
     DatasetStatus,
     Kusto,
     LoadPolicy,
@@ -23,6 +25,7 @@ from opencost_kusto import (
     Target,
     backfill,
     bootstrap,
+    cost_report,
     new_run,
     parse_window,
     replay,
@@ -31,6 +34,25 @@ from opencost_kusto import (
     sync,
     sync_all,
 )
+from opencost_kusto.emulator import Emulator
+
+
+def example() -> None:
+    """The example of the guide `python`, to the letter."""
+    with (
+        Emulator() as emulator,
+        OpenCost(emulator.opencost_url) as opencost,
+        Kusto(emulator.kusto_url, "OpenCost", auth="none") as kusto,
+    ):
+        for record in opencost.allocation("30m", aggregate="namespace"):
+            print(record["name"], record["totalCost"])
+
+        bootstrap(kusto)
+        report = sync(opencost, kusto, "1h")
+        print(report.exit_code, report.counts, report.rows)
+
+        for line in kusto.cost(by="namespace", window="3h"):
+            print(line["Namespace"], line["TotalCost"], line["Currency"])
 
 
 def failed(report: Report) -> list[str]:
@@ -55,4 +77,8 @@ def load(opencost: OpenCost, kusto: Kusto) -> int:
     except OpenCostKustoError as error:
         return error.exit_code if error.code is ReasonCode.UNREACHABLE else made.changed
     fresh: list[DatasetStatus] = status(kusto, now=now)
+    window = parse_window("lastmonth", now=now)
+    cost: CostReport = cost_report(kusto, CostRequest(window, by="team", idle=True, earlier=window.before()))
+    print(cost.totals, [gap.minutes for gap in cost.gaps], [line.total for line in cost.lines])
+    print([asset["type"] for asset in opencost.assets(window, types=["Node"])])
     return report.exit_code + len(fresh) + len(failed(report))

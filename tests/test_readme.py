@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import textwrap
+from typing import Any
 
+import pytest
 import typer.main
 
 from opencost_kusto.cli import app
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.result import Outcome
 from tests.support.documents import ALL, GUIDES, README, ROOT
-from tests.support.recorded import Emulator
 
 
 def _commands() -> dict[str, list[str]]:
@@ -71,15 +73,39 @@ def test_quoted_messages_are_in_the_code() -> None:
                 assert fragment.removeprefix(": ").strip() in said or "error computing" in fragment, fragment
 
 
-def test_the_example_runs() -> None:
-    """The Python example runs against the emulators and lands."""
-    example = re.search(r"```python\n(.*?)```", GUIDES["python"], re.DOTALL)
-    assert example is not None
-    with Emulator() as emulated:
-        scope = {"opencost_url": emulated.opencost_url, "kusto_url": emulated.kusto_url}
-        exec(example[1], scope)
-        assert scope["report"].exit_code == 0  # type: ignore[attr-defined]
-        assert scope["report"].counts == {"landed": 2}  # type: ignore[attr-defined]
+def test_the_example_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python example runs without a change, lands, and prints costs of OpenCost and of Kusto."""
+    example = _example()
+    scope: dict[str, Any] = {}
+    exec(example, scope)
+    assert scope["report"].exit_code == 0
+    before, (counts, *after) = _around(capsys.readouterr().out.splitlines(), "{'landed': 3}")
+    assert counts.startswith("0 ")
+    assert {line.split()[0] for line in before} >= {"shop", "ml", "kube-system"}
+    assert {line.split()[0] for line in after} >= {"shop", "ml", "kube-system"}
+
+
+def test_the_example_is_type_checked() -> None:
+    """The file that `.ci/run` type-checks against the wheel has the example to the letter."""
+    imports, body = _example().split("\n\n", 1)
+    consumer = (ROOT / "tests" / "consumer.py").read_text(encoding="utf-8")
+    assert textwrap.indent(body, " " * 4) in consumer
+    for line in imports.splitlines():
+        module, names = re.fullmatch(r"from (\S+) import (.*)", line).groups()  # type: ignore[union-attr]
+        assert f"from {module} import" in consumer
+        assert all(name in consumer for name in names.split(", "))
+
+
+def _example() -> str:
+    found = re.search(r"```python\n(.*?)```", GUIDES["python"], re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def _around(lines: list[str], mark: str) -> tuple[list[str], list[str]]:
+    """The lines before the first with a mark, and from it on."""
+    at = next(at for at, line in enumerate(lines) if mark in line)
+    return lines[:at], lines[at:]
 
 
 def test_the_readme_is_short_and_links_every_guide() -> None:

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 from msgspec import defstruct
@@ -19,6 +18,7 @@ from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, Usage
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.clusters import ForeignRecords
+from opencost_kusto.extract.dictionaries import Dictionaries, Note
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.http import Body
 from opencost_kusto.extract.kubernetes.access import Entra
@@ -27,19 +27,11 @@ from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
 
-
-class Note(Protocol):
-    """Takes what is remarkable about a response: a sentence, and the reason code it has, if any."""
-
-    def __call__(self, sentence: str, code: ReasonCode | None = None, /) -> object:
-        """Take one sentence."""
-
-
 # OpenCost's releases: the first without routes for Kubernetes objects, and the first with uids in its metrics.
 _WITHOUT_OBJECTS, _WITH_UIDS = (1, 114), (1, 118)
 
 
-class OpenCost:
+class OpenCost(Dictionaries):
     """One OpenCost server.
 
     `cluster` names it where it does not say which cluster it serves. `connect_timeout` and `timeout` are seconds for

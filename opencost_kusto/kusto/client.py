@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.kusto.address import checked_address, engine_address, ingest_address, is_fabric
@@ -76,7 +76,7 @@ class Kusto:
         self._ingestion = Endpoint(self.ingest_uri, signed_in, **more)
         self.storage = Storage(self._resources, self.ingest_uri, self.database)
 
-    def __enter__(self) -> Kusto:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

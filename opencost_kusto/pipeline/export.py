@@ -13,11 +13,12 @@ import msgspec
 from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.pipeline.request import BatchPlan, new_run
+from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.stage import lacks
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.window import Window
 
 # Bytes of a batch that are held in memory.
 _IN_MEMORY = 8_000_000
@@ -25,7 +26,7 @@ _IN_MEMORY = 8_000_000
 
 def export(
     opencost: OpenCost,
-    request: BatchPlan,
+    request: BatchPlan | Window | str,
     write: Callable[[Table, bytes], None],
     *,
     run: Run | None = None,
@@ -36,11 +37,11 @@ def export(
     The rows of a batch are buffered until its response is complete, so that no incomplete batch is written. Raises
     UsageError where they cannot be held.
     """
-    run = run or new_run()
+    run, plan = run or new_run(), plan_of(request)
     source = opencost.source()
     report = Report(run.id, on_result=on_result)
-    for batch in request.batches(source, run.collection_time):
-        report.add([_export(opencost, BatchContext(run, source, batch), write, request.optional)])
+    for batch in plan.batches(source, run.collection_time):
+        report.add([_export(opencost, BatchContext(run, source, batch), write, plan.optional)])
     return report
 
 

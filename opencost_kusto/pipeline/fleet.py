@@ -12,9 +12,10 @@ from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.pipeline.request import BatchPlan, new_run
+from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.sync import sync, timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
+from opencost_kusto.window import Window
 
 # Seconds in which cancelled sources may release what they hold.
 _GRACE = 10.0
@@ -25,7 +26,7 @@ _WAIT = 0.2
 def sync_all(
     opencosts: Sequence[OpenCost],
     kusto: Kusto,
-    request: BatchPlan,
+    request: BatchPlan | Window | str,
     *,
     run: Run | None = None,
     policy: LoadPolicy | None = None,
@@ -37,17 +38,18 @@ def sync_all(
     Several sources must have names; an error of one is a result of each of its batches. One source alone raises what
     `sync` raises. `on_result` is called from several threads.
     """
+    plan = plan_of(request)
     run, token = timed(run or new_run(), kusto), cancel or CancelToken()
     if len(opencosts) == 1:
-        return sync(opencosts[0], kusto, request, run=run, policy=policy, cancel=token, on_result=on_result)
+        return sync(opencosts[0], kusto, plan, run=run, policy=policy, cancel=token, on_result=on_result)
     reports = [Report(run.id) for _ in opencosts]
 
     def load(at: int) -> None:
         opencost = opencosts[at]
         try:
-            reports[at] = sync(opencost, kusto, request, run=run, policy=policy, cancel=token, on_result=on_result)
+            reports[at] = sync(opencost, kusto, plan, run=run, policy=policy, cancel=token, on_result=on_result)
         except OpenCostKustoError as error:
-            batches = request.batches(Source(opencost.cluster or ""), run.collection_time)
+            batches = plan.batches(Source(opencost.cluster or ""), run.collection_time)
             reports[at].on_result = on_result
             reports[at].add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)
 

@@ -13,7 +13,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.names import identity, variable
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.version import __version__
-from opencost_kusto.window import Window
+from opencost_kusto.window import Window, parse
 
 _MINUTE = timedelta(minutes=1)
 
@@ -56,6 +56,16 @@ class SyncRequest:
                 if table.cadence == "step":
                     yield Batch(table, source.name, step, self.options)
         yield from scrapes(source.name, self.datasets, self.options, now)
+
+
+def plan_of(request: BatchPlan | Window | str) -> BatchPlan:
+    """What is requested: a window alone, or text such as `1h` or `yesterday`, means the default datasets.
+
+    Raises UsageError for a text that is no window.
+    """
+    if isinstance(request, str):
+        request = parse(request, now=datetime.now(UTC))
+    return SyncRequest(request) if isinstance(request, Window) else request
 
 
 def scrapes(source: str, datasets: tuple[str, ...], options: RequestOptions, now: datetime) -> Iterator[Batch]:

@@ -20,15 +20,16 @@ from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.pipeline.identity import check_identity
 from opencost_kusto.pipeline.prefetch import prefetch
-from opencost_kusto.pipeline.request import BatchPlan, new_run
+from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.stage import Breaker, read_response
 from opencost_kusto.result import BatchResult, Report
+from opencost_kusto.window import Window
 
 
 def sync(
     opencost: OpenCost,
     kusto: Kusto,
-    request: BatchPlan,
+    request: BatchPlan | Window | str,
     *,
     run: Run | None = None,
     policy: LoadPolicy | None = None,
@@ -37,18 +38,19 @@ def sync(
 ) -> Report:
     """Load a window of cost into Kusto, exactly once, and report what became of each batch.
 
-    The next response is read while this one is loaded. `cancel` ends the run from another thread; `on_result` is called
-    with each result as it comes. Raises UsageError, and OpenCostError when the server does not say which cluster it
-    serves; an error of a batch is in the report and its `exit_code`.
+    `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`. The next response
+    is read while this one is loaded. `cancel` ends the run from another thread; `on_result` is called with each result
+    as it comes. Raises UsageError, and OpenCostError when the server does not say which cluster it serves; an error of
+    a batch is in the report and its `exit_code`.
     """
-    policy, cancel = policy or LoadPolicy(), cancel or CancelToken()
+    plan, policy, cancel = plan_of(request), policy or LoadPolicy(), cancel or CancelToken()
     run = timed(run or new_run(), kusto)
     source = opencost.source()
     check_identity(kusto, source, adopt=policy.adopt)
     report = Report(run.id, on_result=on_result)
     with _spool(policy) as spool, BatchLoader(kusto, policy, clock=cancel.clock, sleep=cancel.sleep) as loader:
-        batches = stage_all(kusto, request.batches(source, run.collection_time))
-        responses = _responses(opencost, batches, run, source, spool, request.optional)
+        batches = stage_all(kusto, plan.batches(source, run.collection_time))
+        responses = _responses(opencost, batches, run, source, spool, plan.optional)
         for staged in prefetch(responses, cancel.check):
             report.add(loader.load(staged))
         report.add(loader.finish())
