@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -87,6 +88,9 @@ def run_and_time(
 
 def _on_terminal() -> bool:
     """Whether a terminal controls this process, so that the command receives Ctrl-C directly."""
+    if sys.platform == "win32":
+        # A console sends Ctrl-C to each of its processes, and a signal cannot be sent to one.
+        return True
     try:
         os.close(os.open(os.ctermid(), os.O_RDONLY))
     except OSError:

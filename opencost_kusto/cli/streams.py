@@ -48,7 +48,12 @@ class Output(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Make stdout and stderr accept every write and escape every character that their encoding does not have."""
+    """Make stdout and stderr accept every write and escape every character that their encoding does not have.
+
+    On Windows Python's own streams stay: a console there is no file descriptor that takes bytes.
+    """
+    if sys.platform == "win32":
+        return
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
