@@ -61,6 +61,13 @@ class Window:
         """The window of the same length that ends where this one starts."""
         return Window(self.start - self.length, self.start)
 
+    def cut(self, longest: timedelta) -> Iterator[Window]:
+        """Tile the window from its start, without gap or overlap, with windows of at most this length."""
+        start = self.start
+        while start < self.end:
+            yield Window(start, min(start + longest, self.end))
+            start += longest
+
     def steps(self, step: timedelta | None) -> Iterator[Window]:
         """Tile the window, without gap or overlap, with windows cut at multiples of `step`; whole if None."""
         if step is None:

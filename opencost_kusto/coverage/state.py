@@ -48,6 +48,8 @@ class WindowState(StrEnum):
     FAILED = "failed"
 
 
+# The longest period in one query, so that no answer grows with the length of a backfill.
+_MONTH = timedelta(days=30)
 # States of windows that need no request.
 SETTLED = frozenset({WindowState.LANDED, WindowState.EMPTY})
 # States in which only a longer window can still have the cost.
@@ -159,19 +161,24 @@ def held_query(table: Table, source: str | None, window: Window) -> str:
 
 
 def dataset_states(kusto: Kusto, source: str | None, tables: Sequence[Table], window: Window) -> list[DatasetState]:
-    """What is known of some datasets of one source, or of all: one query, and one for each table. Raises KustoError."""
+    """What is known of some datasets of one source, or of all. Raises KustoError.
+
+    Each month of the window is one query, and one for each table.
+    """
     found = {(table.name, source): DatasetState(table, source) for table in tables if source is not None}
     by_name = {table.name: table for table in tables}
 
     def of(name: str, whose: str) -> DatasetState:
         return found.setdefault((name, whose), DatasetState(by_name[name], whose))
 
-    for table in tables:
-        for row in kusto.query(held_query(table, source, window), fresh=True):
-            of(table.name, row["Source"]).held[row["BatchId"]] = _window(row, table), read(row, table)
-    for row in kusto.query(entries_query(source, window), fresh=True):
-        if row["TableName"] in by_name:
-            of(row["TableName"], row["Source"]).entries[row["BatchId"]] = _entry(row)
+    # A batch whose window lies in two months is read twice, whole each time.
+    for month in window.cut(_MONTH):
+        for table in tables:
+            for row in kusto.query(held_query(table, source, month), fresh=True):
+                of(table.name, row["Source"]).held[row["BatchId"]] = _window(row, table), read(row, table)
+        for row in kusto.query(entries_query(source, month), fresh=True):
+            if row["TableName"] in by_name:
+                of(row["TableName"], row["Source"]).entries[row["BatchId"]] = _entry(row)
     return list(found.values())
 
 

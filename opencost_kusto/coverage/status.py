@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.state import GONE, SETTLED, DatasetState, WindowState, dataset_states
-from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.kusto.client import Kusto, Row
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
@@ -20,6 +20,11 @@ _MINUTE = timedelta(minutes=1)
 _SCRAPES = [name for name, table in DATASETS.items() if table.cadence == "scrape"]
 # The shipped functions that count the cost of a dataset, each minute once.
 _COST_FUNCTIONS = {ALLOCATION.dataset: "OpenCostWorkloadCost", ASSETS.dataset: "OpenCostInfrastructureCost"}
+_MERGE: dict[str, Callable[[list[Json]], Json]] = {
+    **dict.fromkeys(("Batches", "Rows", "DayRows"), sum),
+    **dict.fromkeys(("Until", "EmptyUntil"), max),
+    "First": min,
+}
 # Failures with reasons of their own that are shown; the others are counted.
 _SHOWN = 5
 
@@ -90,17 +95,24 @@ class DatasetStatus:
         }
 
 
-def totals_query(now: datetime) -> str:
-    """KQL for the totals of the latest run log entries by source and dataset. An empty window counts as a batch.
+def months_query() -> str:
+    """KQL for the months that have run log entries: one row each, from one column."""
+    return f"{SYNC_RUNS.name} | extend Month = startofmonth(WindowStart) | distinct Month | order by Month asc"
 
-    Queued batches count among batches and rows, but not as landed; nor do partial assets. `First` is the start of the
-    first window aligned to ten minutes.
+
+def totals_query(now: datetime, month: datetime) -> str:
+    """KQL for the totals of the latest run log entries by source and dataset, of the windows that begin in a month.
+
+    An empty window counts as a batch. Queued batches count among batches and rows, but not as landed; nor do partial
+    assets. `First` is the start of the first window aligned to ten minutes.
     """
     seen, empty = ", ".join(map(literal, (Outcome.LANDED, Outcome.ALREADY_LANDED))), literal(Outcome.EMPTY)
     whole = " and ".join(f"tostring(Options.{name}) in ('', '[]')" for name in PARTIAL)
     last = "LoggedAt, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows, Options"
+    after = (month + timedelta(days=31)).replace(day=1)
     return (
-        f"{SYNC_RUNS.name} | summarize arg_max({last}) by BatchId"
+        f"{SYNC_RUNS.name} | where WindowStart >= datetime({stamp(month)}) and WindowStart < datetime({stamp(after)})"
+        f" | summarize arg_max({last}) by BatchId"
         f" | extend Recent = WindowEnd > datetime({stamp(now - _DAY)}),"
         f" All = {whole},"
         f" Landed = Outcome in ({seen}, {empty}, {literal(Outcome.QUEUED)}),"
@@ -125,7 +137,7 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     """The status by source and dataset, with the missing windows of the last `back`; raises KustoError.
 
     Minutes between the first and the last aligned window in the run log can be missing. The number of queries
-    does not depend on the number of sources and windows.
+    depends on the months that have entries, and not on the number of sources and windows.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     # A scrape's minute may be the one that is running.
@@ -135,7 +147,7 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     }
     costs = _costs(kusto, Window(minute - _DAY, minute))
     found = []
-    for row in kusto.query(totals_query(minute), fresh=True):
+    for row in _totals(kusto, minute):
         name = row["Source"], row["Dataset"]
         first, until, empty = (row[at] and row[at].astimezone(UTC) for at in ("First", "Until", "EmptyUntil"))
         facts: dict[str, Json] = {}
@@ -147,6 +159,25 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
         found.append(DatasetStatus(*name, until, batches, rows, day_rows, costs.get(name), **facts, empty_until=empty))
     return found
+
+
+def _totals(kusto: Kusto, now: datetime) -> list[Row]:
+    """The totals of all months, ordered by source and dataset."""
+    found: dict[tuple[str, str], Row] = {}
+    for month in kusto.query(months_query(), fresh=True):
+        for row in kusto.query(totals_query(now, month["Month"]), fresh=True):
+            name = row["Source"], row["Dataset"]
+            found[name] = _merged(found[name], row) if name in found else row
+    return [found[name] for name in sorted(found)]
+
+
+def _merged(one: Row, other: Row) -> Row:
+    """The totals of two months: the first and the latest, and sums; null where both are null."""
+    merged = dict(one)
+    for name, merge in _MERGE.items():
+        known = [value for value in (one[name], other[name]) if value is not None]
+        merged[name] = merge(known) if known else None
+    return merged
 
 
 def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], float]:

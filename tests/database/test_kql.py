@@ -15,7 +15,7 @@ from opencost_kusto.batch import Batch, Run, Source
 from opencost_kusto.ci.summary import costs_query
 from opencost_kusto.cli import reports
 from opencost_kusto.coverage import state
-from opencost_kusto.coverage.status import cost_query, totals_query
+from opencost_kusto.coverage.status import cost_query, months_query, totals_query
 from opencost_kusto.database import script
 from opencost_kusto.database.render import render
 from opencost_kusto.database.script import Command, commands, parse
@@ -183,7 +183,8 @@ SENT = {
     "policy": holdings.policy_command(ALLOCATION, "row_level_security"),
     "tagged": ingest.tagged_command(ALLOCATION.name, BATCH.id),
     "failures": ingest.failures_command("Database", ALLOCATION.name, [SOURCE_ID, BATCH_IDS[1]]),
-    "totals": totals_query(MADE),
+    "months": months_query(),
+    "totals": totals_query(MADE, MADE.replace(day=1)),
     "entries": state.entries_query(BATCH.source, BATCH.window),
     "entries of all": state.entries_query(None, BATCH.window),
     **{f"held {table.name}": state.held_query(table, BATCH.source, BATCH.window) for table in FACTS},
@@ -276,14 +277,18 @@ KNOWN = {
     "f'{self.old} | distinct {self._by}'",
     "f'{self.old} | where {same} | order by CollectionTime asc'",
     "text",
-    "text.replace('{T}', self.name)",
+    "self._named(text)",
+    "f'{name} | take 0'",
+    "f'.show {database} policy retention'",
+    "'.show materialized-views | project Name, SourceTable'",
+    "tagged",
     "cost_query(dataset, period)",
     "costs_query(batch_ids)",
     "difference.command",
     "doubled_query(table, batch_id)",
     "drop_command(name)",
     "drop_command(self.staging)",
-    "entries_query(source, window)",
+    "entries_query(source, month)",
     "f'.show table {table} ingestion json mappings'",
     "f'.show table {table} policy {name}'",
     "f'{rows} | count'",
@@ -291,7 +296,7 @@ KNOWN = {
     "failures_command(kusto.database, table, some)",
     "held_keys_query(table, batch_id)",
     "identities_query(source)",
-    "held_query(table, source, window)",
+    "held_query(table, source, month)",
     "leftovers_command()",
     "mappings_command(table)",
     "policy_command(table, 'restricted_view_access')",
@@ -300,7 +305,8 @@ KNOWN = {
     "sent_query(some)",
     "tagged_command(table, tag)",
     "ingest.tagged_command(pending.target, pending.tag)",
-    "totals_query(minute)",
+    "months_query()",
+    "totals_query(now, month['Month'])",
 }
 WORKING = [
     path.relative_to(PACKAGE).as_posix()
