@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -85,14 +85,16 @@ class Recorder(_Server):
 class Replay(_Server):
     """Says again what was recorded; a path that was asked several times has its responses in their order."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, exchanges: Iterable[Exchange]) -> None:
         self.asked: list[str] = []
+        self.authorizations: list[str | None] = []
         ahead: dict[str, list[Exchange]] = defaultdict(list)
-        for each in recorded(name):
+        for each in exchanges:
             ahead[each.path].append(each)
 
         def respond(request: BaseHTTPRequestHandler) -> Exchange:
             self.asked.append(request.path)
+            self.authorizations.append(request.headers["Authorization"])
             found = ahead.get(request.path)
             if not found:
                 return Exchange(request.path, 599, "text/plain", f"{request.path} was never asked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,15 +57,20 @@ def subject(text: str) -> dict[str, str]:
 
 
 def roles(rights: Sequence[Right], to: dict[str, str], *, wide: bool = False) -> list[dict[str, Any]]:
-    """A Role and its binding for each namespace of the rights, as Kubernetes objects; `wide` for all namespaces."""
+    """A Role and its binding for each namespace of the rights, as Kubernetes objects; `wide` for all namespaces.
+
+    They are named after the subject, so that a second one does not take the place of the first.
+    """
+    slug = re.sub(r"[^a-z0-9.-]+", "-", to["name"].lower()).strip(".-")[:200]
+    name = _NAME if slug == _NAME else f"{_NAME}-{slug}"
     found: list[dict[str, Any]] = []
     for namespace in dict.fromkeys(None if wide else right.namespace for right in rights):
         kind = "ClusterRole" if namespace is None else "Role"
         place = {} if namespace is None else {"namespace": namespace}
-        metadata = {"name": _NAME, **place, "labels": {"app.kubernetes.io/name": _NAME}}
+        metadata = {"name": name, **place, "labels": {"app.kubernetes.io/name": _NAME}}
         head = {"apiVersion": f"{_GROUP}/v1", "metadata": metadata}
         rules = [_rule(right) for right in rights if wide or right.namespace == namespace]
-        reference = {"apiGroup": _GROUP, "kind": kind, "name": _NAME}
+        reference = {"apiGroup": _GROUP, "kind": kind, "name": name}
         found.append({"kind": kind, **head, "rules": rules})
         found.append({"kind": f"{kind}Binding", **head, "roleRef": reference, "subjects": [to]})
     return found

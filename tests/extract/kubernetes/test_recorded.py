@@ -14,6 +14,6 @@ from tests.kube.scenarios import SCENARIOS, Scenario
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.name for one in SCENARIOS])
 def test_a_recorded_api_server(scenario: Scenario, tmp_path: Path) -> None:
     """Every request is spelled as the real server was asked, and the end is the same."""
-    with Replay(scenario.name) as server:
+    with Replay(recorded(scenario.name)) as server:
         play(scenario, kubeconfig(tmp_path / "config", server.url, scenario.user))
     assert server.asked == [one.path for one in recorded(scenario.name)]
