@@ -65,14 +65,14 @@ def sync_command(
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")
             with files.writer(datasets) as write:
-                run = when.ready(run, window, process.cancel, console.info)
+                run = when.ready(run, request, opencosts, process.cancel, console.info)
                 with console.progress(plan(request)) as on_result:
                     report = export(opencosts[0], request, checked(write), run=run, on_result=on_result)
             content.add(report)
         else:
             with kusto_options.kusto(console.info, otherwise=DRY_RUN) as kusto:
                 ready(kusto, patient=load.spool is not None)
-                run = when.ready(run, window, process.cancel, console.info)
+                run = when.ready(run, request, opencosts, process.cancel, console.info)
                 with console.progress(plan(request)) as on_result:
                     report = sync_all(
                         opencosts,

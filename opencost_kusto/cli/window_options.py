@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -16,7 +16,10 @@ from opencost_kusto.cli.options import (
     option,
 )
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import variable
+from opencost_kusto.pipeline.coverage_check import check_start
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window, parse, resolution, since
 
 Step = Annotated[
@@ -45,6 +48,9 @@ class WhenOptions:
     ] = None
     settle: Settle = SETTLE
     opencost_resolution: Resolution = "5m"
+    require_coverage: Annotated[
+        bool, option("--require-coverage", "End with 8, and load nothing, if OpenCost has no data at its start.")
+    ] = False
 
     def interval(self, now: Callable[[], datetime] = clock, say: Callable[[str], None] = lambda _: None) -> Window:
         """The window, said where it is not as written; raises UsageError for two, and for words that say none."""
@@ -64,8 +70,20 @@ class WhenOptions:
         moment = now()
         return Elapsed(since(self.since, now=moment), moment, resolution(self.opencost_resolution))
 
-    def ready(self, run: Run, window: Window, stop: CancelToken, say: Callable[[str], None]) -> Run:
-        """The run, once OpenCost can be requested; waits if the window has not ended."""
-        if self.since is None:
-            return run
-        return settled(run, window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
+    def ready(
+        self,
+        run: Run,
+        request: SyncRequest,
+        opencosts: Sequence[OpenCost],
+        stop: CancelToken,
+        say: Callable[[str], None],
+    ) -> Run:
+        """The run, once OpenCost can be requested; waits if the window has not ended.
+
+        Raises EmptyError with --require-coverage, for an OpenCost that has no data at the start of the window.
+        """
+        if self.since is not None:
+            run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
+        for opencost in opencosts if self.require_coverage else ():
+            check_start(opencost, request, resolution(self.opencost_resolution))
+        return run

@@ -13,6 +13,7 @@ from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import SETTLE, settle_time, settled
 from opencost_kusto.cli.window_options import WhenOptions
 from opencost_kusto.errors import UsageError
+from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window
 
 WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
@@ -92,4 +93,4 @@ def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
     hour = WhenOptions().interval(lambda: now)
     assert hour == Window(WINDOW.start - 5 * MINUTE, WINDOW.end - 5 * MINUTE)
     run = Run("r", now, "1")
-    assert WhenOptions().ready(run, hour, CancelToken(), print) is run
+    assert WhenOptions().ready(run, SyncRequest(hour), [], CancelToken(), print) is run

@@ -1,0 +1,58 @@
+"""Whether OpenCost has data at the start of a window, so that a window that began before it is not taken for whole."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from opencost_kusto.batch import Batch
+from opencost_kusto.errors import EmptyError, OpenCostError, ReasonCode
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.retry import retrying
+from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.window import RESOLUTION, Window, stamp
+
+# What has the window's times, whatever ran; merged into a namespace it would hide when that began.
+_STANDING = ("__unmounted__", "__idle__")
+
+
+def check_start(opencost: OpenCost, request: SyncRequest, resolution: timedelta = RESOLUTION) -> None:
+    """Request the beginning of a window, before it is loaded.
+
+    Raises EmptyError where no workload ran in its first five minutes, and what a request raises. The built-in store has
+    no five minutes of an older window, so the first step is requested too.
+    """
+    name = opencost.source().name
+    first = next(request.window.steps(request.step))
+    mark = Window(first.start, min(first.start + resolution, first.end))
+    starts: list[datetime] = []
+    for probe in dict.fromkeys((mark, first)):
+        batch = Batch(ALLOCATION, name, probe)
+        starts = _starts(opencost, batch)
+        if any(one < mark.end for one in starts):
+            return
+    begins = f"The first workload begins at {stamp(min(starts))}" if starts else "There is none in the first step"
+    raise EmptyError(
+        f"{name}: OpenCost has no workload at the start of the window, {stamp(first.start)}. {begins}. Choose a later "
+        "start, or leave out --require-coverage."
+    )
+
+
+def _starts(opencost: OpenCost, batch: Batch) -> list[datetime]:
+    """When the workloads of a batch began; none where OpenCost no longer has such windows."""
+
+    def read() -> list[datetime]:
+        with closing(opencost.records(batch, lambda *_: None)) as records:
+            found = map(msgspec.json.decode, records)
+            workloads = [one for one in found if not str(one.get("name")).endswith(_STANDING)]
+        return [datetime.fromisoformat(one["start"]).astimezone(UTC) for one in workloads if one.get("start")]
+
+    try:
+        return retrying(read, seconds=opencost.timeout, attempts=4)
+    except OpenCostError as error:
+        if error.code is not ReasonCode.EXPIRED:
+            raise
+        return []
