@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -22,7 +22,8 @@ class Source:
 
     `name` is the cluster in every table: the name that the user gave, else OpenCost's id. `reported` is OpenCost's own
     id, `version` OpenCost's. `currency` is that of its costs, None if it is not set. `fingerprint` identifies the
-    cluster, by scheme; a source of the same name and another fingerprint is refused.
+    cluster, by scheme; a source of the same name and another fingerprint is refused. `buckets` are the lengths of the
+    windows that its built-in store has, the longest first; with a Prometheus it has windows of any length.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Source:
     reported: str | None = None
     currency: str | None = None
     fingerprint: dict[str, Json] | None = None
+    buckets: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

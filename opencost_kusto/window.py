@@ -7,7 +7,7 @@ so every window is widened to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -78,6 +78,20 @@ class Window:
             boundary = ANCHOR + ((start - ANCHOR) // step + 1) * step
             yield Window(start, min(boundary, self.end))
             start = boundary
+
+    def tiles(self, lengths: Sequence[timedelta]) -> Iterator[Window]:
+        """Tile the window with the longest of `lengths`, the longest first, that fit on the clock; whole without any.
+
+        What none fits is a window of its own, up to the next mark of the shortest.
+        """
+        start = self.start
+        while lengths and start < self.end:
+            fits = (one for one in lengths if not (start - ANCHOR) % one and start + one <= self.end)
+            end = start + next(fits, _ceiling(start + MINUTE, lengths[-1]) - start)
+            yield Window(start, min(end, self.end))
+            start = end
+        if not lengths:
+            yield self
 
 
 def stamp(moment: datetime) -> str:

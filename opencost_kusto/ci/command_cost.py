@@ -20,11 +20,10 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import holdings
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.pipeline.fleet import sync_all
+from opencost_kusto.pipeline.fleet import common_marks, sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.window import RESOLUTION
 
 # Given what is requested, a context with a function that takes each result.
 Progress = Callable[[SyncRequest], AbstractContextManager[Callable[[BatchResult], None]]]
@@ -44,7 +43,8 @@ class Measured:
 class CommandCost:
     """Loads the window in which a command runs, and reads its cost.
 
-    `request` is what is requested, with a window that is replaced. Time, waiting and running can be replaced too.
+    `request` is what is requested, with a window that is replaced, on marks every `resolution`, or those of OpenCost.
+    Time, waiting and running can be replaced too.
     """
 
     opencosts: Callable[[], AbstractContextManager[Sequence[OpenCost]]]
@@ -60,7 +60,7 @@ class CommandCost:
     sleep: Callable[[float], None] = time.sleep
     execute: Callable[[Sequence[str]], int] = executed
     cancel: CancelToken = field(default_factory=CancelToken)
-    resolution: timedelta = RESOLUTION
+    resolution: timedelta | None = None
 
     def of(self, command: Sequence[str]) -> Measured:
         """Run the command, wait until its costs are known, and load them.
@@ -73,7 +73,8 @@ class CommandCost:
         try:
             with page(self.summary) as content, self.opencosts() as opencosts, self.kusto() as kusto:
                 self._reach(opencosts, kusto)
-                done = run_and_time(command, now=self.now, execute=self.execute, resolution=self.resolution)
+                marks = self.resolution or common_marks(opencosts)
+                done = run_and_time(command, now=self.now, execute=self.execute, resolution=marks)
                 report = self._load(done, opencosts, kusto)
                 content.add(report, kusto)
         except OpenCostKustoError as error:

@@ -113,6 +113,11 @@ def _reached(opencost: OpenCost) -> Iterable[Finding]:
     took = time.monotonic() - began
     said = f"{opencost.endpoint}, {version}, cluster {source.name}; {took:.2f} s"
     yield Finding("OpenCost", Status.OK, said)
+    able = opencost.capabilities()
+    if lacking := "; ".join(one.name.replace("`", "") for one in able.lacking()):
+        yield Finding("version", Status.NOTE, f"it lacks: {lacking}", "opencost-kusto guide versions")
+    if able.store:
+        yield Finding("store", Status.NOTE, "OpenCost keeps its measurements itself: windows of 10m, 1h and 1d only")
 
 
 def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:

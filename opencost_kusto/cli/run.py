@@ -17,12 +17,12 @@ from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, MarkOptions, Su
 from opencost_kusto.cli.reports import plan, report_document
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.cli.window_options import Resolution, Settle, Step
+from opencost_kusto.cli.window_options import Resolution, Settle, Step, marks_of
 from opencost_kusto.errors import EmptyError
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Document
-from opencost_kusto.window import check_step, covering, duration, resolution, stamp
+from opencost_kusto.window import check_step, covering, duration, stamp
 
 
 def run_command(
@@ -34,7 +34,7 @@ def run_command(
     load: LoadOptions,
     step: Step = None,
     settle: Settle = SETTLE,
-    opencost_resolution: Resolution = "5m",
+    opencost_resolution: Resolution = None,
     summary: Summary = None,
     fail_on_empty: FailOnEmpty = None,
     *,
@@ -44,7 +44,7 @@ def run_command(
     """Run a command, then load the window in which it ran and print what it cost; its exit code comes first."""
     # Whatever is wrong is said now, not when the command has run: only the window comes later.
     now = clock()
-    marks = resolution(opencost_resolution)
+    marks = marks_of(opencost_resolution)
     cut = check_step(duration(step), marks) if step else None
     request = SyncRequest(covering(now, now, marks), cut, ask.datasets(), ask.options(), ask.optional())
     cost = CommandCost(
@@ -60,7 +60,7 @@ def run_command(
         sleep=process.cancel.sleep,
         execute=lambda words: executed(words, process.signals_to),
         cancel=process.cancel,
-        resolution=marks,
+        resolution=None if opencost_resolution is None else marks,
     )
     measured = cost.of(command)
     if code := show_cost(console, measured, fail_on_empty=fail_on_empty is not False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,17 +20,17 @@ from opencost_kusto.cli.reports import finish, plan, report_line
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.cli.window_options import Step, WhenOptions
+from opencost_kusto.cli.window_options import Step, WhenOptions, marks_of
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
-from opencost_kusto.pipeline.fleet import sync_all
+from opencost_kusto.pipeline.fleet import common_marks, sync_all
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, Report
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.window import check_step, duration, resolution
+from opencost_kusto.window import RESOLUTION, check_step, duration
 
 
 def sync_command(
@@ -53,14 +54,17 @@ def sync_command(
     ask.check(explicit, datasets)
     if files.given:
         files.check(datasets, explicit, console)
-    elapsed = when.elapsed()
-    window = when.interval(say=console.info) if elapsed is None else elapsed.window
+    # Whatever is wrong is said before OpenCost is asked for its marks.
+    cut = check_step(duration(step), marks_of(when.opencost_resolution)) if step else None
+    request = SyncRequest(when.interval(), cut, datasets, ask.options(), ask.optional())
     if "settle" in explicit and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
-    cut = check_step(duration(step), resolution(when.opencost_resolution)) if step else None
-    request = SyncRequest(window, cut, datasets, ask.options(), ask.optional())
     run = mark.run()
     with page(summary) as content, source.opencosts() as opencosts:
+        marks = common_marks(opencosts) if when.opencost_resolution is None else RESOLUTION
+        elapsed = when.elapsed(marks=marks)
+        window = when.interval(say=console.info, marks=marks) if elapsed is None else elapsed.window
+        request = replace(request, window=window)
         if files.given:
             if len(opencosts) > 1:
                 raise UsageError("--output takes the rows of one source; run it once for each.")

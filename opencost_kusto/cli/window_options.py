@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from opencost_kusto.batch import Run
@@ -20,7 +20,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import variable
 from opencost_kusto.pipeline.coverage_check import check_start
 from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.window import Window, parse, resolution, since
+from opencost_kusto.window import RESOLUTION, Window, parse, resolution, since
 
 Step = Annotated[
     str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.", panel=WINDOW)
@@ -29,9 +29,18 @@ Settle = Annotated[
     str, option("--settle", "How long after the end of a window OpenCost is requested: 2m, or 0.", panel=WINDOW)
 ]
 Resolution = Annotated[
-    str,
-    option("--opencost-resolution", "How often OpenCost samples; windows begin and end on these marks.", panel=WINDOW),
+    str | None,
+    option(
+        "--opencost-resolution",
+        "On which marks windows begin and end; 5m, or 10m for a built-in store, as OpenCost says when left out.",
+        panel=WINDOW,
+    ),
 ]
+
+
+def marks_of(text: str | None, otherwise: timedelta = RESOLUTION) -> timedelta:
+    """The marks of --opencost-resolution, or those of the sources; raises UsageError."""
+    return otherwise if text is None else resolution(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +56,33 @@ class WhenOptions:
         str | None, option("--since", "Instead of --window: from this time to now; a time, or how long ago.")
     ] = None
     settle: Settle = SETTLE
-    opencost_resolution: Resolution = "5m"
+    opencost_resolution: Resolution = None
     require_coverage: Annotated[
         bool, option("--require-coverage", "End with 8, and load nothing, if OpenCost has no data at its start.")
     ] = False
 
-    def interval(self, now: Callable[[], datetime] = clock, say: Callable[[str], None] = lambda _: None) -> Window:
+    def interval(
+        self,
+        now: Callable[[], datetime] = clock,
+        say: Callable[[str], None] = lambda _: None,
+        marks: timedelta = RESOLUTION,
+    ) -> Window:
         """The window, said where it is not as written; raises UsageError for two, and for words that say none."""
         settle_time(self.settle)
-        marks = resolution(self.opencost_resolution)
-        if (elapsed := self.elapsed(now)) is not None:
+        marks = marks_of(self.opencost_resolution, marks)
+        if (elapsed := self.elapsed(now, marks)) is not None:
             return elapsed.window
         text = "1h" if self.window is None else self.window
         return parse(text, now=now(), resolution=marks, on_result=say)
 
-    def elapsed(self, now: Callable[[], datetime] = clock) -> Elapsed | None:
+    def elapsed(self, now: Callable[[], datetime] = clock, marks: timedelta = RESOLUTION) -> Elapsed | None:
         """From --since to now; None without it. Raises UsageError as `interval` does."""
         if self.since is None:
             return None
         if self.window is not None:
             raise UsageError(f"Use either {variable('--window')} or {variable('--since')}, not both.")
         moment = now()
-        return Elapsed(since(self.since, now=moment), moment, resolution(self.opencost_resolution))
+        return Elapsed(since(self.since, now=moment), moment, marks_of(self.opencost_resolution, marks))
 
     def ready(
         self,

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract.record import Record, RecordDecoder, number, title
 from opencost_kusto.names import shown
-from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.window import Window, stamp
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.window import stamp
 
 _LATE = timedelta(minutes=5)
 # What stands for no workload: it has the window's times, whatever ran.
-_STANDING = ("__unmounted__", "__idle__")
+IDLE = "__idle__"
+_STANDING = ("__unmounted__", IDLE)
 # Of 4,511 recorded records none is further off than five decimals allow.
 _ROUNDED, _DEVIATION = 1e-4, 0.01
 
@@ -29,11 +31,13 @@ class RecordChecks:
     the allocations that are of a workload, `late` those of them that begin five minutes or more after the window.
     """
 
-    def __init__(self, table: Table, window: Window) -> None:
+    def __init__(self, batch: Batch) -> None:
         self.records = self.undated = self.workloads = self.late = self._allocations = 0
-        self._window = window
+        self._window = window = batch.window
+        self._on_nodes = self._identified = 0
+        self._shares_idle = bool(batch.requested.get("shareIdle"))
         self._spelled = {"start": stamp(window.start), "end": stamp(window.end)}
-        self._records = RecordDecoder(table)
+        self._records = RecordDecoder(batch.table)
 
     def __call__(self, text: bytes) -> Record:
         """Check a record, as JSON text; the record, decoded."""
@@ -48,6 +52,9 @@ class RecordChecks:
         name = record.name
         if name.__class__ is str:
             self._allocations += 1
+            if self._shares_idle and name.endswith(IDLE):
+                raise self._not_shared(record)
+            self._count_provider_ids(record.properties)
             if not name.endswith(_STANDING):
                 self.workloads += 1
                 self.late += start is not None and start >= self._window.start + _LATE
@@ -57,6 +64,12 @@ class RecordChecks:
         """Sentences about the whole response that a reader should know, each with its reason code."""
         if self.undated:
             yield f"{self.undated} of {self.records} records do not say which window they are of", None
+        if self._on_nodes and not self._identified:
+            yield (
+                "no row has the provider id of its node, which OpenCost 1.119.0 leaves out (opencost#3538); "
+                "OpenCostAssets has it, by the name of the node",
+                None,
+            )
         if self._window.length <= _LATE:
             return
         if self.workloads and self.late == self.workloads:
@@ -81,6 +94,17 @@ class RecordChecks:
             if bound is not None and bound != requested:
                 raise self._other(record, ",".join("null" if one is None else stamp(one) for one in bounds))
         self.undated += None in bounds
+
+    def _count_provider_ids(self, properties: Json) -> None:
+        if isinstance(properties, dict) and properties.get("node"):
+            self._on_nodes += 1
+            self._identified += bool(properties.get("providerID"))
+
+    def _not_shared(self, record: Record) -> ContentError:
+        return ContentError(
+            f"OpenCost did not share the idle cost that was to be shared: its response has {title(record)}. OpenCost "
+            "does so from 1.112 on. Leave --share-idle out; OpenCostChargeback shares idle cost in Kusto."
+        )
 
     def _other(self, record: Record, said: str) -> ContentError:
         return ContentError(

@@ -6,29 +6,26 @@ Yields records as JSON text, whatever the dataset, and does not depend on rows o
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
-from msgspec import defstruct
 
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
+from opencost_kusto.extract.capabilities import NAMESPACES, PROMETHEUS, UIDS, Capabilities, handshake
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.clusters import ForeignRecords
 from opencost_kusto.extract.dictionaries import Dictionaries, Note
 from opencost_kusto.extract.doors import Doors
+from opencost_kusto.extract.filters import keeps
 from opencost_kusto.extract.http import Body
 from opencost_kusto.extract.kubernetes.access import Entra
 from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
-
-# OpenCost's releases: the first without routes for Kubernetes objects, and the first with uids in its metrics.
-_WITHOUT_OBJECTS, _WITH_UIDS = (1, 114), (1, 118)
 
 
 class OpenCost(Dictionaries):
@@ -62,6 +59,7 @@ class OpenCost(Dictionaries):
         self._attempts = attempts
         self._own: str | None = None
         self._listed: frozenset[str] | None = None
+        self._capabilities: Capabilities | None = None
         self._route = route(
             address,
             connect_timeout=connect_timeout,
@@ -99,9 +97,17 @@ class OpenCost(Dictionaries):
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        version = self._version()
-        uid: dict[str, Json] = self._fingerprint(version) or {**self._route.fingerprint()}
-        return Source(name, info.region, version, info.id, fingerprint=uid or None)
+        found = self._capabilities = self._handshake(self._attempts)
+        uid: dict[str, Json] = self._fingerprint(found) or {**self._route.fingerprint()}
+        buckets = tuple(sorted(found.store, reverse=True))
+        return Source(name, info.region, found.version, info.id, fingerprint=uid or None, buckets=buckets)
+
+    def capabilities(self) -> Capabilities:
+        """What the server can do, by what it says of itself; as of the last `source`, else requested, once."""
+        return self._capabilities or self._handshake(1)
+
+    def _handshake(self, attempts: int) -> Capabilities:
+        return handshake(self._version(attempts), lambda: self._document(PROMETHEUS, 1))
 
     def _cluster_of_route(self) -> str | None:
         cluster = self._route.cluster
@@ -121,14 +127,13 @@ class OpenCost(Dictionaries):
                 raise
         self.source()
 
-    def _fingerprint(self, version: str | None) -> dict[str, Json] | None:
+    def _fingerprint(self, found: Capabilities) -> dict[str, Json] | None:
         """What identifies the cluster; None where this version does not say, or not now."""
-        number = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
         try:
-            if number < _WITHOUT_OBJECTS:
+            if found.can(NAMESPACES):
                 with self._route.get("/allNamespaces", {}) as body:
                     return fingerprint.of_namespaces(b"".join(body)) or None
-            if number >= _WITH_UIDS:
+            if found.can(UIDS):
                 with self._route.get("/metrics", {}) as body:
                     return fingerprint.of_metrics(body) or None
         except (OpenCostError, ContentError):
@@ -154,18 +159,20 @@ class OpenCost(Dictionaries):
         """The records of one batch, as they stream in. When the iterator ends, the response was whole.
 
         `note` is called with a sentence, and perhaps a reason code, for anything in the response that a reader should
-        know. Raises OpenCostError when the server cannot be reached or refuses, ContentError when its response cannot
-        be trusted.
+        know. Raises UsageError for options that this version does not have, OpenCostError when the server cannot be
+        reached or refuses, ContentError when its response cannot be trusted.
         """
         table = batch.table
         if table.path is None:
             raise UsageError(f"{table.name} is not a dataset of OpenCost.")
-        kept = _kept(batch)
+        if batch.requested.get("shareIdle"):
+            self.capabilities().check(batch)
+        kept = keeps(batch)
         with self._route.get(table.path, parameters(batch)) as body:
             if table.records_at is None:
                 yield from _samples(body, batch, kept, note)
             else:
-                check = RecordChecks(table, batch.window)
+                check = RecordChecks(batch)
                 foreign = ForeignRecords(self._own, self._clusters)
                 for record in responses.records(body, table.records_at):
                     if not foreign.has(check(record)) and kept(record):
@@ -189,19 +196,19 @@ class OpenCost(Dictionaries):
                 self._listed = frozenset()
         return self._listed
 
-    def _version(self) -> str | None:
+    def _version(self, attempts: int) -> str | None:
         """The version, where the server says it: no run fails for want of it."""
         try:
-            return documents.version(self._document("/installInfo"), f"{self.endpoint}/installInfo")
+            return documents.version(self._document("/installInfo", attempts), f"{self.endpoint}/installInfo")
         except (OpenCostError, ContentError):
             return None
 
-    def _document(self, path: str) -> bytes:
+    def _document(self, path: str, attempts: int | None = None) -> bytes:
         def read() -> bytes:
             with self._route.get(path, {}) as body:
                 return b"".join(body)
 
-        return retrying(read, seconds=self.timeout, attempts=self._attempts)
+        return retrying(read, seconds=self.timeout, attempts=attempts or self._attempts)
 
 
 def _samples(body: Body, batch: Batch, kept: Callable[[bytes], bool], note: Note) -> Iterator[bytes]:
@@ -221,19 +228,6 @@ def _samples(body: Body, batch: Batch, kept: Callable[[bytes], bool], note: Note
         note(f"{not_numbers} samples are NaN or infinite, and null in {batch.table.name}")
     if again:
         note(f"{again} samples are of a series that came before; each is a row of {batch.table.name}")
-
-
-def _kept(batch: Batch) -> Callable[[bytes], bool]:
-    """Whether the options of a batch keep a record, where OpenCost does not filter by them."""
-    filters = [(option.keeps, batch.requested[option.name]) for option in batch.table.options if option.keeps]
-    keys = defstruct("Keys", [(each.key, Json, None) for each, _ in filters])
-    decode = msgspec.json.Decoder(keys).decode
-
-    def kept(record: bytes) -> bool:
-        found = decode(record)
-        return all(each.keeps(value, str(getattr(found, each.key) or "")) for each, value in filters)
-
-    return kept if filters else lambda _: True
 
 
 def parameters(batch: Batch) -> dict[str, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 
 from opencost_kusto.batch import Run, Source
 from opencost_kusto.cancel import CancelToken
@@ -15,7 +18,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.sync import sync, timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
-from opencost_kusto.window import Window
+from opencost_kusto.window import RESOLUTION, Window
 
 # Seconds in which cancelled sources may release what they hold.
 _GRACE = 10.0
@@ -55,6 +58,18 @@ def sync_all(
 
     run_concurrently([lambda at=at: load(at) for at in range(len(opencosts))], token)  # type: ignore[misc]
     return merged(run.id, reports)
+
+
+def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
+    """The marks on which the windows of all sources begin and end; those that do not respond are left out."""
+    found = [RESOLUTION]
+
+    def ask(opencost: OpenCost) -> None:
+        with suppress(OpenCostKustoError):
+            found.append(opencost.capabilities().marks)
+
+    run_concurrently([partial(ask, one) for one in opencosts])
+    return max(found)
 
 
 def merged(run_id: str, reports: Sequence[Report]) -> Report:

@@ -49,12 +49,16 @@ class SyncRequest:
         return sum(steps if DATASETS[name].cadence == "step" else 1 for name in self.datasets)
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
-        """One batch for each dataset and step, oldest first; one batch for a scrape, which is of this moment."""
+        """One batch for each dataset and step, oldest first; one batch for a scrape, which is of this moment.
+
+        Of a built-in store a window is loaded in the lengths that the store has.
+        """
         tables = [DATASETS[name] for name in self.datasets]
         for step in self.window.steps(self.step):
             for table in tables:
-                if table.cadence == "step":
-                    yield Batch(table, source.name, step, self.options)
+                buckets = source.buckets if table.retention.keys() == set(source.buckets) else ()
+                for window in step.tiles(buckets) if table.cadence == "step" else ():
+                    yield Batch(table, source.name, window, self.options)
         yield from scrapes(source.name, self.datasets, self.options, now)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.responses import records
@@ -35,7 +36,7 @@ def compact(value: object) -> bytes:
 
 def check(*found: bytes | dict[str, Any], window: Window = HOUR) -> RecordChecks:
     """What is counted of some records."""
-    checks = RecordChecks(ALLOCATION, window)
+    checks = RecordChecks(Batch(ALLOCATION, "c", window))
     for one in found:
         checks(one if isinstance(one, bytes) else compact(one))
     return checks
@@ -263,7 +264,7 @@ def has_twice(value: object) -> bool:
 @given(st.lists(st.tuples(values, values, values, st.sampled_from(["", " "]), st.booleans()), min_size=1, max_size=4))
 def test_keys_are_found_twice_wherever_they_are(found: list[tuple[Any, Any, Any, str, bool]]) -> None:
     """Whatever objects records hold, ahead of their window and behind it, and in whatever order they come."""
-    checks = RecordChecks(ALLOCATION, HOUR)
+    checks = RecordChecks(Batch(ALLOCATION, "c", HOUR))
     window = (("start", "2026-11-23T10:00:00Z"), ("end", "2026-11-23T11:00:00Z"))
     for ahead, behind, more, layout, escape in found:
         tail = more if isinstance(more, tuple) else (("more", more),)

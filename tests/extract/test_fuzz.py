@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from opencost_kusto.batch import Batch
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.responses import records
@@ -178,7 +179,7 @@ def oracle(body: bytes) -> list[Any]:
 def ours(body: bytes, chance: random.Random) -> list[bytes]:
     """The records as we read them, in chunks of any size."""
     sizes = chance.choice([1 << 16, 4096, 300, 37])
-    check, found = RecordChecks(ALLOCATION, HOUR), []
+    check, found = RecordChecks(Batch(ALLOCATION, "c", HOUR)), []
     for record in records(body[at : at + sizes] for at in range(0, len(body), sizes)):
         check(record)
         found.append(record)

@@ -59,6 +59,9 @@ class LiveOpenCost:
             return json_reply(encode(cluster_documents.namespaces(self.cluster)))
         if path == "/metrics":
             return self._metrics()
+        if path == "/diagnostics/requestQueue" and not self.keeps:
+            # A route of the Prometheus behind it, which the built-in store has not.
+            return json_reply(encode({"queuedRequests": [], "outboundRequests": 0}))
         if path == "/customCost/status":
             return self._custom_cost()
         return Reply(200, {"Vary": "Origin"}) if path == "/healthz" else refusals.not_found()

@@ -1,0 +1,117 @@
+"""What an OpenCost can do, by its version and by what it keeps its measurements in.
+
+The list holds what was seen in recorded responses; `tests/extract/test_capabilities.py` compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from opencost_kusto.batch import Batch
+from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
+from opencost_kusto.schema.tables import BUILT_IN_STORE
+from opencost_kusto.window import RESOLUTION
+
+Release = tuple[int, ...]
+# The first that can keep its measurements in a store of its own.
+STORES: Release = (1, 115)
+# A route of OpenCost's Prometheus, which costs it nothing; the built-in store has none
+# (opencost/opencost, modules/collector-source/pkg/collector/datasource.go, RegisterEndPoints).
+PROMETHEUS = "/diagnostics/requestQueue"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What releases from `since` on can do, and those from `until` on no longer; `otherwise` says what to use there."""
+
+    name: str
+    otherwise: str
+    since: Release = (0,)
+    until: Release | None = None
+
+    def of(self, release: Release) -> bool:
+        """Whether a release can do it."""
+        return self.since <= release and (self.until is None or release < self.until)
+
+
+SHARED_IDLE = Capability(
+    "Idle cost shared among the rows (`--share-idle`)",
+    "load idle cost as a row with `--include-idle`; `OpenCostChargeback` shares it",
+    since=(1, 112),
+)
+NAMESPACES = Capability(
+    "Uid of the cluster in `/allNamespaces`", "from 1.118 on in `/metrics`; else none", until=(1, 114)
+)
+UIDS = Capability("Uid of the cluster in `/metrics`", "before 1.114 in `/allNamespaces`; else none", since=(1, 118))
+CAPABILITIES = (
+    SHARED_IDLE,
+    NAMESPACES,
+    UIDS,
+    Capability(
+        "Idle parts of a row (`CpuCostIdle`, `RamCostIdle`, `GpuCostIdle`)",
+        "null; they are 0 elsewhere",
+        since=(1, 112),
+    ),
+    Capability("Assets filtered by OpenCost", "`--filter-types`, which filters here"),
+    Capability("Allocations filtered by OpenCost", "filter in KQL; no filter is sent", since=(1, 115)),
+    Capability("Limits of a row (`CpuCoreLimitAverage`, `RamByteLimitAverage`)", "null", since=(1, 119)),
+    Capability("GPU device and sharing (`GpuAllocation`)", "`GpuUsageAverage` alone", since=(1, 119)),
+    Capability("Labels of the node in each row", "`OpenCostAssets`, by `Node` and `Name`", since=(1, 119)),
+    Capability("Cost of cluster management as an asset", "none", since=(1, 119)),
+    Capability(
+        "Controller of a ReplicaSet without a Deployment",
+        "its cost is in `__unallocated__` by controller",
+        until=(1, 119),
+    ),
+)
+
+
+def release(version: str | None) -> Release:
+    """Major and minor of a version as OpenCost writes it, `1.111.0-16 (69d8e473)`; empty where it is unknown."""
+    return tuple(map(int, re.findall(r"\d+", version or "")[:2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one OpenCost can do. `store` are the windows that its built-in store has, empty with a Prometheus.
+
+    Where the version is unknown, everything is tried, and the response is checked.
+    """
+
+    version: str | None = None
+    store: Mapping[timedelta, int] = field(default_factory=dict)
+
+    def can(self, capability: Capability) -> bool:
+        """Whether it can do something, as far as is known."""
+        found = release(self.version)
+        return not found or capability.of(found)
+
+    @property
+    def marks(self) -> timedelta:
+        """On which marks its windows begin and end: every five minutes, or the shortest bucket of its store."""
+        return min(self.store, default=RESOLUTION)
+
+    def check(self, batch: Batch) -> None:
+        """Raise UsageError for a batch that it would respond to with something else."""
+        if batch.requested.get("shareIdle") and not self.can(SHARED_IDLE):
+            raise UsageError(
+                f"OpenCost {self.version} does not share idle cost; releases from 1.112 on do. Leave --share-idle out "
+                "and keep --include-idle: OpenCostChargeback shares it in Kusto."
+            )
+
+    def lacking(self) -> list[Capability]:
+        """What it is known not to do."""
+        return [one for one in CAPABILITIES if not self.can(one)]
+
+
+def handshake(version: str | None, ask: Callable[[], object]) -> Capabilities:
+    """The capabilities of a version; `ask` requests PROMETHEUS, and raises what a request raises."""
+    if release(version) >= STORES:
+        try:
+            ask()
+        except (OpenCostError, ContentError) as error:
+            return Capabilities(version, BUILT_IN_STORE if error.code is ReasonCode.NOT_FOUND else {})
+    return Capabilities(version)
