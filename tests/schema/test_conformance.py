@@ -18,6 +18,7 @@ from opencost_kusto.emulator import OpenCostEmulator, Reply
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import prometheus, responses
+from opencost_kusto.extract.capabilities import Capabilities
 from opencost_kusto.extract.client import OpenCost, parameters
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table
@@ -57,6 +58,7 @@ def request(table: Table, one: Recorded) -> Batch | None:
             if option.name in query
         }
         batch = Batch(table, SOURCE.name, window, RequestOptions(**given))
+        Capabilities(one.version).check(batch)
     except UsageError:
         return None
     return batch if parameters(batch) == query and not widened else None
