@@ -99,5 +99,5 @@ class WhenOptions:
         if self.since is not None:
             run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
         for opencost in opencosts if self.require_coverage else ():
-            check_start(opencost, request, resolution(self.opencost_resolution))
+            check_start(opencost, request, marks_of(self.opencost_resolution, opencost.capabilities().marks))
         return run
