@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import requests
 import yaml
@@ -93,11 +94,13 @@ class Replay(_Server):
             ahead[each.path].append(each)
 
         def respond(request: BaseHTTPRequestHandler) -> Exchange:
-            self.asked.append(request.path)
+            # A proxy is asked for a whole address.
+            path = urlsplit(request.path)._replace(scheme="", netloc="").geturl()
+            self.asked.append(path)
             self.authorizations.append(request.headers["Authorization"])
-            found = ahead.get(request.path)
+            found = ahead.get(path)
             if not found:
-                return Exchange(request.path, 599, "text/plain", f"{request.path} was never asked")
+                return Exchange(path, 599, "text/plain", f"{path} was never asked")
             return found.pop(0) if len(found) > 1 else found[0]
 
         super().__init__(respond)

@@ -35,6 +35,7 @@ class _Tunnel:
         self._web = web
         self._rest = memoryview(b"")
         self._opened: set[int] = set()
+        self._files, self._closed = 0, False
 
     def settimeout(self, seconds: float | None) -> None:
         """Seconds until a read or a write fails."""
@@ -49,13 +50,22 @@ class _Tunnel:
         self._web.send_binary(bytes([_DATA]) + bytes(data))
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        """A file that reads what the pod sends."""
+        """A file that reads what the pod sends, and keeps the connection open until it is closed itself."""
+        self._files += 1
         return io.BufferedReader(_Incoming(self), _BUFFER)
 
     def close(self) -> None:
-        """Close the WebSocket."""
-        with suppress(Exception):
-            self._web.close(timeout=1)
+        """Close the WebSocket, once no file reads from it: `http.client` closes a socket before it reads the end."""
+        self._closed = True
+        if not self._files:
+            with suppress(Exception):
+                self._web.close(timeout=1)
+
+    def release(self) -> None:
+        """A file was closed."""
+        self._files -= 1
+        if self._closed:
+            self.close()
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill a buffer with what has arrived; 0 at the end of the connection."""
@@ -91,6 +101,12 @@ class _Incoming(io.RawIOBase):
 
     def __init__(self, tunnel: _Tunnel) -> None:
         self._tunnel = tunnel
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if not self.closed:
+            super().close()
+            self._tunnel.release()
 
     def readable(self) -> bool:
         """It can be read."""

@@ -33,6 +33,7 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         from kubernetes.client import Configuration
         from kubernetes.config import ConfigException
         from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+        from kubernetes.config.kube_config import yaml as library_yaml
     except ImportError as error:
         raise UsageError(_INSTALL) from error
     paths = environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
@@ -46,8 +47,9 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         settings = Configuration()
         loader.load_and_set(settings)
     except ConfigException as error:
-        raise UsageError(f"The kubeconfig {paths} cannot be used: {first_sentence(str(error))}") from error
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        why = first_sentence(str(error).replace(". ", ": ", 1))
+        raise UsageError(f"The kubeconfig {paths} cannot be used: {why}") from error
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
         why = first_sentence(str(error)) or type(error).__name__
         raise UsageError(f"The kubeconfig {paths} cannot be read: {why}") from error
     return _access(settings, str(chosen["context"]["cluster"]), token, said)

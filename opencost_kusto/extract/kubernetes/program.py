@@ -79,7 +79,8 @@ class Program:
 
     def failed(self, error: Exception) -> OpenCostError:
         """The error for a program that ran and failed."""
-        return self._failed(first_sentence(str(error)))
+        # The library writes "exec: process returned 1. " before what the program said.
+        return self._failed(first_sentence(str(error).replace(". ", ": ", 1), 300))
 
     def absent(self) -> OpenCostError:
         """The error for a program that is not installed, with the kubeconfig's hint how to install it."""

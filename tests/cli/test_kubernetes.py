@@ -1,0 +1,116 @@
+"""`doctor` walks the way into a cluster, and `manifest` prints what it needs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from opencost_kusto.cli import app
+from opencost_kusto.cli.doctor import examine
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.database.finding import Finding
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
+from tests.kube.recorder import Replay, kubeconfig, recorded
+from tests.kube.scenarios import ADD_ON, SCENARIOS, SERVICE
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command: what is on stdout."""
+
+    def run(*words: str) -> str:
+        app(list(words), standalone_mode=False, obj=Process())
+        return capsys.readouterr().out
+
+    return run
+
+
+def findings(folder: Path, name: str) -> dict[str, Finding]:
+    """What doctor finds in a recording, by hop."""
+    scenario = next(one for one in SCENARIOS if one.name == name)
+    # The API server's version is recorded once.
+    version = next(one for one in recorded("service") if one.path == "/version")
+    with Replay([version, *recorded(name)]) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(folder / "config", server.url, scenario.user))}
+        with OpenCost(scenario.endpoint, environment=environment, attempts=1) as client:
+            return {one.hop: one for one in examine(client)}
+
+
+def test_doctor_walks_the_way_into_a_cluster(tmp_path: Path) -> None:
+    """The API server, the sign-in, what was found, and then OpenCost."""
+    found = findings(tmp_path, "add-on")
+    assert list(found)[:3] == ["Kubernetes", "OpenCost in the cluster", "OpenCost"]
+    assert "cluster aks-tests, signed in by a token" in found["Kubernetes"].said
+    assert found["OpenCost in the cluster"].said == "pod kube-system/cost-analysis-agent-0, port 9003"
+    assert ADD_ON in found["OpenCost"].said
+
+
+@pytest.mark.parametrize(
+    ("name", "hop", "code"),
+    [
+        ("forbidden-service", "OpenCost", 3),
+        ("forbidden-add-on", "OpenCost in the cluster", 3),
+        ("several", "OpenCost in the cluster", 2),
+        ("none", "OpenCost in the cluster", 3),
+        ("policy", "OpenCost", 3),
+    ],
+)
+def test_doctor_stops_where_the_way_ends(tmp_path: Path, name: str, hop: str, code: int) -> None:
+    """The last hop has failed, with the sentence, and its exit code."""
+    scenario = next(one for one in SCENARIOS if one.name == name)
+    *_, last = findings(tmp_path, name).values()
+    assert (last.hop, last.exit_code) == (hop, code)
+    assert scenario.says[0] in last.said
+
+
+def test_a_role_is_printed_for_an_address(run: Command) -> None:
+    """The Role and its binding, and nothing else; a namespace of the manifest is that of its service account."""
+    role, binding = yaml.safe_load_all(run("manifest", "--rbac", "--endpoint", SERVICE, "--namespace", "jobs"))
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["services/proxy"], "resourceNames": ["http:opencost:9003"], "verbs": ["get"]}
+    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "opencost-kusto", "namespace": "jobs"}]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--rbac", "--endpoint", "http://opencost:9003"), "needs no right in Kubernetes"),
+        (("--rbac", "--endpoint", "in-cluster://opencost/opencost"), "needs no right in Kubernetes"),
+        (("--rbac", "--endpoint", SERVICE, "--subject", "jane"), "write User:NAME"),
+        (("--endpoint", SERVICE), "needs a kubeconfig, which a pod has not"),
+    ],
+)
+def test_what_has_no_role_or_no_pod_is_refused(run: Command, words: tuple[str, ...], says: str) -> None:
+    """An address without rights has no Role, and a pod has no kubeconfig."""
+    given = ("--image", "i", "--client-id", "0a1b2c3d-1234-5678-9abc-0123456789ab")
+    with pytest.raises(UsageError, match=says):
+        run("manifest", *given, "--kusto-uri", "https://c.kusto.windows.net", "--database", "d", *words)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "token"),
+    [
+        ("in-cluster://kube-system/pod:cost-analysis-agent:9003", True),
+        ("in-cluster://", True),
+        ("in-cluster://opencost/opencost:9003", False),
+        ("http://opencost.opencost:9003", False),
+    ],
+)
+@pytest.mark.parametrize("kind", [(), ("--deployment",)], ids=["CronJob", "Deployment"])
+def test_a_token_is_mounted_where_the_address_needs_one(
+    run: Command, endpoint: str, token: bool, kind: tuple[str, ...]
+) -> None:
+    """A pod that lists pods has a token, and says which Role it needs; all others have none."""
+    given = ("--image", "i", "--client-id", "0a1b2c3d-1234-5678-9abc-0123456789ab", *kind)
+    target = ("--kusto-uri", "https://c.kusto.windows.net", "--database", "d")
+    text = run("manifest", *given, *target, "--endpoint", endpoint)
+    assert (f"manifest --rbac --endpoint {endpoint}" in text) == token
+    assert ("automountServiceAccountToken: true" in text) == token
+    assert ("automountServiceAccountToken: false" in text) == (not token)

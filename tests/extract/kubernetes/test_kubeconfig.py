@@ -1,0 +1,286 @@
+"""Every form of a kubeconfig signs in, and one that cannot is an error: no request is sent without a sign-in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.kubernetes.kubeconfig import kubeconfig as sign_in
+from opencost_kusto.extract.kubernetes.program import Program
+from opencost_kusto.extract.kubernetes.service_account import service_account
+from tests.kube.recorder import Exchange, Replay, kubeconfig, recorded
+from tests.kube.scenarios import SERVICE
+from tests.support.authority import Authority
+from tests.support.relay import ForwardProxy, TlsFront
+
+HINT = "Install it from https://example.com/login."
+
+
+def program(folder: Path, text: str, name: str = "login", **more: Any) -> dict[str, Any]:
+    """A user whose program prints a text; it counts its runs in a file beside it."""
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\nopen({str(folder / 'runs')!r}, 'a').write('.')\n{text}\n")
+    path.chmod(0o755)
+    settings = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(path), "interactiveMode": "Never"}
+    return {"exec": settings | {"installHint": HINT} | more}
+
+
+def printing(status: dict[str, Any], version: str = "v1") -> str:
+    """A program that prints a credential."""
+    document = {"apiVersion": f"client.authentication.k8s.io/{version}", "kind": "ExecCredential", "status": status}
+    return f"print({json.dumps(document)!r})"
+
+
+def sent(folder: Path, settings: dict[str, Any], **more: Any) -> set[str | None]:
+    """The sign-ins of the requests that a user sends."""
+    with Replay(recorded("service")) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(folder / "config", server.url, "me", settings))}
+        with OpenCost(SERVICE, environment=environment | {"PATH": os.environ["PATH"]}, attempts=1, **more) as client:
+            assert client.source().name == "aks-tests"
+        return set(server.authorizations)
+
+
+def failed(folder: Path, settings: dict[str, Any], **more: Any) -> OpenCostKustoError:
+    """How a user's request ends, without one that was sent."""
+    with Replay(recorded("service")) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(folder / "config", server.url, "me", settings)), "PATH": "/nowhere"}
+        client = OpenCost(SERVICE, environment=environment, attempts=1, **more)
+        with client, pytest.raises(OpenCostKustoError) as error:
+            client.source()
+        assert server.asked == []
+    return error.value
+
+
+def test_a_token_is_sent(tmp_path: Path) -> None:
+    """The token of the user."""
+    assert sent(tmp_path, {"token": "abc"}) == {"Bearer abc"}
+
+
+def test_a_token_file_is_read_for_each_request(tmp_path: Path) -> None:
+    """A token that was rotated is used at once; the file is beside the kubeconfig, and wins over a token."""
+    (tmp_path / "token").write_text("first\n")
+    with Replay(recorded("service")) as server:
+        path = kubeconfig(tmp_path / "config", server.url, "me", {"tokenFile": "token", "token": "old"})
+        with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+            client.source()
+            (tmp_path / "token").write_text("second")
+            client.source()
+    assert list(dict.fromkeys(server.authorizations)) == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_a_program_signs_in(tmp_path: Path, version: str) -> None:
+    """It runs once for all requests, with the variables of the kubeconfig, and gets what it is asked for."""
+    text = "import json, os\nassert json.loads(os.environ['KUBERNETES_EXEC_INFO'])['kind'] == 'ExecCredential'\n"
+    text += "assert os.environ['FLAVOUR'] == 'x'\n" + printing({"token": "abc"}, version)
+    more: dict[str, Any] = {
+        "apiVersion": f"client.authentication.k8s.io/{version}",
+        "env": [{"name": "FLAVOUR", "value": "x"}],
+    }
+    assert sent(tmp_path, program(tmp_path, text, **more)) == {"Bearer abc"}
+    assert (tmp_path / "runs").read_text() == "."
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import sys; sys.exit('AADSTS700082: the refresh token has expired')", "AADSTS700082"),
+        ("print('no JSON')", "failed to decode"),
+        (printing({}), "neither a token nor a certificate"),
+        (printing({"clientCertificateData": "x"}), "neither a token nor a certificate"),
+        (printing({"token": "abc"}, "v1beta1"), "does not match"),
+    ],
+)
+def test_a_program_that_fails_is_an_error(tmp_path: Path, text: str, says: str) -> None:
+    """Its own words are in the message, and nothing is sent."""
+    error = failed(tmp_path, program(tmp_path, text))
+    assert (type(error), error.code) == (OpenCostError, ReasonCode.UNAUTHORIZED)
+    assert says in str(error)
+    assert "Nothing was sent" in str(error)
+
+
+@pytest.mark.parametrize("command", ["no-such-program", "./no-such-program", "kubelogin"])
+def test_a_program_that_is_missing_is_an_error(tmp_path: Path, command: str) -> None:
+    """The hint of the kubeconfig is in the message, and nothing is sent."""
+    error = failed(tmp_path, program(tmp_path, "", command=command, args=["get-token", "--server-id", "1"]))
+    assert error.code is ReasonCode.UNAUTHORIZED
+    assert command in str(error)
+    assert HINT.rstrip(".") in str(error)
+
+
+def test_without_kubelogin_entra_signs_in(tmp_path: Path) -> None:
+    """The scope is the server's, as kubelogin has it among its words."""
+    scopes: list[str] = []
+
+    def entra(scope: str) -> Callable[[], str]:
+        scopes.append(scope)
+        return lambda: "of-entra"
+
+    words = ["get-token", "--login", "azurecli", "--server-id", "6dae42f8", "--client-id", "80faf920"]
+    settings = program(tmp_path, "", command="no-such-folder/kubelogin", args=words)
+    assert sent(tmp_path, settings, entra=entra) == {"Bearer of-entra"}
+    assert scopes == ["6dae42f8/.default"]
+
+
+def test_another_kubelogin_is_no_business_of_entra(tmp_path: Path) -> None:
+    """There is a second program of this name, which has no --server-id."""
+    settings = program(tmp_path, "", command="kubelogin", args=["get-token", "--oidc-issuer-url", "https://x"])
+    error = failed(tmp_path, settings, entra=lambda _: lambda: "of-entra")
+    assert "not installed" in str(error)
+
+
+def test_a_credential_is_renewed_before_it_expires() -> None:
+    """The program runs again where the time of its credential has come, and not before."""
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    times = [now]
+    runs: list[int] = []
+
+    def run() -> dict[str, Any]:
+        runs.append(1)
+        return {"token": f"t{len(runs)}", "expirationTimestamp": (times[0] + timedelta(minutes=5)).isoformat()}
+
+    one = Program("login", run, now=lambda: times[0])
+    assert [one.token(), one.token()] == ["t1", "t1"]
+    times[0] += timedelta(minutes=4, seconds=40)
+    assert [one.token(), one.token()] == ["t2", "t2"]
+
+
+def test_a_sign_in_that_is_refused_is_made_anew_once(tmp_path: Path) -> None:
+    """After a 401 the program runs again; its second token is taken."""
+    refusal = recorded("sign-in")[0]
+    path = next(one.path for one in recorded("service") if one.path.endswith("/clusterInfo"))
+    first = Exchange(path, refusal.status, refusal.type, refusal.body)
+    count = f"count = len(open({str(tmp_path / 'runs')!r}).read())\n"
+    text = count + printing({"token": "t"}).replace('"t"', '"t%d"')[:-1] + " % count)"
+    settings = program(tmp_path, text)
+    with Replay([first, *recorded("service")]) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url, "me", settings))}
+        with OpenCost(SERVICE, environment=environment, attempts=1) as client:
+            client.source()
+    assert list(dict.fromkeys(server.authorizations)) == ["Bearer t1", "Bearer t2"]
+
+
+def test_several_files_are_one_configuration(tmp_path: Path) -> None:
+    """A context may stand in a second file; the first file's current context counts."""
+    with Replay(recorded("service")) as server:
+        second = kubeconfig(tmp_path / "second", server.url, "me", {"token": "abc"})
+        first = tmp_path / "first"
+        first.write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")
+        paths = os.pathsep.join((str(first), str(tmp_path / "missing"), str(second)))
+        with OpenCost(SERVICE, environment={"KUBECONFIG": paths}, attempts=1) as client:
+            assert client.source().name == "aks-tests"
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "says"),
+    [
+        (None, None, "There is no kubeconfig at"),
+        ("", None, "file is empty"),
+        ("{", None, "cannot be read"),
+        ("clusters: []\ncontexts: []\nusers: []\n", None, "no current context"),
+        ("contexts: [{name: a, context: {cluster: c}}]\nclusters: []\nusers: []\n", "b", "it has 'a'"),
+        ("contexts: [{name: a, context: {cluster: c}}]\nclusters: []\nusers: []\n", "a", "cannot be used"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, text: str | None, context: str | None, says: str) -> None:
+    """What is wrong with which file, and which contexts there are."""
+    path = tmp_path / "config"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=says) as error:
+        sign_in(context, {"KUBECONFIG": str(path)})
+    assert str(path) in str(error.value)
+
+
+def test_without_the_library_the_message_says_what_to_install() -> None:
+    """The extra is not installed by default."""
+    code = (
+        "import sys; sys.modules['kubernetes'] = None; sys.argv[1:] = ['doctor', '--endpoint', 'kube://']\n"
+        "from opencost_kusto.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "pip install 'opencost-kusto[kubernetes]'" in done.stdout + done.stderr
+
+
+def test_certificates_are_those_of_the_kubeconfig(tmp_path: Path) -> None:
+    """The server's is checked by its data alone, whatever the environment trusts, and the client's is shown."""
+    authority, other = Authority(tmp_path, "cluster"), Authority(tmp_path, "other")
+    certificate, key = authority.issue("jane")
+    data = {"certificate-authority-data": base64.b64encode(Path(authority.ca).read_bytes()).decode()}
+    settings = {"client-certificate": certificate, "client-key": key}
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(authority.server(clients=authority), int(server.url.rpartition(":")[2])) as front,
+    ):
+        path = kubeconfig(tmp_path / "config", front.url, "jane", settings, **data)
+        environment = {"KUBECONFIG": str(path), "REQUESTS_CA_BUNDLE": other.ca}
+        with OpenCost(SERVICE, environment=environment, attempts=1) as client:
+            assert client.source().name == "aks-tests"
+        path = kubeconfig(tmp_path / "config", front.url, "jane", settings, **{"certificate-authority": other.ca})
+        environment = {"KUBECONFIG": str(path), "REQUESTS_CA_BUNDLE": authority.ca}
+        client = OpenCost(SERVICE, environment=environment, attempts=1)
+        with client, pytest.raises(OpenCostError, match="certificate-authority in the kubeconfig") as error:
+            client.source()
+    assert error.value.code is ReasonCode.TLS
+
+
+def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
+    """tls-server-name is the name that the certificate has to have."""
+    from cryptography import x509
+
+    authority = Authority(tmp_path, "cluster")
+    context = authority.server(names=[x509.DNSName("aks.internal")])
+    named = {"certificate-authority": authority.ca, "tls-server-name": "aks.internal"}
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(context, int(server.url.rpartition(":")[2])) as front,
+    ):
+        path = kubeconfig(tmp_path / "config", front.url, "me", None, **named)
+        with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+            assert client.source().name == "aks-tests"
+
+
+def test_a_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
+    """proxy-url leads to the API server."""
+    with Replay(recorded("service")) as server, ForwardProxy() as proxy:
+        url = server.url.replace("127.0.0.1", "api.aks.example")
+        path = kubeconfig(tmp_path / "config", url, "me", None, **{"proxy-url": proxy.url})
+        with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+            assert client.source().name == "aks-tests"
+        assert proxy.seen
+
+
+def test_a_certificate_of_a_program_is_shown(tmp_path: Path) -> None:
+    """A program may return a certificate and its key instead of a token."""
+    authority = Authority(tmp_path, "cluster")
+    certificate, key = (Path(path).read_text() for path in authority.issue("jane"))
+    settings = program(tmp_path, printing({"clientCertificateData": certificate, "clientKeyData": key}))
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(authority.server(clients=authority), int(server.url.rpartition(":")[2])) as front,
+    ):
+        path = kubeconfig(tmp_path / "config", front.url, "jane", settings, **{"certificate-authority": authority.ca})
+        with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+            assert client.source().name == "aks-tests"
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [({}, "This is not a pod"), ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "no token of its service account")],
+)
+def test_a_service_account_is_a_pods(tmp_path: Path, environment: dict[str, str], says: str) -> None:
+    """Outside a pod, and in one without a token, the message says what to write."""
+    with pytest.raises(UsageError, match=says):
+        service_account(environment, tmp_path)
