@@ -16,9 +16,9 @@ from opencost_kusto.emulator.kusto.access import EMULATOR, ingestion_refusal
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.landing import TOKEN
-from opencost_kusto.emulator.kusto.policies import SECURITY, timespan
+from opencost_kusto.emulator.kusto.policies import SECURITY
 from opencost_kusto.emulator.kusto.service import Service
-from opencost_kusto.emulator.kusto.translation import as_principal
+from opencost_kusto.emulator.kusto.translation import as_principal, cache_age
 from opencost_kusto.emulator.kusto.upkeep import upkeep
 
 _MANAGEMENT: Final = "/v1/rest/mgmt"
@@ -97,9 +97,9 @@ class Rest:
         behaviour = self._service.chances.behaviour
         key = json.dumps([engine.database, text, parameters])
         # The SDK writes a timespan as Python does, 0:00:00.
-        age = options.get("query_results_cache_max_age")
+        age = options.get("query_results_cache_max_age", cache_age(text)[1])
         cached = bool(behaviour.cached_seconds) and not restricted and not secured
-        if cached and (age is None or timespan(str(age))):
+        if cached and (age is None or any(digit in str(age) for digit in "123456789")):
             at, found = self._cached.get(key, (float("-inf"), None))
             if found is not None and time.monotonic() - at < behaviour.cached_seconds:
                 return found

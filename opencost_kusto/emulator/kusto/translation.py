@@ -23,6 +23,7 @@ from opencost_kusto.emulator.kusto.syntax import masked
 _HIDDEN_CALL: Final = re.compile(r"\b(extent_id|ingestion_time)\s*\(\s*\)")
 _PRINCIPAL_CALL: Final = re.compile(r"\bcurrent_principal\s*\(\s*\)")
 _NEWEST: Final = re.compile(r"\barg_(?:max|min)\s*\(\s*ingestion_time\s*\(\s*\)")
+_CACHE_AGE: Final = re.compile(r"(^|;)\s*set\s+query_results_cache_max_age\s*=\s*([^;]+);")
 _KEPT: Final = 1024
 _kept: OrderedDict[tuple[Any, ...], Translation] = OrderedDict()
 _lock: Final = threading.Lock()
@@ -49,6 +50,19 @@ def as_principal(text: str, principal: str) -> str:
     return "".join([*parts, text[start:]])
 
 
+def cache_age(text: str) -> tuple[str, str | None]:
+    """A query without its statement that sets the oldest answer it takes from the cache, and that age, if it sets one.
+
+    https://learn.microsoft.com/kusto/query/query-results-cache
+    """
+    plain = masked(text)
+    found = _CACHE_AGE.search(plain)
+    if found is None:
+        return text, None
+    start, end = found.start() + len(found[1]), found.end()
+    return text[:start] + " " * (end - start) + text[end:], text[found.start(2) : found.end(2)]
+
+
 def asks_for_hidden(text: str, functions: Mapping[str, Function]) -> bool:
     """Whether a query, or a function it calls, asks for a row's extent or the time of its ingestion."""
     texts = [text, *(one.body for one in called(text, functions).values())]
@@ -71,7 +85,7 @@ def translated(
     now: datetime,
 ) -> Translation:
     """Translate a query over the tables of a DuckDB catalog; raises what duckdb-kql raises, and KustoRefusal."""
-    text, texts = without_lists(text)
+    text, texts = without_lists(cache_age(text)[0])
     needed = called(text, functions)
     key = (
         text,
