@@ -11,7 +11,7 @@ from tests import faults
 from tests.faults.ending import Fault
 
 ALONG_THE_PATH = (
-    *("opencost", "storage", "queue", "engine", "refused", "twice", "late", "damage"),
+    *("opencost", "storage", "queue", "engine", "refused", "twice", "late", "documented", "damage"),
     *("replace", "replace_steps", "spool", "crash", "terminated"),
 )
 
