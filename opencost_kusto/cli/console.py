@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from opencost_kusto.cli.drawing import as_text, is_dumb, live_lines, rich_stderr
+from opencost_kusto.cli.live import Lines
 from opencost_kusto.rendering import Document, Table, csv_text, json_text, markdown, plain, printable
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import Retry, observing
@@ -118,7 +119,7 @@ class Console:
     def result(self, one: BatchResult) -> None:
         """Print how a batch ended; on a terminal the live line says it, so the line is for --verbose or a failure."""
         level = _LEVELS.get(Outcome(one.outcome), Level.WARNING if one.notes else Level.INFO)
-        if self.terminal and not self.verbose and self._live is not None:
+        if self.terminal and not self.verbose and self._live is not None and level is not Level.ERROR:
             return
         facts = {
             "cluster": one.source,
@@ -144,16 +145,11 @@ class Console:
                 return
             with live_lines() as progress:
                 self._live = progress
-                tasks: dict[tuple[str, str], Any] = {}
+                lines = Lines(progress, plan)
 
                 def on_result(one: BatchResult) -> None:
                     with self._lock:
-                        key = (one.source, one.dataset)
-                        if key not in tasks:
-                            name = printable(f"{one.source} {one.dataset}")
-                            tasks[key] = progress.add_task(name, total=plan.get(one.dataset), rows=0, outcome="")
-                        rows = progress.tasks[tasks[key]].fields["rows"] + (one.rows or 0)
-                        progress.update(tasks[key], advance=1, rows=rows, outcome=str(one.outcome))
+                        lines.add(one)
                     self.result(one)
 
                 try:

@@ -10,6 +10,7 @@ from typing import Annotated
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import OUTPUT, option
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight.cost_request import CostRequest, window_of
 from opencost_kusto.insight.dimensions import NAMES
@@ -45,7 +46,7 @@ class CostOptions:
             raise UsageError(f"Use either {variable('--window')} or {variable('--run')}, not both.")
         if self.with_ not in (None, _IDLE):
             raise UsageError(f"--with {self.with_!r} is not possible; write --with idle.")
-        window = window_of(self.window or WINDOW, now)
+        window = read_option("--window", lambda one: window_of(one, now), self.window or WINDOW)
         previous = self.compare == _PREVIOUS
         return CostRequest(
             window,

@@ -12,6 +12,7 @@ from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import option
 from opencost_kusto.cli.reports import dictionary
 from opencost_kusto.cli.status import status_document
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import KustoError, NotLandedError, ReasonCode, UsageError
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import duration
@@ -75,10 +76,10 @@ def status_command(
     """Print how fresh and how complete Kusto is, by cluster and dataset."""
     from opencost_kusto.coverage.status import status
 
-    limit = duration(max_age) if max_age else None
+    limit = read_option("--max-age", duration, max_age) if max_age else None
     now = datetime.now(UTC)
     with kusto_options.kusto(console.info) as kusto:
-        found = status(kusto, now=now, back=duration(catch_up))
+        found = status(kusto, now=now, back=read_option("--catch-up", duration, catch_up))
     console.show(status_document(found, now))
     if limit is not None:
         old = [one for one in found if (age := one.age(now)) is None or age > limit]

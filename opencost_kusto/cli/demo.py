@@ -26,7 +26,7 @@ from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.result import Report
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
-from opencost_kusto.window import Window, stamp
+from opencost_kusto.window import Window
 
 _SAID = "This is a local emulator: OpenCost for two made-up clusters, and Kusto on DuckDB. Nothing leaves this machine."
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
@@ -153,9 +153,9 @@ def examples(emulated: Emulator) -> list[str]:
     """Three commands to try on what the demo has loaded."""
     now = emulated.now()
     yesterday = last_days(now).end - _DAY
-    times = f"--param startTime={stamp(last_days(now).start)} --param endTime={stamp(last_day(now).end)}"
+    window = Window(last_days(now).start, last_day(now).end)
     return [
-        f"{program()} query ByController {times} {_database(emulated)}",
+        f"{program()} cost --by controller --window {window} --top 10 {_database(emulated)}",
         f"{program()} sync {_sources(emulated)} --window {yesterday:%Y-%m-%d} {_database(emulated)}",
         f"{program()} status --catch-up 14d {_database(emulated)}",
     ]

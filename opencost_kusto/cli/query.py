@@ -14,10 +14,13 @@ from opencost_kusto.cli.cost import Top
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import key_values, option
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.database.functions import named
 from opencost_kusto.errors import UsageError
+from opencost_kusto.insight.cost_request import window_of
 from opencost_kusto.insight.question import Question, function_question, functions_document, kql_question
 from opencost_kusto.rendering import Document, table_of
+from opencost_kusto.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class QueryOptions:
         None
     )
 
+    def period(self, now: datetime) -> Window | None:
+        """The window, if one is named; raises UsageError."""
+        return read_option("--window", lambda one: window_of(one, now), self.window) if self.window else None
+
     def question(self, name: str | None, explicit: ExplicitOptions, now: datetime) -> Question:
         """The query; raises UsageError for none, or two, and for values that it cannot take."""
         if (name is None) == (self.kql is None):
@@ -42,11 +49,11 @@ class QueryOptions:
             if self.param:
                 raise UsageError("--param is for a function; write the values into --kql.")
             text = sys.stdin.read() if self.kql == "-" else self.kql
-            return kql_question(text, self.window, self.cluster, now)
+            return kql_question(text, self.period(now), self.cluster, now)
         values = key_values(self.param or [], "--param")
         takes = {parameter.name for parameter in named(name or "").parameters} - values.keys()
         # What the environment says is for other functions too.
-        window = self.window if "startTime" in takes or "window" in explicit else None
+        window = self.period(now) if "startTime" in takes or "window" in explicit else None
         cluster = self.cluster if "cluster" in takes or "cluster" in explicit else None
         return function_question(name or "", window, cluster, values, now)
 

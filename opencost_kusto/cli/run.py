@@ -17,12 +17,12 @@ from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, MarkOptions, Su
 from opencost_kusto.cli.reports import plan, report_document
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.cli.window_options import Resolution, Settle, Step, marks_of
+from opencost_kusto.cli.window_options import Resolution, Settle, Step, marks_of, step_of
 from opencost_kusto.errors import EmptyError
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Document
-from opencost_kusto.window import check_step, covering, duration, stamp
+from opencost_kusto.window import covering, stamp
 
 
 def run_command(
@@ -45,7 +45,7 @@ def run_command(
     # Whatever is wrong is said now, not when the command has run: only the window comes later.
     now = clock()
     marks = marks_of(opencost_resolution)
-    cut = check_step(duration(step), marks) if step else None
+    cut = step_of(step, marks)
     request = SyncRequest(covering(now, now, marks), cut, ask.datasets(), ask.options(), ask.optional())
     cost = CommandCost(
         source.opencosts,

@@ -22,6 +22,7 @@ from opencost_kusto.cli.options import OUTPUT, WINDOW, LoadOptions, MarkOptions,
 from opencost_kusto.cli.reports import finish, report_document, report_line
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database.doctor import ready
@@ -59,9 +60,9 @@ class TimesOptions:
 
     def lookback(self) -> Lookback:
         """The period in which a run looks for missing windows; raises UsageError if it has no window."""
-        step = duration(self.every)
-        back = duration(self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
-        lookback = Lookback(back, duration(self.lag), self.at_most)
+        step = read_option("--every", duration, self.every)
+        back = read_option("--catch-up", duration, self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
+        lookback = Lookback(back, read_option("--lag", duration, self.lag), self.at_most)
         lookback.period(clock(), step)
         return lookback
 
@@ -90,7 +91,7 @@ def schedule_command(
 
     if console.format_ is not None and not once:
         raise UsageError("--format is for --once, which has one report; use --log-format json for a schedule.")
-    every = duration(when.every)
+    every = read_option("--every", duration, when.every)
     target, lookback = Target(every, ask.datasets(), ask.options()), when.lookback()
     times = Trigger(every, lookback.lag, when.cron)
     # What is wrong with it is said before the first run.
@@ -167,8 +168,8 @@ def backfill_command(
     now = clock()
     span = between(from_, to, now=now)
     past = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
-    target = Target(duration(step), ask.datasets() if ask.dataset else past, ask.options())
-    closed = Lookback(lag=duration(lag)).closed(now)
+    target = Target(read_option("--step", duration, step), ask.datasets() if ask.dataset else past, ask.options())
+    closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run = mark.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)

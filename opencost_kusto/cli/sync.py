@@ -20,7 +20,7 @@ from opencost_kusto.cli.reports import finish, plan, report_line
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.cli.window_options import Step, WhenOptions, marks_of
+from opencost_kusto.cli.window_options import Step, WhenOptions, marks_of, step_of
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
@@ -30,7 +30,7 @@ from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, Report
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.window import RESOLUTION, check_step, duration
+from opencost_kusto.window import RESOLUTION
 
 
 def sync_command(
@@ -55,7 +55,7 @@ def sync_command(
     if files.given:
         files.check(datasets, explicit, console)
     # Whatever is wrong is said before OpenCost is asked for its marks.
-    cut = check_step(duration(step), marks_of(when.opencost_resolution)) if step else None
+    cut = step_of(step, marks_of(when.opencost_resolution))
     request = SyncRequest(when.interval(), cut, datasets, ask.options(), ask.optional())
     if "settle" in explicit and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")

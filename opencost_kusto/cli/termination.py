@@ -14,9 +14,9 @@ from typing import Any
 
 from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.usage import refusal
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import first_sentence, redacted
-from opencost_kusto.result import unreported
 
 # Seconds in which a cancelled command may release what it holds; one with rows under way may have to drop a table.
 _GRACE, _GRACE_LOADING = 1.0, 10.0
@@ -113,10 +113,11 @@ class Process:
         return exit_code
 
     def _refused(self, error: Any) -> int:
-        """Typer's own refusal of an option; it prints the usage of the command too."""
+        """Typer's own refusal of an option or command; a call without a command gets the help."""
+        text = refusal(error)
+        if text is not None:
+            return self.fail(text, int(error.exit_code))
         error.show()
-        if self.console.document_due:
-            self.console.document(unreported(error.exit_code, error.format_message()))
         return int(error.exit_code)
 
     def _defect(self, error: Exception) -> int:

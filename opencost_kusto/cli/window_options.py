@@ -15,12 +15,13 @@ from opencost_kusto.cli.options import (
     WINDOW,
     option,
 )
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import variable
 from opencost_kusto.pipeline.coverage_check import check_start
 from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.window import RESOLUTION, Window, parse, resolution, since
+from opencost_kusto.window import RESOLUTION, Window, check_step, duration, parse, resolution, since
 
 Step = Annotated[
     str | None, option("--step", "Cut the window into steps of this length, aligned: 1h, 1d.", panel=WINDOW)
@@ -41,6 +42,11 @@ Resolution = Annotated[
 def marks_of(text: str | None, otherwise: timedelta = RESOLUTION) -> timedelta:
     """The marks of --opencost-resolution, or those of the sources; raises UsageError."""
     return otherwise if text is None else resolution(text)
+
+
+def step_of(text: str | None, marks: timedelta) -> timedelta | None:
+    """The step that --step names, on the marks; raises UsageError."""
+    return read_option("--step", lambda one: check_step(duration(one), marks), text) if text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ class WhenOptions:
         if (elapsed := self.elapsed(now, marks)) is not None:
             return elapsed.window
         text = "1h" if self.window is None else self.window
-        return parse(text, now=now(), resolution=marks, on_result=say)
+        moment = now()
+        return read_option("--window", lambda one: parse(one, now=moment, resolution=marks, on_result=say), text)
 
     def elapsed(self, now: Callable[[], datetime] = clock, marks: timedelta = RESOLUTION) -> Elapsed | None:
         """From --since to now; None without it. Raises UsageError as `interval` does."""

@@ -162,7 +162,7 @@ def named(name: str) -> Function:
         if found := by_name.get(prefix + wanted):
             return found
     names = [function.name for function in by_name.values()]
-    raise UsageError(f"There is no function {name!r}.{_hint(name, names)} There are: {', '.join(names)}.")
+    raise UsageError(f"There is no function {name!r}.{_hint(name, names)} opencost-kusto query --list has all.")
 
 
 def _hint(text: str, names: list[str]) -> str:

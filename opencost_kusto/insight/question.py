@@ -27,7 +27,7 @@ class Question:
 
 
 def function_question(
-    name: str, window: str | None, cluster: str | None, values: Mapping[str, str], now: datetime
+    name: str, window: Window | str | None, cluster: str | None, values: Mapping[str, str], now: datetime
 ) -> Question:
     """A call of a shipped function; a window becomes its startTime and endTime, by default the last seven days.
 
@@ -49,7 +49,7 @@ def function_question(
     return Question(call(function.name, given), tuple(head))
 
 
-def kql_question(text: str, window: str | None, cluster: str | None, now: datetime) -> Question:
+def kql_question(text: str, window: Window | str | None, cluster: str | None, now: datetime) -> Question:
     """A user's query, with the names that the dashboard's queries use: `_startTime`, `_endTime` and `_cluster`.
 
     Raises UsageError for no text, and for a management command.

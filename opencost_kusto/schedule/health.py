@@ -144,8 +144,8 @@ def served(health: Health, listen: str, deadline: float = _DEADLINE) -> Iterator
     """
     host, colon, port = listen.rpartition(":")
     try:
-        if not colon:
-            raise ValueError("it has no colon")
+        if not colon or not port.isdecimal():
+            raise ValueError("it does not end in a colon and a port")
         server = ThreadingHTTPServer((host, int(port)), _handler(health, deadline))
     except (OSError, OverflowError, ValueError) as error:
         raise UsageError(f"Cannot listen on --listen {listen}: {error}. Write :8080 or 127.0.0.1:8080.") from error

@@ -130,10 +130,10 @@ def test_the_demo_keeps_its_servers(tmp_path: Path) -> None:
         lines = _until_up(process)
         assert lines[0].startswith(SAID)
         _assert_the_costs("\n".join(lines))
-        query, sync, status = (_run(tmp_path, line) for line in _commands(lines))
-        for done in (query, sync, status):
+        cost, sync, status = (_run(tmp_path, line) for line in _commands(lines))
+        for done in (cost, sync, status):
             assert done.returncode == 0, done.stderr
-        assert "Total" in query.stdout
+        assert "Total" in cost.stdout
         # The metrics are of this moment, which may be the demo's.
         assert re.search(r": (4 already landed, 2 landed|[56] already landed.*); ", sync.stdout), sync.stdout
         assert all(cluster in status.stdout for cluster in CLUSTERS)

@@ -57,7 +57,9 @@ def test_a_terminal_shows_live_lines_and_gets_its_cursor_back(tmp_path: Path) ->
     assert code == 0
     assert written.splitlines()[0].split() == ["Cluster", "Dataset", "Outcome", "Batches", "Rows", "Cost"]
     assert "\x1b" not in written
-    assert re.search(r"\S+ assets", shown)
+    assert re.search(r"aks\S+ assets", shown)
+    # Before OpenCost has answered, the dataset has a line already.
+    assert shown.index("requested") < shown.index("written")
     assert "INFO" not in shown
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
 
@@ -90,4 +92,5 @@ def test_a_run_that_fails_gives_the_cursor_back(tmp_path: Path) -> None:
         code, written, shown = _on_terminal(tmp_path, *_dry_run(one.url, HOUR))
     assert code == 3
     assert "failed: " in written
+    assert re.search(r"assets \S+Z 60m failed\. OpenCost", shown)
     assert shown.rindex(SHOW) > shown.rindex(HIDE)

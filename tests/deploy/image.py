@@ -60,7 +60,12 @@ def image(layout: Path, folder: Path) -> None:
         "--config.user": [_USER],
         "--config.workingdir": ["/tmp"],
         "--config.entrypoint": [*_COMMAND],
-        "--config.env": ["PYTHONPATH=/app", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
+        "--config.env": [
+            "PYTHONPATH=/app",
+            "PYTHONDONTWRITEBYTECODE=1",
+            "PYTHONUNBUFFERED=1",
+            "OPENCOST_KUSTO_LOG_FORMAT=json",
+        ],
         "--config.label": [f"org.opencontainers.image.version={__version__}"],
     }
     run(

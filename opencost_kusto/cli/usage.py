@@ -1,0 +1,34 @@
+"""What the command line could not read, in one sentence that names the option and its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from opencost_kusto.errors import UsageError
+from opencost_kusto.names import variable
+
+T = TypeVar("T")
+
+
+def read_option(name: str, read: Callable[[str], T], text: str) -> T:
+    """What an option's text stands for; a UsageError names the option and its variable."""
+    try:
+        return read(text)
+    except UsageError as error:
+        raise UsageError(f"{variable(name)}: {error}") from None
+
+
+def refusal(error: Any) -> str | None:
+    """Typer's refusal of an option or a command; None for a call without a command, which Typer answers with help."""
+    said = error.format_message()
+    if "\n" in said:
+        return None
+    flags = getattr(getattr(error, "param", None), "opts", ())
+    long = next((flag for flag in flags if flag.startswith("--")), None)
+    if long and error.message:
+        # Pydantic's words: "Value error, …", "Input should be a valid number, unable to …".
+        what = error.message.removeprefix("Value error, ").partition(", unable to")[0]
+        said = f"{variable(long)}: {what[:1].lower() + what[1:]}"
+    path = getattr(getattr(error, "ctx", None), "command_path", "opencost-kusto")
+    return f"{said.rstrip('.')}. {path} -h lists the options."

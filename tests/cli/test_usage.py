@@ -1,0 +1,82 @@
+"""What the command line could not read is one sentence that names the option and its variable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from opencost_kusto.cli import app
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.cli.usage import read_option, refusal
+from opencost_kusto.errors import UsageError
+from opencost_kusto.window import duration
+
+
+def refused(*words: str) -> Any:
+    """The exception with which a command line ends."""
+    try:
+        app(list(words), standalone_mode=False, obj=Process())
+    except Exception as error:
+        return error
+    raise AssertionError(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sync --timeout long", "--timeout (or OPENCOST_KUSTO_TIMEOUT): input should be a valid number"),
+        ("status -o xml", "--format (or OPENCOST_KUSTO_FORMAT): 'xml' is not one of 'table', 'json', 'csv', 'md'"),
+        (
+            "sync --gzip-level 12",
+            "--gzip-level (or OPENCOST_KUSTO_GZIP_LEVEL): input should be less than or equal to 9",
+        ),
+        ("sync --invented", "No such option: --invented"),
+        ("cost --window", "Option '--window' requires an argument"),
+        ("replay", "Missing argument 'folder'"),
+    ],
+)
+def test_a_refusal_is_one_sentence_with_the_variable(words: str, said: str) -> None:
+    """Whatever Typer refuses names its option, the variable that may have set it, and where to read more."""
+    text = refusal(refused(*words.split()))
+    assert text is not None
+    assert text.startswith(said)
+    assert text.endswith(" -h lists the options.")
+    assert "\n" not in text
+
+
+def test_a_variable_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value from the environment is refused as one on the command line is."""
+    monkeypatch.setenv("OPENCOST_KUSTO_TIMEOUT", "long")
+    assert "OPENCOST_KUSTO_TIMEOUT" in (refusal(refused("sync")) or "")
+
+
+def test_no_command_is_answered_with_the_help() -> None:
+    """Without a command there is no sentence: Typer prints the help."""
+    assert refusal(refused()) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sync --window soon", r"--window \(or OPENCOST_KUSTO_WINDOW\): 'soon' is not a window"),
+        ("sync --step soon", r"--step \(or OPENCOST_KUSTO_STEP\): 'soon' is not a duration"),
+        ("sync --step 7m", r"--step \(or OPENCOST_KUSTO_STEP\): OpenCost samples every 5 minutes"),
+        ("cost --window soon", r"--window \(or OPENCOST_KUSTO_WINDOW\): 'soon' is not a window"),
+        ("query ByNode --window soon", r"--window \(or OPENCOST_KUSTO_WINDOW\): 'soon' is not a window"),
+        ("schedule --every soon", r"--every \(or OPENCOST_KUSTO_EVERY\): 'soon' is not a duration"),
+        ("schedule --lag 0", r"--lag \(or OPENCOST_KUSTO_LAG\): '0' is not a duration"),
+        ("status --max-age soon", r"--max-age \(or OPENCOST_KUSTO_MAX_AGE\): 'soon' is not a duration"),
+    ],
+)
+def test_words_that_say_no_time_are_refused_by_their_option(words: str, said: str) -> None:
+    """A time, a step or a window that cannot be read names the option, and what sets it."""
+    error = refused(*words.split())
+    assert isinstance(error, UsageError)
+    with pytest.raises(UsageError, match=said):
+        raise error
+
+
+def test_an_option_that_can_be_read_is() -> None:
+    """Reading leaves the value alone."""
+    assert read_option("--step", duration, "1h") == duration("1h")
