@@ -91,10 +91,20 @@ class Batch:
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        request = (self.table.name, self.source, str(self.window), self.requested)
+        unsaid = [one.name for one in self.table.options if one.later and self.requested[one.name] == one.default]
+        options = {name: value for name, value in self.requested.items() if name not in unsaid}
+        request = (self.table.name, self.source, str(self.window), options)
         digest = hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:12]
         window = f"{self.window.start:%Y%m%dT%H%MZ}-{self.window.end:%Y%m%dT%H%MZ}"
         object.__setattr__(self, "id", f"{self.table.name}/{self.source}/{window}/{digest}")
+
+    @property
+    def before(self) -> Batch | None:
+        """The batch of the window before this one; None where a batch is of a moment."""
+        if self.table.cadence != "step":
+            return None
+        window = Window(self.window.start - self.window.length, self.window.start)
+        return Batch(self.table, self.source, window, self.options)
 
     @property
     def timestamp(self) -> datetime:
@@ -105,6 +115,11 @@ class Batch:
     def requested(self) -> dict[str, OptionValue]:
         """The options of the request, by OpenCost's names."""
         return self.options.for_table(self.table)
+
+    @property
+    def all_clusters(self) -> bool:
+        """Whether rows of other clusters than the source's own are kept, each under its own cluster."""
+        return bool(self.requested.get("allClusters"))
 
     @property
     def aggregate(self) -> str | None:

@@ -55,6 +55,9 @@ class ReasonCode(StrEnum):
     NOT_BOOTSTRAPPED = "not bootstrapped"
     SCHEMA_DRIFT = "schema drift"
     OTHER_CLUSTER = "other cluster"
+    # Entries of a source: what identifies its cluster, and a cluster that took over a name.
+    IDENTIFIED = "identified"
+    ADOPTED = "adopted"
     CHANGED = "changed"
     DAMAGED = "damaged"
     NOT_LANDED = "not landed"

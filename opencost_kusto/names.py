@@ -26,6 +26,11 @@ def variable(option: str) -> str:
     return f"{option} (or OPENCOST_KUSTO_{option.removeprefix('--').replace('-', '_').upper()})"
 
 
+def normalized(text: str) -> str:
+    """A text without blanks around it, in Unicode's form NFC: two spellings of it are one text."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def identity(text: object, said: str, *, longest: int = LONGEST) -> str:
     """The name that a text stands for: trimmed, in NFC, of at most `longest` characters.
 
@@ -35,7 +40,7 @@ def identity(text: object, said: str, *, longest: int = LONGEST) -> str:
     """
     if not isinstance(text, str):
         raise UsageError(f"{said} is not a text but {shown(text)}.")
-    found = unicodedata.normalize("NFC", text.strip())
+    found = normalized(text)
     if not found:
         raise UsageError(f"{said} is empty.")
     if not found.isprintable():

@@ -95,13 +95,14 @@ def batch_result(
 class Report:
     """The results of one run, in the order in which batches ended; `on_result` is called with each.
 
-    `run_log` is the error where the run log could not be written.
+    `run_log` is the error where the run log could not be written; `warnings` are sentences about the sources.
     """
 
     run_id: str
     results: list[BatchResult] = field(default_factory=list)
     on_result: Callable[[BatchResult], None] = lambda _: None
     run_log: OpenCostKustoError | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, results: Iterable[BatchResult]) -> None:
         """Add results as they come, and hand each on."""
@@ -145,6 +146,7 @@ class Report:
             "counts": self.counts,
             "rows": self.rows,
             "run_log": self.run_log and redacted(self.run_log),
+            "warnings": self.warnings,
             "batches": msgspec.to_builtins(self.results),
         }
 

@@ -29,7 +29,8 @@ def report_document(report: Report, exit_code: int, error: str | None = None, *,
     tables = [_summary(results), *([_batches(results)] if every_batch else [])]
     document = {**report.document(), "exit_code": exit_code, **({"error": error} if error else {})}
     log = [f"run log: {report.run_log}"] if report.run_log is not None else []
-    lines = [*_reasons(results), *_notes(results), *log, report_line(report)]
+    warnings = [f"warning: {one}" for one in report.warnings]
+    lines = [*warnings, *_reasons(results), *_notes(results), *log, report_line(report)]
     return Document(document, tables, lines, _batches(results))
 
 

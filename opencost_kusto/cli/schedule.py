@@ -146,6 +146,9 @@ def _ended(console: Console, one: TickResult, *, once: bool) -> None:
     console.event(level, report_line(one.report), "run", **facts, run_id=one.report.run_id, counts=counts, rows=rows)
     if once:
         console.show(report_document(one.report, one.exit_code))
+        return
+    for warning in one.report.warnings:
+        console.warning(warning, "source")
 
 
 def backfill_command(

@@ -102,7 +102,8 @@ def backfill(
             cancel=token,
             on_result=lambda one: report.add([one]),
         )
-        report.run_log = loading.load().run_log
+        done = loading.load()
+        report.run_log, report.warnings = done.run_log, done.warnings
 
     run_concurrently([lambda at=at: load(at) for at in range(len(reports))], token)  # type: ignore[misc]
     return merged(run.id, reports)

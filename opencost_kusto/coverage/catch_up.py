@@ -151,12 +151,14 @@ class CatchUp:
             self.opencost,
             self.kusto,
             BatchList(tuple(batches)),
+            source=self.gaps.source,
             run=self.run,
             policy=self.policy,
             cancel=self.cancel,
             on_result=self._ended,
         )
         self.report.run_log = self.report.run_log or report.run_log
+        self.report.warnings += report.warnings
 
     def _ended(self, result: BatchResult) -> None:
         """Record a result of `sync`; an expired window is not a failure: a longer one is loaded, or it is lost."""

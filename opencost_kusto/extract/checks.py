@@ -5,7 +5,7 @@ A response that contradicts itself is refused. An implausible one lands, with a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -22,6 +22,8 @@ IDLE = "__idle__"
 _STANDING = ("__unmounted__", IDLE)
 # Of 4,511 recorded records none is further off than five decimals allow.
 _ROUNDED, _DEVIATION = 1e-4, 0.01
+# The part by which the cost of nodes may differ from their price and running time.
+_OFF_PRICE = 0.1
 
 
 class RecordChecks:
@@ -29,13 +31,17 @@ class RecordChecks:
 
     `records` counts those that were checked, `undated` those that do not say which window they are of, `workloads`
     the allocations that are of a workload, `late` those of them that begin five minutes or more after the window.
+    `prices` are those of nodes for an hour, by their id at the cloud provider or their name.
     """
 
-    def __init__(self, batch: Batch) -> None:
-        self.records = self.undated = self.workloads = self.late = self._allocations = 0
+    def __init__(self, batch: Batch, prices: Mapping[str, float] | None = None) -> None:
+        self.records = self.undated = self.workloads = self.late = self._allocations = self._nodes = 0
         self._window = window = batch.window
         self._on_nodes = self._identified = 0
         self._shares_idle = bool(batch.requested.get("shareIdle"))
+        self._prices = prices or {}
+        # What nodes cost, what those with a known price cost, and what they should by that.
+        self._node_cost = self._priced = self._expected = 0.0
         self._spelled = {"start": stamp(window.start), "end": stamp(window.end)}
         self._records = RecordDecoder(batch.table)
 
@@ -49,6 +55,8 @@ class RecordChecks:
         if (start and start < self._window.start) or (end and end > self._window.end):
             raise self._other(record, f"{record.start},{record.end}, outside of its own window")
         _check_core_hours(record)
+        if record.type == "Node":
+            self._add_node(record)
         name = record.name
         if name.__class__ is str:
             self._allocations += 1
@@ -83,6 +91,28 @@ class RecordChecks:
                 "OpenCost has no workload in this window, only volumes and load balancers that none uses, or idle",
                 ReasonCode.IMPLAUSIBLE_COST,
             )
+        if self._nodes and not self._node_cost:
+            yield (
+                f"none of the {self._nodes} nodes costs anything: OpenCost may have no prices",
+                ReasonCode.IMPLAUSIBLE_COST,
+            )
+        elif abs(self._priced - self._expected) > _OFF_PRICE * self._expected:
+            yield (
+                f"nodes cost {self._priced:.5f}, and {self._expected:.5f} by their price now and the time they ran",
+                ReasonCode.IMPLAUSIBLE_COST,
+            )
+
+    def _add_node(self, record: Record) -> None:
+        """Add what a node costs, and what it should by its price."""
+        properties = record.properties if isinstance(record.properties, dict) else {}
+        ids = (str(properties.get(name)) for name in ("providerID", "name"))
+        price = next((self._prices[one] for one in ids if one in self._prices), None)
+        minutes, cost = number(record.minutes), number(record.totalCost) or 0.0
+        self._nodes += 1
+        self._node_cost += cost
+        if price and minutes is not None:
+            self._priced += cost
+            self._expected += price * minutes / 60
 
     def _compare(self, record: Record) -> None:
         """Compare a window that is spelled in another way, or count it when it is unset."""

@@ -6,21 +6,19 @@ Yields records as JSON text, whatever the dataset, and does not depend on rows o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
-
-import msgspec
 
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
-from opencost_kusto.extract.capabilities import NAMESPACES, PROMETHEUS, UIDS, Capabilities, handshake
+from opencost_kusto.extract.capabilities import NAMESPACES, PROMETHEUS, Capabilities, handshake
 from opencost_kusto.extract.checks import RecordChecks
-from opencost_kusto.extract.clusters import ForeignRecords
+from opencost_kusto.extract.clusters import CLUSTER, ClusterFilter, check_idle, merges_clusters
 from opencost_kusto.extract.dictionaries import Dictionaries, Note
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.filters import keeps
-from opencost_kusto.extract.http import Body
 from opencost_kusto.extract.kubernetes.access import Entra
 from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.names import identity, variable
@@ -57,8 +55,11 @@ class OpenCost(Dictionaries):
         self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))
         self.timeout = timeout
         self._attempts = attempts
+        # What OpenCost calls its cluster in its records, and whether it has records of several.
         self._own: str | None = None
+        self._several = False
         self._listed: frozenset[str] | None = None
+        self._prices: dict[str, float] = {}
         self._capabilities: Capabilities | None = None
         self._route = route(
             address,
@@ -98,9 +99,9 @@ class OpenCost(Dictionaries):
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
         found = self._capabilities = self._handshake(self._attempts)
-        uid: dict[str, Json] = self._fingerprint(found) or {**self._route.fingerprint()}
+        print_ = self._fingerprint(found) or None
         buckets = tuple(sorted(found.store, reverse=True))
-        return Source(name, info.region, found.version, info.id, fingerprint=uid or None, buckets=buckets)
+        return Source(name, info.region, found.version, info.id, fingerprint=print_, buckets=buckets)
 
     def capabilities(self) -> Capabilities:
         """What the server can do, by what it says of itself; as of the last `source`, else requested, once."""
@@ -127,19 +128,18 @@ class OpenCost(Dictionaries):
                 raise
         self.source()
 
-    def _fingerprint(self, found: Capabilities) -> dict[str, Json] | None:
-        """What identifies the cluster; None where this version does not say, or not now."""
-        try:
-            if found.can(NAMESPACES):
-                with self._route.get("/allNamespaces", {}) as body:
-                    return fingerprint.of_namespaces(b"".join(body)) or None
-            if found.can(UIDS):
-                with self._route.get("/metrics", {}) as body:
-                    return fingerprint.of_metrics(body) or None
-        except (OpenCostError, ContentError):
-            # Not every proxy lets these paths through, and costs do not need them.
-            return None
-        return None
+    def _fingerprint(self, can: Capabilities) -> dict[str, Json]:
+        """What identifies the cluster, by scheme: what this version says of it, and what can be read now."""
+        found: dict[str, Json] = {}
+        # Not every proxy lets these paths through, and costs do not need them.
+        if can.can(NAMESPACES):
+            with suppress(OpenCostError, ContentError), self._route.get("/allNamespaces", {}) as body:
+                found |= fingerprint.of_namespaces(b"".join(body))
+        with suppress(OpenCostError, ContentError), self._route.get("/metrics", {}) as body:
+            scrape = fingerprint.of_metrics(body)
+            self._prices = scrape.prices
+            found |= scrape.fingerprint
+        return found if fingerprint.UID in found else {**found, **self._route.fingerprint()}
 
     def has(self, table: Table) -> bool:
         """Whether the server has a dataset: any response but 404 to a request without a window says so."""
@@ -168,19 +168,37 @@ class OpenCost(Dictionaries):
         if batch.requested.get("shareIdle"):
             self.capabilities().check(batch)
         kept = keeps(batch)
-        with self._route.get(table.path, parameters(batch)) as body:
-            if table.records_at is None:
-                yield from _samples(body, batch, kept, note)
-            else:
-                check = RecordChecks(batch)
-                foreign = ForeignRecords(self._own, self._clusters)
-                for record in responses.records(body, table.records_at):
-                    if not foreign.has(check(record)) and kept(record):
+        if table.records_at is None:
+            with self._route.get(table.path, parameters(batch)) as body:
+                yield from prometheus.records(body, table, kept, note)
+        else:
+            yield from self._of_clusters(batch, kept, note)
+
+    def _of_clusters(self, batch: Batch, kept: Callable[[bytes], bool], note: Note) -> Generator[bytes, None, None]:
+        """The records of a batch that are of the cluster, or the clusters, that it is to have."""
+        table, merges = batch.table, merges_clusters(batch)
+        if merges and not self._several:
+            self._several = len(self._clusters()) > 1
+        if self._several and merges:
+            check_idle(batch, ", ".join(sorted(self._clusters())) or "by their rows")
+        check = RecordChecks(batch, self._prices)
+        clusters = ClusterFilter(batch, self._own, self._clusters, by_cluster=self._several and merges)
+        try:
+            with self._route.get(table.path or "", parameters(batch, by_cluster=self._several)) as body:
+                for record in responses.records(body, table.records_at or ""):
+                    if clusters.keeps(check(record)) and kept(record):
                         yield record
-                if said := foreign.remark():
-                    note(said, ReasonCode.FOREIGN_CLUSTERS)
-                for sentence, code in check.remarks():
-                    note(sentence, code)
+        finally:
+            self._several = self._several or clusters.several
+        if clusters.otherwise is not None:
+            # Nothing was kept: what OpenCost calls its cluster is not what Prometheus does.
+            self._own = clusters.otherwise
+            yield from self._of_clusters(batch, kept, note)
+            return
+        if said := clusters.remark():
+            note(said, ReasonCode.FOREIGN_CLUSTERS)
+        for sentence, code in check.remarks():
+            note(sentence, code)
 
     def _cluster_info(self) -> documents.ClusterInfo:
         return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
@@ -211,29 +229,12 @@ class OpenCost(Dictionaries):
         return retrying(read, seconds=self.timeout, attempts=attempts or self._attempts)
 
 
-def _samples(body: Body, batch: Batch, kept: Callable[[bytes], bool], note: Note) -> Iterator[bytes]:
-    """The samples of a response in Prometheus text, as JSON."""
-    encode = msgspec.json.Encoder().encode
-    not_numbers = again = 0
-    series: set[tuple[str, float | None, frozenset[tuple[str, str]]]] = set()
-    for sample in prometheus.samples(b"".join(body), framed=body.framed, content_type=body.content_type):
-        record = encode(sample)
-        if kept(record):
-            not_numbers += sample.value is None
-            one = sample.name, sample.timestamp, frozenset(sample.labels.items())
-            again += one in series
-            series.add(one)
-            yield record
-    if not_numbers:
-        note(f"{not_numbers} samples are NaN or infinite, and null in {batch.table.name}")
-    if again:
-        note(f"{again} samples are of a series that came before; each is a row of {batch.table.name}")
-
-
-def parameters(batch: Batch) -> dict[str, str]:
-    """The query of the GET for a batch; a scrape has none."""
+def parameters(batch: Batch, *, by_cluster: bool = False) -> dict[str, str]:
+    """The query of the GET for a batch; a scrape has none. With `by_cluster` no row is of several clusters."""
     if batch.table.records_at is None:
         return {}
     requested = batch.requested
     sent = {option.name: option.query(requested[option.name]) for option in batch.table.options}
+    if by_cluster and merges_clusters(batch):
+        sent["aggregate"] = f"{CLUSTER},{sent['aggregate']}"
     return {"window": str(batch.window), **{name: value for name, value in sent.items() if value is not None}}

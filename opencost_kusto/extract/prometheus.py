@@ -21,6 +21,8 @@ from prometheus_client.parser import text_fd_to_metric_families
 
 from opencost_kusto.errors import ContentError
 from opencost_kusto.extract.framing import broken_off
+from opencost_kusto.extract.http import Body
+from opencost_kusto.schema.columns import Table
 
 _COMMENT = re.compile(r'^[ \t]*#[ \t]+(TYPE|HELP)[ \t]+(?:"((?:[^"\\]|\\.)*)"|(\S+))[ \t]*(.*?)[ \t\r]*$', re.MULTILINE)
 _END = "# EOF\n"
@@ -54,6 +56,25 @@ class Sample(msgspec.Struct, frozen=True):
     value: float | None
     timestamp: float | None
     raw: str | None = None
+
+
+def records(body: Body, table: Table, kept: Callable[[bytes], bool], note: Callable[[str], object]) -> Iterator[bytes]:
+    """The samples of a scrape that are kept, as JSON; `note` gets what is odd about them, in sentences."""
+    encode = msgspec.json.Encoder().encode
+    not_numbers = again = 0
+    series: set[tuple[str, float | None, frozenset[tuple[str, str]]]] = set()
+    for sample in samples(b"".join(body), framed=body.framed, content_type=body.content_type):
+        record = encode(sample)
+        if kept(record):
+            not_numbers += sample.value is None
+            one = sample.name, sample.timestamp, frozenset(sample.labels.items())
+            again += one in series
+            series.add(one)
+            yield record
+    if not_numbers:
+        note(f"{not_numbers} samples are NaN or infinite, and null in {table.name}")
+    if again:
+        note(f"{again} samples are of a series that came before; each is a row of {table.name}")
 
 
 def samples(body: bytes, *, framed: bool = True, content_type: str = "") -> Iterator[Sample]:

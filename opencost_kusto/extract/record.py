@@ -23,7 +23,7 @@ from opencost_kusto.schema.columns import Json, Table
 
 # What the checks read: values, which are None where a record has none, and numbers, which are not decoded until then.
 _VALUES = ("name", "type", "properties", "window", "start", "end")
-_NUMBERS = ("minutes", "cpuCores", "cpuCoreHours")
+_NUMBERS = ("minutes", "cpuCores", "cpuCoreHours", "totalCost")
 
 
 class Record(Protocol):
@@ -38,6 +38,7 @@ class Record(Protocol):
     minutes: Raw | UnsetType
     cpuCores: Raw | UnsetType
     cpuCoreHours: Raw | UnsetType
+    totalCost: Raw | UnsetType
 
 
 def number(value: Raw | UnsetType) -> float | None:

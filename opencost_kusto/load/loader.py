@@ -28,34 +28,44 @@ _ALIKE = 0.1
 def stage_all(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[StagedBatch]:
     """Stage batches with what their tables hold of them, read for many at once; `unknown` if that failed."""
     for some in chunks(batches, _LOOKED_UP):
+        before = {batch.id: batch.before for batch in some}
+        both = {one.id: one for one in (*some, *before.values()) if one is not None}
         found: dict[str, Holding] = {}
         sent: set[str] = set()
         unknown: KustoError | None = None
         try:
             for table in {batch.table.name: batch.table for batch in some}.values():
-                found |= holdings(kusto, table, [batch.id for batch in some if batch.table is table])
+                found |= holdings(kusto, table, [id_ for id_, batch in both.items() if batch.table is table])
             sent = sent_before(kusto, [batch for batch in some if batch.id not in found])
         except KustoError as error:
             unknown = error
         for batch in some:
-            yield StagedBatch(
-                batch, time.monotonic(), holding=found.get(batch.id), sent_before=batch.id in sent, unknown=unknown
-            )
+            staged = StagedBatch(batch, time.monotonic(), holding=found.get(batch.id), unknown=unknown)
+            staged.sent_before = batch.id in sent
+            earlier = before[batch.id]
+            if earlier is not None and earlier.id in found and found[earlier.id].whole:
+                staged.rows_before = found[earlier.id].rows
+            yield staged
 
 
 class BatchLoader:
-    """Loads staged batches as `decision.decide` decides. Use it as a context."""
+    """Loads staged batches as `decision.decide` decides. Use it as a context.
+
+    `admit` is called before a batch is decided on, and raises KustoError where it must not be loaded.
+    """
 
     def __init__(
         self,
         kusto: Kusto,
         policy: LoadPolicy,
         *,
+        admit: Callable[[StagedBatch], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._kusto = kusto
         self._policy = policy
+        self._admit = admit
         self._tracker = IngestionTracker(kusto, policy, clock=clock, sleep=sleep)
         self._visible: dict[str, bool] = {}
 
@@ -68,6 +78,7 @@ class BatchLoader:
     def load(self, staged: StagedBatch) -> Iterator[BatchResult]:
         """Load a batch; yield the results available so far, of this batch and of earlier ones."""
         try:
+            self._admit(staged)
             self._look_again(staged)
             situation = self._situation(staged)
         except KustoError as error:

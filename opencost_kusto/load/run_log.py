@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
 
@@ -35,9 +36,29 @@ class LogContext(msgspec.Struct, frozen=True):
     source: Source
 
 
+class SourceEntry(msgspec.Struct, frozen=True):
+    """An entry of a source and of no batch, with the source's fingerprint."""
+
+    reason_code: str
+    reason: str | None = None
+
+
+Entry = tuple[LogContext, BatchResult | SourceEntry]
+
+
 def write_run_log(kusto: Kusto, run: Run, sources: Iterable[Source], results: Sequence[BatchResult]) -> None:
     """Write an entry for each result, each of one of the sources; raises KustoError."""
-    contexts = {source.name: LogContext(run, source) for source in sources}
+    # The fingerprint has an entry of its own, and is too long to be in each.
+    contexts = {source.name: LogContext(run, replace(source, fingerprint=None)) for source in sources}
+    _append(kusto, [(contexts[one.source], one) for one in results])
+
+
+def write_source(kusto: Kusto, run: Run, source: Source, entry: SourceEntry) -> None:
+    """Write the entry of a source; raises KustoError."""
+    _append(kusto, [(LogContext(run, source), entry)])
+
+
+def _append(kusto: Kusto, entries: Sequence[Entry]) -> None:
     live = live_columns(kusto, SYNC_RUNS)
     if missing := [column.name for column in SYNC_RUNS.columns if column.name not in live]:
         raise KustoError(
@@ -45,12 +66,12 @@ def write_run_log(kusto: Kusto, run: Run, sources: Iterable[Source], results: Se
             "bootstrap.",
             code=ReasonCode.SCHEMA_DRIFT,
         )
-    for some in chunks(results, _ENTRIES_PER_COMMAND):
+    for some in chunks(entries, _ENTRIES_PER_COMMAND):
         # Written twice after a lost reply, an entry is a harmless copy.
-        kusto.command(append_command([(contexts[one.source], one) for one in some], live))
+        kusto.command(append_command(some, live))
 
 
-def append_command(entries: Iterable[tuple[LogContext, BatchResult]], live: Mapping[str, str]) -> str:
+def append_command(entries: Iterable[Entry], live: Mapping[str, str]) -> str:
     """The command that appends entries; `LoggedAt` is Kusto's clock.
 
     The result has the live table's columns in their order, since ingestion from a query goes by position. Columns of
@@ -66,13 +87,13 @@ def append_command(entries: Iterable[tuple[LogContext, BatchResult]], live: Mapp
     )
 
 
-def value(column: Column, context: LogContext, result: BatchResult) -> Json:
-    """The value of a column in the entry of a result."""
+def value(column: Column, context: LogContext, result: BatchResult | SourceEntry) -> Json:
+    """The value of a column in the entry of a result; None where an entry of a source has nothing for it."""
     match column.source:
         case FromContext(path=path):
             return attrgetter(path)(context)
         case str(name):
-            return getattr(result, name)
+            return getattr(result, name, None) if isinstance(result, SourceEntry) else getattr(result, name)
         case _:
             raise TypeError(f"{SYNC_RUNS.name}.{column.name} is read neither from the run nor from a result")
 

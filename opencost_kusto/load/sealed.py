@@ -27,7 +27,8 @@ class SealedBatch(msgspec.Struct, frozen=True):
     """A complete batch on disk, with its request, so that any process can load it.
 
     `bytes` are counted before compression; `micros` is the cost in millionths, None where the table has no cost; `keys`
-    is the digest of the rows' keys; `collected` is when the run began, which is on every row.
+    is the digest of the rows' keys; `collected` is when the run began, which is on every row; `fingerprint` identifies
+    the cluster, as in `batch.Source`.
     """
 
     batch_id: str
@@ -43,6 +44,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
     micros: int | None
     keys: str
     collected: datetime
+    fingerprint: dict[str, Json] | None = None
 
     def batch(self, tables: Iterable[Table]) -> Batch:
         """The batch of the request; raises ContentError if this version does not have its table."""

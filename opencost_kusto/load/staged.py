@@ -20,8 +20,9 @@ class StagedBatch:
 
     `sealed` is the response on disk, None when it had no rows or when `error` says why there is none. `holding` is what
     the table held before the request, `sent_before` whether the run log says that rows were sent; `unknown` is
-    the error if Kusto could not be read. `notes` are sentences about the response, `code` the kind of the first.
-    `unsupported`: OpenCost does not have the dataset, and the run does not need it. `begun` is on the monotonic clock.
+    the error if Kusto could not be read. `rows_before` is how many rows the window before has, if it is known. `notes`
+    are sentences about the response, `code` the kind of the first. `unsupported`: OpenCost does not have the dataset,
+    and the run does not need it. `begun` is on the monotonic clock.
     """
 
     batch: Batch
@@ -30,6 +31,7 @@ class StagedBatch:
     error: OpenCostKustoError | None = None
     holding: Holding | None = None
     sent_before: bool = False
+    rows_before: int | None = None
     unknown: KustoError | None = None
     notes: list[str] = field(default_factory=list)
     code: ReasonCode | None = None

@@ -16,6 +16,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.stage import lacks
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
+from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.transform.rows import Encoder, flatten
 from opencost_kusto.window import Window
@@ -50,17 +51,24 @@ def _export(
 ) -> BatchResult:
     """Write the rows of one batch."""
     begun, batch = time.monotonic(), context.batch
-    encoder = Encoder(batch.table, context)
     notes: list[str] = []
 
     def note(sentence: str, code: ReasonCode | None = None) -> None:
         del code
         notes.append(sentence)
 
+    def read() -> Encoder:
+        held.seek(0)
+        held.truncate()
+        notes.clear()
+        encoder = Encoder(batch.table, context)
+        for line in encoder.lines(opencost.records(batch, note)):
+            held.write(msgspec.json.encode(flatten(batch.table, line)) + b"\n")
+        return encoder
+
     try:
         with _held() as held:
-            for line in encoder.lines(opencost.records(batch, note)):
-                held.write(msgspec.json.encode(flatten(batch.table, line)) + b"\n")
+            encoder = retrying(read, seconds=opencost.timeout, attempts=4)
             held.seek(0)
             for line in held:
                 write(batch.table, line)

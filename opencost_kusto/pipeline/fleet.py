@@ -75,7 +75,8 @@ def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
 def merged(run_id: str, reports: Sequence[Report]) -> Report:
     """One report of several."""
     failed = next((one.run_log for one in reports if one.run_log is not None), None)
-    return Report(run_id, [result for one in reports for result in one.results], run_log=failed)
+    warnings = [warning for one in reports for warning in one.warnings]
+    return Report(run_id, [result for one in reports for result in one.results], run_log=failed, warnings=warnings)
 
 
 def run_concurrently(works: Sequence[Callable[[], None]], cancel: CancelToken | None = None) -> None:

@@ -1,63 +1,210 @@
 """One name, one cluster: a source of another cluster than its name stands for is refused before anything is sent.
 
 Two clusters under one name would hide one's costs behind the other's; one cluster under two names would be counted
-twice. A new run log entry of a name carries its fingerprint, so that the latest is what the name stands for.
+twice. The run log has an entry of each source with its fingerprint, which is written at the first contact, before
+anything else, and later where there is more to say. What a name stands for is the earliest of them, from the last one
+that was adopted on.
 """
 
 from __future__ import annotations
 
-from opencost_kusto.batch import Source
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from opencost_kusto.batch import Run, Source
 from opencost_kusto.errors import KustoError, ReasonCode, UsageError
-from opencost_kusto.extract.fingerprint import UID
+from opencost_kusto.extract.fingerprint import SETS, UID, UNIQUE
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.run_log import SourceEntry, write_source
+from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
 
+# Names that many clusters have, since charts, tutorials and providers use them.
+VAGUE = frozenset({"default-cluster", "cluster-one", "kubernetes", "default", "cluster", "my-cluster", "minikube"})
+_SAID = {UID: "its kube-system has the uid {}, this one {}", "arm": "its nodes are in {}, those of this one in {}"}
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The entries of one name with one fingerprint: when the first and the last were written, by Kusto's clock."""
+
+    name: str
+    fingerprint: dict[str, Json]
+    first: datetime
+    last: datetime
+    adopted: bool = False
+
+    @property
+    def at(self) -> datetime:
+        """From when on they count."""
+        return self.last if self.adopted else self.first
+
 
 def identities_query(source: Source) -> str:
-    """KQL for the fingerprints of sources that have this name, in any case, or this fingerprint, the latest last."""
-    uid = (source.fingerprint or {}).get(UID, "")
-    same = f" or Uid == {literal(uid)}" if uid else ""
+    """KQL for the fingerprints of sources that have this name, in any case, or a unique part of this fingerprint."""
+    print_ = source.fingerprint or {}
+    same = "".join(
+        f" or tostring(Fingerprint.{scheme}) == {literal(print_[scheme])}" for scheme in UNIQUE if scheme in print_
+    )
     return (
-        f"{SYNC_RUNS.name} | extend Uid = tostring(Fingerprint.{UID})"
-        f" | where Source =~ {literal(source.name)}{same}"
-        " | summarize Last = max(LoggedAt) by Source, Uid | order by Last asc"
+        f"{SYNC_RUNS.name} | where Source =~ {literal(source.name)}{same}"
+        " | extend Print = tostring(Fingerprint), Latest = coalesce(LoggedAt, CollectionTime),"
+        f" Adopted = ReasonCode == {literal(ReasonCode.ADOPTED)}"
+        " | summarize First = min(Latest), Last = max(Latest) by Source, Print, Adopted"
     )
 
 
-def check_identity(kusto: Kusto, source: Source, *, adopt: bool = False) -> None:
-    """Refuse a source that is another cluster than its name stands for, or known under another name.
+@dataclass(slots=True)
+class Identity:
+    """Whether a source is the cluster that its name stands for; `hold` decides it, once.
 
-    Raises UsageError for a name that differs from a known one only in case, and KustoError for another cluster; `adopt`
-    accepts a cluster that was made anew, or that was renamed. Where Kusto cannot be read, nothing is refused;
-    whether each batch may be sent is then decided on a read of its own.
+    `adopt` accepts a cluster that was made anew, or that was renamed. `warnings` are sentences for people.
     """
-    try:
-        rows = kusto.query(identities_query(source), fresh=True)
-    except KustoError:
-        return
-    known: dict[str, str] = {}
-    for row in rows:
-        known[row["Source"]] = row["Uid"] or known.get(row["Source"], "")
-    twin = next((name for name in known if name != source.name and name.lower() == source.name.lower()), None)
-    if twin is not None and source.name not in known:
-        raise UsageError(
+
+    kusto: Kusto
+    source: Source
+    run: Run
+    adopt: bool = False
+    warnings: list[str] = field(default_factory=list)
+    _held: bool = False
+
+    def hold(self) -> None:
+        """Return where the source may be loaded; write its fingerprint where the run log lacks it.
+
+        Raises UsageError for a name that differs from a known one only in case, KustoError with OTHER_CLUSTER for
+        another cluster, and another KustoError where Kusto cannot be read or written.
+        """
+        if self._held:
+            return
+        known = self._known()
+        refused = refusal(self.source, known)
+        if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
+            raise refused
+        self.warnings = list(_doubts(self.source, known))
+        code = ReasonCode.IDENTIFIED if refused is None else ReasonCode.ADOPTED
+        is_new = all(one.name != self.source.name for one in known)
+        if refused is not None or _has_news(self.source, known):
+            said = " ".join(self.warnings) or None
+            write_source(self.kusto, self.run, self.source, SourceEntry(code.value, said))
+            # Two clusters that come at once under one name see each other now: both are refused, and the earliest
+            # entry decides from then on.
+            if is_new and not self.adopt and (refused := refusal(self.source, self._known(), at_once=True)):
+                raise refused
+        self._held = True
+
+    def hold_if_read(self) -> None:
+        """`hold`, where Kusto can be read and written; raises only what refuses the source."""
+        try:
+            self.hold()
+        except KustoError as error:
+            if error.code is ReasonCode.OTHER_CLUSTER:
+                raise
+
+    def _known(self) -> list[Known]:
+        rows = self.kusto.query(identities_query(self.source), fresh=True)
+        return [
+            Known(
+                row["Source"],
+                json.loads(row["Print"] or "null") or {},
+                _moment(row["First"]),
+                _moment(row["Last"]),
+                row["Adopted"],
+            )
+            for row in rows
+        ]
+
+
+def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) -> KustoError | UsageError | None:
+    """Why a source cannot be loaded under its name; None where it can.
+
+    With `at_once` any other cluster of the name counts, and any other name of the cluster, the earliest or not.
+    """
+    known, print_ = list(known), source.fingerprint or {}
+    names = {one.name for one in known}
+    twin = next((name for name in names if name != source.name and name.lower() == source.name.lower()), None)
+    if twin is not None and source.name not in names:
+        return UsageError(
             f"The cluster {source.name} differs from {twin}, which Kusto has, only in case. Use that name."
         )
-    uid = (source.fingerprint or {}).get(UID, "")
-    if adopt or not uid or known.get(source.name) == uid:
-        return
-    if known.get(source.name):
-        raise KustoError(
-            f"Kusto has the costs of another cluster under the name {source.name}: its kube-system has the uid "
-            f"{known[source.name]}, this one {uid}. Name this one with --cluster, or confirm with --adopt that "
-            "it was made anew.",
-            code=ReasonCode.OTHER_CLUSTER,
+    mine = _standing(one for one in known if one.name == source.name)
+    for scheme in (one for one in UNIQUE if one in print_):
+        stands = [one for one in mine if scheme in one.fingerprint][: None if at_once else 1]
+        if other := next((one for one in stands if one.fingerprint[scheme] != print_[scheme]), None):
+            said = _SAID[scheme].format(other.fingerprint[scheme], print_[scheme])
+            return KustoError(
+                f"Kusto has the costs of another cluster under the name {source.name}: {said}. Name this one with "
+                "--cluster, or confirm with --adopt that it was made anew.",
+                code=ReasonCode.OTHER_CLUSTER,
+            )
+        same = _standing(one for one in known if _is_same(one, scheme, print_))[: None if at_once else 1]
+        if other_name := next((one.name for one in same if one.name != source.name), None):
+            return KustoError(
+                f"Kusto has the costs of this cluster under the name {other_name}; under {source.name} they would be "
+                f"counted twice. Use --cluster {other_name}, or confirm the new name with --adopt.",
+                code=ReasonCode.OTHER_CLUSTER,
+            )
+        if stands:
+            return None
+    return None
+
+
+def _standing(known: Iterable[Known]) -> list[Known]:
+    """The entries that count, the earliest first: from the last adoption on."""
+    some = list(known)
+    since = max((one.last for one in some if one.adopted), default=_BEGINNING)
+    return sorted((one for one in some if one.at >= since), key=lambda one: one.at)
+
+
+def _is_same(one: Known, scheme: str, print_: dict[str, Json]) -> bool:
+    """Whether entries are of the cluster with this fingerprint, by this scheme and by none that is surer."""
+    surer = [name for name in UNIQUE[: UNIQUE.index(scheme)] if name in print_ and name in one.fingerprint]
+    return one.fingerprint.get(scheme) == print_[scheme] and all(
+        one.fingerprint[name] == print_[name] for name in surer
+    )
+
+
+def _latest(source: Source, known: Iterable[Known]) -> dict[str, Json] | None:
+    """The latest fingerprint of the name; None where it is not known at all."""
+    mine = [one for one in known if one.name == source.name]
+    printed = sorted((one for one in mine if one.fingerprint), key=lambda one: one.last)
+    return printed[-1].fingerprint if printed else ({} if mine else None)
+
+
+def _doubts(source: Source, known: list[Known]) -> Iterable[str]:
+    """What people should know of a source that is not refused."""
+    latest, print_ = _latest(source, known), source.fingerprint or {}
+    if latest is None and source.name.lower() in VAGUE:
+        yield (
+            f"{source.name} is a name that many clusters have; a second one is refused under it. Give this one a name "
+            "of its own with --cluster before more costs are loaded."
         )
-    other = next((name for name, one in known.items() if one == uid), None)
-    if other is not None:
-        raise KustoError(
-            f"Kusto has the costs of this cluster under the name {other}; under {source.name} they would be counted "
-            f"twice. Use --cluster {other}, or confirm the new name with --adopt.",
-            code=ReasonCode.OTHER_CLUSTER,
+    comparable = [scheme for scheme in SETS if latest and scheme in latest and scheme in print_]
+    unique = any(scheme in print_ and scheme in (latest or {}) for scheme in UNIQUE)
+    if latest and comparable and not unique and not any(_common(latest, print_, scheme) for scheme in comparable):
+        yield (
+            f"None of the {' or '.join(comparable)} that Kusto knows of {source.name} is in this cluster: it may be "
+            "another one of the same name. Check --cluster."
         )
+
+
+def _has_news(source: Source, known: list[Known]) -> bool:
+    """Whether the run log lacks a scheme that the source has, or most of what a set has now."""
+    latest, print_ = _latest(source, known), source.fingerprint or {}
+    if latest is None:
+        return bool(print_)
+    lacks = any(scheme not in latest for scheme in print_)
+    return lacks or any(
+        2 * len(_common(latest, print_, scheme)) < len(print_[scheme]) for scheme in SETS if scheme in print_
+    )
+
+
+def _common(one: dict[str, Json], other: dict[str, Json], scheme: str) -> set[str]:
+    return set(one[scheme]) & set(other[scheme])
+
+
+def _moment(value: datetime | None) -> datetime:
+    return _BEGINNING if value is None else value.astimezone(UTC)

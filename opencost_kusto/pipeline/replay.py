@@ -15,6 +15,8 @@ from opencost_kusto.load.loader import BatchLoader, stage_all
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.sealed import SealedBatch, remove
 from opencost_kusto.load.spool import Spool
+from opencost_kusto.load.staged import StagedBatch
+from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.pipeline.sync import log, timed
 from opencost_kusto.result import BatchResult, Report
@@ -31,7 +33,8 @@ def replay(
 ) -> Report:
     """Load the batches that a spool holds, each exactly once, and remove those that are in Kusto.
 
-    Decisions are those of `sync` with the same response at hand: a batch that landed stays, a damaged one is repaired.
+    Decisions are those of `sync` with the same response at hand: a batch that landed stays, a damaged one is repaired,
+    and one of another cluster than its name stands for fails.
     Raises UsageError if the folder does not exist or is not a spool, and ContentError for a batch that cannot be read.
     """
     _check_is_spool(folder)
@@ -44,7 +47,15 @@ def replay(
         return report
     run, token = timed(run, kusto), cancel or CancelToken()
     policy = replace(policy or LoadPolicy(), spool=folder)
-    with BatchLoader(kusto, policy, clock=token.clock, sleep=token.sleep) as loader:
+    identities: dict[tuple[str, str], Identity] = {}
+
+    def admit(staged: StagedBatch) -> None:
+        """The batches of a source are loaded where it is the cluster that its name stands for, as in `sync`."""
+        print_ = sealed[staged.batch.id][0].fingerprint
+        source = Source(staged.batch.source, fingerprint=print_)
+        identities.setdefault((source.name, repr(print_)), Identity(kusto, source, run, policy.adopt)).hold()
+
+    with BatchLoader(kusto, policy, admit=admit, clock=token.clock, sleep=token.sleep) as loader:
         for staged in stage_all(kusto, (batch for _, batch in sealed.values())):
             token.check()
             staged.sealed, staged.begun = sealed[staged.batch.id][0], time.monotonic()

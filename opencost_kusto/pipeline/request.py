@@ -10,7 +10,7 @@ from typing import Protocol
 
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import identity, variable
+from opencost_kusto.names import identity, normalized, shown, variable
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window, parse
@@ -100,10 +100,23 @@ def new_run(
 ) -> Run:
     """A run that begins now by the machine's clock; without an id, one that begins with `kind` is generated.
 
-    Raises UsageError for an id or a scenario that is not a name.
+    Raises UsageError for an id, a scenario or a key of `metadata` that is not a name, and for a value that is no text.
     """
     now = datetime.now(UTC)
     generated = f"{kind}-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     id_ = generated if run_id is None else identity(run_id, variable("--run-id"))
     scenario = None if scenario is None else identity(scenario, variable("--scenario-name"))
-    return Run(id_, now, __version__, scenario, metadata or {}, clock="machine")
+    return Run(id_, now, __version__, scenario, _marks(metadata or {}), clock="machine")
+
+
+def _marks(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata with keys that are names and values in the one spelling that a text has."""
+    found: dict[str, str] = {}
+    for key, value in metadata.items():
+        name = identity(key, f"A key of {variable('--metadata')}")
+        if not isinstance(value, str):
+            raise UsageError(f"The value of {name} in {variable('--metadata')} is not a text but {shown(value)}.")
+        if name in found:
+            raise UsageError(f"{variable('--metadata')} names {name!r} twice.")
+        found[name] = normalized(value)
+    return found

@@ -38,6 +38,29 @@ class Breaker:
         self._failures = self._failures + 1 if error is not None and error.code in _NO_RESPONSE else 0
 
 
+class RowCounts:
+    """Compares how many rows a response has with the window before, of this run or in the table."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[str, int]] = {}
+
+    def compared(self, staged: StagedBatch) -> StagedBatch:
+        """Note a response with at most half of the rows of the window before."""
+        batch, before = staged.batch, staged.batch.before
+        if before is None or staged.error is not None:
+            return staged
+        rows = 0 if staged.sealed is None else staged.sealed.rows
+        last, count = self._last.get(batch.table.name, ("", 0))
+        earlier = count if last == before.id else staged.rows_before or 0
+        if earlier and 2 * rows <= earlier:
+            staged.note(
+                f"{rows} rows, after {earlier} in the window before: a part of the cluster may be missing in OpenCost",
+                ReasonCode.ROWS_HALVED,
+            )
+        self._last[batch.table.name] = batch.id, rows
+        return staged
+
+
 def read_response(
     opencost: OpenCost,
     staged: StagedBatch,
@@ -105,8 +128,7 @@ def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool:
     request = (batch.id, batch.source, batch.window, batch.options, batch.scraped)
     micros = encoder.micros if batch.table.cost else None
     sizes = (encoder.rows, encoder.bytes, micros, encoder.keys)
-    sealed = SealedBatch(
-        *request, batch.table.name, batch.table.mapping, str(folder), *sizes, context.run.collection_time
-    )
+    table, collected, print_ = batch.table, context.run.collection_time, context.source.fingerprint
+    sealed = SealedBatch(*request, table.name, table.mapping, str(folder), *sizes, collected, print_)
     spool.seal(sealed)
     return sealed

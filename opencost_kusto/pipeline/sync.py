@@ -18,10 +18,10 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.run_log import write_run_log
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
-from opencost_kusto.pipeline.identity import check_identity
+from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.prefetch import prefetch
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
-from opencost_kusto.pipeline.stage import Breaker, read_response
+from opencost_kusto.pipeline.stage import Breaker, RowCounts, read_response
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import Window
 
@@ -31,6 +31,7 @@ def sync(
     kusto: Kusto,
     request: BatchPlan | Window | str,
     *,
+    source: Source | None = None,
     run: Run | None = None,
     policy: LoadPolicy | None = None,
     cancel: CancelToken | None = None,
@@ -38,22 +39,26 @@ def sync(
 ) -> Report:
     """Load a window of cost into Kusto, exactly once, and report what became of each batch.
 
-    `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`. The next response
-    is read while this one is loaded. `cancel` ends the run from another thread; `on_result` is called with each result
-    as it comes. Raises UsageError, and OpenCostError when the server does not say which cluster it serves; an error of
-    a batch is in the report and its `exit_code`.
+    `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`; `source` is what
+    the server has said of itself, if it was asked. The next response is read while this one is loaded. `cancel` ends
+    the run from another thread; `on_result` is called with each result as it comes. Raises UsageError, OpenCostError
+    when the server does not say which cluster it serves, and KustoError for another cluster than the name stands for;
+    an error of a batch is in the report and its `exit_code`.
     """
     plan, policy, cancel = plan_of(request), policy or LoadPolicy(), cancel or CancelToken()
     run = timed(run or new_run(), kusto)
-    source = opencost.source()
-    check_identity(kusto, source, adopt=policy.adopt)
+    source = source or opencost.source()
+    identity = Identity(kusto, source, run, policy.adopt)
+    identity.hold_if_read()
     report = Report(run.id, on_result=on_result)
-    with _spool(policy) as spool, BatchLoader(kusto, policy, clock=cancel.clock, sleep=cancel.sleep) as loader:
+    loading = BatchLoader(kusto, policy, admit=lambda _: identity.hold(), clock=cancel.clock, sleep=cancel.sleep)
+    with _spool(policy) as spool, loading as loader:
         batches = stage_all(kusto, plan.batches(source, run.collection_time))
         responses = _responses(opencost, batches, run, source, spool, plan.optional)
         for staged in prefetch(responses, cancel.check):
             report.add(loader.load(staged))
         report.add(loader.finish())
+    report.warnings = identity.warnings
     log(report, kusto, run, source)
     return report
 
@@ -87,9 +92,10 @@ def _responses(
     optional: frozenset[str],
 ) -> Iterator[StagedBatch]:
     """Read a response for each batch, one at a time."""
-    breaker = Breaker()
+    breaker, rows = Breaker(), RowCounts()
     for staged in batches:
-        yield read_response(opencost, staged, BatchContext(run, source, staged.batch), spool, breaker, optional)
+        context = BatchContext(run, source, staged.batch)
+        yield rows.compared(read_response(opencost, staged, context, spool, breaker, optional))
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def tick(
                 on_result=lambda one: report.add([one]),
                 on_covered=on_covered,
             )
-            report.run_log = done.run_log
+            report.run_log, report.warnings = done.run_log, done.warnings
         except OpenCostKustoError as error:
             if opencost.cluster is None:
                 raise

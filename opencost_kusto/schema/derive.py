@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from opencost_kusto.names import normalized
+
 
 @lru_cache(maxsize=4096)
 def moment(text: str | None) -> datetime | None:
@@ -43,11 +45,26 @@ def cost_less_adjustment(total: float | None, adjustment: float | None) -> float
     return None if total is None else total - (adjustment or 0.0)
 
 
-def region_or_cluster_region(cluster_region: str | None, topology: str | None, beta: str | None) -> str | None:
-    """The region label of a node, else the region of the cluster."""
-    return topology or beta or cluster_region
+def row_cluster(source: str, reported: str | None, every: bool, cluster: str | None) -> str:
+    """The cluster of a row: that of its source, or with `every`, which keeps other clusters, its own."""
+    return normalized(cluster) if every and cluster and cluster != reported else source
 
 
-def asset_name(cluster: str, kind: str | None, name: str | None) -> str:
+def region_or_cluster_region(
+    region: str | None,
+    reported: str | None,
+    every: bool,
+    cluster: str | None,
+    topology: str | None,
+    beta: str | None,
+) -> str | None:
+    """The region label of a node, else the region of the source's cluster, unless the row is of another one."""
+    other = every and bool(cluster) and cluster != reported
+    return topology or beta or (None if other else region)
+
+
+def asset_name(
+    source: str, reported: str | None, every: bool, cluster: str | None, kind: str | None, name: str | None
+) -> str:
     """A name for an asset that is unique among clusters: cluster, type and name."""
-    return f"{cluster}/{kind or ''}/{name or ''}"
+    return f"{row_cluster(source, reported, every, cluster)}/{kind or ''}/{name or ''}"

@@ -52,7 +52,8 @@ class Option:
     `name` is OpenCost's, in its spelling. `default` is a bool for a switch, a text or a tuple of texts for an option
     with a value, which `parse` makes of what a user writes; `parse` raises UsageError. `query` gives the value of the
     query parameter, None where it is not sent. `needs` names a switch without which this one does nothing. `partial`
-    says that a batch with this option does not have the whole cost of its window.
+    says that a batch with this option does not have the whole cost of its window. `later` says that a release had the
+    dataset without it: at its default it is no part of a batch's id, so that what landed then is still known.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Option:
     keeps: RecordFilter | None = None
     needs: str | None = None
     partial: bool = False
+    later: bool = False
 
     @property
     def field(self) -> str:

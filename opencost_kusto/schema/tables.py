@@ -32,6 +32,7 @@ from opencost_kusto.schema.derive import (
     flag,
     moment,
     region_or_cluster_region,
+    row_cluster,
     seconds_to_moment,
 )
 from opencost_kusto.schema.options import Option, RecordFilter, one_of, true_or_unset
@@ -79,6 +80,21 @@ _CLUSTER = Column(
     "string",
     FromContext("source.name"),
     "The Kubernetes cluster: the name given by the user, else OpenCost's id.",
+)
+# Which cluster a row is of: the source's name and id, whether other clusters are kept, and the id in the record.
+_OF_CLUSTER = ("source.name", "source.reported", "batch.all_clusters")
+_REPORTED = Key("properties.cluster", "string")
+_ROW_CLUSTER = Column(
+    "Cluster",
+    "string",
+    Derived(row_cluster, (_REPORTED,), _OF_CLUSTER),
+    "The Kubernetes cluster: the name given by the user, else OpenCost's id; with --all-clusters that of the row.",
+)
+_ALL_CLUSTERS = Option(
+    "allClusters",
+    "Also keep rows of other clusters, where OpenCost has a Prometheus of several.",
+    default=False,
+    later=True,
 )
 _UNMAPPED = Column(
     "Unmapped",
@@ -139,6 +155,7 @@ ALLOCATION = Table(
             query=true_or_unset,
             needs="includeIdle",
         ),
+        _ALL_CLUSTERS,
     ),
     cost="TotalCost",
     key=("AllocationName",),
@@ -176,7 +193,7 @@ ALLOCATION = Table(
         Column("SharedCost", "real", "sharedCost", "Cost shared among rows; 0 in OpenCost."),
         Column("Properties", "dynamic", "properties", "All properties of the row, services in alphabetical order."),
         *_RUN,
-        _CLUSTER,
+        _ROW_CLUSTER,
         Column(
             "Aggregate",
             "string",
@@ -318,6 +335,7 @@ ASSETS = Table(
             keeps=RecordFilter("type", one_of),
             partial=True,
         ),
+        _ALL_CLUSTERS,
     ),
     cost="TotalCost",
     # A node that is replaced keeps its name, and has another ProviderID.
@@ -330,8 +348,8 @@ ASSETS = Table(
             "string",
             Derived(
                 asset_name,
-                (Key("type", "string"), Key("properties.name", "string")),
-                context=("source.name",),
+                (_REPORTED, Key("type", "string"), Key("properties.name", "string")),
+                context=_OF_CLUSTER,
             ),
             "Cluster, type and name of the asset; stays the same when OpenCost is upgraded.",
         ),
@@ -348,10 +366,11 @@ ASSETS = Table(
             Derived(
                 region_or_cluster_region,
                 (
+                    _REPORTED,
                     Key("labels.topology_kubernetes_io_region", "string"),
                     Key("labels.failure_domain_beta_kubernetes_io_region", "string"),
                 ),
-                context=("source.region",),
+                context=("source.region", *_OF_CLUSTER[1:]),
             ),
             "Region label of the node, else the region of the cluster.",
         ),
@@ -385,7 +404,7 @@ ASSETS = Table(
         ),
         Column("Labels", "dynamic", "labels", "Labels of the node, by their Prometheus names."),
         *_RUN,
-        _CLUSTER,
+        _ROW_CLUSTER,
         _BATCH,
         Column(
             "Start",
@@ -586,7 +605,7 @@ CLOUD_COST = Table(
 SYNC_RUNS = Table(
     name="OpenCostSyncRuns",
     dataset="runs",
-    doc="The run log: one row for each batch of each run, with what became of it and why.",
+    doc="The run log: a row for each batch of each run, with what became of it and why, and one for each new source.",
     cadence="run",
     key=("BatchId",),
     columns=(
@@ -641,7 +660,7 @@ SYNC_RUNS = Table(
             "Fingerprint",
             "dynamic",
             FromContext("source.fingerprint"),
-            "What identifies the cluster, by scheme; the same name with another fingerprint is refused.",
+            "What identifies the cluster, by scheme; only in entries of a source, which are of no batch.",
         ),
     ),
 )

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract.checks import RecordChecks
+from opencost_kusto.extract.fingerprint import of_metrics
 from opencost_kusto.extract.responses import records
-from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS
 from opencost_kusto.window import Window
-from tests.support.recordings import VERSIONS, names, recording
+from tests.support.recordings import ALL_VERSIONS, VERSIONS, names, recording
 
 HOUR = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
 repeatable = settings(derandomize=True, max_examples=300, deadline=None)
@@ -200,7 +201,7 @@ def test_a_window_whose_beginning_is_missing_is_remarked() -> None:
     standing = [record(name="a/__unmounted__"), record(name="__idle__")]
     assert remarked(*late, *standing) == [ReasonCode.LATE_START]
     assert remarked(*late, record(start="2026-11-23T10:04:59Z")) == []
-    assert remarked(record(name=None, type="Node", start="2026-11-23T10:30:00Z")) == []
+    assert remarked(node("n", 0.3, start="2026-11-23T10:30:00Z")) == []
 
 
 def test_a_window_without_any_workload_is_remarked() -> None:
@@ -208,6 +209,48 @@ def test_a_window_without_any_workload_is_remarked() -> None:
     assert remarked(record(name="__unmounted__"), record(name="__idle__")) == [ReasonCode.IMPLAUSIBLE_COST]
     assert remarked(record(name="__unmounted__"), record()) == []
     assert remarked() == []
+
+
+def node(name: str, cost: float, minutes: float | None = 60, **more: Any) -> dict[str, Any]:
+    """A node as an asset, by its name and its id at the cloud provider."""
+    properties = {"name": name, "providerID": f"azure:///{name}"}
+    return record(name=None, type="Node", properties=properties, totalCost=cost, minutes=minutes, **more)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "odd"),
+    [
+        ([node("a", 0.3), node("b", 0.6)], False),
+        ([node("a", 0.3), node("b", 0.5)], True),
+        ([node("a", 0.3), node("b", 0.7)], True),
+        ([node("a", 0.15, 30), node("b", 0.6)], False),
+        ([node("a", 0.3, 30)], True),
+        ([node("unknown", 9.0)], False),
+        ([node("a", 0.3), node("free", 9.0)], False),
+        ([node("a", 0.0), node("b", 0.0)], True),
+        ([node("unknown", 0.0)], True),
+        ([node("a", 0.3, None)], False),
+        ([record(name=None, type="Disk", totalCost=0.0)], False),
+    ],
+)
+def test_nodes_that_are_off_their_price_are_remarked(nodes: list[dict[str, Any]], *, odd: bool) -> None:
+    """Nodes cost their price and running time, give or take a tenth, and not nothing."""
+    checks = RecordChecks(Batch(ASSETS, "prod", HOUR), {"azure:///a": 0.3, "b": 0.6, "free": 0.0})
+    for one in nodes:
+        checks(compact(one))
+    assert [code for _, code in checks.remarks()] == [ReasonCode.IMPLAUSIBLE_COST] * odd
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_recorded_nodes_cost_their_price(version: str) -> None:
+    """The prices of the recorded scrape explain what the recorded nodes cost."""
+    prices = of_metrics([recording(version, "metrics.txt")]).prices
+    found = json.loads(recording(version, "assets_hour.json"))["data"].values()
+    checks = RecordChecks(Batch(ASSETS, "prod", HOUR), prices)
+    for one in found:
+        checks(compact(one))
+    assert len(prices) == sum(one["type"] == "Node" for one in found) == 4
+    assert list(checks.remarks()) == []
 
 
 @pytest.mark.parametrize(

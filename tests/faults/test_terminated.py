@@ -17,6 +17,7 @@ from opencost_kusto.pipeline.sync import sync
 from tests.faults.ending import Ending, fault
 from tests.faults.test_crash import SAID
 from tests.faults.wire import is_message, many, shortened
+from tests.support.recorded import OpenCostEmulator
 from tests.support.world import HOUR, NAMESPACES, ROWS, World
 
 
@@ -94,13 +95,14 @@ def test_replacements_side_by_side_are_terminated(changed: World, tmp_path: Path
     """Every source drops its staging table on the way out, and the old rows stay."""
     changed.opencost.answers = None
     request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
-    with OpenCost(changed.opencost.url, cluster="other") as other, changed.client() as kusto:
-        assert sync(other, kusto, request).exit_code == 0
-    changed.opencost.answers = shortened
-    changed.kusto.pause()
-    named = (f"{name}={changed.opencost.url}" for name in ("aks-shop-prod-weu", "other"))
-    sources = [word for source in named for word in ("--source", source)]
-    ending.process(*terminated(changed, tmp_path, lambda: len(changed.staging) == 2, "--replace", *sources))
+    with OpenCostEmulator() as second:
+        with OpenCost(second.url, cluster="other") as other, changed.client() as kusto:
+            assert sync(other, kusto, request).exit_code == 0
+        second.answers = changed.opencost.answers = shortened
+        changed.kusto.pause()
+        named = (f"aks-shop-prod-weu={changed.opencost.url}", f"other={second.url}")
+        sources = [word for source in named for word in ("--source", source)]
+        ending.process(*terminated(changed, tmp_path, lambda: len(changed.staging) == 2, "--replace", *sources))
     assert not changed.staging
     changed.settle(2 * ROWS)
     ending.again(changed.sync(replace=True))

@@ -26,7 +26,7 @@ from tests.support.world import NAMESPACES, World
 NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)
 """The time by OpenCost's clock, and by Kusto's when a history begins."""
 HOUR = timedelta(hours=1)
-_CLUSTER = "aks-shop-prod-weu"
+CLUSTER = "aks-shop-prod-weu"
 _ALLOWED = Deadlines(query=30, resources=30, upload=30, queue=5)
 # Seconds of the run's own clock in which a batch must land.
 _TIMEOUT = 15.0
@@ -67,21 +67,21 @@ def run_command(
 ) -> Report:
     """The report of a command; raises what it raises."""
     policy = LoadPolicy(timeout=_TIMEOUT)
-    with world.client(_ALLOWED) as kusto, world.source(_CLUSTER) as opencost:
+    with world.client(_ALLOWED) as kusto, world.source(CLUSTER) as opencost:
         if isinstance(step, Replay):
             return replay(spool, kusto, policy=policy, cancel=token, on_result=on_result)
         run = _run_of(step.skew)
         match step:
             case Sync(hours, replace=replaces, wait=wait, spool=spooled):
                 policy = replace(policy, replace=replaces, wait=wait, spool=spool if spooled else None)
-                request = SyncRequest(_window(hours), HOUR, ("allocation",), NAMESPACES)
+                request = SyncRequest(window_of(hours), HOUR, ("allocation",), NAMESPACES)
                 return sync(opencost, kusto, request, run=run, policy=policy, cancel=token, on_result=on_result)
             case Tick():
                 more = {"run": run, "policy": policy, "cancel": token, "on_result": on_result}
                 return tick([opencost], kusto, _TARGET, _LOOKBACK, **more)  # type: ignore[arg-type]
             case Backfill(hours):
                 now = run.collection_time
-                surveyed = survey([opencost], kusto, _TARGET, _window(hours), now=now, closed=now)
+                surveyed = survey([opencost], kusto, _TARGET, window_of(hours), now=now, closed=now)
                 return backfill(surveyed, kusto, run=run, policy=policy, cancel=token, on_result=on_result)
 
 
@@ -90,6 +90,7 @@ def _run_of(skew: int) -> Run:
     return replace(new_run(), collection_time=NOW + skew * HOUR, clock="machine")
 
 
-def _window(hours: tuple[int, int]) -> Window:
+def window_of(hours: tuple[int, int]) -> Window:
+    """Some hours of the day."""
     day = NOW.replace(hour=0, minute=0)
     return Window(day + hours[0] * HOUR, day + hours[1] * HOUR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from tests.histories.steps import (
     RESPONSES,
@@ -13,6 +14,7 @@ from tests.histories.steps import (
     Harm,
     History,
     Hold,
+    Kill,
     Mode,
     Release,
     Replay,
@@ -58,6 +60,14 @@ def generate(seed: int) -> History:
     return History(seed, tuple(steps), switches)
 
 
+def with_kill(seed: int, number: int) -> History:
+    """The history of a seed with a process in it that gets a signal."""
+    history, draw = generate(seed), random.Random(f"kill {seed}")
+    steps, at = history.steps, draw.randint(0, len(history.steps))
+    kill = Kill((FIRST, LAST - 1), number, draw.randint(4, 24), draw.random() < 0.3, draw.random() < 0.5)
+    return replace(history, steps=(*steps[:at], kill, *steps[at:]))
+
+
 def _step(draw: random.Random, narrow: bool) -> Step:
     kind = draw.random()
     if kind < 0.5:
@@ -82,10 +92,10 @@ def _command(draw: random.Random, narrow: bool) -> Command:
         return Backfill(hours, skew, cancel)
     if kind < 0.4:
         return Replay(cancel)
-    replace, spool = draw.random() < 0.3, draw.random() < 0.4
+    replaces, spool = draw.random() < 0.3, draw.random() < 0.4
     # Where rows must be replaced a run has to wait, and says so.
-    wait = draw.random() < (0.97 if replace else 0.85)
-    return Sync(hours, replace, wait, spool, skew, cancel)
+    wait = draw.random() < (0.97 if replaces else 0.85)
+    return Sync(hours, replaces, wait, spool, skew, cancel)
 
 
 def _hours(draw: random.Random) -> tuple[int, int]:

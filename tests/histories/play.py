@@ -21,7 +21,8 @@ from tests.histories import ledger
 from tests.histories.commands import HOUR, NOW, Skipping, run_command
 from tests.histories.drifting import Drifting
 from tests.histories.generate import FIRST, LAST
-from tests.histories.steps import RESPONSES, Both, Command, Harm, History, Hold, Release, Respond, Step, Sync
+from tests.histories.processes import killed
+from tests.histories.steps import RESPONSES, Both, Command, Harm, History, Hold, Kill, Release, Respond, Step, Sync
 from tests.support.world import World
 
 # Seconds after which a command, or twice as many after which a history, hangs.
@@ -82,8 +83,21 @@ class Play:
                 self._world.kusto.resume()
                 if drain:
                     self._world.kusto.wait_idle(30)
+            case Kill():
+                self._kill(step)
             case _:
                 self.command(step)
+
+    def _kill(self, step: Kill) -> None:
+        """Run a process to its signal; it ends by it or before it, and what it printed as landed is there."""
+        ended = killed(step, self._world, self._spool)
+        if ended.exit_code not in ended.expected:
+            self.violations.append(f"{step} ends with {ended.exit_code}: {ended.stderr[-300:]}")
+        for batch_id in ended.landed:
+            wrong = self._wrong(batch_id)
+            self._landed.add(batch_id)
+            if wrong:
+                self.violations.append(f"{step} printed that {batch_id} landed, and the table holds {wrong}")
 
     def _harm(self, harm: Harm) -> None:
         """Change what the table holds of an hour."""

@@ -50,6 +50,17 @@ class Replay:
     cancel: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """`sync` in a process of its own, which gets a signal at the request to Kusto of that number."""
+
+    hours: tuple[int, int]
+    number: int
+    at: int
+    replace: bool = False
+    spool: bool = False
+
+
 Command = Sync | Tick | Backfill | Replay
 
 
@@ -88,7 +99,7 @@ class Release:
     drain: bool = False
 
 
-Step = Command | Both | Respond | Harm | Hold | Release
+Step = Command | Kill | Both | Respond | Harm | Hold | Release
 
 
 @dataclass(frozen=True, slots=True)

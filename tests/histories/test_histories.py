@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import signal
 from collections import Counter
 
 import pytest
 
 from opencost_kusto.window import Window
 from tests.histories.commands import HOUR, NOW
-from tests.histories.generate import SWITCHES, generate
+from tests.histories.generate import SWITCHES, generate, with_kill
 from tests.histories.ledger import Held
 from tests.histories.play import finished
 from tests.histories.shrink import shrunk
@@ -41,6 +42,14 @@ def test_random_histories_find_nothing(first: int) -> None:
     """What is called landed is there, once and whole, after every run and when the queue has drained."""
     for seed in range(first, first + _TOGETHER):
         assert finished(generate(seed)) == [], generate(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("seed", range(3))
+def test_histories_with_a_process_that_is_killed_find_nothing(seed: int, number: signal.Signals) -> None:
+    """A run that ends by a signal, at whatever request, leaves nothing that a later run does not mend."""
+    assert finished(with_kill(seed, number)) == [], with_kill(seed, number)
 
 
 @pytest.mark.parametrize("history", FOUND.values(), ids=FOUND)

@@ -3,48 +3,72 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from opencost_kusto.emulator import Answers, json_reply
-from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
-from tests.support.world import World
+from opencost_kusto.batch import Source
+from opencost_kusto.emulator import Answers, Reply, Request, json_reply, text_reply
+from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
+from opencost_kusto.pipeline.identity import Identity, Known, refusal
+from opencost_kusto.pipeline.replay import replay
+from opencost_kusto.pipeline.request import new_run
+from tests.support.world import ROWS, World
 
 ONE, OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+NODE = 'node_total_hourly_cost{{node="{0}",provider_id="azure:///subscriptions/S/resourceGroups/{1}/vm/{0}"}} 0.3\n'
+VOLUME = 'kube_persistentvolume_capacity_bytes{{persistentvolume="{0}"}} 1\n'
+FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def namespaces(uid: str | None) -> Answers:
-    """Derived from facts/identity: /allNamespaces of a cluster with this uid; None has no such route."""
+def cluster(
+    uid: str | None, *, group: str | None = None, nodes: tuple[str, ...] = (), volumes: tuple[str, ...] = ()
+) -> Answers:
+    """Derived from facts/identity: a cluster with this uid, nodes in this resource group, and volumes."""
     items = [{"metadata": {"name": "default", "uid": "x"}}, {"metadata": {"name": "kube-system", "uid": uid}}]
-    body = json.dumps({"items": items}).encode()
-    return lambda path, _: json_reply(body) if uid and path == "/allNamespaces" else None
+    metrics = "".join(NODE.format(node, group) for node in nodes) + "".join(map(VOLUME.format, volumes))
+
+    def respond(path: str, _: Mapping[str, str]) -> Reply | None:
+        if path == "/allNamespaces":
+            return json_reply(json.dumps({"items": items}).encode()) if uid else text_reply("not found", status=404)
+        return text_reply(metrics, status=200) if path == "/metrics" else None
+
+    return respond
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """One cluster has landed as prod."""
-    with World(answers=namespaces(ONE)) as world:
+    """One cluster has landed as prod, and one whose version has no uid as azure."""
+    with World(answers=cluster(ONE)) as world:
         assert world.sync(cluster="prod").exit_code == 0
+        world.opencost.answers = cluster(None, group="MC_A", nodes=("n1", "n2"), volumes=("v1",))
+        assert world.sync(cluster="azure").exit_code == 0
         yield world
 
 
 @pytest.mark.parametrize(
-    ("name", "uid", "said"),
+    ("name", "answers", "said"),
     [
-        ("prod", ONE, None),
-        ("prod", None, None),
-        ("other", OTHER, None),
-        ("other", None, None),
-        ("prod", OTHER, "another cluster under the name prod.* uid " + ONE + ".*--cluster, or confirm with --adopt"),
-        ("new", ONE, "the costs of this cluster under the name prod; under new .* Use --cluster prod"),
-        ("PROD", OTHER, "The cluster PROD differs from prod, which Kusto has, only in case"),
-        ("PROD", None, "only in case"),
+        ("prod", cluster(ONE), None),
+        ("prod", cluster(None), None),
+        ("other", cluster(OTHER), None),
+        ("other", cluster(None), None),
+        ("prod", cluster(OTHER), "another cluster under the name prod.* uid " + ONE + ".*--cluster, or confirm with"),
+        ("new", cluster(ONE), "the costs of this cluster under the name prod; under new .* Use --cluster prod"),
+        ("PROD", cluster(OTHER), "The cluster PROD differs from prod, which Kusto has, only in case"),
+        ("PROD", cluster(None), "only in case"),
+        ("azure", cluster(None, group="mc_a", nodes=("n7", "n8")), None),
+        ("azure", cluster(None, group="MC_B", nodes=("n1",)), "its nodes are in s/mc_a, those of this one in s/mc_b"),
+        ("moved", cluster(None, group="MC_A", nodes=("n9",)), "under the name azure"),
     ],
 )
-def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, uid: str | None, said: str | None) -> None:
-    """Growth, upgrades and a version without uids pass; another cluster, another name and a case twin do not."""
-    world.opencost.answers = namespaces(uid)
+def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, answers: Answers, said: str | None) -> None:
+    """Growth, node rolls and a version without uids pass; another cluster, another name and a case twin do not."""
+    world.opencost.answers = answers
     world.opencost.requests.clear()
     if said is None:
         assert world.sync(cluster=name).exit_code == 0
@@ -58,11 +82,166 @@ def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, uid: str
 
 def test_a_cluster_made_anew_is_adopted_once() -> None:
     """--adopt accepts the new cluster under its old name; from then on the name stands for it."""
-    with World(answers=namespaces(ONE)) as world:
+    with World(answers=cluster(ONE)) as world:
         world.sync(cluster="prod")
-        world.opencost.answers = namespaces(OTHER)
+        world.opencost.answers = cluster(OTHER)
         assert world.sync(cluster="prod", adopt=True).exit_code == 0
         assert world.sync(cluster="prod").exit_code == 0
-        world.opencost.answers = namespaces(ONE)
+        world.opencost.answers = cluster(ONE)
         with pytest.raises(KustoError, match="another cluster"):
             world.sync(cluster="prod")
+
+
+def test_a_cluster_that_was_renamed_is_adopted_under_its_new_name() -> None:
+    """--adopt moves a cluster on to a new name; the old one is refused then, or its costs would count twice."""
+    with World(answers=cluster(ONE)) as world:
+        world.sync(cluster="old")
+        assert world.sync(cluster="new", adopt=True).exit_code == 0
+        with pytest.raises(KustoError, match="under the name new"):
+            world.sync(cluster="old")
+
+
+def test_a_name_is_taken_before_anything_else() -> None:
+    """The first contact writes the fingerprint ahead of the first request for costs and the first row; later ones do
+    not."""
+    with World(answers=cluster(ONE, group="MC_A", nodes=("n1",), volumes=("v1",))) as world:
+        found: list[int] = []
+
+        def fault(request: Request) -> None:
+            if request.path == "/allocation":
+                found.append(len(world.kusto.engine.tables["OpenCostSyncRuns"].extents))
+
+        world.opencost.fault = fault
+        assert world.sync(cluster="prod").exit_code == 0
+        assert found == [1]
+        (entry,), (batch,) = world.identities(), world.log()
+        print_ = {"k8s": ONE, "arm": "s/mc_a", "nodes": ["n1"], "volumes": ["v1"]}
+        assert (entry["Fingerprint"], entry["ReasonCode"], entry["BatchId"]) == (print_, "identified", "")
+        assert (entry["Source"], entry["Cluster"], batch["Fingerprint"]) == ("prod", "prod", None)
+        world.sync(cluster="prod")
+        assert [one["ReasonCode"] for one in world.identities()] == ["identified"]
+
+
+def known(name: str, uid: str, at: int, *, adopted: bool = False) -> Known:
+    """Entries that were written at a second, and no more."""
+    moment = FIRST + timedelta(seconds=at)
+    return Known(name, {"k8s": uid}, moment, moment, adopted)
+
+
+@pytest.mark.parametrize(
+    ("entries", "at_once", "refused"),
+    [
+        ([known("a", ONE, 1), known("a", OTHER, 2)], False, False),
+        ([known("a", OTHER, 1), known("a", ONE, 2)], False, True),
+        ([known("a", OTHER, 1), known("a", ONE, 2, adopted=True)], False, False),
+        ([known("a", ONE, 1), known("a", OTHER, 2, adopted=True)], False, True),
+        ([known("a", ONE, 1), known("b", ONE, 2)], False, False),
+        ([known("b", ONE, 1), known("a", ONE, 2)], False, True),
+        ([known("a", ONE, 1), known("a", OTHER, 2)], True, True),
+        ([known("a", ONE, 1), known("b", ONE, 2)], True, True),
+        ([known("a", ONE, 1)], True, False),
+    ],
+)
+def test_the_earliest_entry_since_an_adoption_wins(entries: list[Known], *, at_once: bool, refused: bool) -> None:
+    """Of two clusters that came at once, neither passes at first contact, and the earlier one from then on."""
+    source = Source("a", fingerprint={"k8s": ONE})
+    assert (refusal(source, entries, at_once=at_once) is not None) is refused
+    assert (refusal(source, list(reversed(entries)), at_once=at_once) is not None) is refused
+
+
+def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
+    """A cluster that takes the same name between the look and the entry of this one is seen before anything is sent."""
+    with World() as world, world.client() as kusto:
+        mine, theirs = (Identity(kusto, Source("prod", fingerprint={"k8s": one}), new_run()) for one in (ONE, OTHER))
+        looks: list[Any] = []
+
+        class Between(type(kusto)):  # type: ignore[misc]
+            """A Kusto that another cluster writes to after the first look."""
+
+            def query(self, text: str, *, fresh: bool = False) -> Any:
+                looks.append(kusto.query(text, fresh=fresh))
+                if len(looks) == 1:
+                    theirs.hold()
+                return looks[-1]
+
+            def command(self, text: str, *, retry: bool = True) -> Any:
+                return kusto.command(text, retry=retry)
+
+        mine.kusto = Between.__new__(Between)
+        with pytest.raises(KustoError, match="another cluster"):
+            mine.hold()
+        theirs = replace(theirs, _held=False)
+        theirs.hold()
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "then", "warned"),
+    [
+        ("default-cluster", None, cluster(None), "default-cluster is a name that many clusters have"),
+        ("default-cluster", cluster(None), cluster(None), None),
+        ("prod", cluster(None, nodes=("n1", "n2")), cluster(None, nodes=("n2", "n3")), None),
+        ("prod", cluster(None, nodes=("n1",), volumes=("v1",)), cluster(None, nodes=("n3",), volumes=("v1",)), None),
+        (
+            "prod",
+            cluster(None, volumes=("v1",)),
+            cluster(None, volumes=("v2",)),
+            "None of the volumes that Kusto knows",
+        ),
+        ("prod", cluster(ONE, volumes=("v1",)), cluster(ONE, volumes=("v2",)), None),
+    ],
+)
+def test_what_may_be_another_cluster_is_warned_of(
+    name: str, first: Answers | None, then: Answers, warned: str | None
+) -> None:
+    """Sets of nodes and volumes without anything in common warn, as does a vague name at the first contact."""
+    with World(answers=first or then) as world:
+        if first is not None:
+            world.sync(cluster=name)
+        world.opencost.answers = then
+        report = world.sync(cluster=name)
+        assert report.exit_code == 0
+        assert [one[: len(warned or "")] for one in report.document()["warnings"]] == ([warned] if warned else [])
+
+
+def test_a_set_that_has_changed_is_written_again() -> None:
+    """After node rolls the run log has the nodes of today, so that those of a year ago need not be there."""
+    with World(answers=cluster(None, nodes=("n1", "n2", "n3"))) as world:
+        for nodes in (("n2", "n3", "n4"), ("n4", "n5", "n6"), ("n6", "n7", "n8")):
+            world.sync(cluster="prod")
+            world.opencost.answers = cluster(None, nodes=nodes)
+        assert world.sync(cluster="prod").warnings == []
+        assert len(world.identities()) == 3
+
+
+def test_a_source_is_held_against_its_name_before_the_first_batch_where_kusto_was_down(tmp_path: Path) -> None:
+    """Kusto cannot be read at the start: with a spool OpenCost is read, and nothing is sent of another cluster."""
+    with World(answers=cluster(ONE)) as world:
+        world.sync(cluster="prod")
+        landed, world.opencost.answers = world.count(), cluster(OTHER)
+
+        def down_until_opencost_responds(_: Request) -> Reply | None:
+            asked = any(one.path == "/allocation" for one in world.opencost.requests)
+            return None if asked else text_reply("down", status=403)
+
+        world.opencost.requests.clear()
+        world.kusto.fault = down_until_opencost_responds
+        report = world.sync(cluster="prod", spool=tmp_path)
+        assert [(one.outcome, one.reason_code) for one in report.results] == [("failed", "other cluster")]
+        world.settle(landed)
+        with world.client() as kusto:
+            (again,) = replay(tmp_path, kusto).results
+            assert (again.outcome, again.reason_code) == ("failed", "other cluster")
+            world.opencost.answers = cluster(OTHER)
+            world.sync(cluster="prod", adopt=True)
+            assert replay(tmp_path, kusto).exit_code == 0
+        world.settle(ROWS)
+
+
+def test_a_source_whose_entry_cannot_be_written_is_not_loaded() -> None:
+    """Without an entry of the first contact, a second cluster of the name could not be told from the first."""
+    with World(answers=cluster(ONE)) as world:
+        denied = text_reply("denied", status=403)
+        world.kusto.fault = lambda request: denied if b".set-or-append" in request.body else None
+        report = world.sync(cluster="prod")
+        assert [one.reason_code for one in report.results] == [ReasonCode.FORBIDDEN]
+        world.settle(0)

@@ -11,7 +11,7 @@ from opencost_kusto.emulator import OpenCostEmulator
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.export import export
-from opencost_kusto.pipeline.request import SyncRequest, check_datasets
+from opencost_kusto.pipeline.request import SyncRequest, check_datasets, new_run
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import Window
 
@@ -56,3 +56,34 @@ def test_a_dry_run_may_lack_an_optional_dataset(optional: bool, outcome: str, co
     with OpenCostEmulator() as server, OpenCost(server.url) as opencost:
         report = export(opencost, request, lambda _table, _line: None)
     assert ([one.outcome for one in report.results], report.exit_code) == ([outcome], code)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [
+        ({"team": " shop\r\n"}, {"team": "shop"}),
+        ({" team\t": "cafe\u0301"}, {"team": "café"}),
+        ({"note": 'it is "quoted", $(and) open'}, {"note": 'it is "quoted", $(and) open'}),
+        ({"empty": ""}, {"empty": ""}),
+    ],
+)
+def test_a_value_of_metadata_has_one_spelling(metadata: dict[str, str], found: dict[str, str]) -> None:
+    """A value is any text, without blanks around it and in NFC, so that equal ones are found as equal."""
+    assert new_run(metadata=metadata).metadata == found
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"$(KEY)": "a"}, "A key of --metadata .* is a variable"),
+        ({"a\x1b": "a"}, "A key of --metadata .*control character"),
+        ({"'a'": "a"}, "A key of --metadata .*quotes"),
+        ({7: "a"}, "A key of --metadata .*is not a text but 7"),
+        ({"a": 7}, "The value of a in --metadata .*is not a text but 7"),
+        ({"a": "1", "a ": "2"}, "names 'a' twice"),
+    ],
+)
+def test_metadata_that_is_an_accident_is_refused(metadata: dict[str, str], said: str) -> None:
+    """Keys are names, also where a program gives them."""
+    with pytest.raises(UsageError, match=said):
+        new_run(metadata=metadata)

@@ -15,6 +15,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.tick import Lookback, tick
 from tests.coverage.forgetful import HOUR, MINUTE, World, wanted, world
+from tests.support.recorded import another_cluster
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 HORIZON = Lookback(3 * HOUR)
@@ -55,7 +56,7 @@ def test_a_source_that_is_away_fails_alone(here: World) -> None:
         assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"] * 2}
         assert report.exit_code == 7
         assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.results)
-    with OpenCost(here.emulator.opencost_url, cluster="c") as c:
+    with another_cluster(here.emulator.opencost), OpenCost(here.emulator.opencost_url, cluster="c") as c:
         assert by_source(tick([c], here.kusto, wanted(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
 
 

@@ -9,9 +9,11 @@ say that there was no cost.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -69,10 +71,21 @@ class _Envelope(msgspec.Struct):
 
 
 class OpenCostEmulator(emulator.OpenCostEmulator):
-    """An OpenCost emulator whose responses are recorded instead of computed."""
+    """An OpenCost emulator whose responses are recorded instead of computed.
+
+    Each is of a cluster of its own: `uid` is that of the namespace kube-system, which was not recorded.
+    """
+
+    @cached_property
+    def uid(self) -> str:
+        """A uid that no other emulator has."""
+        return str(uuid.uuid4())
 
     def computed(self, request: Request) -> Reply:
         """The recorded response to a request."""
+        if request.path == "/allNamespaces":
+            items = [{"metadata": {"name": "kube-system", "uid": self.uid}}]
+            return json_reply(msgspec.json.encode({"items": items}))
         exact = _index().get((request.path, frozenset(request.query)))
         path = request.path.replace("/allocation/compute", "/allocation")
         query = _as_read(path, dict(request.query))
@@ -83,6 +96,17 @@ class OpenCostEmulator(emulator.OpenCostEmulator):
         if found.content_type != "none":
             headers["Content-Type"] = found.content_type
         return Reply(found.status, headers, found.body())
+
+
+@contextmanager
+def another_cluster(opencost: emulator.OpenCostEmulator) -> Iterator[None]:
+    """Within it, a server is of a cluster that it was not of before."""
+    assert isinstance(opencost, OpenCostEmulator)
+    before, opencost.uid = opencost.uid, str(uuid.uuid4())
+    try:
+        yield
+    finally:
+        opencost.uid = before
 
 
 class Emulator(emulator.Emulator):

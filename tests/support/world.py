@@ -133,8 +133,12 @@ class World:
         return {row["CollectionTime"] for row in self.query(f"{ALLOCATION.name} | distinct CollectionTime")}
 
     def log(self) -> list[dict[str, Any]]:
-        """The run log, oldest entry first."""
-        return self.query("OpenCostSyncRuns | order by LoggedAt asc")
+        """The run log's entries of batches, oldest entry first."""
+        return self.query("OpenCostSyncRuns | where isnotempty(BatchId) | order by LoggedAt asc")
+
+    def identities(self) -> list[dict[str, Any]]:
+        """The run log's entries of sources, oldest entry first."""
+        return self.query("OpenCostSyncRuns | where isempty(BatchId) | order by LoggedAt asc")
 
     @property
     def staging(self) -> list[str]:
