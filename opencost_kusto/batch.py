@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -17,13 +18,28 @@ from opencost_kusto.window import Window
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """What a user set for one source alone.
+
+    `currency` is that of its costs, None if it is not set. `options`, by their names in Python, and `metadata` come
+    before those of the run. `marks` is on which its windows begin and end, None for those that OpenCost has.
+    """
+
+    currency: str | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    marks: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One OpenCost server, and the Kubernetes cluster whose costs it has.
 
     `name` is the cluster in every table: the name that the user gave, else OpenCost's id. `reported` is OpenCost's own
     id, `version` OpenCost's. `currency` is that of its costs, None if it is not set. `fingerprint` identifies the
     cluster, by scheme; a source of the same name and another fingerprint is refused. `buckets` are the lengths of the
-    windows that its built-in store has, the longest first; with a Prometheus it has windows of any length.
+    windows that its built-in store has, the longest first; with a Prometheus it has windows of any length. `settings`
+    are the user's, for this source alone.
     """
 
     name: str
@@ -33,6 +49,7 @@ class Source:
     currency: str | None = None
     fingerprint: dict[str, Json] | None = None
     buckets: tuple[timedelta, ...] = ()
+    settings: SourceSettings = field(default_factory=SourceSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,10 @@ class Run:
     scenario_name: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     clock: Literal["given", "machine", "opencost", "kusto"] = "given"
+
+    def of(self, source: Source) -> Run:
+        """The same run, with the metadata of a source."""
+        return replace(self, metadata={**self.metadata, **source.settings.metadata})
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -68,6 +89,10 @@ class RequestOptions:
                 raise UsageError(f"No dataset has an option {name!r}; there are {', '.join(OPTIONS)}.")
         different = {name: value for name, value in given.items() if value != OPTIONS[name].default}
         object.__setattr__(self, "given", tuple(sorted(different.items())))
+
+    def over(self, given: Mapping[str, OptionValue]) -> RequestOptions:
+        """These options, but for those of one source."""
+        return RequestOptions(**{**dict(self.given), **given}) if given else self
 
     def for_table(self, table: Table) -> dict[str, OptionValue]:
         """The options that this table's dataset has, by OpenCost's names, in the order of their declaration."""

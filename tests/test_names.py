@@ -155,7 +155,7 @@ def test_what_is_quoted_is_short_and_printable() -> None:
         (lambda text: MarkOptions(run_id=text).run({}), "OPENCOST_KUSTO_RUN_ID"),
         (lambda text: MarkOptions(scenario_name=text).run({}), "OPENCOST_KUSTO_SCENARIO_NAME"),
         (lambda text: MarkOptions(metadata=[f"{text}=1"]).run({}), "OPENCOST_KUSTO_METADATA"),
-        (lambda text: SourceOptions(cluster=text).opencosts().__enter__(), "OPENCOST_KUSTO_CLUSTER"),
+        (lambda text: SourceOptions(cluster=[text]).opencosts().__enter__(), "OPENCOST_KUSTO_CLUSTER"),
         (lambda text: SourceOptions(source=[f"{text}=http://h:1"]).opencosts().__enter__(), "OPENCOST_KUSTO_SOURCE"),
         (
             lambda text: KustoOptions("http://h:1", database=text, auth="none").kusto(),
@@ -174,7 +174,7 @@ def test_marks_lose_the_line_ends_of_env_files() -> None:
     """A carriage return at the end of a value, as Windows writes env files, is no part of a mark."""
     run = MarkOptions(run_id="run-7\r", scenario_name=" s1\r\n", metadata=["team\r=shop"]).run({})
     assert (run.id, run.scenario_name, run.metadata) == ("run-7", "s1", {"team": "shop"})
-    with SourceOptions(cluster="crlf-1\r").opencosts() as opencosts:
+    with SourceOptions(cluster=["crlf-1\r"]).opencosts() as opencosts:
         assert [one.cluster for one in opencosts] == ["crlf-1"]
 
 

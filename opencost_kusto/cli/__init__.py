@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from opencost_kusto.cli.config import config_command
 from opencost_kusto.cli.cost import cost_command
 from opencost_kusto.cli.dashboard import dashboard_command
 from opencost_kusto.cli.database import bootstrap_command, status_command, tables_command
@@ -59,6 +60,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "query": query_command,
     "tables": tables_command,
     "dashboard": dashboard_command,
+    "config": config_command,
     "guide": guide_command,
     "demo": demo_command,
     "emulator": emulator_command,
@@ -66,7 +68,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 # Those that have rows under way.
 _LOADING = {"sync", "run", "replay", "backfill", "schedule"}
 # Those that print rows or a report.
-_REPORTS = {"doctor", "sync", "replay", "backfill", "schedule", "status", "cost", "query", "tables"}
+_REPORTS = {"doctor", "sync", "replay", "backfill", "schedule", "status", "cost", "query", "tables", "config"}
 for _name, _command in _COMMANDS.items():
     _grouped = grouped(_command, loading=_name in _LOADING, reports=_name in _REPORTS)
     app.command(_name, cls=Command, epilog=EXAMPLES.get(_name))(_grouped)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
 import typer
 from typer.models import OptionInfo
 
+from opencost_kusto.cli.configuration import ConfigOptions, Configured, declare, options_of, stronger
 from opencost_kusto.cli.console import Console, Format
 from opencost_kusto.cli.options import LogOptions, ReportOptions
-from opencost_kusto.cli.source_options import AskOptions
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown, variable
@@ -48,7 +49,9 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
     for one in parameters:
         if one.name not in injected:
             spread += _fields(groups[one.name]) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)]
-    spread += [*(_fields(ReportOptions) if reports else ()), *_fields(LogOptions)]
+    spread += [*(_fields(ReportOptions) if reports else ()), *_fields(LogOptions), *_fields(ConfigOptions)]
+
+    declare(spread)
 
     def run(context: typer.Context, **given: Any) -> None:
         process = context.obj or Process()
@@ -57,16 +60,19 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
         for name in (one.name for one in fields(LogOptions)):
             setattr(console, name, given.pop(name))
         console.format_ = given.pop("format_", None)
+        del given["config"]
         console.document_due = console.format_ is Format.JSON
         _check_encoding(given)
         explicit = ExplicitOptions.of(context)
         taken = {name: gathered(group, given, explicit) for name, group in groups.items()}
         for group in groups.values():
-            for one in fields(group):
+            for one in options_of(group):
                 del given[one.name]
-        for one in taken.values():
+        for name, one in taken.items():
             if isinstance(one, AskOptions):
                 one.check(explicit)
+            if isinstance(one, SourceOptions):
+                taken[name] = replace(one, configured=Configured(process.config, stronger(context)))
         values = {ExplicitOptions: explicit, Process: process, Console: console, typer.Context: context}
         command(**taken, **given, **{name: values[kind] for name, kind in injected.items()})
 
@@ -87,7 +93,7 @@ def _check_encoding(given: Mapping[str, Any]) -> None:
 
 def gathered(group: type[T], given: Mapping[str, Any], explicit: ExplicitOptions) -> T:
     """The group as it was given; of options that exclude each other the command line wins over the environment."""
-    values = {one.name: given[one.name] for one in fields(group)}  # type: ignore[arg-type]
+    values = {one.name: given[one.name] for one in options_of(group)}
     sides = getattr(group, "EXCLUSIVE", ())
     written = {name for side in sides if explicit.intersection(side) for name in side}
     if written:
@@ -99,7 +105,7 @@ def gathered(group: type[T], given: Mapping[str, Any], explicit: ExplicitOptions
 def _fields(group: Any) -> list[inspect.Parameter]:
     """The options of a group as parameters, in the group's section of the help."""
     hints = get_type_hints(group, include_extras=True)
-    for one in fields(group):
+    for one in options_of(group):
         (info,) = (each for each in hints[one.name].__metadata__ if isinstance(each, OptionInfo))
         info.rich_help_panel = info.rich_help_panel or getattr(group, "PANEL", None)
     return [
@@ -109,7 +115,7 @@ def _fields(group: Any) -> list[inspect.Parameter]:
             default=inspect.Parameter.empty if one.default is MISSING else one.default,
             annotation=hints[one.name],
         )
-        for one in fields(group)
+        for one in options_of(group)
     ]
 
 

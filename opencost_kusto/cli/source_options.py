@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, TypeVar
 
 from opencost_kusto.batch import RequestOptions
+from opencost_kusto.cli.clusters import Chosen, at, chosen, own, settings
+from opencost_kusto.cli.configuration import OWN, Configured, as_option
 from opencost_kusto.cli.door_options import DoorOptions
 from opencost_kusto.cli.options import OPENCOST, key_values, listed, option, seconds
 from opencost_kusto.errors import UsageError
@@ -32,13 +34,18 @@ class SourceOptions(DoorOptions):
     ] = _ENDPOINT
     host: Annotated[str | None, option("--host", "Its host, instead of --endpoint.")] = None
     port: Annotated[int | None, option("--port", "Its port: 9003 if left out.", min=1, max=65535)] = None
-    cluster: Annotated[str | None, option("--cluster", "Name of the source, where OpenCost gives none.")] = None
+    cluster: Annotated[
+        list[str] | None,
+        option("--cluster", "Name of the one OpenCost; selects among those of --source or --config; repeatable."),
+    ] = None
     source: Annotated[
         list[str] | None, option("--source", "name=URL, instead of --endpoint and --cluster; repeatable.")
     ] = None
     request_timeout: Annotated[float, option("--request-timeout", "Seconds to wait for one response of OpenCost.")] = (
         600.0
     )
+    currency: Annotated[str | None, option("--currency", "Currency of the costs, such as EUR.")] = None
+    configured: Configured = field(default_factory=Configured)
 
     def __post_init__(self) -> None:
         seconds("--request-timeout", self.request_timeout)
@@ -53,20 +60,35 @@ class SourceOptions(DoorOptions):
         host = self.host or "localhost"
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port or 9003}"
 
+    @property
+    def address_given(self) -> bool:
+        """Whether one OpenCost is named by its address."""
+        return self.address != _ENDPOINT or "endpoint" in self.configured.stronger
+
+    def sources(self) -> dict[str, str]:
+        """The addresses of --source by name."""
+        return key_values(self.source or [], "--source", "name=URL")
+
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:
         """The servers, closed at the end; raises UsageError for an address, a name or a door that cannot be one."""
-        named: dict[str | None, str] = dict(key_values(self.source or [], "--source", "name=URL").items())
-        if named and (self.cluster is not None or self.address != _ENDPOINT):
-            raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
-        doors = self.doors()
         with ExitStack() as stack:
-            yield [
-                stack.enter_context(
-                    OpenCost(url, cluster=name, timeout=self.request_timeout, doors=doors, entra=self.entra)
-                )
-                for name, url in (named or {self.cluster: self.address}).items()
-            ]
+            yield [stack.enter_context(self._opencost(one)) for one in chosen(self)]
+
+    def _opencost(self, one: Chosen) -> OpenCost:
+        """One server, with the settings of its cluster."""
+        with at(one.entry.place if one.entry else None):
+            given = own(self, one.entry)
+            names = [each.name for each in fields(self) if each.name in given and each.name not in OWN]
+            with_own = replace(self, **{name: as_option(name, given[name].value) for name in names}) if names else self
+            return OpenCost(
+                one.endpoint,
+                cluster=one.name,
+                timeout=with_own.request_timeout,
+                doors=with_own.doors(),
+                entra=self.entra,
+                settings=settings(self, one.entry),
+            )
 
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from typing import Any
 from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.usage import refusal
+from opencost_kusto.config import Config
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.redact import first_sentence, redacted
 
@@ -36,6 +37,7 @@ class Process:
         self._grace = grace
         self.cancel = CancelToken()
         self.console = Console()
+        self.config = Config()
         # Set by the command line once it knows: rows may be under way.
         self.loading = False
         self.signal = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from opencost_kusto.batch import Batch, RequestOptions, Source
+from opencost_kusto.batch import Batch, RequestOptions, Source, SourceSettings
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.retention import aligned, check_step, past_retention
 from opencost_kusto.coverage.state import GONE, SETTLED, DatasetState, WindowState, dataset_states
@@ -45,7 +45,11 @@ class Target:
 
     def scrapes(self, source: Source, now: datetime) -> list[Batch]:
         """The batches of datasets that OpenCost has only of this moment."""
-        return list(scrapes(source.name, self.datasets, self.options, now))
+        return list(scrapes(source.name, self.datasets, self.options.over(source.settings.options), now))
+
+    def of(self, settings: SourceSettings) -> Target:
+        """The same, with the options of one source."""
+        return replace(self, options=self.options.over(settings.options))
 
 
 @dataclass(slots=True)
@@ -72,6 +76,7 @@ def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now:
     Windows that the built-in store still has at `now` come first, oldest first, because they expire first. A
     damaged window is due again, even if another window covers it.
     """
+    target = target.of(source.settings)
     states = {one.table.name: one for one in dataset_states(kusto, source.name, target.tables, period)}
     settled = {name: one.minutes(SETTLED, target.options) for name, one in states.items()}
     lost = {name: one.minutes({WindowState.LOST}, target.options) for name, one in states.items()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from opencost_kusto.batch import Batch, Source
+from opencost_kusto.batch import Batch, Source, SourceSettings
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
 from opencost_kusto.extract.capabilities import NAMESPACES, PROMETHEUS, Capabilities, handshake
@@ -31,9 +31,10 @@ class OpenCost(Dictionaries):
 
     `cluster` names it where it does not say which cluster it serves. `connect_timeout` and `timeout` are seconds for
     connecting and for a whole response. `doors` are sign-in, certificates and proxy of this server; otherwise
-    proxies and certificates are read from `environment`. `entra` returns tokens for kube:// endpoints of AKS where
-    kubelogin is not installed. Raises UsageError for an endpoint that is no address, a cluster that is no name, and
-    doors or an environment that cannot be used. One request at a time: OpenCost runs dozens of queries for each.
+    proxies and certificates are read from `environment`. `settings` are those of this source alone. `entra` returns
+    tokens for kube:// endpoints of AKS where kubelogin is not installed. Raises UsageError for an endpoint that is no
+    address, a cluster that is no name, and doors or an environment that cannot be used. One request at a time:
+    OpenCost runs dozens of queries for each.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class OpenCost(Dictionaries):
         timeout: float = 600.0,
         attempts: int = 5,
         doors: Doors | None = None,
+        settings: SourceSettings | None = None,
         entra: Entra | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
@@ -54,6 +56,7 @@ class OpenCost(Dictionaries):
         self.endpoint = str(address)
         self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))
         self.timeout = timeout
+        self.settings = settings or SourceSettings()
         self._attempts = attempts
         # What OpenCost calls its cluster in its records, and whether it has records of several.
         self._own: str | None = None
@@ -101,7 +104,8 @@ class OpenCost(Dictionaries):
         found = self._capabilities = self._handshake(self._attempts)
         print_ = self._fingerprint(found) or None
         buckets = tuple(sorted(found.store, reverse=True))
-        return Source(name, info.region, found.version, info.id, fingerprint=print_, buckets=buckets)
+        said = (name, info.region, found.version, info.id, self.settings.currency, print_)
+        return Source(*said, buckets, self.settings)
 
     def capabilities(self) -> Capabilities:
         """What the server can do, by what it says of itself; as of the last `source`, else requested, once."""

@@ -40,6 +40,7 @@ def export(
     """
     run, plan = run or new_run(), plan_of(request)
     source = opencost.source()
+    run = run.of(source)
     report = Report(run.id, on_result=on_result)
     for batch in plan.batches(source, run.collection_time):
         report.add([_export(opencost, BatchContext(run, source, batch), write, plan.optional)])

@@ -52,7 +52,7 @@ def sync_all(
         try:
             reports[at] = sync(opencost, kusto, plan, run=run, policy=policy, cancel=token, on_result=on_result)
         except OpenCostKustoError as error:
-            batches = plan.batches(Source(opencost.cluster or ""), run.collection_time)
+            batches = plan.batches(Source(opencost.cluster or "", settings=opencost.settings), run.collection_time)
             reports[at].on_result = on_result
             reports[at].add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)
 
@@ -66,7 +66,7 @@ def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
 
     def ask(opencost: OpenCost) -> None:
         with suppress(OpenCostKustoError):
-            found.append(opencost.capabilities().marks)
+            found.append(opencost.settings.marks or opencost.capabilities().marks)
 
     run_concurrently([partial(ask, one) for one in opencosts])
     return max(found)

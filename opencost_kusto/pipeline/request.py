@@ -53,13 +53,14 @@ class SyncRequest:
 
         Of a built-in store a window is loaded in the lengths that the store has.
         """
+        options = self.options.over(source.settings.options)
         tables = [DATASETS[name] for name in self.datasets]
         for step in self.window.steps(self.step):
             for table in tables:
                 buckets = source.buckets if table.retention.keys() == set(source.buckets) else ()
                 for window in step.tiles(buckets) if table.cadence == "step" else ():
-                    yield Batch(table, source.name, window, self.options)
-        yield from scrapes(source.name, self.datasets, self.options, now)
+                    yield Batch(table, source.name, window, options)
+        yield from scrapes(source.name, self.datasets, options, now)
 
 
 def plan_of(request: BatchPlan | Window | str) -> BatchPlan:

@@ -48,6 +48,7 @@ def sync(
     plan, policy, cancel = plan_of(request), policy or LoadPolicy(), cancel or CancelToken()
     run = timed(run or new_run(), kusto)
     source = source or opencost.source()
+    run = run.of(source)
     identity = Identity(kusto, source, run, policy.adopt)
     identity.hold_if_read()
     report = Report(run.id, on_result=on_result)

@@ -89,7 +89,9 @@ def tick(
         except OpenCostKustoError as error:
             if opencost.cluster is None:
                 raise
-            newest = target.batches(opencost.cluster, Window(period.end - target.step, period.end))
+            newest = target.of(opencost.settings).batches(
+                opencost.cluster, Window(period.end - target.step, period.end)
+            )
             report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in newest)
 
     run_concurrently([lambda at=at: load(at) for at in range(len(opencosts))], cancel)  # type: ignore[misc]

@@ -28,7 +28,17 @@ HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
 # What OpenCost answered of that hour, and of one scrape.
 ROWS = {"OpenCostAllocation": 61, "OpenCostAssets": 19, "OpenCostMetrics": 1041}
 # Actions of a command, which nobody wants to inherit from an environment.
-WITHOUT_VARIABLE = {"--help", "--version", "--print", "--check", "--keep", "--engine-only", "--write", "--migrate"}
+WITHOUT_VARIABLE = {
+    "--help",
+    "--version",
+    "--print",
+    "--check",
+    "--keep",
+    "--engine-only",
+    "--write",
+    "--migrate",
+    "--from-kubeconfig",
+}
 NOBODY = "http://127.0.0.1:9"
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

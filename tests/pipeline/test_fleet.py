@@ -114,7 +114,7 @@ def test_work_side_by_side_raises_what_went_wrong() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        SourceOptions(source=["a=http://h:9003"], cluster="b"),
+        SourceOptions(source=["a=http://h:9003"], cluster=["b"]),
         SourceOptions(source=["a=http://h:9003"], endpoint="http://other:9003"),
         SourceOptions(source=["http://h:9003"]),
         SourceOptions(source=["a=http://h:9003", "a=http://g:9003"]),

@@ -55,6 +55,22 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
     return _access(settings, str(chosen["context"]["cluster"]), token, said)
 
 
+def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each context of the kubeconfig and the name of its cluster; raises UsageError for files that cannot be used."""
+    try:
+        from kubernetes.config import ConfigException
+        from kubernetes.config.kube_config import KubeConfigMerger
+    except ImportError as error:
+        raise UsageError(_INSTALL) from error
+    paths = environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    try:
+        merged = KubeConfigMerger(paths).config
+        found = [one.value for one in merged.value.get("contexts") or []] if merged else []
+        return [(str(one["name"]), str(one["context"]["cluster"])) for one in found]
+    except (ConfigException, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UsageError(f"The kubeconfig {paths} cannot be read: {first_sentence(str(error))}") from error
+
+
 def _context(config: dict[str, Any], name: str | None, paths: str) -> dict[str, Any]:
     """A context by its name, or the current one; raises UsageError, which lists those that are there."""
     found = {str(one.value["name"]): one.value for one in config.get("contexts") or []}

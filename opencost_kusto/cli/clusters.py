@@ -1,0 +1,137 @@
+"""Which OpenCosts a command requests: one by its address, those of --source, or those of the configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from opencost_kusto.batch import SourceSettings
+from opencost_kusto.cli.configuration import Configured
+from opencost_kusto.config import ClusterConfig, Setting
+from opencost_kusto.errors import UsageError
+from opencost_kusto.names import shown
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.options import OptionValue
+from opencost_kusto.schema.tables import OPTIONS
+from opencost_kusto.window import resolution
+
+T = TypeVar("T")
+
+
+class Named(Protocol):
+    """How the options of a command name OpenCosts."""
+
+    @property
+    def cluster(self) -> list[str] | None:
+        """The names of --cluster."""
+
+    @property
+    def currency(self) -> str | None:
+        """The currency of all."""
+
+    @property
+    def configured(self) -> Configured:
+        """The file, and what comes before it."""
+
+    @property
+    def address(self) -> str:
+        """The address of the one OpenCost."""
+
+    @property
+    def address_given(self) -> bool:
+        """Whether that one was named."""
+
+    def sources(self) -> dict[str, str]:
+        """The addresses of --source by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One OpenCost to request: its name, if it has one, its address, and its entry in the configuration."""
+
+    name: str | None
+    endpoint: str
+    entry: ClusterConfig | None = None
+
+
+def chosen(options: Named) -> list[Chosen]:
+    """The OpenCosts of a command; raises UsageError for a name that none has."""
+    names = options.cluster or []
+    sources = options.sources()
+    given = options.address_given
+    if sources and given:
+        raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
+    known = [Chosen(name, url) for name, url in sources.items()]
+    if not known and not given:
+        known = [Chosen(one.name, one.endpoint, one) for one in options.configured.file.clusters]
+    if not known:
+        if len(names) > 1:
+            raise UsageError(f"{options.address} is one OpenCost, and --cluster can give it one name only.")
+        return [Chosen(names[0] if names else None, options.address)]
+    return list(_selected(known, names))
+
+
+def _selected(known: list[Chosen], names: list[str]) -> Iterator[Chosen]:
+    """Those of some names, in the order of the configuration; all that are not retired without names."""
+    there = {one.name for one in known}
+    for name in names:
+        if name not in there:
+            raise UsageError(f"There is no cluster {name!r}; there are {', '.join(sorted(filter(None, there)))}.")
+    for one in known:
+        retired = one.entry is not None and one.entry.retired
+        if one.name in names and retired and one.entry is not None:
+            raise UsageError(f"{one.entry.place}: the cluster {one.name} is retired, and is not requested any more.")
+        if not retired and (not names or one.name in names):
+            yield one
+
+
+def own(options: Named, entry: ClusterConfig | None) -> dict[str, Setting]:
+    """What a cluster has of its own, but for what the command line or the environment says of all."""
+    settings = {} if entry is None else entry.settings
+    return {name: one for name, one in settings.items() if name not in options.configured.stronger}
+
+
+def settings(options: Named, entry: ClusterConfig | None) -> SourceSettings:
+    """Currency, marks, options and metadata of a cluster; raises UsageError with the place of a mistake."""
+    found = own(options, entry)
+    return SourceSettings(
+        _placed(found.get("currency"), lambda value: currency(str(value))) or currency(options.currency),
+        {name: value for name in OPTIONS if (value := _placed(found.get(name), partial(_parsed, name))) is not None},
+        dict(found["metadata"].value) if "metadata" in found else {},
+        _placed(found.get("opencost_resolution"), lambda value: resolution(str(value))),
+    )
+
+
+def currency(text: str | None) -> str | None:
+    """A code of ISO 4217, in upper case; raises UsageError."""
+    if text is not None and not re.fullmatch(r"[A-Za-z]{3}", text):
+        raise UsageError(f"The currency {shown(text)} is no code of ISO 4217, such as EUR.")
+    return text and text.upper()
+
+
+def _parsed(name: str, value: Json) -> OptionValue:
+    """An option of a dataset, as the file has it."""
+    if isinstance(value, bool):
+        return value
+    return OPTIONS[name].parse(value if isinstance(value, str) else ",".join(value))
+
+
+def _placed(setting: Setting | None, read: Callable[[Json], T]) -> T | None:
+    """What a setting stands for; raises UsageError with its place."""
+    if setting is None:
+        return None
+    with at(setting.place):
+        return read(setting.value)
+
+
+@contextmanager
+def at(place: str | None) -> Iterator[None]:
+    """Put the place of an entry before what is wrong with it."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") if place else error from error

@@ -1,0 +1,137 @@
+"""`config`: the effective settings, and where each comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from opencost_kusto.cli.configuration import key
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.options import LoadOptions, MarkOptions
+from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.config import Config
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.kubernetes.address import KubernetesAddress
+from opencost_kusto.extract.kubernetes.kubeconfig import contexts
+from opencost_kusto.redact import redacted
+from opencost_kusto.rendering import Column, Document, Table
+from opencost_kusto.schema.columns import Json
+
+
+def config_command(
+    context: typer.Context,
+    kusto_options: KustoOptions,
+    source: SourceOptions,
+    ask: AskOptions,
+    mark: MarkOptions,
+    load: LoadOptions,
+    when: TimesOptions,
+    from_kubeconfig: Annotated[
+        bool, typer.Option("--from-kubeconfig", help="Print [[clusters]] for each context of the kubeconfig instead.")
+    ] = False,
+    *,
+    process: Process,
+    console: Console,
+) -> None:
+    """Print the effective settings, and where each comes from: the command line, the environment, the file, a default.
+
+    The options are those of schedule.
+    """
+    del kusto_options, mark, load, when
+    if from_kubeconfig:
+        console.out("\n".join(proposed(contexts(os.environ))))
+        return
+    ask.options()
+    # Whatever is wrong with a cluster is an error here, as it is for a command that requests it.
+    with source.opencosts():
+        pass
+    rows = list(_settings(context, process.config))
+    clusters = list(_clusters(process.config, source))
+    console.show(document(rows, clusters))
+
+
+def document(rows: list[tuple[str, Json, str]], clusters: list[tuple[str, str, Json, str]]) -> Document:
+    """Two tables, and the same as JSON."""
+    names = ("Setting", "Value", "From")
+    settings = Table(tuple(map(Column, names)), [(name, _text(value), place) for name, value, place in rows])
+    found = Table(
+        tuple(map(Column, ("Cluster", *names))),
+        [(cluster, name, _text(value), place) for cluster, name, value, place in clusters],
+    )
+    facts = {
+        "settings": {name: {"value": value, "from": place} for name, value, place in rows},
+        "clusters": [
+            {"cluster": cluster, "setting": name, "value": value, "from": place}
+            for cluster, name, value, place in clusters
+        ],
+    }
+    return Document(facts, [settings, *([found] if clusters else [])])
+
+
+def _settings(context: typer.Context, file: Config) -> Iterator[tuple[str, Json, str]]:
+    """Each option that the file could set: its key, its value, and where that is from."""
+    for one in sorted(context.command.params, key=lambda one: str(key(one))):
+        name = key(one)
+        if name is None:
+            continue
+        said = context.get_parameter_source(str(one.name))
+        place = {"COMMANDLINE": "command line", "ENVIRONMENT": f"environment {one.envvar}"}.get(
+            said.name if said else ""
+        )
+        if place is None:
+            place = file.settings[name].place if name in file.settings else "default"
+        yield name, _shown(context.params.get(str(one.name))), place
+
+
+def _clusters(file: Config, source: SourceOptions) -> Iterator[tuple[str, str, Json, str]]:
+    """What each cluster of the file has of its own, as far as nothing comes before it."""
+    for one in file.clusters:
+        yield one.name, "endpoint", _shown(one.endpoint), one.place
+        if one.retired:
+            yield one.name, "retired", True, one.place
+        for name, setting in one.settings.items():
+            before = name in source.configured.stronger
+            yield one.name, name, _shown(setting.value), "not used: set for all" if before else setting.place
+
+
+def proposed(found: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """TOML with a cluster for each context; further contexts of one cluster are comments."""
+    seen: set[str] = set()
+    for name, cluster in found:
+        lines = [
+            "[[clusters]]",
+            f"name = {json.dumps(cluster)}",
+            f"endpoint = {json.dumps(str(KubernetesAddress(name)))}",
+        ]
+        again = cluster.lower() in seen
+        seen.add(cluster.lower())
+        if again:
+            yield f"# {cluster} again, by another context:"
+        yield from (f"# {line}" if again else line for line in lines)
+        yield ""
+    if not seen:
+        raise UsageError("The kubeconfig has no context. Get one with az aks get-credentials, or set KUBECONFIG.")
+
+
+def _shown(value: Any) -> Json:
+    """A value without what may be secret."""
+    if isinstance(value, list | tuple):
+        return [redacted(one) for one in value]
+    if isinstance(value, dict):
+        return {name: redacted(one) for name, one in value.items()}
+    return value if isinstance(value, bool | int | float | None) else redacted(value)
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={text}" for name, text in value.items())
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,131 @@
+"""`--config`: the file's settings as defaults of a command's options, and its clusters.
+
+Of each value the command line comes first, then the environment, then the file, then the default.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+from typer.models import OptionInfo
+
+from opencost_kusto.cli.options import option
+from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, Config, Keys, read
+from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.tables import OPTIONS
+
+# Options that a file cannot set: the file itself, and what names a source in another way.
+_NEVER = frozenset({"config", "endpoint", "host", "port", "cluster", "source"})
+# By the name of its parameter, the type of each option.
+_TYPES: dict[str, Any] = {}
+# What a cluster can have of its own, beside its name, its address, its doors and the time to wait for it.
+OWN = frozenset({"currency", "metadata", "opencost_resolution", *OPTIONS})
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The file of a command, and the names of the options that the command line or the environment sets."""
+
+    file: Config = field(default_factory=Config)
+    stronger: frozenset[str] = frozenset()
+
+
+def key(parameter: Any) -> str | None:
+    """The key of an option in the file; None for what a file cannot set: arguments, and actions of a command."""
+    if parameter.param_type_name != "option" or not parameter.envvar:
+        return None
+    name = str(parameter.envvar).removeprefix("OPENCOST_KUSTO_").lower()
+    return None if name in _NEVER else name
+
+
+def keys(program: Any) -> Keys:
+    """The keys of each section, by the options of all commands."""
+    from opencost_kusto.cli.door_options import DoorOptions
+    from opencost_kusto.cli.kusto_options import KustoOptions
+
+    kinds = {
+        name: _kind(one.name) for command in program.commands.values() for one in command.params if (name := key(one))
+    }
+    own = {one.name for one in fields(KustoOptions)}
+    of_cluster = {*OWN, "request_timeout", *(one.name for one in fields(DoorOptions))}
+    cluster = {name: kind for name, kind in kinds.items() if name in of_cluster}
+    return {
+        KUSTO: {name: kind for name, kind in kinds.items() if name in own},
+        DEFAULTS: {name: kind for name, kind in kinds.items() if name not in own},
+        CLUSTERS: {"name": str, "endpoint": str, "retired": bool, **cluster},
+    }
+
+
+def declare(parameters: Iterable[inspect.Parameter]) -> None:
+    """Take the types of a command's options, which Typer does not keep in a form of its own releases alike."""
+    for one in parameters:
+        _TYPES[one.name] = one.annotation
+
+
+def _kind(name: str) -> type:
+    """What the value of an option is in the file, by the name of its parameter."""
+    if name == "metadata":
+        return dict
+    found = _TYPES.get(name, str)
+    plain = get_args(found)[0] if get_origin(found) is Annotated else found
+    plain = next((one for one in get_args(plain) if one is not NoneType), plain) if _optional(plain) else plain
+    kind: type = get_origin(plain) or plain
+    return {bool: bool, int: float, float: float, list: list}.get(kind, str)
+
+
+def _optional(found: Any) -> bool:
+    return get_origin(found) in (Union, UnionType)
+
+
+def as_option(name: str, value: Json) -> Json:
+    """A value of the file as the option has it, by the name of its parameter."""
+    if isinstance(value, dict):
+        return [f"{key}={text}" for key, text in value.items()]
+    return [value] if isinstance(value, str) and _kind(name) is list else value
+
+
+def _use(context: typer.Context, value: str | None) -> str | None:
+    """Take the file's settings as the defaults of the command."""
+    if value and not context.resilient_parsing:
+        file = read(value, keys(context.find_root().command))
+        named = {name: one for one in context.command.params if (name := key(one))}
+        context.default_map = {
+            one.name: as_option(one.name, file.settings[name].value)
+            for name, one in named.items()
+            if name in file.settings
+        }
+        if context.obj is not None:
+            context.obj.config = file
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigOptions:
+    """Which file has the settings."""
+
+    config: Annotated[
+        str | None,
+        option("--config", "File with settings and clusters, in TOML.", is_eager=True, callback=_use),
+    ] = None
+
+
+def stronger(context: typer.Context) -> frozenset[str]:
+    """The options that the command line or the environment sets."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    said = ("COMMANDLINE", "ENVIRONMENT")
+    return frozenset(name for name, source in sources.items() if source is not None and source.name in said)
+
+
+def options_of(group: Any) -> Iterable[Any]:
+    """The fields of a group that are options."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        one
+        for one in fields(group)
+        if any(isinstance(each, OptionInfo) for each in getattr(hints[one.name], "__metadata__", ()))
+    ]

@@ -1,0 +1,211 @@
+"""opencost-kusto.toml on the command line: what comes first, which clusters, and what `config` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from opencost_kusto.cli import app
+from opencost_kusto.cli.config import proposed
+from opencost_kusto.cli.configuration import keys
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO
+from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.kubernetes.kubeconfig import contexts
+from tests.support.documents import GUIDES
+from tests.support.recorded import OpenCostEmulator
+
+HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def opencost() -> Iterator[OpenCostEmulator]:
+    """The OpenCost of every cluster."""
+    with OpenCostEmulator() as server:
+        yield server
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command: the exit code and what is on stdout."""
+
+    def run(*words: str) -> tuple[int, str]:
+        code = app(list(words), standalone_mode=False, obj=Process()) or 0
+        return code, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def file(opencost: OpenCostEmulator, tmp_path: Path) -> str:
+    """A file with two clusters and a retired one."""
+    path = tmp_path / "opencost-kusto.toml"
+    path.write_text(
+        f"""
+[kusto]
+kusto_uri = "https://c.region.kusto.windows.net"
+database = "OpenCost"
+
+[defaults]
+timeout = 60
+aggregate = "namespace"
+metadata = {{ team = "finops" }}
+
+[[clusters]]
+name = "prod"
+endpoint = "{opencost.url.replace("://", "://user:HUSH@")}"
+currency = "eur"
+aggregate = "container"
+metadata = {{ stage = "prod" }}
+
+[[clusters]]
+name = "test"
+endpoint = "{opencost.url}"
+opencost_header = "X-Tenant=@{tmp_path}/tenant"
+
+[[clusters]]
+name = "old"
+endpoint = "http://127.0.0.1:9"
+retired = true
+"""
+    )
+    (tmp_path / "tenant").write_text("HUSH")
+    return str(path)
+
+
+def settings(out: str) -> dict[str, tuple[Any, str]]:
+    """The settings of a JSON document, and where each is from."""
+    return {name: (one["value"], one["from"]) for name, one in json.loads(out)["settings"].items()}
+
+
+def rows(run: Run, file: str, cluster: str, *more: str) -> list[dict[str, Any]]:
+    """The allocations of a dry run."""
+    words = ("--window", HOUR, "--dataset", "allocation", "--output", "-")
+    code, out = run("sync", "--config", file, "--cluster", cluster, *words, *more)
+    assert code == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_each_value_comes_from_where_it_is_strongest(run: Run, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Command line, environment, file, default: value by value, and `config` says which it was."""
+    monkeypatch.setenv("OPENCOST_KUSTO_CONFIG", file)
+    monkeypatch.setenv("OPENCOST_KUSTO_TIMEOUT", "70")
+    monkeypatch.setenv("OPENCOST_KUSTO_DATABASE", "Environment")
+    code, out = run("config", "--database", "Line", "-o", "json")
+    assert code == 0
+    found = settings(out)
+    assert found["database"] == ("Line", "command line")
+    assert found["timeout"] == (70.0, "environment OPENCOST_KUSTO_TIMEOUT")
+    assert found["kusto_uri"] == ("https://c.region.kusto.windows.net", f"{file}, line 3")
+    assert found["metadata"] == (["team=finops"], f"{file}, line 9")
+    assert found["every"] == ("1h", "default")
+
+
+def test_config_shows_no_secret(run: Run, file: str) -> None:
+    """Addresses without credentials, names of files; what a cluster's own value does not count for is marked."""
+    _, out = run("config", "--config", file, "--aggregate", "pod", "-o", "json")
+    assert "HUSH" not in out
+    found = {(one["cluster"], one["setting"]): (one["value"], one["from"]) for one in json.loads(out)["clusters"]}
+    assert found["prod", "currency"] == ("eur", f"{file}, line 14")
+    assert found["prod", "aggregate"] == ("container", "not used: set for all")
+    assert found["old", "retired"][0] is True
+    _, table = run("config", "--config", file)
+    assert "HUSH" not in table
+    assert "X-Tenant=@" in table
+
+
+def test_a_cluster_has_its_own_settings(run: Run, file: str, opencost: OpenCostEmulator) -> None:
+    """Aggregate, metadata and doors of a cluster come before the defaults, and after the command line."""
+    prod = rows(run, file, "prod")
+    assert {(one["Source"], one["Aggregate"]) for one in prod} == {("prod", "container")}
+    assert prod[0]["Metadata"]["stage"] == "prod"
+    assert prod[0]["Metadata"]["team"] == "finops"
+    assert "x-tenant" not in opencost.requests[-1].headers
+    test = rows(run, file, "test")
+    assert {(one["Source"], one["Aggregate"]) for one in test} == {("test", "namespace")}
+    assert opencost.requests[-1].headers["x-tenant"] == "HUSH"
+    line = rows(run, file, "prod", "--aggregate", "namespace", "--metadata", "a=b")
+    assert {one["Aggregate"] for one in line} == {"namespace"}
+    assert (line[0]["Metadata"]["a"], "stage" in line[0]["Metadata"]) == ("b", False)
+
+
+def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostEmulator) -> None:
+    """--cluster selects those of the file and of --source, and names the one of --endpoint."""
+    with pytest.raises(UsageError, match="There is no cluster 'nope'; there are old, prod, test"):
+        rows(run, file, "nope")
+    with pytest.raises(UsageError, match=r"line \d+: the cluster old is retired"):
+        rows(run, file, "old")
+    with pytest.raises(UsageError, match="takes the rows of one source"):
+        rows(run, file, "prod", "--cluster", "test")
+    assert {one["Source"] for one in rows(run, file, "mine", "--endpoint", opencost.url)} == {"mine"}
+    sources = ("--source", f"a={opencost.url}", "--source", f"b={opencost.url}")
+    assert {one["Source"] for one in rows(run, file, "b", *sources)} == {"b"}
+    with pytest.raises(UsageError, match="--cluster can give it one name only"):
+        rows(run, file, "a", "--endpoint", opencost.url, "--cluster", "b")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("currency = 'euro'", "the currency 'euro' is no code|The currency 'euro' is no code"),
+        ("aggregate = 'foo'", "does not aggregate by 'foo'"),
+        ("opencost_resolution = '7m'", "does not divide a day"),
+        ("opencost_token_file = 't'\nopencost_scope = 's'", "not both"),
+        ("opencost_port = 1", "has no key 'opencost_port'"),
+        ("window = '1h'", "has no key 'window'"),
+    ],
+)
+def test_what_is_wrong_with_a_cluster_has_its_place(run: Run, tmp_path: Path, more: str, said: str) -> None:
+    """`config` finds what a sync would refuse, with the file and the line."""
+    path = tmp_path / "c.toml"
+    path.write_text(f"[[clusters]]\nname = 'a'\nendpoint = 'http://a:9003'\n{more}\n")
+    with pytest.raises(UsageError, match=rf"c.toml, line \d.*({said})"):
+        run("config", "--config", str(path))
+
+
+def test_a_kubeconfig_becomes_clusters(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each context is proposed, a second one of a cluster as a comment; the result is a file that can be read."""
+    kube = tmp_path / "kube"
+    kube.write_text(
+        """
+apiVersion: v1
+kind: Config
+clusters: [{name: aks-prod, cluster: {server: "https://a"}}, {name: aks-test, cluster: {server: "https://b"}}]
+users: [{name: u, user: {token: HUSH}}]
+contexts:
+  - {name: team/prod, context: {cluster: aks-prod, user: u}}
+  - {name: admin, context: {cluster: aks-prod, user: u}}
+  - {name: test, context: {cluster: aks-test, user: u}}
+"""
+    )
+    monkeypatch.setenv("KUBECONFIG", str(kube))
+    assert contexts({"KUBECONFIG": str(kube)}) == [
+        ("team/prod", "aks-prod"),
+        ("admin", "aks-prod"),
+        ("test", "aks-test"),
+    ]
+    _, out = run("config", "--from-kubeconfig")
+    assert 'name = "aks-prod"\nendpoint = "kube://team%2Fprod"' in out
+    assert '# endpoint = "kube://admin"' in out
+    assert "HUSH" not in out
+    (tmp_path / "c.toml").write_text(out)
+    _, document = run("config", "--config", str(tmp_path / "c.toml"), "-o", "json")
+    assert [one["cluster"] for one in json.loads(document)["clusters"]] == ["aks-prod", "aks-test"]
+    with pytest.raises(UsageError, match="has no context"):
+        list(proposed([]))
+
+
+def test_the_guide_names_every_key() -> None:
+    """The keys of [kusto] and [[clusters]] stand in the guide, and the defaults of the guide exist."""
+    known = keys(typer.main.get_command(app))
+    for section in (KUSTO, CLUSTERS):
+        for key in known[section]:
+            assert f"`{key}`" in GUIDES["configuration"], key
+    assert {"timeout", "every", "dataset", "metadata", "opencost_ca", "aggregate"} <= known[DEFAULTS].keys()
+    assert not {"endpoint", "source", "cluster", "config"} & known[DEFAULTS].keys()
