@@ -60,7 +60,7 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
         for name in (one.name for one in fields(LogOptions)):
             setattr(console, name, given.pop(name))
         console.format_ = given.pop("format_", None)
-        del given["config"]
+        given.pop("config", None)
         console.document_due = console.format_ is Format.JSON
         _check_encoding(given)
         explicit = ExplicitOptions.of(context)
