@@ -114,3 +114,17 @@ def test_a_token_is_mounted_where_the_address_needs_one(
     assert (f"manifest --rbac --endpoint {endpoint}" in text) == token
     assert ("automountServiceAccountToken: true" in text) == token
     assert ("automountServiceAccountToken: false" in text) == (not token)
+
+
+def test_without_kubelogin_the_chosen_method_signs_in(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token for AKS is requested by --opencost-auth, whose environment is checked."""
+    words = ["get-token", "--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630"]
+    program = {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-folder/kubelogin", "args": words}
+    path = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", "jane", {"exec": program})
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    monkeypatch.delenv("AZURE_FEDERATED_TOKEN_FILE", raising=False)
+    out = run("doctor", "--endpoint", "kube://", "--opencost-auth", "workload-identity")
+    assert "failed  Kubernetes" in out
+    assert "workload-identity needs" in out

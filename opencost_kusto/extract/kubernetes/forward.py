@@ -60,6 +60,8 @@ class _Tunnel:
         if not self._files:
             with suppress(Exception):
                 self._web.close(timeout=1)
+            # After the pod's own close, the library leaves the socket open.
+            self._web.shutdown()
 
     def release(self) -> None:
         """A file was closed."""

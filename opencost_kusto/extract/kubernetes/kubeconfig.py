@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,18 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         loader = KubeConfigLoader(merged, active_context=chosen["name"], config_base_path=None)
         settings = Configuration()
         loader.load_and_set(settings)
+        # Read here, since older versions of the library leave it out.
+        proxy = merged["clusters"].get_with_name(chosen["context"]["cluster"])["cluster"].value.get("proxy-url")
     except ConfigException as error:
         why = first_sentence(str(error).replace(". ", ": ", 1))
         raise UsageError(f"The kubeconfig {paths} cannot be used: {why}") from error
     except (OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
         why = first_sentence(str(error)) or type(error).__name__
         raise UsageError(f"The kubeconfig {paths} cannot be read: {why}") from error
-    return _access(settings, str(chosen["context"]["cluster"]), token, said)
+    access = _access(settings, str(chosen["context"]["cluster"]), token, said)
+    if not proxy:
+        return access
+    return replace(access, doors=replace(access.doors, proxy=address.named_proxy("proxy-url of the kubeconfig", proxy)))
 
 
 def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -152,19 +158,18 @@ def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: 
     server = address.parse(settings.host)
 
     def authorization() -> str:
-        return str(settings.get_api_key_with_prefix("BearerToken"))
+        # Before version 36 of the library it has another name.
+        return next(filter(None, map(settings.get_api_key_with_prefix, ("BearerToken", "authorization"))), "")
 
     value: Callable[[], str] | None = None
     if token is not None:
         value = lambda: f"Bearer {token()}"  # noqa: E731
-    elif settings.get_api_key_with_prefix("BearerToken"):
+    elif authorization():
         value = authorization
-    proxy = address.named_proxy("proxy-url of the kubeconfig", settings.proxy) if settings.proxy else None
     doors = Doors(
         headers={} if value is None else {"Authorization": value},
         ca=settings.ssl_ca_cert,
         cert=settings.cert_file,
         key=settings.key_file,
-        proxy=proxy,
     )
     return Access(server, doors, said, cluster, bool(settings.verify_ssl), settings.tls_server_name)

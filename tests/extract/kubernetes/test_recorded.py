@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from opencost_kusto.errors import ContentError
+from opencost_kusto.extract.client import OpenCost
 from tests.kube.play import play
-from tests.kube.recorder import Replay, kubeconfig, recorded
-from tests.kube.scenarios import SCENARIOS, Scenario
+from tests.kube.recorder import Exchange, Replay, kubeconfig, recorded
+from tests.kube.scenarios import SCENARIOS, SERVICE, Scenario
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.name for one in SCENARIOS])
@@ -17,3 +20,31 @@ def test_a_recorded_api_server(scenario: Scenario, tmp_path: Path) -> None:
     with Replay(recorded(scenario.name)) as server:
         play(scenario, kubeconfig(tmp_path / "config", server.url, scenario.user))
     assert server.asked == [one.path for one in recorded(scenario.name)]
+
+
+UID = "75cd8cba-8ce8-ff68-2957-0f0b2515755c"
+SYSTEM = "/api/v1/namespaces/kube-system"
+NAMESPACE = Exchange(SYSTEM, 200, "application/json", json.dumps({"metadata": {"name": "kube-system", "uid": UID}}))
+NO_RIGHT = next(one for one in recorded("forbidden-add-on") if one.status == 403)._replace(path=SYSTEM)
+
+
+@pytest.mark.parametrize(("system", "said"), [(NAMESPACE, {"k8s": UID}), (NO_RIGHT, None)], ids=["read", "forbidden"])
+def test_the_api_identifies_a_cluster_where_opencost_does_not(
+    tmp_path: Path, system: Exchange, said: dict[str, str] | None
+) -> None:
+    """Some versions of OpenCost have no uid; who may not read the namespace goes on without one."""
+    proxied = [one for one in recorded("service") if not one.path.endswith("/allNamespaces")]
+    with Replay([*proxied, system]) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
+        with OpenCost(SERVICE, environment=environment, attempts=1) as client:
+            assert client.source().fingerprint == said
+
+
+def test_a_portal_is_no_api_server(tmp_path: Path) -> None:
+    """What answers with a page instead of objects is named."""
+    page = Exchange("/api/v1/services?labelSelector=app.kubernetes.io%2Fname%3Dopencost", 200, "text/html", "<html>")
+    with Replay([page]) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
+        client = OpenCost("kube://", environment=environment, attempts=1)
+        with client, pytest.raises(ContentError, match="is not what a Kubernetes API returns"):
+            client.source()
