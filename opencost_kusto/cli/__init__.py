@@ -12,7 +12,7 @@ import typer
 from opencost_kusto.cli.config import config_command
 from opencost_kusto.cli.cost import cost_command
 from opencost_kusto.cli.dashboard import dashboard_command
-from opencost_kusto.cli.database import bootstrap_command, status_command, tables_command
+from opencost_kusto.cli.database import bootstrap_command, tables_command
 from opencost_kusto.cli.doctor import doctor_command
 from opencost_kusto.cli.guide import guide_command
 from opencost_kusto.cli.help import EXAMPLES, Command, Group
@@ -22,6 +22,7 @@ from opencost_kusto.cli.option_groups import grouped, wants_document
 from opencost_kusto.cli.query import query_command
 from opencost_kusto.cli.run import run_command
 from opencost_kusto.cli.schedule import backfill_command, schedule_command
+from opencost_kusto.cli.status_command import status_command
 from opencost_kusto.cli.streams import finish, prepare
 from opencost_kusto.cli.sync import replay_command, sync_command
 from opencost_kusto.cli.termination import Process

@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from opencost_kusto.coverage.standing import ClusterStatus, Standing
 from opencost_kusto.coverage.status import DatasetStatus
 from opencost_kusto.rendering import Column, Document, Kind, Table
 from opencost_kusto.times import spoken
 from opencost_kusto.window import Window, stamp
+
+
+def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_dataset: bool = False) -> Document:
+    """A line for each cluster, the worst first, and below what is wrong; the datasets of each too where asked."""
+    columns = (
+        *map(Column, ("Cluster", "Status", "Landed until", "Age")),
+        *(Column(name, Kind.COUNT) for name in ("Missing", "Lost", "Failed", "Damaged")),
+        Column("Cost, last day", Kind.MONEY),
+    )
+    rows = [
+        (
+            one.cluster,
+            one.standing.value,
+            one.until,
+            "" if one.until is None else spoken(max(now - one.until, timedelta())),
+            *(
+                sum(len(getattr(dataset, name)) for dataset in one.datasets)
+                for name in ("missing", "lost", "failures", "damaged")
+            ),
+            one.day_cost,
+        )
+        for one in clusters
+    ]
+    table = Table(columns, rows)
+    said = [one for one in clusters if not one.retired]
+    lines = [line for one in said for dataset in one.datasets for line in status_lines(dataset)]
+    lines += [f"never landed: {one.cluster}" for one in said if Standing.NEVER in one.wrong]
+    datasets = status_document([dataset for one in clusters for dataset in one.datasets], now)
+    tables = [table, *(datasets.tables if every_dataset else [])]
+    facts = [one.document(now) for one in clusters]
+    return Document(facts, tables, lines if rows else ["Nothing has landed yet."], table)
 
 
 def status_document(found: Sequence[DatasetStatus], now: datetime) -> Document:

@@ -245,9 +245,11 @@ def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
         run = command(here, tmp_path)
         lines = run("--max-age", "3h")
         assert lines.returncode == 0, lines.stderr
-        assert lines.stdout.split()[:2] == ["Cluster", "Dataset"]
+        assert lines.stdout.split()[:2] == ["Cluster", "Status"]
         assert f" {CLUSTER}  " in lines.stdout
-        (document,) = json.loads(run("-o", "json", "--catch-up", "4h").stdout)
+        (found,) = json.loads(run("-o", "json", "--catch-up", "4h").stdout)
+        assert (found["cluster"], found["status"], found["wrong"]) == (CLUSTER, "ok", [])
+        (document,) = found["datasets"]
         assert (document["dataset"], document["missing"], document["lost"]) == ("allocation", [], [])
         assert 0 < document["age_seconds"] < 2 * 3600
         assert document["day_cost"] > 1

@@ -1,0 +1,108 @@
+"""`status`: how each cluster stands, and an exit code for alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.options import listed, option
+from opencost_kusto.cli.status import fleet_document
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.cli.usage import read_option
+from opencost_kusto.config import Config
+from opencost_kusto.coverage.standing import ALERTS, ClusterStatus, Standing, is_stale, standings
+from opencost_kusto.errors import NotLandedError, UsageError
+from opencost_kusto.window import duration
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOptions:
+    """Which clusters are looked at, and what of them is a failure."""
+
+    cluster: Annotated[list[str] | None, option("--cluster", "This cluster alone; repeatable.")] = None
+    max_age: Annotated[
+        str | None, option("--max-age", "Fail when the last landed window ended longer ago; an empty one is none.")
+    ] = None
+    fail_on: Annotated[
+        list[str] | None,
+        option("--fail-on", f"Fail when a cluster is so: {', '.join(ALERTS)}; repeatable or with commas."),
+    ] = None
+    expect: Annotated[
+        bool, option("--expect", "Fail when a cluster of --config that is not retired has never landed.")
+    ] = False
+    catch_up: Annotated[str, option("--catch-up", "How far back to look for what is missing, lost or failed.")] = "48h"
+
+    @property
+    def limit(self) -> timedelta | None:
+        """How old the last landed window may be; raises UsageError."""
+        return read_option("--max-age", duration, self.max_age) if self.max_age else None
+
+    def alerts(self) -> list[Standing]:
+        """What is a failure; raises UsageError for a word that is none."""
+        found = []
+        for word in listed(self.fail_on):
+            if word not in ALERTS:
+                raise UsageError(f"--fail-on {word!r} is unknown; choose of {', '.join(ALERTS)}.")
+            found.append(Standing(word))
+        if Standing.STALE in found and self.max_age is None:
+            raise UsageError("--fail-on stale needs --max-age, which says when a cluster is stale.")
+        return found
+
+    def selected(self, found: Sequence[ClusterStatus]) -> list[ClusterStatus]:
+        """Those of --cluster, or all; raises UsageError for a name that none has."""
+        names = self.cluster or []
+        there = {one.cluster for one in found}
+        if missing := [name for name in names if name not in there]:
+            raise UsageError(f"There is no cluster {missing[0]!r}; there are {', '.join(sorted(there)) or 'none'}.")
+        return [one for one in found if not names or one.cluster in names]
+
+
+def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process: Process, console: Console) -> None:
+    """Print how each cluster stands, the worst first."""
+    from opencost_kusto.coverage.status import status
+
+    limit, alerts, back = alert.limit, alert.alerts(), read_option("--catch-up", duration, alert.catch_up)
+    file: Config = process.config
+    if alert.expect and not file.clusters:
+        raise UsageError("--expect needs --config with [[clusters]]: they say which are expected.")
+    now = datetime.now(UTC)
+    with kusto_options.kusto(console.info) as kusto:
+        found = status(kusto, now=now, back=back)
+    clusters = alert.selected(
+        standings(
+            found,
+            now,
+            max_age=limit,
+            expected=[one.name for one in file.clusters if alert.expect and not one.retired],
+            retired={one.name for one in file.clusters if one.retired},
+        )
+    )
+    console.show(fleet_document(clusters, now, every_dataset=console.verbose))
+    check(clusters, alert, alerts, now)
+
+
+def check(clusters: Sequence[ClusterStatus], alert: AlertOptions, alerts: Sequence[Standing], now: datetime) -> None:
+    """Raise NotLandedError, with the names, for the clusters that are what the options call a failure."""
+    said = [one for one in clusters if not one.retired]
+    if alert.limit is not None:
+        _check_age(said, alert.max_age or "", alert.limit, now)
+    wanted = [*alerts, *([Standing.NEVER] if alert.expect else [])]
+    wrong = {kind: [one.cluster for one in said if kind in one.wrong] for kind in wanted}
+    parts = [f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names]
+    if parts:
+        raise NotLandedError(f"{'; '.join(parts)}. The lines above say what and why.")
+
+
+def _check_age(clusters: Sequence[ClusterStatus], written: str, limit: timedelta, now: datetime) -> None:
+    datasets = [one for cluster in clusters for one in cluster.datasets]
+    old = [one for one in datasets if is_stale(one, now, limit)]
+    names = ", ".join(f"{one.dataset} of {one.source}" for one in old) or "everything"
+    if old and all(one.empty_until and now - one.empty_until <= limit for one in old):
+        said = "OpenCost reports no cost since then. Check whether its Prometheus is running."
+        raise NotLandedError(f"Older than {written}: {names}. {said}")
+    if old or not datasets:
+        raise NotLandedError(f"Older than {written}: {names}. Check why sync stopped.")

@@ -1,0 +1,120 @@
+"""How clusters stand: the worst first, a line for each, and what makes `status` fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from opencost_kusto.cli.status import fleet_document
+from opencost_kusto.cli.status_command import AlertOptions, check
+from opencost_kusto.coverage.standing import ALERTS, Standing, standings
+from opencost_kusto.coverage.status import DatasetStatus, Failure
+from opencost_kusto.errors import NotLandedError, UsageError
+from opencost_kusto.window import Window
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+GAP = [Window(NOW - 5 * HOUR, NOW - 4 * HOUR)]
+WRONG: dict[Standing, dict[str, Any]] = {
+    Standing.DAMAGED: {"damaged": GAP},
+    Standing.LOST: {"lost": GAP},
+    Standing.FAILED: {"failures": [Failure(GAP[0], "failed", "no such host", 1)]},
+    Standing.MISSING: {"missing": GAP},
+    Standing.STALE: {"until": NOW - 9 * HOUR},
+}
+
+
+def dataset(cluster: str, name: str = "allocation", **facts: Any) -> DatasetStatus:
+    """A dataset that landed up to an hour ago, or what is different about it."""
+    return replace(DatasetStatus(cluster, name, NOW - HOUR, 2, 16, 16, 1.5), **facts)
+
+
+# A cluster for each kind of trouble, one without, one that is retired and lacks a day, and its second dataset is fine.
+FLEET = [
+    *(dataset(f"c-{kind}", **facts) for kind, facts in WRONG.items()),
+    *(dataset(f"c-{kind}", "assets") for kind in WRONG),
+    dataset("good"),
+    dataset("old", missing=GAP, lost=GAP, until=NOW - 900 * HOUR),
+]
+RETIRED = {"old"}
+
+
+def clusters(**more: Any) -> list[Any]:
+    """The fleet, with a limit of three hours."""
+    return standings(FLEET, NOW, **{"max_age": 3 * HOUR, "retired": RETIRED, **more})
+
+
+def test_the_worst_is_first_and_the_retired_is_never_red() -> None:
+    """By trouble, then by name; a retired cluster is the last line, whatever it lacks."""
+    found = clusters(expected=["good", "new"])
+    assert [(one.cluster, one.standing) for one in found] == [
+        ("c-damaged", Standing.DAMAGED),
+        ("c-lost", Standing.LOST),
+        ("c-failed", Standing.FAILED),
+        ("c-missing", Standing.MISSING),
+        ("c-stale", Standing.STALE),
+        ("new", Standing.NEVER),
+        ("good", Standing.OK),
+        ("old", Standing.RETIRED),
+    ]
+
+
+def test_each_cluster_has_one_line() -> None:
+    """The oldest of its datasets counts; below stands what is wrong, but nothing of the retired."""
+    document = fleet_document(clusters(expected=["new"]), NOW)
+    (table,) = document.tables
+    cells = {row[0]: row for row in table.cells()}
+    assert len(cells) == 8
+    assert cells["c-stale"][1:4] == ["stale", "2026-11-29T03:00:00Z", "9h 0m"]
+    assert cells["c-missing"][4:8] == ["1", "0", "0", "0"]
+    assert cells["new"][1:4] == ["never landed", "", ""]
+    assert document.lines[-1] == "never landed: new"
+    assert not [line for line in document.lines if "old" in line]
+    assert len(fleet_document(clusters(), NOW, every_dataset=True).tables) == 2
+    facts = document.json
+    assert isinstance(facts, list)
+    assert facts[0]["status"] == "damaged"
+    assert facts[0]["datasets"][0]["dataset"] == "allocation"
+
+
+@pytest.mark.parametrize("kind", ALERTS)
+def test_each_word_of_fail_on_fails_for_its_cluster_alone(kind: Standing) -> None:
+    """The message names the cluster; without the word, and without that cluster, all is well."""
+    alert = AlertOptions(fail_on=[kind.value], max_age="3h" if kind is Standing.STALE else None)
+    with pytest.raises(NotLandedError) as refused:
+        check(clusters(), alert, alert.alerts(), NOW)
+    assert f"c-{kind}" in str(refused.value)
+    assert refused.value.exit_code == 6
+    assert "old" not in str(refused.value)
+    check([one for one in clusters() if one.cluster != f"c-{kind}"], AlertOptions(fail_on=[kind.value]), [kind], NOW)
+    check(clusters(), AlertOptions(), [], NOW)
+
+
+def test_clusters_that_never_landed_are_expected() -> None:
+    """--expect names configured clusters without anything in Kusto."""
+    with pytest.raises(NotLandedError, match="never landed: new"):
+        check(clusters(expected=["good", "new"]), AlertOptions(expect=True), [], NOW)
+    check(clusters(expected=["good"]), AlertOptions(expect=True), [], NOW)
+
+
+def test_clusters_are_selected_by_name() -> None:
+    """One of them does not fail because of another."""
+    alert = AlertOptions(cluster=["good"], max_age="3h", fail_on=["missing,lost,failed,damaged,stale"])
+    assert alert.alerts() == list(ALERTS)
+    chosen = alert.selected(clusters())
+    assert [one.cluster for one in chosen] == ["good"]
+    check(chosen, alert, alert.alerts(), NOW)
+    with pytest.raises(UsageError, match="There is no cluster 'nope'; there are c-damaged"):
+        AlertOptions(cluster=["nope"]).selected(clusters())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
+)
+def test_words_that_are_none_are_refused(words: list[str], said: str) -> None:
+    """With those that there are."""
+    with pytest.raises(UsageError, match=said):
+        AlertOptions(fail_on=words).alerts()
