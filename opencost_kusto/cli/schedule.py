@@ -175,6 +175,7 @@ def backfill_command(
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run = mark.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
+        ready(kusto)
         surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
         others = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
