@@ -20,7 +20,7 @@ DOORS = {
     "duckdb_kql": ("emulator/",),
     "isal": ("load/spool.py",),
     "kubernetes": ("extract/kubernetes/kubeconfig.py",),
-    "matplotlib": ("insight/pictures.py",),
+    "matplotlib": ("insight/pictures.py", "insight/visuals.py"),
     "msgspec": ("",),
     "prometheus_client": ("extract/prometheus.py", "schedule/health.py"),
     "requests": ("extract/http.py", "extract/kubernetes/forward.py", "extract/kubernetes/wire.py", "kusto/network.py"),

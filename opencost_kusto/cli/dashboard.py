@@ -1,20 +1,52 @@
-"""`dashboard`: the shipped dashboard, ready to import into the web UI of Azure Data Explorer."""
+"""`dashboard`: the shipped dashboard, ready to import into the web UI of Azure Data Explorer, or drawn as pictures."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import option
 from opencost_kusto.errors import UsageError
+from opencost_kusto.insight.cost_request import window_of
 from opencost_kusto.insight.tiles import document_of
+
+# Sections of the help.
+_PICTURES = "Pictures"
+# What a file to import does not need.
+_ONLY_DRAWN = ("window", "cluster", "auth", "ingest_uri", "trusted_host")
 
 
 def dashboard_command(
-    kusto_uri: Annotated[str | None, option("--kusto-uri", "Address of the cluster.")] = None,
-    database: Annotated[str | None, option("--database", "Kusto database.")] = None,
+    kusto_options: KustoOptions,
+    pictures: Annotated[
+        Path | None,
+        option("--pictures", "Draw each page from the database into this folder instead.", panel=_PICTURES),
+    ] = None,
+    window: Annotated[
+        str, option("--window", "What the pictures show: 7d, yesterday, lastmonth, START,END, …", panel=_PICTURES)
+    ] = "7d",
+    cluster: Annotated[str | None, option("--cluster", "This cluster alone.", panel=_PICTURES)] = None,
+    *,
+    explicit: ExplicitOptions,
+    console: Console,
 ) -> None:
-    """Print the dashboard as JSON, ready to import: Dashboards, New, Import from file."""
-    if not kusto_uri or not database:
-        raise UsageError("Name the Kusto database with --kusto-uri and --database.")
-    print(json.dumps(document_of(kusto_uri, database), indent=2, ensure_ascii=False))
+    """Print the dashboard as JSON, ready to import (Dashboards, New, Import from file), or draw its pages."""
+    if pictures is None:
+        if ignored := [f"--{name.replace('_', '-')}" for name in _ONLY_DRAWN if name in explicit]:
+            raise UsageError(f"{', '.join(ignored)} is for --pictures; leave it out.")
+        if not kusto_options.kusto_uri or not kusto_options.database:
+            raise UsageError("Name the Kusto database with --kusto-uri and --database.")
+        document = document_of(kusto_options.kusto_uri, kusto_options.database)
+        console.out(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    from opencost_kusto.insight.pictures import draw_dashboard, require
+
+    require()
+    shown = window_of(window, datetime.now(UTC))
+    with kusto_options.kusto(console.info) as kusto:
+        draw_dashboard(kusto, pictures, shown, cluster or "", on_page=lambda path: console.info(f"{path} is drawn."))

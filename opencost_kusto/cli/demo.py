@@ -66,7 +66,10 @@ def demo(process: Process, *, keep: bool = False, folder: Path | None = None) ->
             process.console.out("")
             process.console.rows(table)
         if folder is not None:
-            print(f"\n{len(pictures.draw_dashboard(kusto, folder, period))} pictures of the dashboard are in {folder}.")
+            # The last of the two weeks, so that there is a week before it to compare with.
+            week = Window(last_days(now).end - 7 * _DAY, last_days(now).end)
+            drawn = pictures.draw_dashboard(kusto, folder, week, on_page=lambda path: print(f"{path} is drawn."))
+            print(f"\n{len(drawn)} pages of the dashboard are in {folder}.")
         print(f"\nDone in {time.monotonic() - begun:.1f} s.")
         if keep:
             _keep(emulated, process, examples(emulated))

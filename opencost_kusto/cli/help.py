@@ -42,7 +42,8 @@ opencost-kusto query --kql 'OpenCostAllocation | where Timestamp > ago(1h)'""",
   --client-id CLIENT_ID --kusto-uri KUSTO_URI --database OpenCost \\
   -- --include-idle | kubectl apply -f -""",
     "doctor": "opencost-kusto doctor --auth cli",
-    "dashboard": "opencost-kusto dashboard --kusto-uri KUSTO_URI > dashboard.json",
+    "dashboard": """opencost-kusto dashboard --kusto-uri KUSTO_URI > dashboard.json
+opencost-kusto dashboard --pictures pictures --window lastmonth --auth cli""",
     "guide": "opencost-kusto guide commands",
     "demo": "opencost-kusto demo --keep",
     "emulator": "opencost-kusto emulator --opencost-port 9003 --kusto-port 8080",

@@ -22,7 +22,7 @@ class Store(StrEnum):
 def demo_command(
     process: Process,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up until Ctrl-C.")] = False,
-    pictures: Annotated[Path | None, option("--pictures", "Draw each tile of the dashboard into this folder.")] = None,
+    pictures: Annotated[Path | None, option("--pictures", "Draw the pages of the dashboard into this folder.")] = None,
 ) -> None:
     """Run the whole path on this machine, against a local emulator of OpenCost and of Kusto."""
     from opencost_kusto.cli.demo import demo

@@ -74,27 +74,11 @@ def words(name: str) -> str:
     return said[:1].upper() + said[1:]
 
 
-def money(value: float) -> str:
-    """`$1,234.50`."""
-    return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
+def label(name: str) -> str:
+    """A name as people read it: OpenCost's `__unmounted__` is unmounted."""
+    return re.sub(r"__(\w+?)__", r"\1", name)
 
 
-def cells(values: list[Any]) -> list[str]:
-    """A column's values as texts; its numbers have the same number of decimals, as few as possible."""
-    decimals = max(
-        (len(f"{value:.4f}".rstrip("0").partition(".")[2]) for value in values if _is_number(value)), default=0
-    )
-    return [f"{value:,.{decimals}f}" if _is_number(value) else _cell(value) for value in values]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    text = str(value)
+def shortened(text: str) -> str:
+    """A text that fits the cell of a table."""
     return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"

@@ -16,22 +16,20 @@ from opencost_kusto.window import Window, stamp
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile: its title, page, visual, size and query.
+    """One tile: its title, page, visual, place, size and query.
 
-    `width` is in columns, of which a page has 24, and `height` in rows, which are about as high as a column is wide.
+    `x` and `width` are in columns, of which a page has 24, `y` and `height` in rows, which are about as high as a
+    column is wide.
     """
 
     title: str
     page: str
     visual: str
+    x: int
+    y: int
     width: int
     height: int
     query: Query
-
-    @property
-    def slug(self) -> str:
-        """The title as the name of a file, without an extension."""
-        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,11 @@ class Query:
         """The query with the parameters set before it; no cluster means all, as in the web UI."""
         lets = (f"let {name} = {value};" for name, value in values(window, cluster).items() if name in self.variables)
         return "\n".join((*lets, self.text))
+
+
+def slug(title: str) -> str:
+    """A title as the name of a file, without an extension."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def values(window: Window, cluster: str = "") -> dict[str, str]:
@@ -97,6 +100,8 @@ def tiles() -> list[Tile]:
             tile["title"],
             pages[tile["pageId"]][1],
             tile["visualType"],
+            tile["layout"]["x"],
+            tile["layout"]["y"],
             tile["layout"]["width"],
             tile["layout"]["height"],
             found[tile["queryRef"]["queryId"]],

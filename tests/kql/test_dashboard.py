@@ -14,7 +14,7 @@ import pytest
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight import tiles
-from opencost_kusto.insight.tiles import Query, Tile
+from opencost_kusto.insight.tiles import Query, Tile, slug
 from opencost_kusto.window import Window
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, Asked, Database
@@ -47,7 +47,7 @@ def test_query_passes_the_analyser(query: Query, analyser: Analyser, schema: Sch
     assert analyser.check(query.posed(DAY, CLUSTER), schema=schema) == []
 
 
-@pytest.mark.parametrize("tile", TILES.values(), ids=lambda tile: tile.slug)
+@pytest.mark.parametrize("tile", TILES.values(), ids=lambda tile: slug(tile.title))
 def test_tile_has_rows_on_the_recorded_day(tile: Tile, synced: Database) -> None:
     """There is something to draw, of all clusters and of the one; of one that is not there, nothing costs."""
     everything = synced.rows(tile.query.posed(DAY))
@@ -65,7 +65,7 @@ def test_clusters_are_listed(synced: Database) -> None:
 
 def test_titles_name_files() -> None:
     """No two tiles would be drawn into one file, and a file's name is plain."""
-    slugs = [tile.slug for tile in TILES.values()]
+    slugs = [slug(tile.title) for tile in TILES.values()]
     assert len(set(slugs)) == len(slugs) == len(DASHBOARD["tiles"])
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) for slug in slugs)
 
@@ -182,8 +182,11 @@ def test_the_columns_of_a_chart_are_those_of_its_query(
     assert sorted(drawn) == sorted(columns)
 
 
-def test_every_chart_says_what_it_draws() -> None:
-    """Without options the web UI infers the axes."""
+def test_every_tile_says_what_it_draws() -> None:
+    """Without options the web UI infers axes and values; a card names the column that it shows."""
+    assert all(tile["visualOptions"] for tile in DASHBOARD["tiles"] if tile["visualType"] != "pie")
+    cards = [tile for tile in DASHBOARD["tiles"] if tile["visualType"] == "card"]
+    assert {tile["visualOptions"]["multiStat__valueColumn"] for tile in cards} == {"Cost"}
     charts = [tile for tile in DASHBOARD["tiles"] if tile["visualType"] in ("bar", "stackedcolumn")]
     assert all(tile["visualOptions"]["xColumn"] for tile in charts)
 
