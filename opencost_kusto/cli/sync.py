@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from opencost_kusto.batch import Run
 from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
@@ -23,14 +26,19 @@ from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.window_options import Step, WhenOptions, marks_of, step_of
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import common_marks, sync_all
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.result import ARRIVED, Report
+from opencost_kusto.result import ARRIVED, BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import RESOLUTION
+
+# Loads a request for a run, and calls a function with each result.
+Target = Callable[[SyncRequest, Run, Callable[[BatchResult], None]], Report]
 
 
 def sync_command(
@@ -60,34 +68,19 @@ def sync_command(
     if "settle" in explicit and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
     run = mark.run()
-    with page(summary) as content, source.opencosts() as opencosts:
+    with (
+        page(summary) as content,
+        source.opencosts() as opencosts,
+        _target(files, datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
+    ):
         marks = common_marks(opencosts) if when.opencost_resolution is None else RESOLUTION
         elapsed = when.elapsed(marks=marks)
         window = when.interval(say=console.info, marks=marks) if elapsed is None else elapsed.window
         request = replace(request, window=window)
-        if files.given:
-            if len(opencosts) > 1:
-                raise UsageError("--output takes the rows of one source; run it once for each.")
-            with files.writer(datasets) as write:
-                run = when.ready(run, request, opencosts, process.cancel, console.info)
-                with console.progress(plan(request)) as on_result:
-                    report = export(opencosts[0], request, checked(write), run=run, on_result=on_result)
-            content.add(report)
-        else:
-            with kusto_options.kusto(console.info, otherwise=DRY_RUN) as kusto:
-                ready(kusto, patient=load.spool is not None)
-                run = when.ready(run, request, opencosts, process.cancel, console.info)
-                with console.progress(plan(request)) as on_result:
-                    report = sync_all(
-                        opencosts,
-                        kusto,
-                        request,
-                        run=run,
-                        cancel=process.cancel,
-                        on_result=on_result,
-                        policy=load.policy(),
-                    )
-                content.add(report, kusto if summary else None)
+        run = when.ready(run, request, opencosts, process.cancel, console.info)
+        with console.progress(plan(request)) as on_result:
+            report = target(request, run, on_result)
+        content.add(report, kusto if summary else None)
     if elapsed is not None:
         for line in elapsed.described(_cost(report)):
             console.info(line)
@@ -97,6 +90,41 @@ def sync_command(
         _finish_rows(console, report, empty)
     else:
         finish(console, report, empty)
+
+
+@contextmanager
+def _target(
+    files: FileOptions,
+    datasets: tuple[str, ...],
+    opencosts: Sequence[OpenCost],
+    kusto_options: KustoOptions,
+    load: LoadOptions,
+    process: Process,
+    console: Console,
+) -> Iterator[tuple[Target, Kusto | None]]:
+    """What loads a request: into files, or into a database that can be reached, and the database.
+
+    Whatever is wrong with it is said before OpenCost is asked for anything.
+    """
+    if files.given:
+        if len(opencosts) > 1:
+            raise UsageError("--output takes the rows of one source; run it once for each.")
+        with files.writer(datasets) as write:
+            yield (
+                lambda request, run, on_result: export(
+                    opencosts[0], request, checked(write), run=run, on_result=on_result
+                ),
+                None,
+            )
+        return
+    with kusto_options.kusto(console.info, otherwise=DRY_RUN) as kusto:
+        ready(kusto, patient=load.spool is not None)
+        yield (
+            lambda request, run, on_result: sync_all(
+                opencosts, kusto, request, run=run, cancel=process.cancel, on_result=on_result, policy=load.policy()
+            ),
+            kusto,
+        )
 
 
 def _cost(report: Report) -> float:

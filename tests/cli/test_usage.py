@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +79,24 @@ def test_words_that_say_no_time_are_refused_by_their_option(words: str, said: st
     assert isinstance(error, UsageError)
     with pytest.raises(UsageError, match=said):
         raise error
+
+
+WORDS = "opencost-kusto sy"
+SHELLS = {
+    "bash": {"COMP_WORDS": WORDS, "COMP_CWORD": "1"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": WORDS},
+    "fish": {"_TYPER_COMPLETE_ARGS": WORDS, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells_complete_commands(shell: str, tmp_path: Path) -> None:
+    """bash, zsh and fish ask the program, which completes a command."""
+    program = Path(sys.executable).parent / "opencost-kusto"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **SHELLS[shell]}
+    environment["_OPENCOST_KUSTO_COMPLETE"] = f"complete_{shell}"
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=True)
+    assert "sync" in done.stdout
 
 
 def test_an_option_that_can_be_read_is() -> None:
