@@ -96,8 +96,14 @@ class DatasetStatus:
 
 
 def months_query() -> str:
-    """KQL for the months that have run log entries: one row each, from one column."""
-    return f"{SYNC_RUNS.name} | extend Month = startofmonth(WindowStart) | distinct Month | order by Month asc"
+    """KQL for the months that have run log entries of windows: one row each, from one column.
+
+    The entry that says which cluster a name stands for has no window.
+    """
+    return (
+        f"{SYNC_RUNS.name} | where isnotnull(WindowStart)"
+        " | extend Month = startofmonth(WindowStart) | distinct Month | order by Month asc"
+    )
 
 
 def totals_query(now: datetime, month: datetime) -> str:
