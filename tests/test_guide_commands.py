@@ -24,7 +24,8 @@ from opencost_kusto.window import Window
 from tests.support.documents import GUIDES, README
 
 PAGES = {"README": README, **GUIDES}
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+GROUP: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = GROUP.commands
 # Signs that end a command in a shell.
 ENDS = {"|", "||", "&", "&&", ";", ">", ">>", "<"}
 # Commands that end by themselves, need nothing but both servers, and change no more than the tables.
@@ -70,9 +71,15 @@ def test_there_are_lines_to_check() -> None:
 
 
 @pytest.mark.parametrize(("page", "words"), ALL, ids=[f"{name}: {' '.join(words)[:60]}" for name, words in ALL])
-def test_a_line_is_one_that_the_program_takes(page: str, words: list[str]) -> None:
-    """Command, options and the kinds of their values exist as they are written."""
-    assert COMMANDS[words[0]].make_context(words[0], words[1:]).params, page
+def test_a_line_is_one_that_the_program_takes(
+    page: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Command, options and the kinds of their values exist as they are written; so does the file of the guide."""
+    monkeypatch.chdir(tmp_path)
+    [settings, *_] = re.findall(r"^```toml\n(.*?)^```", GUIDES["configuration"], re.MULTILINE | re.DOTALL)
+    Path("opencost-kusto.toml").write_text(settings, "utf-8")
+    root = typer.Context(GROUP, info_name="opencost-kusto")
+    assert COMMANDS[words[0]].make_context(words[0], words[1:], parent=root).params, page
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import CLUSTERS, Emulator, KustoEmulator
 from opencost_kusto.emulator.kusto import translation
 from opencost_kusto.kusto.client import Kusto
+from tests.support.documents import README
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -82,6 +83,17 @@ def _run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _shown() -> Lines:
+    """What the README shows of the demo's output."""
+    [block] = re.findall(r"^```\n(bootstrap: .*?)^```", README, re.MULTILINE | re.DOTALL)
+    return str(block).splitlines()
+
+
+def _shapes(lines: Lines) -> set[str]:
+    """Lines without their numbers and times, and without the length of what is drawn."""
+    return {re.sub(r"[\d,.:TZ-]*\d[\d,.:TZ-]*|[█─]+| +", "#", line).rstrip("# ") for line in lines}
+
+
 def _assert_the_costs(text: str) -> None:
     """Cost by cluster, and by cluster and namespace: the largest first, with shares, bars and a total."""
     tables = re.split(r"^Cost by cluster.* from .* to .*, without idle$", text, flags=re.MULTILINE)[1:]
@@ -130,6 +142,7 @@ def test_the_demo_keeps_its_servers(tmp_path: Path) -> None:
         lines = _until_up(process)
         assert lines[0].startswith(SAID)
         _assert_the_costs("\n".join(lines))
+        assert _shapes(_shown()) <= _shapes(lines)
         cost, sync, status = (_run(tmp_path, line) for line in _commands(lines))
         for done in (cost, sync, status):
             assert done.returncode == 0, done.stderr

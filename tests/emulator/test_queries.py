@@ -84,4 +84,4 @@ def test_the_older_endpoint_answers_too(costs: Client) -> None:
 def test_without_duckdb_the_error_says_what_to_install() -> None:
     """The Kusto emulator names the extra that is missing, when it is made and not when it is imported."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_DUCKDB], capture_output=True, text=True, check=True)
-    assert "pip install 'opencost-kusto[demo]'" in done.stdout
+    assert "pip install '.[demo]' from a clone" in done.stdout

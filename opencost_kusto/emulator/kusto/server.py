@@ -15,7 +15,7 @@ from opencost_kusto.errors import UsageError
 if TYPE_CHECKING:
     from opencost_kusto.emulator.kusto.engine import Engine
 
-_MISSING: Final = "The Kusto emulator needs DuckDB. Install it with: pip install 'opencost-kusto[demo]'"
+_MISSING: Final = "The Kusto emulator needs DuckDB. Install the extra demo, as in pip install '.[demo]' from a clone."
 
 
 class KustoEmulator(Endpoint):

@@ -152,7 +152,7 @@ class Tunnels(HTTPAdapter):
             import websocket
         except ImportError as error:
             raise UsageError(
-                "A port-forward needs websocket-client: pip install 'opencost-kusto[kubernetes]'."
+                "A port-forward needs the extra kubernetes: pip install '.[kubernetes]' from a clone."
             ) from error
         server = self._access.server
         scheme = "wss" if server.scheme == "https" else "ws"

@@ -20,7 +20,7 @@ from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, 
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
 
-_INSTALL = "kube:// needs the Kubernetes library: pip install 'opencost-kusto[kubernetes]'."
+_INSTALL = "kube:// needs the extra kubernetes: pip install '.[kubernetes]' from a clone."
 _GET = "az aks get-credentials -g GROUP -n CLUSTER"
 
 

@@ -211,7 +211,7 @@ def test_without_the_library_the_message_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "pip install 'opencost-kusto[kubernetes]'" in done.stdout + done.stderr
+    assert "pip install '.[kubernetes]' from a clone" in done.stdout + done.stderr
 
 
 def test_certificates_are_those_of_the_kubeconfig(tmp_path: Path) -> None:
