@@ -84,6 +84,7 @@ class Health:
         if one.dataset == SYNC_RUNS.dataset:
             return
         of = (one.source, one.dataset)
+        self._begin(*of)
         self._batches.labels(*of, one.outcome).inc()
         if one.outcome in (Outcome.LANDED, Outcome.QUEUED):
             self._rows.labels(*of).inc(one.rows or 0)
@@ -92,10 +93,16 @@ class Health:
         if one.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.EMPTY):
             self.known_until(*of, one.window_end)
 
+    def _begin(self, source: str, dataset: str) -> None:
+        """Begin every counter of batches at zero: of a series that was not there, Prometheus sees no increase."""
+        for outcome in Outcome:
+            self._batches.labels(source, dataset, outcome)
+
     def known_until(self, source: str, dataset: str, until: datetime) -> None:
         """Take the end of a window that is in Kusto, or empty; the lag counts from the latest."""
         of = (source, dataset)
         if of not in self._until:
+            self._begin(*of)
             self._lag.labels(*of).set_function(lambda: max((self._clock() - self._until[of]).total_seconds(), 0.0))
         self._until[of] = max(until, self._until.get(of, until))
 
