@@ -15,7 +15,8 @@ Costs = Counter[str]
 class Held:
     """One window that is held, in minutes from the start of a day, and what it cost by namespace.
 
-    `own` is whether the cluster's own source answered it; `empty` is one that only the run log has, with no cost.
+    `own` is whether the cluster's own source answered it; `empty` is one that only the run log has, with no cost;
+    `idle` is one that came with idle rows, which are nobody's cost.
     """
 
     start: int
@@ -25,6 +26,7 @@ class Held:
     shared: bool = False
     own: bool = True
     empty: bool = False
+    idle: bool = False
 
     @property
     def end(self) -> int:
@@ -47,9 +49,10 @@ class Held:
         answers = words == ["container"] or set(question.split(",") if question else ()) <= set(words)
         return (2 if self.shared else 0 if answers else 1), not self.own, self.tier
 
-    def fineness(self) -> tuple[bool, int, str]:
+    def fineness(self) -> tuple[bool, int, bool, str]:
         """Of one window at several aggregates the finest counts: rows per container, then the one of most words."""
-        return self.empty, 0 if self.aggregate == "container" else -len(self.aggregate.split(",")) + 10, self.aggregate
+        words = 0 if self.aggregate == "container" else -len(self.aggregate.split(",")) + 10
+        return self.empty, words, self.idle, self.aggregate
 
 
 def once(windows: Iterable[Held], question: str) -> list[Held]:

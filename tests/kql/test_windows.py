@@ -6,13 +6,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.kql.by_minute import Costs, Held, costs_by_hour
+from tests.kql.by_minute import Costs, Held, costs_by_hour, costs_by_minute
 from tests.kql.database import COLLECTED, DAY, Database
 
 NAMESPACES = ("web", "jobs", "data")
@@ -46,9 +46,10 @@ def random_windows(chance: random.Random) -> Iterator[Held]:
     common = chance.choice(AGGREGATES[:2])
     for start, minutes in bounds:
         aggregate = common if chance.random() < 0.8 else chance.choice(AGGREGATES)
-        window = Held(start, minutes, burst(chance), aggregate, shared=chance.random() < 0.05)
+        idle, shared = chance.random() < 0.1, chance.random() < 0.05
+        window = Held(start, minutes, burst(chance), aggregate, shared=shared, idle=idle)
         if minutes in (10, 60) and chance.random() < 0.05:
-            yield replace(window, costs=Counter(), aggregate="container", shared=False, empty=True)
+            yield replace(window, costs=Counter(), aggregate="container", shared=False, idle=False, empty=True)
             continue
         yield window
         if chance.random() < 0.1:
@@ -80,9 +81,12 @@ def land(database: Database, clusters: dict[str, list[Held]]) -> None:
             if window.empty:
                 log.append({**shared, "Dataset": "allocation", "Outcome": "empty"})
                 continue
-            own = {"Source": source, "Aggregate": window.aggregate, "IncludeIdle": False, "ShareIdle": window.shared}
+            idle = {"IncludeIdle": window.idle, "ShareIdle": window.shared}
+            own = {"Source": source, "Aggregate": window.aggregate, **idle}
             # A batch has a row at least, so one without cost has one of 0.
             costs: dict[str, float] = {**window.costs} or {"web": 0.0}
+            if window.idle:
+                costs["__idle__"] = 1000.0
             batch = [
                 {
                     **shared,
@@ -91,6 +95,9 @@ def land(database: Database, clusters: dict[str, list[Held]]) -> None:
                     "AllocationName": namespace,
                     "Namespace": namespace,
                     "TotalCost": cost,
+                    "CpuCost": cost,
+                    "RamCost": 0.0,
+                    "GpuCost": 0.0,
                 }
                 for number, (namespace, cost) in enumerate(costs.items(), 1)
             ]
@@ -169,3 +176,114 @@ def test_no_other_window_moves_the_cost_of_a_scheduled_window(empty: Database) -
         for name, by_hour in found.items():
             assert sum(by_hour.values()) == pytest.approx(sum(costs[name][minutes.start : minutes.stop])), name
         assert found.keys() == clusters.keys()
+
+
+TYPES = ("Node", "Disk", "LoadBalancer")
+
+
+@dataclass(frozen=True)
+class Assets:
+    """One batch of assets: its window, and what it cost by type.
+
+    `filtered` is whether some types were requested, as the run log says; `logged` is whether it has an entry.
+    """
+
+    window: Held
+    filtered: bool = False
+    logged: bool = True
+
+
+def random_assets(chance: random.Random) -> Iterator[Assets]:
+    """Windows as those of workloads, of all types of assets or of some, known to the run log or not."""
+    for window in {(one.start, one.minutes, one.own): one for one in random_windows(chance)}.values():
+        types: tuple[str, ...] = TYPES
+        logged = chance.random() < 0.8
+        filtered = not window.empty and logged and chance.random() < 0.2
+        if filtered or not logged:
+            types = tuple(chance.sample(TYPES, chance.choice((1, 2, 3))))
+        costs = Costs(
+            {name: 0.00001 + round(chance.expovariate(1.0) ** 3, 5) for name in types if chance.random() < 0.9}
+        )
+        costs = costs or Costs({types[0]: 0.5})
+        plain = replace(window, aggregate="container", shared=False, idle=False)
+        yield Assets(replace(plain, costs=Costs() if window.empty else costs), filtered, logged or window.empty)
+
+
+def of_type(batches: list[Assets], name: str) -> list[Held]:
+    """The windows that count for a type: those with rows of it, and those that are known to be of all types."""
+    windows = []
+    for one in batches:
+        if cost := one.window.costs.get(name):
+            windows.append(replace(one.window, costs=Costs({name: cost})))
+        elif one.logged and not one.filtered:
+            windows.append(replace(one.window, costs=Costs(), empty=True))
+    return windows
+
+
+def land_assets(database: Database, clusters: dict[str, list[Assets]]) -> None:
+    """Put the batches of each cluster into the tables, and into the run log."""
+    rows: list[dict[str, Any]] = []
+    log: list[dict[str, Any]] = []
+    for cluster, batches in clusters.items():
+        for one in batches:
+            source = cluster if one.window.own else "another"
+            bounds = {"WindowStart": at(one.window.start), "WindowEnd": at(one.window.end)}
+            name = f"assets/{source}/{cluster}/{one.window.start}+{one.window.minutes}"
+            shared = {"Cluster": cluster, "BatchId": name, "CollectionTime": COLLECTED.isoformat(), **bounds}
+            if one.logged:
+                options = {"filterTypes": ["some"]} if one.filtered else {}
+                outcome = "empty" if one.window.empty else "landed"
+                log.append({**shared, "Dataset": "assets", "Outcome": outcome, "Options": options})
+            batch = [
+                {**shared, "Source": source, "RowNumber": number, "Type": kind, "Name": kind, "TotalCost": cost}
+                for number, (kind, cost) in enumerate(one.window.costs.items(), 1)
+            ]
+            if batch:
+                millionths = sum(round(cost * 1e6) for cost in one.window.costs.values())
+                batch[-1] |= {"BatchRows": len(batch), "BatchCost": millionths}
+            rows += batch
+    database.insert("OpenCostAssets", rows)
+    database.insert("OpenCostSyncRuns", log)
+
+
+def test_assets_cost_what_their_minutes_cost(empty: Database) -> None:
+    """Random sets of batches, of all types or some, cost by hour and type what the minutes of that type cost."""
+    cases = {f"a{seed}": list(random_assets(random.Random(5000 + seed))) for seed in range(CASES)}
+    land_assets(empty, cases)
+    for minutes in (PERIODS[0], PERIODS[3]):
+        call = f"OpenCostInfrastructureCost({between(minutes)})"
+        found: dict[str, dict[Any, float]] = {}
+        for row in empty.rows(f"{call} | summarize Cost = sum(TotalCost) by Cluster, Hour = bin(Timestamp, 1h), Type"):
+            hour = int((row["Hour"] - DAY.replace(tzinfo=None)) / timedelta(hours=1))
+            found.setdefault(row["Cluster"], {})[hour, row["Type"]] = row["Cost"]
+        for cluster, batches in cases.items():
+            got = found.get(cluster, {})
+            expected: dict[Any, float] = {}
+            for name in TYPES:
+                expected |= costs_by_hour(of_type(batches, name), "", minutes)
+            for key in expected.keys() | got.keys():
+                assert got.get(key, 0.0) == pytest.approx(expected.get(key, 0.0), abs=1e-6), (cluster, key)
+
+
+def test_idle_is_that_of_the_minutes_both_tables_have(empty: Database) -> None:
+    """Nodes less workloads in the minutes that both have; the minutes that one has are counted, by cluster."""
+    workloads, assets = {}, {}
+    for seed in range(40):
+        chance = random.Random(9000 + seed)
+        workloads[f"i{seed}"] = [one for one in distinct(random_windows(chance)) if not one.shared]
+        assets[f"i{seed}"] = list(random_assets(chance))
+    land(empty, workloads)
+    land_assets(empty, assets)
+    minutes = PERIODS[3]
+    found = {row["Cluster"]: row for row in empty.rows(f"OpenCostReconcile({between(minutes)})")}
+    for cluster, windows in workloads.items():
+        work = {minute: costs.total() for minute, costs in costs_by_minute(windows, "namespace,node", minutes)}
+        nodes = {
+            minute: costs.total() for minute, costs in costs_by_minute(of_type(assets[cluster], "Node"), "", minutes)
+        }
+        row: dict[str, Any] = found.get(cluster) or Counter()
+        # Where assets are known to be none there is no node to be idle.
+        idle = sum(nodes[minute] - work[minute] for minute in nodes.keys() & work.keys() if nodes[minute])
+        assert row["IdleCost"] - row["OvercommittedCost"] == pytest.approx(idle, abs=1e-6), cluster
+        assert row["MinutesWithoutAssets"] == len(work.keys() - nodes.keys()), cluster
+        assert row["MinutesWithoutWorkloads"] == len(nodes.keys() - work.keys()), cluster
