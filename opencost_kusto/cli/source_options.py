@@ -86,7 +86,7 @@ class SourceOptions(DoorOptions):
                 cluster=one.name,
                 timeout=with_own.request_timeout,
                 doors=with_own.doors(),
-                entra=self.entra,
+                entra=with_own.entra,
                 settings=settings(self, one.entry),
             )
 
