@@ -75,11 +75,6 @@ class Proxy:
         return f"the proxy {self.address} that {self.variable} names"
 
 
-def proxy_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What an environment says of proxies, and nothing else of it."""
-    return {name: value for name, value in environment.items() if name.lower().endswith("_proxy")}
-
-
 def proxy_for(address: Address, environment: Mapping[str, str]) -> Proxy | None:
     """The proxy that the environment names for an address; None for local addresses and those of NO_PROXY.
 

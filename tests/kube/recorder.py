@@ -15,6 +15,7 @@ import requests
 import yaml
 
 DATA = Path(__file__).parents[1] / "data" / "kubernetes"
+_PROXY, _LARGE = "/proxy/", "/proxy/metrics"
 _PASSED_ON = ("Authorization", "Connection", "Upgrade")
 
 
@@ -79,7 +80,7 @@ class Recorder(_Server):
     def write(self, name: str) -> None:
         """Store the exchanges."""
         DATA.mkdir(exist_ok=True)
-        documents = [each._asdict() for each in self.exchanges]
+        documents = [each._asdict() for each in self.exchanges if each.status != 200 or not each.path.endswith(_LARGE)]
         (DATA / f"{name}.json").write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
 
 
@@ -100,10 +101,15 @@ class Replay(_Server):
             self.authorizations.append(request.headers["Authorization"])
             found = ahead.get(path)
             if not found:
-                return Exchange(path, 599, "text/plain", f"{path} was never asked")
+                return Exchange(path, 404 if _PROXY in path else 599, "text/plain", f"{path} was never asked")
             return found.pop(0) if len(found) > 1 else found[0]
 
         super().__init__(respond)
+
+
+def of_the_api(paths: Iterable[str]) -> list[str]:
+    """The paths that say how an API server is asked: its own, and the first of each OpenCost."""
+    return [path for path in paths if _PROXY not in path or path.endswith("/clusterInfo")]
 
 
 def recorded(name: str) -> list[Exchange]:

@@ -13,6 +13,21 @@ Entra = Callable[[str], Callable[[], str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Authorization:
+    """The header of that name, read for each request; `str` says where it is from."""
+
+    read: Callable[[], str]
+    said: str
+
+    def __call__(self) -> str:
+        """The value of the header; raises what `read` raises."""
+        return self.read()
+
+    def __str__(self) -> str:
+        return self.said
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """An API server; the sign-in, certificates and proxy of its requests; the name of its cluster, if one is known.
 

@@ -15,7 +15,7 @@ from typing import Any
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import address
 from opencost_kusto.extract.doors import Doors
-from opencost_kusto.extract.kubernetes.access import Access, Entra
+from opencost_kusto.extract.kubernetes.access import Access, Authorization, Entra
 from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, missing
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
@@ -167,7 +167,7 @@ def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: 
     elif authorization():
         value = authorization
     doors = Doors(
-        headers={} if value is None else {"Authorization": value},
+        headers={} if value is None else {"Authorization": Authorization(value, f"the kubeconfig: {said}")},
         ca=settings.ssl_ca_cert,
         cert=settings.cert_file,
         key=settings.key_file,

@@ -8,7 +8,7 @@ from pathlib import Path
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract.address import Address
 from opencost_kusto.extract.doors import Doors
-from opencost_kusto.extract.kubernetes.access import Access
+from opencost_kusto.extract.kubernetes.access import Access, Authorization
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
@@ -39,5 +39,7 @@ def service_account(environment: Mapping[str, str], mounted: Path = MOUNTED) -> 
             raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from None
 
     server = Address("https", host, int(environment.get(_PORT) or 443))
-    doors = Doors(headers={"Authorization": authorization}, ca=str(mounted / "ca.crt"))
+    doors = Doors(
+        headers={"Authorization": Authorization(authorization, f"the token in {token}")}, ca=str(mounted / "ca.crt")
+    )
     return Access(server, doors, "the pod's service account")

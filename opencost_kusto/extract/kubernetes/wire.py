@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 
 from opencost_kusto.errors import OpenCostError
-from opencost_kusto.extract.address import Address, Proxy, proxy_variables
+from opencost_kusto.extract.address import Address, Proxy
 from opencost_kusto.extract.http import HttpRoute
 from opencost_kusto.extract.kubernetes.access import Access
 from opencost_kusto.extract.kubernetes.forward import Tunnels
 from opencost_kusto.extract.kubernetes.status import ApiRefusal, status_of
+from opencost_kusto.extract.refusals import refusal
+
+_SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class _CertificateName(HTTPAdapter):
@@ -49,8 +53,7 @@ class ApiServer(HttpRoute):
             connect_timeout=connect_timeout,
             timeout=timeout,
             doors=access.doors,
-            # The kubeconfig says which certificates are trusted: those of the environment are for other servers.
-            environment=proxy_variables(environment),
+            environment=environment,
         )
         if not access.verify:
             self._session.verify = False
@@ -65,7 +68,8 @@ class ApiServer(HttpRoute):
     def _refusal(self, where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
         found = status_of(status, body)
         if found is None:
-            return super()._refusal(where, status, body, headers)
+            cure = " The API server does not let a sign-in for OpenCost through." if status in _SIGN_IN else ""
+            return refusal(where, status, body, headers, cure)
         return ApiRefusal.of(where, found, headers)
 
     def _distrust(self, error: ssl.SSLError) -> tuple[str, str]:

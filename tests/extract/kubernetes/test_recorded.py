@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from opencost_kusto.errors import ContentError
+from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
 from tests.kube.play import play
-from tests.kube.recorder import Exchange, Replay, kubeconfig, recorded
+from tests.kube.recorder import Exchange, Replay, kubeconfig, of_the_api, recorded
 from tests.kube.scenarios import SCENARIOS, SERVICE, Scenario
 
 
@@ -19,7 +19,7 @@ def test_a_recorded_api_server(scenario: Scenario, tmp_path: Path) -> None:
     """Every request is spelled as the real server was asked, and the end is the same."""
     with Replay(recorded(scenario.name)) as server:
         play(scenario, kubeconfig(tmp_path / "config", server.url, scenario.user))
-    assert server.asked == [one.path for one in recorded(scenario.name)]
+    assert of_the_api(server.asked) == of_the_api(one.path for one in recorded(scenario.name))
 
 
 UID = "75cd8cba-8ce8-ff68-2957-0f0b2515755c"
@@ -48,3 +48,17 @@ def test_a_portal_is_no_api_server(tmp_path: Path) -> None:
         client = OpenCost("kube://", environment=environment, attempts=1)
         with client, pytest.raises(ContentError, match="is not what a Kubernetes API returns"):
             client.source()
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, ReasonCode.UNAUTHORIZED), (404, ReasonCode.NOT_FOUND)])
+def test_what_opencost_refuses_is_opencosts(tmp_path: Path, status: int, code: ReasonCode) -> None:
+    """A refusal without a Status is OpenCost's; a sign-in does not get through to it."""
+    path = "/api/v1/namespaces/opencost/services/http:opencost:9003/proxy/clusterInfo"
+    said = Exchange(path, status, "application/json", '{"code":1,"message":"words of OpenCost"}')
+    with Replay([said]) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
+        client = OpenCost(SERVICE, environment=environment, attempts=1)
+        with client, pytest.raises(OpenCostError, match="words of OpenCost") as failed:
+            client.source()
+    assert (type(failed.value), failed.value.code) == (OpenCostError, code)
+    assert ("does not let a sign-in for OpenCost through" in str(failed.value)) == (status == 401)
