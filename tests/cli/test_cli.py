@@ -444,35 +444,6 @@ def test_bootstrap_checks_and_converges(run: Command) -> None:
         assert (after.returncode, after.stdout) == (0, "OpenCost holds everything that is declared.\n")
 
 
-def test_a_shipped_function_is_asked_by_name(servers: Emulator, run: Command) -> None:
-    """`query` runs a shipped function with what the user wrote, in each format, and refuses what it does not know."""
-    target = ("--kusto-uri", servers.kusto_url, "--database", servers.database, "--auth", "none")
-    assert run("bootstrap", *target).returncode == 0
-    hour = ("--window", "2026-11-23T10:00Z,2026-11-23T11:00Z", "--dataset", "allocation")
-    assert run("sync", "--endpoint", servers.opencost_url, *hour, *target).returncode == 0
-    # Clusters of other tests have equal costs, and rows of equal cost come in any order: one cluster is asked for.
-    only = ("--param", "cluster=aks-shop-prod-weu")
-    day = ("--param", "startTime=2026-11-23", "--param", "endTime=2026-11-24", *only)
-    namespaces = {"shop", "payments", "data", "ml", "monitoring", "kube-system", "ingress-nginx"}
-    asked = ("query", "OpenCostByNamespace", *day, *target)
-    rows = json.loads(run(*asked, "--format", "json").stdout)
-    assert namespaces <= {row["Namespace"] for row in rows}
-    lines = run(*asked, "--format", "csv").stdout.splitlines()
-    assert (len(lines), lines[0].split(",")) == (len(rows) + 1, list(rows[0]))
-    lines = run(*asked).stdout.splitlines()
-    # The columns with a value: of this cluster the currency is not known.
-    assert lines[2].split() == [name for name in rows[0] if name != "Currency"]
-    names = [(row["Cluster"], row["Namespace"]) for row in rows]
-    assert [tuple(line.split()[:2]) for line in lines[4 : 4 + len(rows)]] == names
-    assert lines[-2].split()[0] == "Total"
-    assert run(*asked, "-o", "json").stdout == run(*asked, "--format", "json").stdout
-    # Of no rows the columns are not known: nothing is printed rather than a blank line.
-    none = ("--param", "startTime=2020-01-01", "--param", "endTime=2020-01-02", *target, "--format", "csv")
-    assert run("query", "OpenCostByNamespace", *none).stdout == ""
-    assert run("query", "OpenCostByNamespaces", *day, *target).returncode == 2
-    assert run("query", "OpenCostByNamespace", "--format", "xml", *day, *target).returncode == 2
-
-
 @pytest.mark.usefixtures("named")
 def test_a_reader_who_leaves_does_not_end_the_run(servers: Emulator, tmp_path: Path) -> None:
     """With `| head -1` the run continues to its end in silence, and ends with its own code."""

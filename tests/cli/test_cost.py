@@ -106,6 +106,20 @@ def test_a_function_has_a_window_and_a_top(asked: Asked) -> None:
     assert csv[1].split(",")[1] == str(COST)
 
 
+def test_a_function_has_parameters_and_formats(asked: Asked) -> None:
+    """`--param` sets any parameter; every format has the same rows, and of no rows CSV has no text."""
+    day = ("--param", "startTime=2026-11-23", "--param", "endTime=2026-11-24")
+    rows = json.loads(asked("query", "OpenCostByNamespace", *day, "--format", "json"))
+    assert {row["Namespace"] for row in rows} >= {"shop", "payments", "data", "ml", "monitoring", "kube-system"}
+    lines = asked("query", "ByNamespace", *day, "-o", "csv").splitlines()
+    assert (len(lines), lines[0].split(",")) == (len(rows) + 1, list(rows[0]))
+    lines = asked("query", "ByNamespace", *day).splitlines()
+    assert lines[2].split() == [name for name in rows[0] if name != "Currency"]
+    assert [line.split()[1] for line in lines[4 : 4 + len(rows)]] == [row["Namespace"] for row in rows]
+    none = ("--param", "startTime=2020-01-01", "--param", "endTime=2020-01-02")
+    assert asked("query", "ByNamespace", *none, "-o", "csv") == ""
+
+
 def test_any_kql_is_asked(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--kql` is a query with the names of the dashboard; `-` reads it from stdin."""
     text = "OpenCostAllocation | where Timestamp between (_startTime .. _endTime) | summarize Rows = count()"
