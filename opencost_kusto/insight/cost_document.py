@@ -16,6 +16,7 @@ from opencost_kusto.window import Window, stamp
 
 # Letters of a bar, and gaps that have a line of their own.
 _BAR, _GAPS = 12, 5
+_NO_CURRENCY = "not set (sync --currency sets it)"
 # Headings of columns for people.
 _HEADINGS = {
     "ControllerKind": "Kind",
@@ -72,7 +73,7 @@ def _head(report: CostReport, now: datetime) -> Iterator[str]:
     yield f"Period:    {_period(window)}"
     if request.earlier:
         yield f"Compared:  {_period(request.earlier)}"
-    known = sorted({line.currency or "not set" for line in report.lines}) or ["not set"]
+    known = sorted({line.currency or _NO_CURRENCY for line in report.lines}) or [_NO_CURRENCY]
     yield f"Currency:  {', '.join(known)}"
     names = sorted(report.landed_until)
     shown = ", ".join(names[:_GAPS]) + (f" and {len(names) - _GAPS} more" if len(names) > _GAPS else "")

@@ -43,8 +43,9 @@ def calls(script: str) -> list[list[str]]:
     for line in script.replace("\\\n", " ").splitlines():
         _, ours, rest = line.partition("opencost-kusto ")
         if ours and not line.lstrip().startswith(("az ", "#", "python3 ")):
-            words = shlex.split(re.split(r" \|{1,2} | && | &$", rest)[0])
-            found.append(words)
+            # A bar between quotes is KQL's, and stays.
+            end = re.search(r"""^((?:'[^']*'|"[^"]*"|[^'"])*?)(?: \|{1,2} | && | &$|$)""", rest)
+            found.append(shlex.split(end[1] if end else rest))
     return found
 
 

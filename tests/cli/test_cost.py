@@ -50,7 +50,7 @@ def test_cost_has_a_header_a_total_and_json(asked: Asked) -> None:
     assert lines[:3] == [
         "Cost by namespace",
         "Period:    2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z (1h 0m)",
-        "Currency:  not set",
+        "Currency:  not set (sync --currency sets it)",
     ]
     assert lines[-2].split() == ["Total", "1.07", "100.0", "%"]
     document = json.loads(asked("cost", "--window", WINDOW, "--by", "cluster", "-o", "json"))
