@@ -21,6 +21,7 @@ from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import holdings
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import common_marks, sync_all
+from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
@@ -85,9 +86,10 @@ class CommandCost:
 
     def _reach(self, opencosts: Sequence[OpenCost], kusto: Kusto) -> None:
         """Send OpenCost and Kusto a small request, so that a long command does not run without a result."""
-        for opencost in opencosts:
-            opencost.reach()
+        sources = [opencost.reach() for opencost in opencosts]
         ready(kusto, patient=self.policy.spool is not None)
+        for source in sources:
+            Identity(kusto, source, self.run, self.policy.adopt).hold_if_read()
         for name in self.request.datasets:
             holdings(kusto, DATASETS[name], [""])
 

@@ -122,7 +122,7 @@ class OpenCost(Dictionaries):
         """What has to work before OpenCost can respond: a name, and a check that returns what it found."""
         return self._route.hops()
 
-    def reach(self) -> None:
+    def reach(self) -> Source:
         """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""
         try:
             self._cluster_info()
@@ -130,7 +130,7 @@ class OpenCost(Dictionaries):
             # Not every proxy lets this path through.
             if error.code not in (ReasonCode.NOT_FOUND, ReasonCode.FORBIDDEN):
                 raise
-        self.source()
+        return self.source()
 
     def _fingerprint(self, can: Capabilities) -> dict[str, Json]:
         """What identifies the cluster, by scheme: what this version says of it, and what can be read now."""

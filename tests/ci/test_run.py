@@ -22,7 +22,7 @@ from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.window import covering
-from tests.support.recorded import Emulator
+from tests.support.recorded import Emulator, another_cluster, become
 
 ROOT = Path(__file__).parents[2]
 BEGAN = datetime(2026, 11, 23, 10, 0, 5, tzinfo=UTC)
@@ -76,8 +76,10 @@ class Account:
 def account(servers: Emulator, hour: Hour, cluster: str, summary: Path | None = None, endpoint: str = "") -> Account:
     """What is requested of the emulators about a command, by the clock of the test."""
     console = Console()
+    become(servers.opencost, cluster)
+    url = endpoint or servers.opencost_url
     cost = CommandCost(
-        SourceOptions(endpoint or servers.opencost_url, cluster or None, request_timeout=1.0).opencosts,
+        SourceOptions(endpoint=url, cluster=cluster or None, request_timeout=1.0).opencosts,
         lambda: Kusto(servers.kusto_url, servers.database, auth="none"),
         SyncRequest(covering(BEGAN, BEGAN), datasets=("allocation", "assets")),
         Run(f"run-{cluster}", BEGAN, "1"),
@@ -154,6 +156,16 @@ def test_an_opencost_that_is_down_is_found_before_the_command_runs(servers: Emul
         with pytest.raises(OpenCostError, match="cannot be reached"):
             account(servers, hour, cluster, endpoint="http://127.0.0.1:9").of(["true"])
         assert hour.commands == []
+
+
+def test_another_cluster_is_found_before_the_command_runs(servers: Emulator) -> None:
+    """Nor does the command run where Kusto has another cluster under the name: its cost could not be loaded."""
+    assert account(servers, Hour(), "taken").of(["true"]) == 0
+    hour = Hour()
+    command = account(servers, hour, "taken")
+    with another_cluster(servers.opencost), pytest.raises(KustoError, match="another cluster under the name taken"):
+        command.of(["true"])
+    assert hour.commands == []
 
 
 def test_a_kusto_that_cannot_be_asked_is_found_before_the_command_runs(tmp_path: Path) -> None:

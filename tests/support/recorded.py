@@ -98,6 +98,12 @@ class OpenCostEmulator(emulator.OpenCostEmulator):
         return Reply(found.status, headers, found.body())
 
 
+def become(opencost: emulator.OpenCostEmulator, cluster: str) -> None:
+    """Make a server be of the cluster of that name from now on: each name has a uid of its own."""
+    assert isinstance(opencost, OpenCostEmulator)
+    opencost.uid = str(uuid.uuid5(uuid.NAMESPACE_DNS, cluster))
+
+
 @contextmanager
 def another_cluster(opencost: emulator.OpenCostEmulator) -> Iterator[None]:
     """Within it, a server is of a cluster that it was not of before."""
