@@ -79,7 +79,7 @@ def account(servers: Emulator, hour: Hour, cluster: str, summary: Path | None = 
     become(servers.opencost, cluster)
     url = endpoint or servers.opencost_url
     cost = CommandCost(
-        SourceOptions(endpoint=url, cluster=cluster or None, request_timeout=1.0).opencosts,
+        SourceOptions(endpoint=url, cluster=[cluster] if cluster else None, request_timeout=1.0).opencosts,
         lambda: Kusto(servers.kusto_url, servers.database, auth="none"),
         SyncRequest(covering(BEGAN, BEGAN), datasets=("allocation", "assets")),
         Run(f"run-{cluster}", BEGAN, "1"),
