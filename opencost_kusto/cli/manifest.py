@@ -32,7 +32,7 @@ _OURS = (
     *("--kusto-uri", "--database", "--auth", "--endpoint", "--host", "--port"),
     *("--every", "--cron", "--once", "--listen"),
 )
-_FILES = (TOKEN, HEADER, CA, CERT, KEY)
+_FILES = ("--config", TOKEN, HEADER, CA, CERT, KEY)
 _INSTEAD = {
     "--host": "give --endpoint before --",
     "--port": "give --endpoint before --",

@@ -29,6 +29,17 @@ def refusal(error: Any) -> str | None:
     if long and error.message:
         # Pydantic's words: "Value error, …", "Input should be a valid number, unable to …".
         what = error.message.removeprefix("Value error, ").partition(", unable to")[0]
-        said = f"{variable(long)}: {what[:1].lower() + what[1:]}"
+        said = f"{_place(error) or variable(long)}: {what[:1].lower() + what[1:]}"
     path = getattr(getattr(error, "ctx", None), "command_path", "opencost-kusto")
     return f"{said.rstrip('.')}. {path} -h lists the options."
+
+
+def _place(error: Any) -> str | None:
+    """Where the value stands that was refused, if it is from the configuration file."""
+    context, option = error.ctx, error.param
+    source = context.get_parameter_source(option.name) if context is not None else None
+    if source is None or source.name != "DEFAULT_MAP" or context.obj is None:
+        return None
+    key = str(option.envvar).removeprefix("OPENCOST_KUSTO_").lower()
+    setting = context.obj.config.settings.get(key)
+    return f"{setting.place}, {key}" if setting else None

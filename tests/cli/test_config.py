@@ -12,9 +12,11 @@ import typer.main
 
 from opencost_kusto.cli import app
 from opencost_kusto.cli.config import proposed
-from opencost_kusto.cli.configuration import keys
+from opencost_kusto.cli.configuration import Configured, keys
+from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO
+from opencost_kusto.cli.usage import refusal
+from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, read
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
 from tests.support.documents import GUIDES
@@ -133,6 +135,25 @@ def test_a_cluster_has_its_own_settings(run: Run, file: str, opencost: OpenCostE
     line = rows(run, file, "prod", "--aggregate", "namespace", "--metadata", "a=b")
     assert {one["Aggregate"] for one in line} == {"namespace"}
     assert (line[0]["Metadata"]["a"], "stage" in line[0]["Metadata"]) == ("b", False)
+
+
+def test_the_currency_of_a_cluster_is_that_of_its_source(file: str, opencost: OpenCostEmulator) -> None:
+    """What the file says of one cluster, what the command line says of all."""
+    configured = Configured(read(file, keys(typer.main.get_command(app))))
+    with SourceOptions(configured=configured, currency="usd").opencosts() as found:
+        assert [(one.cluster, one.source().currency) for one in found] == [("prod", "EUR"), ("test", "USD")]
+    stronger = Configured(configured.file, frozenset({"currency"}))
+    with SourceOptions(configured=stronger, currency="usd", endpoint=opencost.url).opencosts() as found:
+        assert [one.source().currency for one in found] == ["USD"]
+
+
+def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
+    """What only the option can judge is refused by the line of the file, not by a variable that nobody set."""
+    path = tmp_path / "c.toml"
+    path.write_text("[defaults]\ngzip_level = 99\n")
+    with pytest.raises(Exception, match="less than or equal to 9") as refused:
+        app(["config", "--config", str(path)], standalone_mode=False, obj=Process())
+    assert str(refusal(refused.value)).startswith(f"{path}, line 2, gzip_level: ")
 
 
 def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostEmulator) -> None:

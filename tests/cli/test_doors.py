@@ -88,7 +88,9 @@ def test_doctor_names_the_door_that_is_shut(run: Callable[..., tuple[int, str, s
     assert json.loads(out)["findings"][0]["status"] == "ok"
 
 
-@pytest.mark.parametrize("words", [("--opencost-token-file", "/etc/token"), ("--opencost-proxy=@/etc/proxy",)])
+@pytest.mark.parametrize(
+    "words", [("--opencost-token-file", "/etc/token"), ("--opencost-proxy=@/etc/proxy",), ("--config", "/etc/c.toml")]
+)
 def test_a_manifest_takes_no_files_that_it_does_not_mount(words: tuple[str, ...]) -> None:
     """A pod would not find them."""
     place = ("--image", "i:1", "--client-id", "c", "--kusto-uri", "https://a.b.kusto.windows.net", "--database", "d")
