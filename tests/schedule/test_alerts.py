@@ -141,6 +141,15 @@ def test_a_batch_that_fails_fires_for_an_hour(process: Process, outcome: Outcome
     assert process.firing() == set()
 
 
+def test_the_first_failure_of_a_dataset_fires() -> None:
+    """A dataset of which a run found the windows covered has its series before anything of it fails."""
+    process = Process()
+    process.health.known_until("prod", "allocation", NOON)
+    process.later(HOUR)
+    process.tick(Outcome.FAILED, until=process.now)
+    assert "OpenCostKustoBatchesFail" in process.firing()
+
+
 def test_rules_name_metrics_and_labels_that_exist(process: Process) -> None:
     """Each name in an expression is a series of /metrics, and each label in a sentence one of it."""
     series = process.scrape()
