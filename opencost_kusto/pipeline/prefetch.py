@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from contextlib import suppress
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 # Responses on disk while earlier ones are loaded: enough to request OpenCost without pause.
@@ -15,38 +16,18 @@ _CHECK_INTERVAL = 0.5
 
 
 def prefetch(items: Iterable[T], check: Callable[[], None] = lambda: None) -> Iterator[T]:
-    """Yield items that another thread produces ahead; raise what producing one raises.
+    """Yield items that another thread produces ahead of time; raise what producing one raises.
 
     `check` is called regularly while waiting for an item, and may raise.
     """
-    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_CAPACITY)
-    stop = threading.Event()
-
-    def put(item: tuple[T | None, BaseException | None]) -> None:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def make() -> None:
-        try:
-            for item in items:
-                put((item, None))
-                if stop.is_set():
-                    return
-            put((None, None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=make, daemon=True)
+    producer = _Producer(items)
+    thread = threading.Thread(target=producer.run, daemon=True)
     thread.start()
     try:
         while True:
             check()
             try:
-                item, error = made.get(timeout=_CHECK_INTERVAL)
+                item, error = producer.made.get(timeout=_CHECK_INTERVAL)
             except queue.Empty:
                 continue
             if error is not None:
@@ -55,5 +36,31 @@ def prefetch(items: Iterable[T], check: Callable[[], None] = lambda: None) -> It
                 return
             yield item
     finally:
-        stop.set()
+        producer.stop.set()
         thread.join(timeout=5)
+
+
+class _Producer(Generic[T]):
+    """Puts items into a queue until they end, with None after the last, or one of them raises, or `stop` is set."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_CAPACITY)
+        self.stop = threading.Event()
+        self._items = items
+
+    def run(self) -> None:
+        """Produce every item."""
+        try:
+            for item in self._items:
+                self._put(item, None)
+                if self.stop.is_set():
+                    return
+            self._put(None, None)
+        except BaseException as error:
+            self._put(None, error)
+
+    def _put(self, item: T | None, error: BaseException | None) -> None:
+        while not self.stop.is_set():
+            with suppress(queue.Full):
+                self.made.put((item, error), timeout=0.1)
+                return
