@@ -6,7 +6,7 @@ what OpenCost has, `Kusto.cost` what the database has. Importing the package imp
 
 from __future__ import annotations
 
-from opencost_kusto.batch import Batch, RequestOptions, Run, Source
+from opencost_kusto.batch import Batch, RequestOptions, Run, Source, SourceSettings
 from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.coverage.backfill import Survey, backfill, survey
 from opencost_kusto.coverage.gaps import Gaps, Target
@@ -25,6 +25,7 @@ from opencost_kusto.errors import (
     ReasonCode,
     UsageError,
 )
+from opencost_kusto.extract.capabilities import Capabilities
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.dictionaries import Note
 from opencost_kusto.extract.doors import Doors
@@ -55,6 +56,7 @@ __all__ = [
     "Bootstrapped",
     "CancelToken",
     "Cancelled",
+    "Capabilities",
     "ContentError",
     "CostGap",
     "CostLine",
@@ -86,6 +88,7 @@ __all__ = [
     "RequestOptions",
     "Run",
     "Source",
+    "SourceSettings",
     "Survey",
     "SyncRequest",
     "Table",

@@ -64,7 +64,7 @@ EVIDENCE: tuple[Callable[[str], bool], ...] = (
         not any("__idle__" in one["name"] for one in rows(version, "allocation_hour_idle_share_namespace.json"))
     ),
     lambda version: served(version, "/allNamespaces"),
-    lambda version: bool(fingerprint.of_metrics([recording(version, "metrics.txt")])),
+    lambda version: fingerprint.UID in fingerprint.of_metrics([recording(version, "metrics.txt")]).fingerprint,
     has("cpuCostIdle"),
     lambda version: data(version, "assets_filter_disk_upper.json") == {},
     lambda version: (

@@ -66,6 +66,7 @@ def test_tags_and_extents_change_under_way(world: World) -> None:
 def test_a_source_with_a_blank_in_its_name(world: World) -> None:
     """Tags are parted by line breaks, so a name with a blank keeps its guard; its neighbour still lands once."""
     for cluster in ("prod west", "prod"):
-        assert result_of(world.sync(cluster=cluster)).outcome == "landed"
+        # The emulators answer for one cluster, under whichever name.
+        assert result_of(world.sync(cluster=cluster, adopt=True)).outcome == "landed"
         again = world.sync(cluster=cluster, replace=True)
         assert (result_of(again).outcome, again.exit_code) == ("already landed", 0)
