@@ -33,7 +33,7 @@ RUN = {"bootstrap", "cost", "guide", "query", "status", "sync", "tables"}
 # What a line says of the reader's own, by what it is here; a day in one window is the same and takes less time.
 OURS = {"cli": "none", "prod": CLUSTERS[0], "1h": "1d"}
 # Lines that need something else: a template, another route, a file, a wait for the end of the window.
-NEEDS_MORE = re.compile(r"…|kube://|/var/run/|--since")
+NEEDS_MORE = re.compile(r"…|kube://|/proxy|/var/run/|--since")
 
 
 def lines(page: str) -> Iterator[list[str]]:
