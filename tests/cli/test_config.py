@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from opencost_kusto.cli import app
 from opencost_kusto.cli.config import proposed
@@ -19,7 +21,7 @@ from opencost_kusto.cli.usage import refusal
 from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, read
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
-from tests.support.documents import GUIDES
+from tests.support.documents import GUIDES, ROOT
 from tests.support.recorded import OpenCostEmulator
 
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
@@ -220,6 +222,16 @@ contexts:
     assert [one["cluster"] for one in json.loads(document)["clusters"]] == ["aks-prod", "aks-test"]
     with pytest.raises(UsageError, match="has no context"):
         list(proposed([]))
+
+
+def test_the_files_of_the_chart_and_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    """What they show is a file that every command takes."""
+    values = (ROOT / "tests" / "data" / "chart" / "fleet" / "values.yaml").read_text("utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", GUIDES["configuration"], re.DOTALL)
+    for text, clusters in ((yaml.safe_load(values)["config"], 1), (example, 3)):
+        path = tmp_path / "c.toml"
+        path.write_text(text)
+        assert len(read(str(path), keys(typer.main.get_command(app))).clusters) == clusters
 
 
 def test_the_guide_names_every_key() -> None:
