@@ -1,0 +1,138 @@
+"""Functions on the recorded hours of three OpenCost versions, and on ugly ones, against plain Python."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tests.kql import recorded
+from tests.kql.database import Asked, Database
+from tests.kql.test_cost import DAY, approximately, by
+from tests.support.recordings import recording
+
+VERSIONS = ("1.111", "1.112", "1.119")
+Change = Callable[[recorded.Record], None]
+
+
+def as_it_is(_: recorded.Record) -> None:
+    """The recorded row."""
+
+
+def gpus(row: recorded.Record) -> None:
+    """Every container has a GPU, which it used by a quarter."""
+    row |= {"gpuHours": 1.0, "gpuCost": 2.0, "totalCost": row["totalCost"] + 2.0}
+    # Newer versions have it inside.
+    row |= {"gpuUsageAverage": 0.25} if "gpuUsageAverage" in row else {"gpuAllocation": {"gpuUsageAverage": 0.25}}
+
+
+def negative(row: recorded.Record) -> None:
+    """A credit, a container that used more than it was charged for, and one without a request."""
+    row |= {"cpuCost": -row["cpuCost"], "ramByteUsageAverage": 2 * row["ramByteUsageAverage"] + 1}
+    row |= {"cpuCoreRequestAverage": 0.0, "totalCost": row["totalCost"] + 2 * row["cpuCost"]}
+
+
+def rows_of(version: str, change: Change = as_it_is) -> list[recorded.Record]:
+    """The recorded hour of a version, each row changed."""
+    rows = list(json.loads(recording(version, "allocation_hour.json"))["data"][0].values())
+    for row in rows:
+        change(row)
+    return rows
+
+
+def landed(rows: Sequence[recorded.Record]) -> bytes:
+    """Rows as a response of OpenCost."""
+    return json.dumps({"data": [{str(at): row for at, row in enumerate(rows)}]}).encode()
+
+
+def wasted(row: recorded.Record) -> float:
+    """The money of a row that bought what was not used; a GPU without a known use wastes nothing."""
+    if row["properties"]["container"] == "__unmounted__":
+        return float(row["totalCost"])
+    hours, waste = row["minutes"] / 60, 0.0
+    for cost, used, charged in (
+        ("cpuCost", "cpuCoreUsageAverage", "cpuCoreHours"),
+        ("ramCost", "ramByteUsageAverage", "ramByteHours"),
+        ("gpuCost", "gpuUsageAverage", "gpuHours"),
+    ):
+        use = row[used] if used in row else (row["gpuAllocation"] or {}).get(used)
+        if row[charged] and use is not None:
+            waste += row[cost] * max(0.0, 1 - use * hours / row[charged])
+    return float(waste)
+
+
+@pytest.mark.parametrize("change", [as_it_is, gpus, negative])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_efficiency(version: str, change: Change, empty: Database) -> None:
+    """Wasted cost and the use of CPU per request, by container."""
+    rows = rows_of(version, change)
+    empty.allocation(landed(rows))
+
+    def key(row: recorded.Record) -> tuple[str, ...]:
+        return (*recorded.controller(row), row["properties"]["container"])
+
+    found = empty.rows(f"OpenCostEfficiency({DAY})")
+    keys = ("Namespace", "Controller", "Container")
+    assert by(found, *keys, value="WastedCost") == approximately(recorded.summed(rows, key, wasted))
+    asked, used = (
+        recorded.summed(rows, key, lambda row, field=field: row[field] * row["minutes"] / 60)  # type: ignore[misc]
+        for field in ("cpuCoreRequestAverage", "cpuCoreUsageAverage")
+    )
+    expected = {name: used[name] / asked[name] if asked[name] else None for name in used}
+    assert by(found, *keys, value="CpuEfficiency") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("change", [as_it_is, gpus, negative])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_against_a_baseline(version: str, change: Change, empty: Database) -> None:
+    """Cost, baseline, change and percent by controller; what one run lacks is 0, and nothing is a percentage of 0."""
+    baseline, rows = rows_of("1.112"), rows_of(version, change)[10:]
+    for row in rows:
+        row["window"] = {"start": "2026-11-23T12:00:00Z", "end": "2026-11-23T13:00:00Z"}
+    empty.allocation(landed(baseline), Asked(run="before"))
+    empty.allocation(landed(rows), Asked(run="after"))
+    cost, previous = (Counter(recorded.summed(some, recorded.controller)) for some in (rows, baseline))
+    found = empty.rows('OpenCostRunDiff("after", "before")')
+    got = {(row["Namespace"], row["Controller"]): row for row in found}
+    assert len(got) == len(found)
+    assert got.keys() == cost.keys() | previous.keys()
+    for name, row in got.items():
+        assert (row["Cost"], row["BaselineCost"]) == pytest.approx((cost[name], previous[name])), name
+        assert row["Change"] == pytest.approx(cost[name] - previous[name])
+        percent = 100 * (cost[name] - previous[name]) / previous[name] if previous[name] > 0 else None
+        assert row["ChangePercent"] == pytest.approx(percent)
+    changes = [abs(row["Change"]) for row in found]
+    assert changes == sorted(changes, reverse=True)
+
+
+def prices(assets: Sequence[recorded.Record]) -> dict[tuple[str, str], float]:
+    """What nodes cost by core-hour and GiB-hour, after their discount."""
+    found = {}
+    for asset in assets:
+        if asset["type"] == "Node":
+            paid, name = 1 - asset["discount"], asset["properties"]["name"]
+            found[name, "core-hour"] = asset["cpuCost"] * paid / asset["cpuCoreHours"]
+            found[name, "GiB-hour"] = asset["ramCost"] * paid / (asset["ramByteHours"] / 2**30)
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_price_changes_come_from_assets(version: str, empty: Database) -> None:
+    """CPU that doubled from an hour to the next shows for each node; memory and other assets did not change."""
+    body = recording(version, "assets_hour.json")
+    first = list(json.loads(body)["data"].values())
+    later: dict[str, Any] = json.loads(body.replace(b"2026-11-23T11:00", b"2026-11-23T12:00").replace(b"T10:", b"T11:"))
+    for asset in later["data"].values():
+        if asset["type"] == "Node":
+            asset["cpuCost"] *= 2
+    empty.assets(body)
+    empty.assets(json.dumps(later).encode())
+    rows = empty.rows(f"OpenCostPriceChanges({DAY})")
+    before, after = prices(first), prices(list(later["data"].values()))
+    expected = {name: before[name] for name in before if after[name] > 1.5 * before[name]}
+    assert by(rows, "Name", "Price", value="FirstPrice") == pytest.approx(expected)
+    assert by(rows, "Name", "Price", value="LastPrice") == pytest.approx({name: after[name] for name in expected})
+    assert {round(row["ChangePercent"]) for row in rows} == {100}
