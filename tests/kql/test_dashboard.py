@@ -19,6 +19,7 @@ from opencost_kusto.window import Window
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, Asked, Database
 from tests.support.kql_analyser import Analyser, Schema
+from tests.support.recordings import recording
 
 DAY = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 DASHBOARD = tiles.document()
@@ -180,6 +181,44 @@ def test_the_columns_of_a_chart_are_those_of_its_query(
     columns = [name for name, _ in analyser.result_columns(query, schema=schema)]
     drawn = [options["xColumn"], *options["yColumns"], *(options["seriesColumns"] or [])]
     assert sorted(drawn) == sorted(columns)
+
+
+CARDS = [tile["title"] for tile in DASHBOARD["tiles"] if tile["visualType"] == "card"]
+ADDING = ("Cost by team", "Cost of assets by type", "Cost over time by namespace", "Cost of assets over time by type")
+
+
+@pytest.fixture(scope="module")
+def two_currencies() -> Iterator[Database]:
+    """An hour of two clusters that cost the same, in euros and in dollars."""
+    with Database() as database:
+        database.install()
+        for cluster, currency in ((CLUSTER, "EUR"), ("other", "USD")):
+            database.allocation(recording("1.112", "allocation_hour.json"), Asked(cluster))
+            database.assets(recording("1.112", "assets_hour.json"), Asked(cluster))
+            known = {"Cluster": cluster, "Currency": currency, "LoggedAt": str(DAY.start)}
+            database.insert("OpenCostSyncRuns", [known])
+        yield database
+
+
+@pytest.mark.parametrize("title", [*ADDING, "Cost of unused requests by namespace"])
+def test_amounts_of_two_currencies_are_not_added(title: str, two_currencies: Database) -> None:
+    """What is added up over clusters has a line for each currency, which stands in its name."""
+    sums: dict[str, float] = {}
+    for row in two_currencies.rows(TILES[title].query.posed(DAY)):
+        (name,) = (value for value in row.values() if isinstance(value, str))
+        money = sum(value for value in row.values() if isinstance(value, float))
+        sums[name[-5:]] = sums.get(name[-5:], 0.0) + money
+    assert sums.keys() == {"(EUR)", "(USD)"}
+    assert sums["(EUR)"] == pytest.approx(sums["(USD)"])
+
+
+@pytest.mark.parametrize("title", CARDS)
+def test_a_card_is_empty_for_two_currencies(title: str, two_currencies: Database) -> None:
+    """One number cannot be two amounts: with one cluster it is that cluster's."""
+    query = TILES[title].query
+    assert two_currencies.rows(query.posed(DAY)) == [{"Cost": None}]
+    (one,) = two_currencies.rows(query.posed(DAY, CLUSTER))
+    assert one["Cost"] is not None
 
 
 def test_every_tile_says_what_it_draws() -> None:
