@@ -17,7 +17,7 @@ from opencost_kusto.batch import Run
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.cli.console import Format, LogFormat
 from opencost_kusto.errors import UsageError
-from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, LoadPolicy
+from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, WORKERS, LoadPolicy
 from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
 
@@ -107,6 +107,7 @@ class LoadOptions:
     ] = False
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
     gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL
+    workers: Annotated[int, option("--workers", "Sources that are requested side by side.", min=1)] = WORKERS
 
     def __post_init__(self) -> None:
         seconds("--timeout", self.timeout)

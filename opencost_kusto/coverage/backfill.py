@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.coverage.catch_up import CatchUp, lost
+from opencost_kusto.coverage.catch_up import CatchUp, load, lost
 from opencost_kusto.coverage.gaps import Gaps, Target, find_gaps
 from opencost_kusto.coverage.retention import aligned
-from opencost_kusto.errors import UsageError
+from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.pipeline.fleet import merged, run_concurrently
-from opencost_kusto.pipeline.sync import timed
+from opencost_kusto.pipeline.identity import Identity, hold_all
+from opencost_kusto.pipeline.loading import Loading, timed
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, stamp
@@ -83,27 +84,26 @@ def backfill(
     """Load what a survey found, all sources concurrently.
 
     The run log is written some windows at a time, so an interrupted backfill can continue. Windows that an earlier run
-    found lost are in the report again, because they are still not in Kusto. `on_result` is called from several threads.
+    found lost are in the report again, because they are still not in Kusto.
     """
-    token, run = cancel or CancelToken(), timed(run, kusto)
-    reports = [Report(run.id, on_result=on_result) for _ in surveyed.found]
-
-    def load(at: int) -> None:
-        report, (opencost, gaps) = reports[at], surveyed.found[at]
-        report.add(map(lost, gaps.lost))
-        loading = CatchUp(
-            opencost,
-            kusto,
-            surveyed.target,
-            gaps,
-            run,
-            surveyed.closed,
-            policy=policy or LoadPolicy(),
-            cancel=token,
-            on_result=lambda one: report.add([one]),
+    run = timed(run, kusto)
+    with Loading(kusto, run, policy, cancel, on_result) as loading:
+        for _, gaps in surveyed.found:
+            loading.report.add(map(lost, gaps.lost))
+        adopt = loading.policy.adopt
+        identities = [Identity(kusto, gaps.source, run, adopt) for _, gaps in surveyed.found]
+        with suppress(KustoError):
+            # Where Kusto cannot be read, it is asked again before the first batch of each is sent.
+            hold_all(identities)
+        for one in identities:
+            if one.refused is not None:
+                raise one.refused
+        load(
+            [
+                CatchUp(opencost, identity, gaps, surveyed.target, run, surveyed.closed, max_windows=None)
+                for (opencost, gaps), identity in zip(surveyed.found, identities, strict=True)
+            ],
+            loading,
         )
-        done = loading.load()
-        report.run_log, report.warnings = done.run_log, done.warnings
-
-    run_concurrently([lambda at=at: load(at) for at in range(len(reports))], token)  # type: ignore[misc]
-    return merged(run.id, reports)
+    loading.log()
+    return loading.report

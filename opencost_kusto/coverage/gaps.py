@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -77,16 +77,22 @@ def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now:
     damaged window is due again, even if another window covers it.
     """
     target = target.of(source.settings)
-    states = {one.table.name: one for one in dataset_states(kusto, source.name, target.tables, period)}
-    settled = {name: one.minutes(SETTLED, target.options) for name, one in states.items()}
-    lost = {name: one.minutes({WindowState.LOST}, target.options) for name, one in states.items()}
-    found = Gaps(source, states)
-    for batch in target.batches(source.name, period):
-        found.expected += 1
-        name = batch.table.name
-        _sort(found, batch, states[name].state(batch.id), settled[name], lost[name])
-    found.due.sort(key=lambda batch: past_retention(batch.window, now, batch.table.retention))
+    states = dataset_states(kusto, [source.name], target.tables, period)
+    found = Gaps(source, {one.table.name: one for one in states})
+    batches = list(target.batches(source.name, period))
+    found.expected = len(batches)
+    sort(found, target, batches, now)
     return found
+
+
+def sort(found: Gaps, target: Target, batches: Iterable[Batch], now: datetime) -> None:
+    """Add batches to the lists that their states require."""
+    settled = {name: one.minutes(SETTLED, target.options) for name, one in found.states.items()}
+    lost = {name: one.minutes({WindowState.LOST}, target.options) for name, one in found.states.items()}
+    for batch in batches:
+        name = batch.table.name
+        _sort(found, batch, found.states[name].state(batch.id), settled[name], lost[name])
+    found.due.sort(key=lambda batch: past_retention(batch.window, now, batch.table.retention))
 
 
 def _sort(found: Gaps, batch: Batch, state: WindowState, settled: IntervalSet, lost: IntervalSet) -> None:
@@ -94,7 +100,8 @@ def _sort(found: Gaps, batch: Batch, state: WindowState, settled: IntervalSet, l
     if state is WindowState.DAMAGED:
         found.due.append(batch)
     elif batch.window in settled:
-        found.covered_until[batch.table.dataset] = batch.window.end
+        dataset, end = batch.table.dataset, batch.window.end
+        found.covered_until[dataset] = max(end, found.covered_until.get(dataset, end))
     elif batch.window in lost:
         found.lost.append(batch)
     elif state in GONE:

@@ -43,11 +43,17 @@ def containing(window: Window, step: timedelta) -> Window:
 
 def past_retention(window: Window, requested_at: datetime, retention: Mapping[timedelta, int] = BUILT_IN_STORE) -> bool:
     """Whether the built-in store may no longer have had a window, so that an empty response proves nothing."""
+    until = kept_for(window.length, retention)
+    return until is not None and requested_at - window.start >= until
+
+
+def kept_for(length: timedelta, retention: Mapping[timedelta, int]) -> timedelta | None:
+    """How long after its start a window of a length may no longer be in the built-in store; None if it stays."""
     if not retention:
-        return False
-    fits = [kept for kept in retention if kept <= window.length]
+        return None
+    fits = [kept for kept in retention if kept <= length]
     resolution = max(fits, default=min(retention))
-    return requested_at - window.start >= resolution * (retention[resolution] - 1)
+    return resolution * (retention[resolution] - 1)
 
 
 def _floor(moment: datetime) -> datetime:

@@ -144,28 +144,30 @@ class DatasetState:
         return not entry.partial if entry else not any(option.partial for option in self.table.options)
 
 
-def entries_query(source: str | None, window: Window) -> str:
+def entries_query(sources: Sequence[str] | None, window: Window) -> str:
     """KQL for the latest run log entry of each batch whose window overlaps a window; None reads every source."""
     last = (
         "LoggedAt, CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, ReasonCode,"
         " Rows, Cost, Options"
     )
-    return f"{SYNC_RUNS.name} | {_touching(source, window)} | summarize arg_max({last}) by BatchId"
+    return f"{SYNC_RUNS.name} | {touching(sources, window)} | summarize arg_max({last}) by BatchId"
 
 
-def held_query(table: Table, source: str | None, window: Window) -> str:
+def held_query(table: Table, sources: Sequence[str] | None, window: Window) -> str:
     """KQL for the proof of each batch whose window overlaps a window; None reads every source."""
     # A scrape is of a moment, and its rows have no window.
     bounds = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
-    return proof(table, _touching(source, window, *bounds), extra=("Source", *dict.fromkeys(bounds)))
+    return proof(table, touching(sources, window, *bounds), extra=("Source", *dict.fromkeys(bounds)))
 
 
-def dataset_states(kusto: Kusto, source: str | None, tables: Sequence[Table], window: Window) -> list[DatasetState]:
-    """What is known of some datasets of one source, or of all. Raises KustoError.
+def dataset_states(
+    kusto: Kusto, sources: Sequence[str] | None, tables: Sequence[Table], window: Window
+) -> list[DatasetState]:
+    """What is known of some datasets of some sources, or of all. Raises KustoError.
 
     Each month of the window is one query, and one for each table.
     """
-    found = {(table.name, source): DatasetState(table, source) for table in tables if source is not None}
+    found = {(table.name, source): DatasetState(table, source) for table in tables for source in sources or ()}
     by_name = {table.name: table for table in tables}
 
     def of(name: str, whose: str) -> DatasetState:
@@ -174,17 +176,18 @@ def dataset_states(kusto: Kusto, source: str | None, tables: Sequence[Table], wi
     # A batch whose window lies in two months is read twice, whole each time.
     for month in window.cut(_MONTH):
         for table in tables:
-            for row in kusto.query(held_query(table, source, month), fresh=True):
+            for row in kusto.query(held_query(table, sources, month), fresh=True):
                 of(table.name, row["Source"]).held[row["BatchId"]] = _window(row, table), read(row, table)
-        for row in kusto.query(entries_query(source, month), fresh=True):
+        for row in kusto.query(entries_query(sources, month), fresh=True):
             if row["TableName"] in by_name:
                 of(row["TableName"], row["Source"]).entries[row["BatchId"]] = _entry(row)
     return list(found.values())
 
 
-def _touching(source: str | None, window: Window, first: str = "WindowStart", last: str = "WindowEnd") -> str:
+def touching(sources: Sequence[str] | None, window: Window, first: str = "WindowStart", last: str = "WindowEnd") -> str:
+    """KQL for the rows of some sources, or of all, whose window overlaps a window."""
     start, end = (f"datetime({stamp(bound)})" for bound in (window.start, window.end))
-    whose = f"Source == {literal(source)} and " if source is not None else ""
+    whose = f"Source in ({', '.join(map(literal, sources))}) and " if sources is not None else ""
     return f"where {whose}{first} < {end} and {last} > {start}"
 
 

@@ -87,6 +87,16 @@ def proof_query(table: Table, batch_ids: Iterable[str], within: str | None = Non
     return proof(table, f"where {table.batch_column} in ({ids})", within=within)
 
 
+def whole(table: Table) -> str:
+    """KQL for a row of `proof` that says the batch is complete, as `read` does without the words."""
+    cost = " and coalesce(BatchCost, 0) == Micros" if table.cost else ""
+    return (
+        "Least == 1 and Most == Rows and Sum == Rows * (Rows + 1) / 2"
+        " and Squares == Rows * (Rows + 1) * (2 * Rows + 1) / 6 and First == Last and Ends == 1 and BatchRows == Rows"
+        f"{cost}"
+    )
+
+
 def read(row: Row, table: Table) -> Holding:
     """One row of `proof_query` as a holding."""
     rows, cost = int(row["Rows"]), None if not table.cost else int(row["Micros"] or 0)

@@ -19,8 +19,8 @@ from opencost_kusto.load.tracker import IngestionTracker
 from opencost_kusto.result import BatchResult, Outcome, batch_result
 from opencost_kusto.schema.columns import Json
 
-# Batches whose tables are read before the first of them is requested of OpenCost: a day of hours.
-_LOOKED_UP = 24
+# Batches whose tables are read at once, before the first of them is loaded.
+_LOOKED_UP = 100
 # Two responses are hardly alike if they share fewer keys than this part of the rows of the smaller one.
 _ALIKE = 0.1
 

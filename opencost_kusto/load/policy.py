@@ -9,6 +9,8 @@ from pathlib import Path
 TIMEOUT = 900.0
 # The highest levels take several times as long as the lowest, for somewhat smaller blobs; see tests/bench.
 GZIP_LEVEL = 1
+# OpenCost takes seconds for a response, and this machine milliseconds.
+WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class LoadPolicy:
     `timeout`: seconds in which the next batch must land.
     `replace`: a newer, different response replaces the rows that landed.
     `adopt`: accept a response that shares hardly any row with the one that landed, or another cluster.
+    `workers`: sources that are requested side by side; each has one request at a time.
     `spool`: a folder that keeps sealed batches until they have landed; without it a temporary one is used.
     """
 
@@ -28,3 +31,4 @@ class LoadPolicy:
     adopt: bool = False
     spool: Path | None = None
     gzip_level: int = GZIP_LEVEL
+    workers: int = WORKERS

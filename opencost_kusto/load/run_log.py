@@ -25,7 +25,7 @@ from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
 
 # Entries in one command: a few hundred KB of text.
-_ENTRIES_PER_COMMAND = 200
+ENTRIES_PER_COMMAND = 200
 _LOGGED_AT = "LoggedAt"
 
 
@@ -53,20 +53,21 @@ def write_run_log(kusto: Kusto, run: Run, sources: Iterable[Source], results: Se
     _append(kusto, [(contexts[one.source], one) for one in results])
 
 
-def write_source(kusto: Kusto, run: Run, source: Source, entry: SourceEntry) -> None:
-    """Write the entry of a source; raises KustoError."""
-    _append(kusto, [(LogContext(run, source), entry)])
+def write_sources(kusto: Kusto, run: Run, entries: Iterable[tuple[Source, SourceEntry]]) -> None:
+    """Write entries of sources; raises KustoError."""
+    _append(kusto, [(LogContext(run, source), entry) for source, entry in entries])
 
 
 def _append(kusto: Kusto, entries: Sequence[Entry]) -> None:
     live = live_columns(kusto, SYNC_RUNS)
     if missing := [column.name for column in SYNC_RUNS.columns if column.name not in live]:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise KustoError(
-            f"{SYNC_RUNS.name} has no column {', '.join(missing)}, so the run log was not written. Run opencost-kusto "
-            "bootstrap.",
+            f"{SYNC_RUNS.name} has no column {', '.join(missing[:3])}{more}, so the run log was not written. "
+            "Run opencost-kusto bootstrap.",
             code=ReasonCode.SCHEMA_DRIFT,
         )
-    for some in chunks(entries, _ENTRIES_PER_COMMAND):
+    for some in chunks(entries, ENTRIES_PER_COMMAND):
         # Written twice after a lost reply, an entry is a harmless copy.
         kusto.command(append_command(some, live))
 

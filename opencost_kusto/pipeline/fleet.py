@@ -1,29 +1,90 @@
-"""Sync several sources at once: one request at a time for each, and each fails and is reported alone."""
+"""Sync several sources at once: a few side by side, each fails and is reported alone."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from typing import TypeVar
 
 from opencost_kusto.batch import Run, Source
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.errors import OpenCostKustoError
+from opencost_kusto.errors import KustoError, OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.load.policy import WORKERS, LoadPolicy
+from opencost_kusto.pipeline.identity import Identity, hold_all
+from opencost_kusto.pipeline.loading import Lane, Loading, timed
+from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
-from opencost_kusto.pipeline.sync import sync, timed
+from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.window import RESOLUTION, Window
 
-# Seconds in which cancelled sources may release what they hold.
-_GRACE = 10.0
-# Longest wait in seconds; a signal is handled after it.
-_WAIT = 0.2
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A server, and the source that it says it is, or the error if it cannot be loaded from."""
+
+    opencost: OpenCost
+    identity: Identity | None = None
+    error: OpenCostKustoError | None = None
+
+    @property
+    def refused(self) -> OpenCostKustoError | None:
+        """Why nothing can be loaded."""
+        return self.identity.refused if self.identity is not None else self.error
+
+
+def contacts(
+    opencosts: Sequence[OpenCost], kusto: Kusto, run: Run, policy: LoadPolicy, cancel: CancelToken | None = None
+) -> list[Contact]:
+    """Ask every server who it is, a few side by side, and decide with one question to Kusto which may be loaded."""
+
+    def ask(opencost: OpenCost) -> Contact:
+        try:
+            return Contact(opencost, Identity(kusto, opencost.source(), run, policy.adopt))
+        except OpenCostKustoError as error:
+            return Contact(opencost, error=error)
+
+    found = _asked(opencosts, ask, policy.workers, cancel)
+    with suppress(KustoError):
+        # Where Kusto cannot be read, it is asked again before the first batch of each is sent.
+        hold_all([one.identity for one in found if one.identity is not None])
+    return found
+
+
+def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
+    """The marks on which the windows of all sources begin and end; those that do not respond are left out."""
+
+    def ask(opencost: OpenCost) -> timedelta:
+        try:
+            return opencost.capabilities().marks
+        except OpenCostKustoError:
+            return RESOLUTION
+
+    return max([RESOLUTION, *_asked(opencosts, ask, WORKERS)])
+
+
+def _asked(
+    opencosts: Sequence[OpenCost], ask: Callable[[OpenCost], T], workers: int, cancel: CancelToken | None = None
+) -> list[T]:
+    """One answer of every server, in the order of the servers; a few are asked side by side."""
+    found: dict[int, T] = {}
+
+    def asking(number: int, opencost: OpenCost) -> Iterator[tuple[int, T]]:
+        answer = ask(opencost)
+        if len(opencosts) > workers:
+            opencost.close()
+        yield number, answer
+
+    lanes = [asking(*each) for each in enumerate(opencosts)]
+    for number, answer in pooled(lanes, workers, (cancel or CancelToken()).check):
+        found[number] = answer
+    return [found[number] for number in range(len(opencosts))]
 
 
 def sync_all(
@@ -36,81 +97,26 @@ def sync_all(
     cancel: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
-    """`sync` every source at once, in one report.
+    """`sync` every source, `policy.workers` side by side, in one report.
 
     Several sources must have names; an error of one is a result of each of its batches. One source alone raises what
-    `sync` raises. `on_result` is called from several threads.
+    `sync` raises.
     """
-    plan = plan_of(request)
-    run, token = timed(run or new_run(), kusto), cancel or CancelToken()
+    plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
     if len(opencosts) == 1:
-        return sync(opencosts[0], kusto, plan, run=run, policy=policy, cancel=token, on_result=on_result)
-    reports = [Report(run.id) for _ in opencosts]
-
-    def load(at: int) -> None:
-        opencost = opencosts[at]
-        try:
-            reports[at] = sync(opencost, kusto, plan, run=run, policy=policy, cancel=token, on_result=on_result)
-        except OpenCostKustoError as error:
-            batches = plan.batches(Source(opencost.cluster or "", settings=opencost.settings), run.collection_time)
-            reports[at].on_result = on_result
-            reports[at].add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)
-
-    run_concurrently([lambda at=at: load(at) for at in range(len(opencosts))], token)  # type: ignore[misc]
-    return merged(run.id, reports)
-
-
-def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
-    """The marks on which the windows of all sources begin and end; those that do not respond are left out."""
-    found = [RESOLUTION]
-
-    def ask(opencost: OpenCost) -> None:
-        with suppress(OpenCostKustoError):
-            found.append(opencost.settings.marks or opencost.capabilities().marks)
-
-    run_concurrently([partial(ask, one) for one in opencosts])
-    return max(found)
-
-
-def merged(run_id: str, reports: Sequence[Report]) -> Report:
-    """One report of several."""
-    failed = next((one.run_log for one in reports if one.run_log is not None), None)
-    warnings = [warning for one in reports for warning in one.warnings]
-    return Report(run_id, [result for one in reports for result in one.results], run_log=failed, warnings=warnings)
-
-
-def run_concurrently(works: Sequence[Callable[[], None]], cancel: CancelToken | None = None) -> None:
-    """Run callables concurrently and return when all have ended; re-raise the first error.
-
-    They run on daemon threads: a process that must end waits only for a grace period, in which cancelled ones release
-    what they hold.
-    """
-    errors: list[BaseException] = []
-    # Not Thread.join: once interrupted, it reports its thread as ended (CPython 3.11).
-    ends: list[threading.Event] = []
-
-    def guarded(work: Callable[[], None], end: threading.Event) -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            end.set()
-
-    try:
-        for work in works:
-            ends.append(threading.Event())
-            threading.Thread(target=guarded, args=(work, ends[-1]), daemon=True).start()
-        for end in ends:
-            # A signal just before a wait is handled only after it, so keep waits short.
-            while not end.wait(_WAIT):
+        return sync(opencosts[0], kusto, plan, run=run, policy=policy, cancel=cancel, on_result=on_result)
+    now = run.collection_time
+    lanes = []
+    with Loading(kusto, run, policy, cancel, on_result) as loading:
+        for one in contacts(opencosts, kusto, run, policy, cancel):
+            if one.identity is not None and one.refused is None:
+                lanes.append(Lane(one.opencost, one.identity, plan.batches(one.identity.source, now)))
                 continue
-    except BaseException:
-        if cancel is not None:
-            cancel.cancel()
-            give_up = time.monotonic() + _GRACE
-            for end in ends:
-                end.wait(max(0.0, give_up - time.monotonic()))
-        raise
-    if errors:
-        raise errors[0]
+            source = one.identity.source if one.identity else Source(one.opencost.cluster or "")
+            loading.report.add(
+                batch_result(batch, Outcome.FAILED, error=one.refused) for batch in plan.batches(source, now)
+            )
+        loading.load(lanes, plan.optional)
+        loading.drain()
+    loading.log()
+    return loading.report

@@ -9,15 +9,16 @@ that was adopted on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from opencost_kusto.batch import Run, Source
-from opencost_kusto.errors import KustoError, ReasonCode, UsageError
+from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.fingerprint import SETS, UID, UNIQUE
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.run_log import SourceEntry, write_source
+from opencost_kusto.load.holdings import chunks
+from opencost_kusto.load.run_log import SourceEntry, write_sources
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
@@ -25,6 +26,8 @@ from opencost_kusto.schema.tables import SYNC_RUNS
 # Names that many clusters have, since charts, tutorials and providers use them.
 VAGUE = frozenset({"default-cluster", "cluster-one", "kubernetes", "default", "cluster", "my-cluster", "minikube"})
 _SAID = {UID: "its kube-system has the uid {}, this one {}", "arm": "its nodes are in {}, those of this one in {}"}
+# Sources in one question; its text stays far below the service's limit.
+_SOURCES_PER_QUERY = 100
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -44,25 +47,44 @@ class Known:
         return self.last if self.adopted else self.first
 
 
-def identities_query(source: Source) -> str:
-    """KQL for the fingerprints of sources that have this name, in any case, or a unique part of this fingerprint."""
-    print_ = source.fingerprint or {}
+def identities_query(sources: Iterable[Source]) -> str:
+    """KQL for the fingerprints of sources that have these names, in any case, or unique parts of these fingerprints."""
+    sources = list(sources)
+    prints = [source.fingerprint or {} for source in sources]
     same = "".join(
-        f" or tostring(Fingerprint.{scheme}) == {literal(print_[scheme])}" for scheme in UNIQUE if scheme in print_
+        f" or tostring(Fingerprint.{scheme}) in ({', '.join(literal(one[scheme]) for one in prints if scheme in one)})"
+        for scheme in UNIQUE
+        if any(scheme in one for one in prints)
     )
     return (
-        f"{SYNC_RUNS.name} | where Source =~ {literal(source.name)}{same}"
+        f"{SYNC_RUNS.name} | where Source in~ ({', '.join(literal(source.name) for source in sources)}){same}"
         " | extend Print = tostring(Fingerprint), Latest = coalesce(LoggedAt, CollectionTime),"
         f" Adopted = ReasonCode == {literal(ReasonCode.ADOPTED)}"
         " | summarize First = min(Latest), Last = max(Latest) by Source, Print, Adopted"
     )
 
 
+def known_of(kusto: Kusto, sources: Iterable[Source]) -> list[Known]:
+    """What Kusto knows of some sources, in one question for many; raises KustoError."""
+    return [
+        Known(
+            row["Source"],
+            json.loads(row["Print"] or "null") or {},
+            _moment(row["First"]),
+            _moment(row["Last"]),
+            row["Adopted"],
+        )
+        for some in chunks(sources, _SOURCES_PER_QUERY)
+        for row in kusto.query(identities_query(some), fresh=True)
+    ]
+
+
 @dataclass(slots=True)
 class Identity:
     """Whether a source is the cluster that its name stands for; `hold` decides it, once.
 
-    `adopt` accepts a cluster that was made anew, or that was renamed. `warnings` are sentences for people.
+    `adopt` accepts a cluster that was made anew, or that was renamed. `warnings` are sentences for people, `refused` is
+    why it cannot be loaded.
     """
 
     kusto: Kusto
@@ -70,7 +92,8 @@ class Identity:
     run: Run
     adopt: bool = False
     warnings: list[str] = field(default_factory=list)
-    _held: bool = False
+    refused: OpenCostKustoError | None = None
+    held: bool = False
 
     def hold(self) -> None:
         """Return where the source may be loaded; write its fingerprint where the run log lacks it.
@@ -78,23 +101,10 @@ class Identity:
         Raises UsageError for a name that differs from a known one only in case, KustoError with OTHER_CLUSTER for
         another cluster, and another KustoError where Kusto cannot be read or written.
         """
-        if self._held:
-            return
-        known = self._known()
-        refused = refusal(self.source, known)
-        if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
-            raise refused
-        self.warnings = list(_doubts(self.source, known))
-        code = ReasonCode.IDENTIFIED if refused is None else ReasonCode.ADOPTED
-        is_new = all(one.name != self.source.name for one in known)
-        if refused is not None or _has_news(self.source, known):
-            said = " ".join(self.warnings) or None
-            write_source(self.kusto, self.run, self.source, SourceEntry(code.value, said))
-            # Two clusters that come at once under one name see each other now: both are refused, and the earliest
-            # entry decides from then on.
-            if is_new and not self.adopt and (refused := refusal(self.source, self._known(), at_once=True)):
-                raise refused
-        self._held = True
+        if not self.held and self.refused is None:
+            hold_all([self])
+        if self.refused is not None:
+            raise self.refused
 
     def hold_if_read(self) -> None:
         """`hold`, where Kusto can be read and written; raises only what refuses the source."""
@@ -104,18 +114,41 @@ class Identity:
             if error.code is ReasonCode.OTHER_CLUSTER:
                 raise
 
-    def _known(self) -> list[Known]:
-        rows = self.kusto.query(identities_query(self.source), fresh=True)
-        return [
-            Known(
-                row["Source"],
-                json.loads(row["Print"] or "null") or {},
-                _moment(row["First"]),
-                _moment(row["Last"]),
-                row["Adopted"],
-            )
-            for row in rows
-        ]
+    def decide(self, known: list[Known]) -> SourceEntry | None:
+        """Refuse the source or not; return the entry that the run log lacks of it."""
+        refused = refusal(self.source, known)
+        if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
+            self.refused = refused
+            return None
+        self.warnings = list(_doubts(self.source, known))
+        code = ReasonCode.IDENTIFIED if refused is None else ReasonCode.ADOPTED
+        if refused is None and not _has_news(self.source, known):
+            return None
+        return SourceEntry(code.value, " ".join(self.warnings) or None)
+
+
+def hold_all(identities: Sequence[Identity]) -> None:
+    """Decide which sources may be loaded, and write the entries that the run log lacks: one question, one command.
+
+    A refusal is kept in the identity. Raises KustoError where Kusto cannot be read or written.
+    """
+    if not identities:
+        return
+    kusto, run = identities[0].kusto, identities[0].run
+    known = known_of(kusto, [one.source for one in identities])
+    entries = [(one, entry) for one in identities if (entry := one.decide(known)) is not None]
+    if entries:
+        write_sources(kusto, run, [(one.source, entry) for one, entry in entries])
+    # Two clusters that come at once under one name see each other now: both are refused, and the earliest entry
+    # decides from then on.
+    names = {one.name for one in known}
+    new = [one for one, _ in entries if one.source.name not in names and not one.adopt]
+    if new:
+        now = known_of(kusto, [one.source for one in new])
+        for one in new:
+            one.refused = refusal(one.source, now, at_once=True)
+    for one in identities:
+        one.held = one.refused is None
 
 
 def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) -> KustoError | UsageError | None:

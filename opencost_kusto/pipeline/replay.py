@@ -9,16 +9,17 @@ from pathlib import Path
 
 from opencost_kusto.batch import Source
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.errors import UsageError
+from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.loader import BatchLoader, stage_all
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.load.run_log import write_run_log
 from opencost_kusto.load.sealed import SealedBatch, remove
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
 from opencost_kusto.pipeline.identity import Identity
+from opencost_kusto.pipeline.loading import timed
 from opencost_kusto.pipeline.request import new_run
-from opencost_kusto.pipeline.sync import log, timed
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import TABLES
 
@@ -61,8 +62,10 @@ def replay(
             staged.sealed, staged.begun = sealed[staged.batch.id][0], time.monotonic()
             report.add(loader.load(staged))
         report.add(loader.finish())
-    for source in report.sources:
-        log(report, kusto, run, Source(source), [one for one in report.results if one.source == source])
+    try:
+        write_run_log(kusto, run, map(Source, report.sources), report.results)
+    except KustoError as error:
+        report.run_log = error
     return report
 
 

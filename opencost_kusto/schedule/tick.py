@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.coverage.catch_up import MAX_WINDOWS, catch_up
+from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
 from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.coverage.missing import covered, find_all
 from opencost_kusto.coverage.retention import aligned
-from opencost_kusto.errors import OpenCostKustoError, UsageError
+from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
-from opencost_kusto.pipeline.fleet import merged, run_concurrently
-from opencost_kusto.pipeline.sync import timed
+from opencost_kusto.pipeline.fleet import contacts
+from opencost_kusto.pipeline.identity import Identity
+from opencost_kusto.pipeline.loading import Loading, timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.window import Window
 
@@ -60,39 +62,41 @@ def tick(
     """Load what is due of every source, in one report; the moment is the run's `collection_time`.
 
     A source with a name that cannot be read, or of which Kusto cannot be read, fails with its newest window; one
-    without a name raises what went wrong. `cancel` ends it from another thread, with Cancelled. `on_result` and
-    `on_covered` are called from several threads.
+    without a name raises what went wrong. `cancel` ends it from another thread, with Cancelled.
     """
-    run = timed(run, kusto)
+    run, policy = timed(run, kusto), policy or LoadPolicy()
     now = run.collection_time
     period, closed = lookback.period(now, target.step), lookback.closed(now)
-    reports = [Report(run.id, on_result=on_result) for _ in opencosts]
-
-    def load(at: int) -> None:
-        report, opencost = reports[at], opencosts[at]
+    newest = Window(period.end - target.step, period.end)
+    with Loading(kusto, run, policy, cancel, on_result) as loading:
+        reached: list[tuple[OpenCost, Identity]] = []
+        for one in contacts(opencosts, kusto, run, policy, cancel):
+            if one.identity is not None and one.refused is None:
+                reached.append((one.opencost, one.identity))
+            else:
+                _failed(loading, one.opencost, one.refused, target, newest)
         try:
-            done = catch_up(
-                opencost,
-                kusto,
-                target,
-                period,
-                run=run,
-                closed=closed,
-                max_windows=lookback.max_windows,
-                scrape=True,
-                policy=policy,
-                cancel=cancel,
-                on_result=lambda one: report.add([one]),
-                on_covered=on_covered,
-            )
-            report.run_log, report.warnings = done.run_log, done.warnings
-        except OpenCostKustoError as error:
-            if opencost.cluster is None:
-                raise
-            newest = target.of(opencost.settings).batches(
-                opencost.cluster, Window(period.end - target.step, period.end)
-            )
-            report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in newest)
+            found = find_all(kusto, [identity.source for _, identity in reached], target, period, now)
+        except KustoError as error:
+            for opencost, _ in reached:
+                _failed(loading, opencost, error, target, newest)
+            return loading.report
+        for source, dataset, until in covered(found):
+            on_covered(source, dataset, until)
+        catch_ups = [
+            CatchUp(opencost, identity, gaps, target, run, closed, lookback.max_windows)
+            for (opencost, identity), gaps in zip(reached, found, strict=True)
+        ]
+        load(catch_ups, loading, scrape=True)
+    loading.log()
+    return loading.report
 
-    run_concurrently([lambda at=at: load(at) for at in range(len(opencosts))], cancel)  # type: ignore[misc]
-    return merged(run.id, reports)
+
+def _failed(
+    loading: Loading, opencost: OpenCost, error: OpenCostKustoError | None, target: Target, newest: Window
+) -> None:
+    """Report the newest window of a source as failed; raise the error where nothing names the source."""
+    if opencost.cluster is None and error is not None:
+        raise error
+    batches = target.batches(opencost.cluster or "", newest)
+    loading.report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)

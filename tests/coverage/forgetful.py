@@ -7,19 +7,24 @@ with the window asked for in the place of its own, and every cost as much larger
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from opencost_kusto.batch import RequestOptions
+from opencost_kusto.batch import RequestOptions, Run
+from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
 from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.coverage.missing import find_all
 from opencost_kusto.database import script
 from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.loading import Loading
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import Window, stamp
 from tests.support.recorded import Emulator
 from tests.support.recordings import recording
@@ -138,3 +143,24 @@ def world(now: datetime, **forgetful: Any) -> Iterator[World]:
 def wanted(step: timedelta = HOUR, *datasets: str) -> Target:
     """Datasets by namespace in windows of a step; allocation when none is named."""
     return Target(step, datasets or ("allocation",), NAMESPACES)
+
+
+def catch_up(
+    opencost: OpenCost,
+    kusto: Kusto,
+    target: Target,
+    period: Window,
+    *,
+    run: Run,
+    closed: datetime,
+    max_windows: int | None = MAX_WINDOWS,
+    scrape: bool = False,
+    on_result: Callable[[BatchResult], None] = lambda _: None,
+    policy: LoadPolicy | None = None,
+) -> Report:
+    """Load the missing windows of one source, as a tick does for several."""
+    (found,) = find_all(kusto, [opencost.source()], target, period, run.collection_time)
+    with Loading(kusto, run, policy, on_result=on_result) as loading:
+        load([CatchUp(opencost, found, target, run, closed, max_windows)], loading, scrape=scrape)
+    loading.log()
+    return loading.report

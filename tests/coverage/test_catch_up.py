@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions, Source
-from opencost_kusto.coverage.catch_up import catch_up
 from opencost_kusto.coverage.gaps import Target, find_gaps
 from opencost_kusto.coverage.retention import aligned, check_step, containing, fallbacks
 from opencost_kusto.coverage.state import RunLogEntry, WindowState, state
@@ -23,7 +22,7 @@ from opencost_kusto.result import Outcome, Report
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, catch_up, wanted, world
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 NOON = datetime(2026, 12, 10, 12, 15, tzinfo=UTC)

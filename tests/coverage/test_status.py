@@ -15,7 +15,6 @@ import pytest
 
 from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.cli.status import status_document
-from opencost_kusto.coverage.catch_up import catch_up
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.status import DatasetStatus, status
 from opencost_kusto.load.policy import LoadPolicy
@@ -23,7 +22,7 @@ from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, wanted, world
+from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, catch_up, wanted, world
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)

@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencost_kusto.batch import Batch, Run, Source
+from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.ci.summary import costs_query
 from opencost_kusto.cli import reports
 from opencost_kusto.coverage import state
+from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.coverage.missing import missing_query
 from opencost_kusto.coverage.status import cost_query, months_query, totals_query
 from opencost_kusto.database import script
 from opencost_kusto.database.render import render
 from opencost_kusto.database.script import Command, commands, parse
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.fingerprint import UID
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load import holdings, ingest, replace
 from opencost_kusto.load.run_log import LogContext, append_command
@@ -172,6 +175,7 @@ SOURCE_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RESULT = batch_result(BATCH, Outcome.FAILED, error=UsageError('odd " \\ \n reason'), rows=8, cost=1.5)
 CONTEXT = LogContext(Run("run", MADE, "1.0", metadata={"a": "b"}), Source("prod"))
 LIVE = {column.name: column.type for column in SYNC_RUNS.columns}
+MISSING = Target(timedelta(hours=1), ("allocation", "assets"), RequestOptions(aggregate="pod", filter_types="Disk"))
 FACTS = [table for table in TABLES if table is not SYNC_RUNS]
 
 SENT = {
@@ -179,15 +183,18 @@ SENT = {
     **{f"once {table.name}": holdings.doubled_query(table, BATCH.id) for table in FACTS},
     **{f"keys {table.name}": holdings.held_keys_query(table, BATCH.id) for table in FACTS},
     "sent before": holdings.sent_query(BATCH_IDS),
-    "identities": identities_query(Source('odd " name', fingerprint={"k8s": SOURCE_ID, "arm": "s/mc_rg"})),
+    "identities": identities_query(
+        [Source('odd " name', fingerprint={UID: SOURCE_ID, "arm": "s/mc_rg"}), Source("b", fingerprint={UID: "x"})]
+    ),
     "policy": holdings.policy_command(ALLOCATION, "row_level_security"),
     "tagged": ingest.tagged_command(ALLOCATION.name, BATCH.id),
     "failures": ingest.failures_command("Database", ALLOCATION.name, [SOURCE_ID, BATCH_IDS[1]]),
     "months": months_query(),
     "totals": totals_query(MADE, MADE.replace(day=1)),
-    "entries": state.entries_query(BATCH.source, BATCH.window),
+    "entries": state.entries_query([BATCH.source], BATCH.window),
     "entries of all": state.entries_query(None, BATCH.window),
-    **{f"held {table.name}": state.held_query(table, BATCH.source, BATCH.window) for table in FACTS},
+    **{f"held {table.name}": state.held_query(table, [BATCH.source, "b"], BATCH.window) for table in FACTS},
+    "missing": missing_query([Source("a"), Source('odd " name')], MISSING, BATCH.window),
     "mapping of a table": ingest.mappings_command(ALLOCATION),
     "leftovers": replace.leftovers_command(),
     "columns": columns_command(ALLOCATION),
@@ -288,15 +295,16 @@ KNOWN = {
     "doubled_query(table, batch_id)",
     "drop_command(name)",
     "drop_command(self.staging)",
-    "entries_query(source, month)",
+    "entries_query(sources, month)",
     "f'.show table {table} ingestion json mappings'",
     "f'.show table {table} policy {name}'",
     "f'{rows} | count'",
     "f\".show database ['{kusto.database}'] schema as json\"",
     "failures_command(kusto.database, table, some)",
     "held_keys_query(table, batch_id)",
-    "identities_query(self.source)",
-    "held_query(table, source, month)",
+    "identities_query(some)",
+    "missing_query(sources, target, period)",
+    "held_query(table, sources, month)",
     "leftovers_command()",
     "mappings_command(table)",
     "policy_command(table, 'restricted_view_access')",

@@ -84,7 +84,7 @@ def test_two_machines_at_the_same_moment(world: World, ending: Ending) -> None:
     "module",
     ["batch", "retry", "kusto/client"]
     + [f"load/{name}" for name in ("holdings", "ingest", "loader", "run_log", "tracker")]
-    + [f"pipeline/{name}" for name in ("prefetch", "stage", "sync", "replay")],
+    + [f"pipeline/{name}" for name in ("pool", "staging", "loading", "fleet", "stage", "sync", "replay")],
 )
 def test_nothing_is_timed_by_the_clock_on_the_wall(module: str) -> None:
     """A clock that jumps during a run ends no wait and names no batch: deadlines are monotonic."""

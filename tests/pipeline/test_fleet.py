@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
-from opencost_kusto.pipeline.fleet import run_concurrently, sync_all
+from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
@@ -99,18 +95,6 @@ def test_what_one_source_raises_is_its_outcome(world: World) -> None:
     assert (one.outcome, one.exit_code, report.exit_code) == ("failed", 4, 7)
 
 
-def test_work_side_by_side_raises_what_went_wrong() -> None:
-    """An error that is no outcome is raised once all are done."""
-    done: list[int] = []
-
-    def wrong() -> None:
-        raise KeyError("wrong")
-
-    with pytest.raises(KeyError, match="wrong"):
-        run_concurrently([wrong, lambda: done.append(1)])
-    assert done == [1]
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -132,27 +116,3 @@ def test_sources_by_name() -> None:
     """`--source name=URL` gives a server of that name each."""
     with SourceOptions(source=["a=http://h:9003", "b=http://g:9003/x"]).opencosts() as opencosts:
         assert [(one.cluster, one.endpoint) for one in opencosts] == [("a", "http://h:9003"), ("b", "http://g:9003/x")]
-
-
-def test_an_interruption_waits_until_every_work_has_given_back() -> None:
-    """Interrupted in its wait, it tells the works to end and returns after the last of them, not before."""
-    stop, given_back = CancelToken(), []
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def work() -> None:
-        os.kill(os.getpid(), signal.SIGUSR1)
-        try:
-            stop.sleep(20)
-        finally:
-            time.sleep(0.3)
-            given_back.append(True)
-
-    before = signal.signal(signal.SIGUSR1, interrupted)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_concurrently([work], stop)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert given_back == [True]

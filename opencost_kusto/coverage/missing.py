@@ -1,0 +1,151 @@
+"""Find the missing windows of many sources in one question, which Kusto answers with the missing ones only.
+
+Kusto cannot compute the id of a batch, so it compares columns: source, table, window and the options in the run log. A
+window that it lists may have landed nevertheless (by a longer window, or by a run that was killed before it wrote the
+run log), so what is known of the listed windows is then read as for one source.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from opencost_kusto.batch import Batch, Source
+from opencost_kusto.coverage.gaps import Gaps, Target, sort
+from opencost_kusto.coverage.retention import fallbacks, kept_for, past_retention
+from opencost_kusto.coverage.state import dataset_states, touching
+from opencost_kusto.errors import ReasonCode
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.holdings import proof, whole
+from opencost_kusto.result import Outcome
+from opencost_kusto.schema.columns import Json, Table
+from opencost_kusto.schema.kql import literal
+from opencost_kusto.schema.tables import SYNC_RUNS
+from opencost_kusto.window import Window, stamp
+
+_Missing = dict[str, list[Batch]]
+
+
+def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
+    """The gaps of each source in a period: one question for all, and what is known of the missing windows.
+
+    Lost windows are left out: they were reported, and are not requested again. Raises KustoError.
+    """
+    missing: _Missing = {source.name: [] for source in sources}
+    if target.tables:
+        for row in kusto.query(missing_query(sources, target, period), fresh=True):
+            start = row["WindowStart"].astimezone(UTC)
+            table = next(table for table in target.tables if table.name == row["TableName"])
+            window = Window(start, start + target.step)
+            missing[row["Source"]].append(Batch(table, row["Source"], window, target.options))
+    found = {source.name: _all_covered(source, target, period, missing[source.name]) for source in sources}
+    for window, names in _periods(missing, target, now).items():
+        _sort_missing(kusto, [found[name] for name in names], target, window, missing, now)
+    return list(found.values())
+
+
+def missing_query(sources: Sequence[Source], target: Target, period: Window) -> str:
+    """KQL for the windows of a period that are neither whole in their table, nor empty or lost by the run log."""
+    step = f"{target.step // timedelta(minutes=1)}m"
+    last = f"datetime({stamp(period.end)}) - {step}"
+    pairs = ", ".join(f"{literal(source.name)}, {literal(table.name)}" for source in sources for table in target.tables)
+    names = ", ".join(literal(source.name) for source in sources)
+    inside = touching([source.name for source in sources], period)
+    held = ", ".join(f"({_held(table, inside)})" for table in target.tables)
+    wanted = " or ".join(f"({_wanted(table, target)})" for table in target.tables)
+    settled = " or ".join(f"({_settled(table, target.step)})" for table in target.tables)
+    return (
+        f"let Held = union {held};"
+        f" let Settled = {SYNC_RUNS.name}"
+        f" | where Source in ({names}) and WindowStart >= datetime({stamp(period.start)}) and WindowEnd <="
+        f" datetime({stamp(period.end)}) and WindowEnd - WindowStart == {step}"
+        " | summarize arg_max(LoggedAt, CollectionTime, Source, TableName, WindowStart, Outcome, ReasonCode, Options)"
+        f" by BatchId | where {wanted}"
+        " | join kind=leftouter Held on BatchId"
+        f" | where Whole == 1 or (isnull(Whole) and ({settled}))"
+        " | project Source, TableName, WindowStart;"
+        f" range WindowStart from datetime({stamp(period.start)}) to {last} step {step} | extend One = 1"
+        f" | join kind=inner (datatable(Source: string, TableName: string)[{pairs}] | extend One = 1) on One"
+        " | join kind=leftanti Settled on Source, TableName, WindowStart"
+        " | project Source, TableName, WindowStart | order by WindowStart asc"
+    )
+
+
+def _held(table: Table, inside: str) -> str:
+    """KQL for the batches that a table has rows of, and whether each is whole."""
+    return f"{proof(table, inside)} | project BatchId = {table.batch_column}, Whole = iff({whole(table)}, 1, 0)"
+
+
+def _wanted(table: Table, target: Target) -> str:
+    """KQL for run log entries of a table with the options of the target."""
+    options = target.options.for_table(table)
+    return " and ".join([f"TableName == {literal(table.name)}", *(_equal(*option) for option in options.items())])
+
+
+def _equal(name: str, value: Json) -> str:
+    """KQL for an option that has a value, as the run log has it."""
+    if isinstance(value, bool):
+        return f"tobool(Options.{name}) == {str(value).lower()}"
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, separators=(",", ":"))
+    return f"tostring(Options.{name}) == {literal(text)}"
+
+
+def _settled(table: Table, step: timedelta) -> str:
+    """KQL for entries of windows that need no request: lost, or empty while OpenCost still had them."""
+    until = kept_for(step, table.retention)
+    minutes = None if until is None else until // timedelta(minutes=1)
+    in_time = "true" if minutes is None else f"CollectionTime - WindowStart < {minutes}m"
+    confirmed = f"ReasonCode == {literal(ReasonCode.CONFIRMED_EMPTY)}"
+    empty = f"Outcome == {literal(Outcome.EMPTY)} and ({confirmed} or {in_time})"
+    return f"TableName == {literal(table.name)} and (Outcome == {literal(Outcome.LOST)} or ({empty}))"
+
+
+def _all_covered(source: Source, target: Target, period: Window, missing: Sequence[Batch]) -> Gaps:
+    """The gaps of a source before the missing windows are sorted into them."""
+    found = Gaps(source, {})
+    lacking = {(batch.table.name, batch.window) for batch in missing}
+    for batch in target.batches(source.name, period):
+        found.expected += 1
+        if (batch.table.name, batch.window) not in lacking:
+            found.covered_until[batch.table.dataset] = batch.window.end
+    return found
+
+
+def _periods(missing: _Missing, target: Target, now: datetime) -> dict[Window, list[str]]:
+    """The sources that have missing windows, by the period in which what is known of them has to be read.
+
+    Where OpenCost may no longer have a window, what landed of the longer windows around it counts, too.
+    """
+    found: dict[Window, list[str]] = defaultdict(list)
+    for name, batches in missing.items():
+        if batches:
+            first, last = batches[0].window.start, max(batch.window.end for batch in batches)
+            if any(past_retention(batch.window, now, batch.table.retention) for batch in batches):
+                longest = max(fallbacks(target.step), default=target.step)
+                first, last = _floor(first, longest), _floor(last, longest) + longest
+            found[Window(first, last)].append(name)
+    return found
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    return moment - (moment - datetime(1970, 1, 1, tzinfo=UTC)) % step
+
+
+def _sort_missing(
+    kusto: Kusto, found: Sequence[Gaps], target: Target, window: Window, missing: _Missing, now: datetime
+) -> None:
+    """Read what is known of the missing windows of some sources, and sort them by their state."""
+    names = [one.source.name for one in found]
+    for state in dataset_states(kusto, names, target.tables, window):
+        next(one for one in found if one.source.name == state.source).states[state.table.name] = state
+    for gaps in found:
+        sort(gaps, target, missing[gaps.source.name], now)
+
+
+def covered(found: Sequence[Gaps]) -> Iterator[tuple[str, str, datetime]]:
+    """Source, dataset, and the end of the newest window that is landed or empty already."""
+    for one in found:
+        for dataset, until in one.covered_until.items():
+            yield one.source.name, dataset, until

@@ -1,0 +1,82 @@
+"""Advance many iterators on a few threads, each iterator by one thread at a time, through a bounded queue."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+# Responses on disk while earlier ones are loaded: enough to request OpenCost without pause.
+_CAPACITY = 2
+# Seconds between checks for cancellation.
+_CHECK_INTERVAL = 0.5
+# Seconds in which the threads of a cancelled run may release what they hold.
+_GRACE = 5.0
+
+
+def pooled(iterators: Sequence[Iterator[T]], workers: int = 1, check: Callable[[], None] = lambda: None) -> Iterator[T]:
+    """Yield the items of all iterators, as they come; raise what producing one raises.
+
+    At most `workers` items are produced side by side. It is fair: after an item, an iterator waits until each other one
+    has had its turn. `check` is called regularly while waiting for an item, and may raise.
+    """
+    workers = min(workers, len(iterators))
+    ready: queue.SimpleQueue[Iterator[T] | None] = queue.SimpleQueue()
+    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(max(_CAPACITY, workers))
+    stop = threading.Event()
+
+    def put(item: T | None, error: BaseException | None = None) -> None:
+        while not stop.is_set():
+            try:
+                made.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        while (iterator := ready.get()) is not None and not stop.is_set():
+            try:
+                item = next(iterator, None)
+            except BaseException as error:
+                put(None, error)
+                return
+            put(item)
+            if item is not None:
+                ready.put(iterator)
+
+    for iterator in iterators:
+        ready.put(iterator)
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from _received(made, len(iterators), check)
+    finally:
+        stop.set()
+        give_up = time.monotonic() + _GRACE
+        for _ in threads:
+            ready.put(None)
+        for thread in threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
+
+
+def _received(
+    made: queue.Queue[tuple[T | None, BaseException | None]], iterators: int, check: Callable[[], None]
+) -> Iterator[T]:
+    """The items of a queue until each iterator has ended, which None says."""
+    while iterators:
+        check()
+        try:
+            item, error = made.get(timeout=_CHECK_INTERVAL)
+        except queue.Empty:
+            continue
+        if error is not None:
+            raise error
+        if item is None:
+            iterators -= 1
+        else:
+            yield item
+    check()
