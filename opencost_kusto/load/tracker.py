@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Self
 
 from opencost_kusto.errors import DuplicateError, KustoError, OpenCostKustoError, ReasonCode, UsageError
@@ -22,6 +24,8 @@ from opencost_kusto.schema.columns import Table
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 # Polls without a landing after which failures and tags are read, and again after as many.
 _POLLS_WITHOUT_LANDING = 4
+# Pending batches whose tags are looked for each time.
+_TAGS_PER_LOOK = 10
 _NO_FAILURE = "Kusto lists no failure: the blob is still queued, or the ingestion service refused it (rights, limits)"
 
 
@@ -190,25 +194,43 @@ class IngestionTracker:
 
     def _stuck(self) -> Iterator[BatchResult]:
         """End the batches that Kusto refused permanently, and send again those that a tag without rows kept out."""
+        failed = self._failed()
+        # One command for each tag: with many pending batches, some each time.
+        looked_at = random.sample(list(self._pending), min(_TAGS_PER_LOOK, len(self._pending)))
         for pending in list(self._pending.values()):
+            mine = [failed[id_] for id_ in pending.source_ids if id_ in failed]
+            permanent = next((one.details for one in mine if one.permanent), None)
             try:
-                failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
-                tagged = ingest.tagged_command(pending.target, pending.tag)
-                kept_out = not failed and not pending.replacement and bool(self._kusto.command(tagged))
-                if not kept_out and not any(one.permanent for one in failed.values()):
+                kept_out = not mine and pending.id in looked_at and self._is_kept_out(pending)
+                if not kept_out and permanent is None:
                     continue
                 # Count once more before acting on a refusal or a tag: rows may have arrived in between.
                 held = holdings(self._kusto, pending.batch.table, [pending.id], pending.target)
                 if pending.id in held:
                     yield from self._seen(pending, held[pending.id])
-                elif kept_out:
+                elif permanent is None:
                     self._send_again(pending)
                 else:
-                    yield self._refused(pending, next(one.details for one in failed.values() if one.permanent))
+                    yield self._refused(pending, permanent)
             except KustoError as error:
                 # A batch for a dropped table cannot land; a batch whose state is unknown may.
                 if error.code is ReasonCode.NOT_BOOTSTRAPPED:
                     yield self._end(pending, Outcome.FAILED, error)
+
+    def _failed(self) -> dict[str, ingest.Failure]:
+        """The failures of all pending batches, by source id; none if Kusto cannot be read."""
+        found: dict[str, ingest.Failure] = {}
+        for target in {pending.target for pending in self._pending.values()}:
+            ids = [id_ for one in self._pending.values() if one.target == target for id_ in one.source_ids]
+            with suppress(KustoError):
+                found |= ingest.failures(self._kusto, target, ids)
+        return found
+
+    def _is_kept_out(self, pending: Pending) -> bool:
+        """Whether an extent has the tag of a batch that has not landed."""
+        if pending.replacement:
+            return False
+        return bool(self._kusto.command(ingest.tagged_command(pending.target, pending.tag)))
 
     def _send_again(self, pending: Pending) -> None:
         pending.tag = ingest.free_tag(self._kusto, pending.target, pending.id)

@@ -90,7 +90,7 @@ class Loading:
             self._identities[lane.source.name] = lane.identity
             self._ended[lane.source.name] = lane.ended
         staging = Staging(self.kusto, [lane.batches for lane in lanes])
-        # Connections that stay open for the next run are for as many sources as are requested at once.
+        # A connection stays open for the next request unless too many other sources come first.
         release = len(lanes) > self.policy.workers
         responses = [
             self._responses(lane, staging.of(number), optional, release=release) for number, lane in enumerate(lanes)
@@ -143,9 +143,10 @@ class Loading:
         rows = self._counts.setdefault(lane.source.name, RowCounts())
         for staged in batches:
             context = BatchContext(self.run, lane.source, staged.batch)
-            yield read_response(lane.opencost, staged, context, self._spool, breaker, optional)
-        if release:
-            lane.opencost.close()
+            read_response(lane.opencost, staged, context, self._spool, breaker, optional)
+            if release:
+                lane.opencost.close()
+            yield staged
 
 
 def timed(run: Run, kusto: Kusto) -> Run:

@@ -114,7 +114,7 @@ def test_the_run_log_is_missing(world: World, ending: Ending) -> None:
     ending.among({one.outcome})
     ending.process(report.exit_code, "")
     assert isinstance(report.run_log, KustoError)
-    assert "Kusto at" in str(report.document()["run_log"])
+    assert "Run opencost-kusto bootstrap" in str(report.document()["run_log"])
     world.settle(ROWS)
 
 

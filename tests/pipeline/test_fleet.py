@@ -9,10 +9,11 @@ from contextlib import ExitStack
 import pytest
 
 from opencost_kusto.cli.source_options import SourceOptions
-from opencost_kusto.emulator import Reply
+from opencost_kusto.emulator import Reply, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult
@@ -55,7 +56,7 @@ def test_sources_run_side_by_side(world: World) -> None:
         ]
         report = sync_all(opencosts, kusto, QUESTION, on_result=told.append)
         check_consistent(report)
-        assert (report.counts, report.exit_code, report.sources) == ({"landed": 3}, 0, ["a", "b", "c"])
+        assert (report.counts, report.exit_code, sorted(report.sources)) == ({"landed": 3}, 0, ["a", "b", "c"])
         assert {one.source for one in told} == set("abc")
         logged = kusto.query(f"{SYNC_RUNS.name} | where isnotempty(BatchId) | project Source | order by Source asc")
         assert logged == [{"Source": name} for name in "abc"]
@@ -116,3 +117,33 @@ def test_sources_by_name() -> None:
     """`--source name=URL` gives a server of that name each."""
     with SourceOptions(source=["a=http://h:9003", "b=http://g:9003/x"]).opencosts() as opencosts:
         assert [(one.cluster, one.endpoint) for one in opencosts] == [("a", "http://h:9003"), ("b", "http://g:9003/x")]
+
+
+def nameless(path: str, _: object) -> Reply | None:
+    """An OpenCost that has no uid of its cluster, so that one server can stand for many."""
+    return text_reply("404 page not found\n", status=404) if path == "/allNamespaces" else None
+
+
+def test_many_sources_are_one_run(world: World) -> None:
+    """Forty sources take few threads, few connections and four requests to Kusto each: one run log, one question."""
+    threads: list[int] = []
+    with ExitStack() as stack, world.client(Deadlines()) as kusto:
+        server = stack.enter_context(OpenCostEmulator(answers=nameless))
+        opencosts = [stack.enter_context(OpenCost(server.url, cluster=f"c{number}")) for number in range(40)]
+        before, at_first = threading.active_count(), len(world.kusto.requests)
+        report = sync_all(
+            opencosts,
+            kusto,
+            QUESTION,
+            policy=LoadPolicy(workers=4),
+            on_result=lambda _: threads.append(threading.active_count()),
+        )
+        assert (report.counts, report.exit_code) == ({"landed": 40}, 0)
+    asked = world.kusto.requests[at_first:]
+    # Both servers answer in threads of this process: three connections here, and one for each worker.
+    assert max(threads) <= before + 4 + 12
+    assert len(asked) <= 4 * 40
+    assert sum(one.csl.startswith(".set-or-append OpenCostSyncRuns") for one in asked) == 1
+    assert sum("Fingerprint" in one.csl for one in asked if not one.csl.startswith(".")) == 1
+    assert sum("ingestion json mappings" in one.csl for one in asked) == 1
+    assert len(world.log()) == 40

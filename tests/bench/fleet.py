@@ -1,0 +1,128 @@
+"""Measure a fleet: many clusters in one run, what a tick reads, and a day of a large fleet.
+
+python -m tests.bench.fleet [--clusters 300] [--files 256] [--gates]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from opencost_kusto.emulator import Reply, Request, text_reply
+from tests.bench.bench import Gate, at_most
+from tests.support.world import World
+
+MOST_MEGABYTES, MOST_THREADS, MOST_REQUESTS = 90.0, 40.0, 4.0
+_HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run took: peak memory, most threads and open files, requests to Kusto and its storage by kind."""
+
+    exit_code: int
+    megabytes: float
+    threads: int
+    files: int
+    seconds: float
+    requests: Counter[str]
+    said: str
+
+
+def nameless(path: str, _: object) -> Reply | None:
+    """An OpenCost that has no uid of its cluster, so that one server can stand for many."""
+    return text_reply("404 page not found\n", status=404) if path == "/allNamespaces" else None
+
+
+def kind(request: Request) -> str:
+    """What a request to Kusto is: a blob, a message, a query or a command."""
+    if request.csl:
+        return "command" if request.csl.startswith(".") else "query"
+    return "blob" if request.method == "PUT" else "message"
+
+
+def run_fleet(clusters: int, files: int, *more: str) -> Measured:
+    """Sync one hour of many clusters by the command line, with a limit of open files."""
+    with World(answers=nameless) as world:
+        command = [sys.executable, "-m", "opencost_kusto", "sync", "--window", _HOUR, "--step", "1h"]
+        command += ["--dataset", "allocation", "--aggregate", "namespace", "--auth", "none", *more]
+        command += ["--kusto-uri", world.kusto.url, "--database", "OpenCost", "--quiet"]
+        for number in range(clusters):
+            command += ["--source", f"c{number:04}={world.opencost.url}"]
+        world.kusto.requests.clear()
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+        )
+        most = _watched(process.pid)
+        said = process.communicate(timeout=900)[0]
+        return Measured(
+            process.returncode,
+            most["VmHWM"] / 1024,
+            most["Threads"],
+            most["files"],
+            time.perf_counter() - begun,
+            Counter(map(kind, world.kusto.requests)),
+            said,
+        )
+
+
+def _watched(pid: int) -> Counter[str]:
+    """The most that a process is seen to have; a thread keeps watching until the process ends."""
+    most: Counter[str] = Counter()
+
+    def look() -> None:
+        folder = Path(f"/proc/{pid}")
+        while True:
+            try:
+                status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+                found = {name: int(status[name].split()[0]) for name in ("VmHWM", "Threads")}
+                found["files"] = sum(1 for _ in (folder / "fd").iterdir())
+            except (OSError, KeyError):
+                return
+            for name, value in found.items():
+                most[name] = max(most[name], value)
+            time.sleep(0.05)
+
+    threading.Thread(target=look, daemon=True).start()
+    return most
+
+
+def gates(clusters: int, files: int) -> list[Gate]:
+    """What was agreed of many clusters in one run."""
+    found = run_fleet(clusters, files)
+    print(found.requests, f"{found.seconds:.1f} s, {found.files} files", found.said[-500:])
+    each = found.requests.total() / clusters
+    return [
+        Gate(found.exit_code == 0, f"{clusters} clusters with {files} open files end with {found.exit_code}"),
+        at_most(f"peak memory of {clusters} clusters", MOST_MEGABYTES, "MB", found.megabytes),
+        at_most(f"threads of {clusters} clusters", MOST_THREADS, "threads", found.threads),
+        at_most("requests to Kusto and its storage for a cluster", MOST_REQUESTS, "requests", each),
+    ]
+
+
+def main() -> int:
+    """Measure, print, and return 1 if a gate does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.fleet", description=__doc__)
+    parser.add_argument("--clusters", type=int, default=300)
+    parser.add_argument("--files", type=int, default=256)
+    options = parser.parse_args()
+    found = gates(options.clusters, options.files)
+    for gate in found:
+        print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
+    return 0 if all(gate.holds for gate in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
