@@ -20,8 +20,8 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.run_log import ENTRIES_PER_COMMAND, write_run_log
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
-from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.identity import Identity
+from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.stage import Breaker, RowCounts, read_response
 from opencost_kusto.pipeline.staging import Staging
 from opencost_kusto.result import BatchResult, Report
@@ -76,8 +76,9 @@ class Loading:
 
     def __enter__(self) -> Self:
         self._spool = self._stack.enter_context(_spool(self.policy))
-        waits = {"clock": self.cancel.clock, "sleep": self.cancel.sleep}
-        self._loader = self._stack.enter_context(BatchLoader(self.kusto, self.policy, admit=self._admit, **waits))
+        cancel = self.cancel
+        loader = BatchLoader(self.kusto, self.policy, admit=self._admit, clock=cancel.clock, sleep=cancel.sleep)
+        self._loader = self._stack.enter_context(loader)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -129,7 +130,7 @@ class Loading:
                 write_run_log(self.kusto, self.run, [one.source for one in self._identities.values()], latest)
             self._unlogged.clear()
             self.report.run_log = None
-                except KustoError as error:
+        except KustoError as error:
             self.report.run_log = error
 
     def _admit(self, staged: StagedBatch) -> None:
@@ -143,7 +144,7 @@ class Loading:
         rows = self._counts.setdefault(lane.source.name, RowCounts())
         for staged in batches:
             context = BatchContext(self.run, lane.source, staged.batch)
-            read_response(lane.opencost, staged, context, self._spool, breaker, optional)
+            rows.compared(read_response(lane.opencost, staged, context, self._spool, breaker, optional))
             if release:
                 lane.opencost.close()
             yield staged

@@ -37,8 +37,8 @@ class Measured:
 
 
 def nameless(path: str, _: object) -> Reply | None:
-    """An OpenCost that has no uid of its cluster, so that one server can stand for many."""
-    return text_reply("404 page not found\n", status=404) if path == "/allNamespaces" else None
+    """An OpenCost that does not identify its cluster, so that one server can stand for many."""
+    return text_reply("404 page not found\n", status=404) if path in ("/allNamespaces", "/metrics") else None
 
 
 def kind(request: Request) -> str:

@@ -23,6 +23,7 @@ from opencost_kusto.emulator import Reply, json_reply, text_reply
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import Window, stamp
@@ -159,8 +160,10 @@ def catch_up(
     policy: LoadPolicy | None = None,
 ) -> Report:
     """Load the missing windows of one source, as a tick does for several."""
-    (found,) = find_all(kusto, [opencost.source()], target, period, run.collection_time)
+    identity = Identity(kusto, opencost.source(), run)
+    identity.hold_if_read()
+    (found,) = find_all(kusto, [identity.source], target, period, run.collection_time)
     with Loading(kusto, run, policy, on_result=on_result) as loading:
-        load([CatchUp(opencost, found, target, run, closed, max_windows)], loading, scrape=scrape)
+        load([CatchUp(opencost, identity, found, target, run, closed, max_windows)], loading, scrape=scrape)
     loading.log()
     return loading.report

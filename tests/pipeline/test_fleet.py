@@ -120,8 +120,8 @@ def test_sources_by_name() -> None:
 
 
 def nameless(path: str, _: object) -> Reply | None:
-    """An OpenCost that has no uid of its cluster, so that one server can stand for many."""
-    return text_reply("404 page not found\n", status=404) if path == "/allNamespaces" else None
+    """An OpenCost that does not identify its cluster, so that one server can stand for many."""
+    return text_reply("404 page not found\n", status=404) if path in ("/allNamespaces", "/metrics") else None
 
 
 def test_many_sources_are_one_run(world: World) -> None:

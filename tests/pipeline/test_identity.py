@@ -170,7 +170,7 @@ def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
         mine.kusto = Between.__new__(Between)
         with pytest.raises(KustoError, match="another cluster"):
             mine.hold()
-        theirs = replace(theirs, _held=False)
+        theirs = replace(theirs, held=False)
         theirs.hold()
 
 
