@@ -29,10 +29,19 @@ _Missing = dict[str, list[Batch]]
 
 
 def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
-    """The gaps of each source in a period: one question for all, and what is known of the missing windows.
+    """The gaps of each source in a period: one question for all with the same options, and for what is missing.
 
     Lost windows are left out: they were reported, and are not requested again. Raises KustoError.
     """
+    found: list[Gaps] = []
+    for one in dict.fromkeys(target.of(source.settings) for source in sources):
+        alike = [source for source in sources if target.of(source.settings) == one]
+        found += _find(kusto, alike, one, period, now)
+    return sorted(found, key=lambda gaps: [source.name for source in sources].index(gaps.source.name))
+
+
+def _find(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
+    """The gaps of sources that are requested with the same options."""
     missing: _Missing = {source.name: [] for source in sources}
     if target.tables:
         for row in kusto.query(missing_query(sources, target, period), fresh=True):

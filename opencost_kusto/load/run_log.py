@@ -49,13 +49,13 @@ Entry = tuple[LogContext, BatchResult | SourceEntry]
 def write_run_log(kusto: Kusto, run: Run, sources: Iterable[Source], results: Sequence[BatchResult]) -> None:
     """Write an entry for each result, each of one of the sources; raises KustoError."""
     # The fingerprint has an entry of its own, and is too long to be in each.
-    contexts = {source.name: LogContext(run, replace(source, fingerprint=None)) for source in sources}
+    contexts = {source.name: LogContext(run.of(source), replace(source, fingerprint=None)) for source in sources}
     _append(kusto, [(contexts[one.source], one) for one in results])
 
 
 def write_sources(kusto: Kusto, run: Run, entries: Iterable[tuple[Source, SourceEntry]]) -> None:
     """Write entries of sources; raises KustoError."""
-    _append(kusto, [(LogContext(run, source), entry) for source, entry in entries])
+    _append(kusto, [(LogContext(run.of(source), source), entry) for source, entry in entries])
 
 
 def _append(kusto: Kusto, entries: Sequence[Entry]) -> None:

@@ -62,7 +62,7 @@ def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
 
     def ask(opencost: OpenCost) -> timedelta:
         try:
-            return opencost.capabilities().marks
+            return opencost.settings.marks or opencost.capabilities().marks
         except OpenCostKustoError:
             return RESOLUTION
 
@@ -112,7 +112,11 @@ def sync_all(
             if one.identity is not None and one.refused is None:
                 lanes.append(Lane(one.opencost, one.identity, plan.batches(one.identity.source, now)))
                 continue
-            source = one.identity.source if one.identity else Source(one.opencost.cluster or "")
+            source = (
+                one.identity.source
+                if one.identity
+                else Source(one.opencost.cluster or "", settings=one.opencost.settings)
+            )
             loading.report.add(
                 batch_result(batch, Outcome.FAILED, error=one.refused) for batch in plan.batches(source, now)
             )

@@ -141,9 +141,10 @@ class Loading:
     ) -> Iterator[StagedBatch]:
         """Read a response for each batch, one at a time."""
         breaker = self._breakers.setdefault(lane.source.name, Breaker())
+        run = self.run.of(lane.source)
         rows = self._counts.setdefault(lane.source.name, RowCounts())
         for staged in batches:
-            context = BatchContext(self.run, lane.source, staged.batch)
+            context = BatchContext(run, lane.source, staged.batch)
             rows.compared(read_response(lane.opencost, staged, context, self._spool, breaker, optional))
             if release:
                 lane.opencost.close()

@@ -98,5 +98,5 @@ def _failed(
     """Report the newest window of a source as failed; raise the error where nothing names the source."""
     if opencost.cluster is None and error is not None:
         raise error
-    batches = target.batches(opencost.cluster or "", newest)
+    batches = target.of(opencost.settings).batches(opencost.cluster or "", newest)
     loading.report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)
