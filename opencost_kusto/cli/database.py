@@ -10,6 +10,7 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.reports import dictionary
 from opencost_kusto.errors import KustoError, ReasonCode, UsageError
+from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.tables import TABLES
 
 
@@ -24,7 +25,7 @@ def bootstrap_command(
     console: Console,
 ) -> None:
     """Create or converge every table, mapping, policy and function."""
-    from opencost_kusto.database.bootstrap import bootstrap, differences
+    from opencost_kusto.database.bootstrap import bootstrap
     from opencost_kusto.database.migrate import migrate as migrated
     from opencost_kusto.database.script import commands
 
@@ -35,18 +36,8 @@ def bootstrap_command(
             console.out(f"// {command.place}\n{command.text}\n")
         return
     with kusto_options.kusto(console.info) as kusto:
-        database = kusto.database
         if check:
-            found = list(differences(kusto))
-            for difference in found:
-                console.warning(str(difference), "difference")
-            if missing := [one for one in found if one.required]:
-                raise KustoError(
-                    f"{database} differs in {len(missing)} things that are needed. Run opencost-kusto bootstrap.",
-                    code=ReasonCode.SCHEMA_DRIFT,
-                )
-            more = f" but {len(found)} policies or sentences" if found else ""
-            console.out(f"{database} holds everything that is declared{more}.")
+            _check(kusto, console)
             return
         if migrate:
             for one in migrated(kusto, console.out):
@@ -54,9 +45,26 @@ def bootstrap_command(
                 console.out(f"{moved}; {one.old} is kept.")
             return
         done = bootstrap(kusto, lambda one: console.out(f"{one.place}: {one.what}: done"))
-    console.out(f"{done.changed} commands run." if done.changed else f"{database} is up to date; nothing changed.")
+    changed = f"{done.changed} commands run." if done.changed else f"{kusto.database} is up to date; nothing changed."
+    console.out(changed)
     for refused in done.refused:
         console.warning(str(refused))
+
+
+def _check(kusto: Kusto, console: Console) -> None:
+    """Print what differs; raises KustoError where something that is needed does."""
+    from opencost_kusto.database.bootstrap import differences
+
+    found = list(differences(kusto))
+    for difference in found:
+        console.warning(str(difference), "difference")
+    if missing := [one for one in found if one.required]:
+        raise KustoError(
+            f"{kusto.database} differs in {len(missing)} things that are needed. Run opencost-kusto bootstrap.",
+            code=ReasonCode.SCHEMA_DRIFT,
+        )
+    more = f" but {len(found)} policies or sentences" if found else ""
+    console.out(f"{kusto.database} holds everything that is declared{more}.")
 
 
 def tables_command(*, console: Console) -> None:

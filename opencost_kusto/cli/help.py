@@ -28,6 +28,8 @@ opencost-kusto sync --dataset assets --output - | head -3""",
 opencost-kusto schedule --once -o json""",
     "bootstrap": """opencost-kusto bootstrap --auth cli
 opencost-kusto bootstrap --print > opencost.kql""",
+    "config": """opencost-kusto config --config opencost-kusto.toml
+opencost-kusto config --from-kubeconfig > opencost-kusto.toml""",
     "status": "opencost-kusto status --max-age 3h",
     "cost": """opencost-kusto cost --by namespace --window lastmonth
 opencost-kusto cost --by label:app --cluster prod --top 10

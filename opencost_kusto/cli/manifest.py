@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,8 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
 from opencost_kusto.cli.options import LoadOptions, MarkOptions, option
-from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.cli.schedule import TimesOptions, scheduled
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
-from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, HEADER, KEY, PROXY, TOKEN
 from opencost_kusto.extract.kubernetes.address import KubernetesAddress
@@ -42,67 +42,88 @@ _INSTEAD = {
 }
 
 
-def manifest_command(
-    context: typer.Context,
-    more: Annotated[list[str] | None, typer.Argument(help="Further options of schedule, after --.")] = None,
-    image: Annotated[str, option("--image", "The container image; none is published.", panel=REQUIRED)] = "",
+@dataclass(frozen=True, slots=True)
+class ManifestOptions:
+    """What the objects are of."""
+
+    image: Annotated[str, option("--image", "The container image; none is published.", panel=REQUIRED)] = ""
     client_id: Annotated[
         str, option("--client-id", "Client id of the managed identity to sign in as.", panel=REQUIRED)
-    ] = "",
-    kusto_uri: Annotated[str, option("--kusto-uri", "Address of the cluster or Eventhouse.", panel=REQUIRED)] = "",
-    database: Annotated[str, option("--database", "Kusto database.", panel=REQUIRED)] = "",
-    endpoint: Annotated[str | None, option("--endpoint", f"Address of OpenCost; {_ENDPOINT} when left out.")] = None,
-    namespace: Annotated[str, option("--namespace", "Kubernetes namespace, which must exist.")] = "opencost",
-    every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h",
-    cron: Annotated[str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every.")] = None,
-    deployment: Annotated[
-        bool, option("--deployment", "A Deployment that runs for ever, instead of a CronJob.")
-    ] = False,
+    ] = ""
+    kusto_uri: Annotated[str, option("--kusto-uri", "Address of the cluster or Eventhouse.", panel=REQUIRED)] = ""
+    database: Annotated[str, option("--database", "Kusto database.", panel=REQUIRED)] = ""
+    endpoint: Annotated[str | None, option("--endpoint", f"Address of OpenCost; {_ENDPOINT} when left out.")] = None
+    namespace: Annotated[str, option("--namespace", "Kubernetes namespace, which must exist.")] = "opencost"
+    every: Annotated[str, option("--every", "How often, and how long each window is: 10m, 1h or 1d.")] = "1h"
+    cron: Annotated[str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every.")] = None
+    deployment: Annotated[bool, option("--deployment", "A Deployment that runs for ever, instead of a CronJob.")] = (
+        False
+    )
     files: Annotated[
         Path | None,
         option("--files", "Copy the Dockerfile and the Helm chart to this new folder, and print nothing."),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RbacOptions:
+    """The Role of an endpoint, instead of the objects."""
+
     rbac: Annotated[
         bool, option("--rbac", "Print the least Role for a kube:// or in-cluster:// --endpoint, and nothing else.")
-    ] = False,
+    ] = False
     subject: Annotated[
         str | None,
         option("--subject", "Who gets it: User:NAME, Group:NAME or ServiceAccount:NAMESPACE:NAME."),
-    ] = None,
+    ] = None
     cluster_wide: Annotated[
         bool, option("--cluster-wide", "A ClusterRole, where AKS Automatic takes no Role in kube-system.")
-    ] = False,
+    ] = False
+
+
+def manifest_command(
+    context: typer.Context,
+    options: ManifestOptions,
+    role: RbacOptions,
+    more: Annotated[list[str] | None, typer.Argument(help="Further options of schedule, after --.")] = None,
     *,
     console: Console,
 ) -> None:
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
     from opencost_kusto.schedule import manifest
 
-    if files is not None:
-        _copy(files, console)
-        return
-    if rbac:
-        rights = _rights(endpoint)
-        to = subject or f"ServiceAccount:{namespace}:opencost-kusto"
-        console.out(manifest.rbac(rights, rbac_subject(to), wide=cluster_wide))
-        return
-    _further(more or [])
-    place = manifest.Place(image, client_id, namespace)
-    line = _cron(every, cron)
-    token = _uses_api(endpoint)
-    args = ["schedule", *_source(endpoint, more or []), *_target(kusto_uri, database), "--every", every]
-    if deployment:
-        args += [*(("--cron", cron) if cron else ()), "--listen", f":{manifest.PORT}", *(more or [])]
+    if options.files is not None:
+        _copy(options.files, console)
+    elif role.rbac:
+        to = rbac_subject(role.subject or f"ServiceAccount:{options.namespace}:opencost-kusto")
+        console.out(manifest.rbac(_rights(options.endpoint), to, wide=role.cluster_wide))
+    else:
+        console.out(_objects(options, more or [], context.find_root().command))
+
+
+def _objects(options: ManifestOptions, more: list[str], program: Any) -> str:
+    """The objects as YAML, below what they need; raises UsageError for what the containers would refuse."""
+    from opencost_kusto.schedule import manifest
+
+    _further(more)
+    place = manifest.Place(options.image, options.client_id, options.namespace)
+    line = _cron(options.every, options.cron)
+    token = _uses_api(options.endpoint)
+    database = _target(options.kusto_uri, options.database)
+    args = ["schedule", *_source(options.endpoint, more), *database, "--every", options.every]
+    if options.deployment:
+        cron = ("--cron", options.cron) if options.cron else ()
+        args += [*cron, "--listen", f":{manifest.PORT}", *more]
         text = manifest.deployment(place, args, token=token)
     else:
-        args += ["--once", *(more or [])]
+        args += ["--once", *more]
         text = manifest.cron_job(place, line, args, token=token)
-    _check(args, context.find_root().command)
-    more_rights = f"\n# It needs the Role that manifest --rbac --endpoint {endpoint} prints." if token else ""
-    console.out(
+    _check(args, program)
+    role = f"\n# It needs the Role that manifest --rbac --endpoint {options.endpoint} prints." if token else ""
+    return (
         f"# Written by opencost-kusto {__version__}. The identity needs a federated credential for the subject\n"
         f"# {place.subject}, of which it can have 20, and in the database the\n"
-        f"# roles Database Ingestor and Database Viewer.{more_rights}\n{text.rstrip()}"
+        f"# roles Database Ingestor and Database Viewer.{role}\n{text.rstrip()}"
     )
 
 
@@ -184,7 +205,7 @@ def _check(args: list[str], program: Any) -> None:
     explicit = ExplicitOptions.of(parsed)
     ask = gathered(AskOptions, parsed.params, explicit)
     ask.check(explicit)
-    Target(duration(parsed.params["every"]), ask.datasets(), ask.options())
+    scheduled(duration(parsed.params["every"]), ask, ask.datasets())
     gathered(TimesOptions, parsed.params, explicit).lookback()
     gathered(MarkOptions, parsed.params, explicit).run()
     gathered(LoadOptions, parsed.params, explicit)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +36,9 @@ from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import between, duration, stamp
+
+if TYPE_CHECKING:
+    from opencost_kusto.schedule.health import Health
 
 # A section of the help.
 WHEN = "Schedule"
@@ -67,6 +71,28 @@ class TimesOptions:
         return lookback
 
 
+@dataclass(frozen=True, slots=True)
+class RunningOptions:
+    """How long a schedule runs, and what it serves."""
+
+    PANEL = WHEN
+    once: Annotated[bool, option("--once", "Run once and end with its exit code.")] = False
+    grace: Annotated[float, option("--grace", "Seconds that a run may take after SIGTERM or SIGINT.")] = 25.0
+    listen: Annotated[
+        str | None, option("--listen", "Serve /healthz, /readyz and /metrics on host:port, or :port.", panel=OUTPUT)
+    ] = None
+
+
+def scheduled(step: timedelta, ask: AskOptions, datasets: tuple[str, ...]) -> Target:
+    """What is requested for each window; raises UsageError for options that do not fit scheduled windows."""
+    if getattr(ask, "share_idle", False):
+        raise UsageError(
+            "--share-idle is not for schedule and backfill: rows with shared idle cost count only where no other "
+            "window does. Use --include-idle; OpenCostChargeback shares idle cost in Kusto."
+        )
+    return Target(step, datasets, ask.options())
+
+
 def schedule_command(
     source: SourceOptions,
     ask: AskOptions,
@@ -74,25 +100,18 @@ def schedule_command(
     kusto_options: KustoOptions,
     load: LoadOptions,
     when: TimesOptions,
-    once: Annotated[bool, option("--once", "Run once and end with its exit code.", panel=WHEN)] = False,
-    grace: Annotated[
-        float, option("--grace", "Seconds that a run may take after SIGTERM or SIGINT.", panel=WHEN)
-    ] = 25.0,
-    listen: Annotated[
-        str | None,
-        option("--listen", "Serve /healthz, /readyz and /metrics on host:port, or :port.", panel=OUTPUT),
-    ] = None,
+    running: RunningOptions,
     *,
     process: Process,
     console: Console,
 ) -> None:
     """Load what is missing of the last days, again and again, until SIGTERM or Ctrl-C."""
-    from opencost_kusto.schedule.health import Health, served
+    from opencost_kusto.schedule.health import Health
 
-    if console.format_ is not None and not once:
+    if console.format_ is not None and not running.once:
         raise UsageError("--format is for --once, which has one report; use --log-format json for a schedule.")
     every = read_option("--every", duration, when.every)
-    target, lookback = Target(every, ask.datasets(), ask.options()), when.lookback()
+    target, lookback = scheduled(every, ask, ask.datasets()), when.lookback()
     times = Trigger(every, lookback.lag, when.cron)
     # What is wrong with it is said before the first run.
     mark.run()
@@ -100,34 +119,34 @@ def schedule_command(
     stop = CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         ready(kusto, patient=True)
+        load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
         schedule = Schedule(
-            lambda on_result: tick(
-                opencosts,
-                kusto,
-                target,
-                lookback,
-                run=mark.run(),
-                on_result=on_result,
-                on_covered=health.known_until,
-                cancel=stop,
-                policy=load.policy(),
-            ),
+            lambda on_result: load_missing(run=mark.run(), on_result=on_result, on_covered=health.known_until),
             on_result=(console.result, health.count),
-            on_end=(lambda one: _ended(console, one, once=once), health.ticked),
-            grace=grace,
+            on_end=(lambda one: _ended(console, one, once=running.once), health.ticked),
+            grace=running.grace,
             stop=stop,
         )
-        with (
-            process.signals_to(schedule.signal),
-            served(health, listen) if listen else nullcontext() as url,
-            observing(console.retry),
-        ):
-            if url:
-                console.info(f"Health: {url}/healthz, /readyz and /metrics", "listening", url=url)
-            code = schedule.once() if once else schedule.run(times)
+        code = _run(schedule, times, health, running, process, console)
     if schedule.abandoned:
         console.warning("Terminated during a run; the next run loads the missing windows.", "terminated")
     raise typer.Exit(code)
+
+
+def _run(
+    schedule: Schedule, times: Trigger, health: Health, running: RunningOptions, process: Process, console: Console
+) -> int:
+    """Run once, or until a signal, with the health endpoint where one is wanted; the exit code."""
+    from opencost_kusto.schedule.health import served
+
+    with (
+        process.signals_to(schedule.signal),
+        served(health, running.listen) if running.listen else nullcontext() as url,
+        observing(console.retry),
+    ):
+        if url:
+            console.info(f"Health: {url}/healthz, /readyz and /metrics", "listening", url=url)
+        return schedule.once() if running.once else schedule.run(times)
 
 
 def _ended(console: Console, one: TickResult, *, once: bool) -> None:

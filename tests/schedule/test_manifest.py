@@ -131,7 +131,7 @@ def test_our_command_line_takes_the_words(workload: dict[str, Any], more: tuple[
     }
     assert parsed["every"] == ("10m" if "10m" in more else "1h")
     assert parsed["cron"] == ("5 3 * * *" if forever and "--cron" in more else None)
-    assert parsed["cluster"] == ("prod" if "prod" in more else None)
+    assert list(parsed["cluster"] or ()) == (["prod"] if "prod" in more else [])
     if not forever and "--cron" in more:
         assert found["spec"]["schedule"] == "5 3 * * *"
 
@@ -237,7 +237,7 @@ REFUSED = {
     "cron": (("--cron", "hourly"), "", "is no crontab line"),
     "an option schedule has not": (("--", "--no-such-option"), "", "--no-such-option"),
     "a word too many": (("--", "sync"), "", "sync"),
-    "idle shared and not asked for": (("--", "--share-idle"), "", "add --include-idle"),
+    "shared idle": (("--", "--include-idle", "--share-idle"), "", "--share-idle is not for schedule and backfill"),
     "a dataset that is none": (("--", "--dataset", "costs"), "", "There is no dataset 'costs'"),
     "metadata": (("--", "--metadata", "team"), "", "is not key=value"),
     "no time to look back to": (("--", "--catch-up", "5m"), "", "--catch-up"),
