@@ -112,8 +112,8 @@ class Report:
 
     @property
     def sources(self) -> list[str]:
-        """The sources that have results."""
-        return list(dict.fromkeys(one.source for one in self.results))
+        """The sources that have results, by name."""
+        return sorted({one.source for one in self.results})
 
     @property
     def counts(self) -> dict[str, int]:

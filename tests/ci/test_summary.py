@@ -23,7 +23,7 @@ from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.rendering import money
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ASSETS
-from tests.support.recorded import Emulator
+from tests.support.recorded import Emulator, another_cluster
 
 ROOT = Path(__file__).parents[2]
 HOUR = parse_window("2026-11-23T10:00Z,2026-11-23T11:00Z", now=datetime(2026, 11, 24, tzinfo=UTC))
@@ -207,7 +207,8 @@ def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None
     words = ["--window", str(HOUR), "--dataset", "allocation", "--summary", "page.md"]
     target = ["--kusto-uri", servers.kusto_url, "--database", "OpenCost", "--auth", "none"]
     opencost = ["--endpoint", servers.opencost_url]
-    assert _sync(tmp_path, *words, *target, *opencost, "--cluster", "of-command") == 0
+    with another_cluster(servers.opencost):
+        assert _sync(tmp_path, *words, *target, *opencost, "--cluster", "of-command") == 0
     assert _sync(tmp_path, *words, *opencost, "--output", "rows") == 0
     assert _sync(tmp_path, *words, *target, "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1") == 3
     pages = (tmp_path / "page.md").read_text("utf-8").split("## OpenCost to Kusto: ")[1:]
