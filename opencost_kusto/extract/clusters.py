@@ -47,6 +47,7 @@ class ClusterFilter:
     ) -> None:
         self.several = by_cluster
         self._batch, self._own, self._listed = batch, own, listed
+        self._all = batch.all_clusters
         self._merged = merges_clusters(batch) and not by_cluster
         self._named: Counter[str] = Counter()
         self._unnamed = 0
@@ -75,7 +76,7 @@ class ClusterFilter:
         if cluster not in self._named:
             self._meet(cluster)
         self._named[cluster] += 1
-        return self._batch.all_clusters or self._own is None or cluster == self._own
+        return self._all or self._own is None or cluster == self._own
 
     def _meet(self, cluster: str) -> None:
         """Check the first record of a cluster."""
@@ -83,7 +84,7 @@ class ClusterFilter:
         self.several = self.several or len(others) > 1
         if len(others) > 1:
             check_idle(self._batch, _said(others))
-        if self._batch.all_clusters:
+        if self._all:
             identity(cluster, "The cluster of a record")
         elif self._own is None and len(others) > 1:
             raise ContentError(
@@ -95,7 +96,7 @@ class ClusterFilter:
     @property
     def otherwise(self) -> str | None:
         """What Prometheus calls the one cluster that OpenCost has and calls otherwise; None where that is not so."""
-        if len(self._named) != 1 or self._unnamed or self._own is None or self._batch.all_clusters:
+        if len(self._named) != 1 or self._unnamed or self._own is None or self._all:
             return None
         (only,) = self._named
         listed = self._listed() if only != self._own else frozenset({only})
@@ -104,7 +105,7 @@ class ClusterFilter:
     def remark(self) -> str | None:
         """What was left out, in a sentence; raises ContentError where nothing else came."""
         others = {name: count for name, count in self._named.items() if name != self._own}
-        if not others or self._own is None or self._batch.all_clusters:
+        if not others or self._own is None or self._all:
             return None
         if not self._named[self._own] and not self._unnamed:
             raise ContentError(
