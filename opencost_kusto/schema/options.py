@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 OptionValue: TypeAlias = str | bool | tuple[str, ...]
@@ -69,9 +70,15 @@ class Option:
     @property
     def field(self) -> str:
         """The name in Python: `include_idle` for `includeIdle`."""
-        return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", self.name).lower()
+        return _snake_case(self.name)
 
     @property
     def flag(self) -> str:
         """The name on the command line: `--include-idle`."""
         return "--" + self.field.replace("_", "-")
+
+
+@cache
+def _snake_case(name: str) -> str:
+    """`include_idle` for `includeIdle`: kept, since a batch looks its options up by it."""
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()

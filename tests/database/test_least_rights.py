@@ -21,15 +21,6 @@ PRINCIPALS = (f"aadapp=11111111-0000-4000-8000-{number:012};22222222-0000-4000-8
 GRANT = re.compile(r"\.add (?:database|table) \S+ \w+ \('[^']+'\)")
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[KustoEmulator]:
-    """A Kusto that somebody else has bootstrapped."""
-    with KustoEmulator(latency=0) as emulator:
-        with Kusto(emulator.url, emulator.database, auth="none") as kusto:
-            bootstrap(kusto)
-        yield emulator
-
-
 @pytest.fixture
 def admin(emulator: KustoEmulator) -> Iterator[Kusto]:
     """Who may grant rights."""
