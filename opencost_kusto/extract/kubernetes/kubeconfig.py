@@ -66,6 +66,7 @@ def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     try:
         from kubernetes.config import ConfigException
         from kubernetes.config.kube_config import KubeConfigMerger
+        from kubernetes.config.kube_config import yaml as library_yaml
     except ImportError as error:
         raise UsageError(_INSTALL) from error
     paths = environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
@@ -73,7 +74,7 @@ def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
         merged = KubeConfigMerger(paths).config
         found = [one.value for one in merged.value.get("contexts") or []] if merged else []
         return [(str(one["name"]), str(one["context"]["cluster"])) for one in found]
-    except (ConfigException, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (ConfigException, OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
         raise UsageError(f"The kubeconfig {paths} cannot be read: {first_sentence(str(error))}") from error
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.kubernetes.kubeconfig import contexts
 from opencost_kusto.extract.kubernetes.kubeconfig import kubeconfig as sign_in
 from opencost_kusto.extract.kubernetes.program import Program
 from opencost_kusto.extract.kubernetes.service_account import service_account
@@ -284,3 +285,11 @@ def test_a_service_account_is_a_pods(tmp_path: Path, environment: dict[str, str]
     """Outside a pod, and in one without a token, the message says what to write."""
     with pytest.raises(UsageError, match=says):
         service_account(environment, tmp_path)
+
+
+def test_a_list_of_contexts_needs_yaml(tmp_path: Path) -> None:
+    """A kubeconfig that is no YAML is refused, and named, where its contexts are listed too."""
+    config = tmp_path / "config"
+    config.write_text("contexts: [one\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="cannot be read: while parsing"):
+        contexts({"KUBECONFIG": str(config)})
