@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from opencost_kusto.batch import Batch, RequestOptions
+from opencost_kusto.batch import Batch, RequestOptions, Source
 from opencost_kusto.cli.console import Console, Format
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.source_options import SourceOptions
@@ -19,6 +19,8 @@ from opencost_kusto.database import assumptions, doctor
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.errors import EmptyError, UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.pipeline.identity import doubts, known_of, refusal
 from opencost_kusto.rendering import printable, table_of
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.version import __version__
@@ -67,10 +69,11 @@ def doctor_command(
 
 
 def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: bool, write: bool) -> Iterator[Finding]:
+    sources: list[Source] = []
     if not engine_only:
         with source.opencosts() as opencosts:
             for opencost in opencosts:
-                yield from examine(opencost)
+                yield from examine(opencost, reached=sources.append)
     if not kusto_options.kusto_uri:
         yield Finding("sign-in", Status.NOTE, "Kusto is not checked: name it with --kusto-uri and --database")
         return
@@ -80,16 +83,39 @@ def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: boo
         yield failed("sign-in", error, "Correct the option or the variable that the message names.")
         return
     with kusto:
-        yield from doctor.examine(kusto, engine_only=engine_only)
+        names = [("name", partial(_name, each)) for each in sources]
+        yield from doctor.examine(kusto, engine_only=engine_only, more=names)
         if write:
             yield from assumptions.examine(kusto)
 
 
-def examine(opencost: OpenCost, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
-    """The OpenCost half: the way to it, reached, its clock, and whether its last whole hour has a cost. Reads only."""
+def _name(source: Source, kusto: Kusto) -> Iterable[Finding]:
+    """Whether a source may be loaded under its name, as `pipeline.identity` decides it."""
+    known = known_of(kusto, [source])
+    if (refused := refusal(source, known)) is not None:
+        yield failed("name", refused)
+        return
+    there = any(one.name == source.name for one in known)
+    said = "is not in Kusto yet" if not there else "is the cluster that Kusto has under this name"
+    if there and not source.fingerprint:
+        said = "is in Kusto, and nothing identifies the cluster of this OpenCost"
+    yield Finding("name", Status.OK, f"{source.name} {said}")
+    for doubt in doubts(source, known):
+        yield Finding("name", Status.NOTE, doubt)
+
+
+def examine(
+    opencost: OpenCost,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    reached: Callable[[Source], None] = lambda _: None,
+) -> Iterator[Finding]:
+    """The OpenCost half: the way to it, reached, its clock, and whether its last whole hour has a cost. Reads only.
+
+    `reached` is called with what the server says of itself.
+    """
     hops = [(name, partial(_hop, name, check)) for name, check in opencost.hops()]
     cure = _GUIDE if hops else _FORWARD
-    for name, check in [*hops, ("OpenCost", partial(_reached, opencost))]:
+    for name, check in [*hops, ("OpenCost", partial(_reached, opencost, reached))]:
         found = list(guarded(name, check, cure=cure))
         yield from found
         if any(one.status is Status.FAILED for one in found):
@@ -105,10 +131,10 @@ def _hop(name: str, check: Callable[[], str]) -> Iterable[Finding]:
     yield Finding(name, Status.OK, check())
 
 
-def _reached(opencost: OpenCost) -> Iterable[Finding]:
+def _reached(opencost: OpenCost, reached: Callable[[Source], None]) -> Iterable[Finding]:
     began = time.monotonic()
-    opencost.reach()
-    source = opencost.source()
+    source = opencost.reach()
+    reached(source)
     version = f"version {source.version}" if source.version else "no version"
     took = time.monotonic() - began
     said = f"{opencost.endpoint}, {version}, cluster {source.name}; {took:.2f} s"

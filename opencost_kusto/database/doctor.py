@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,8 +33,17 @@ _INCLUDES = {
 }
 
 
-def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], datetime] | None = None) -> Iterator[Finding]:
-    """Every hop, in the order in which a run needs them; nothing after a failed sign-in is tried."""
+def examine(
+    kusto: Kusto,
+    *,
+    engine_only: bool = False,
+    now: Callable[[], datetime] | None = None,
+    more: Iterable[tuple[str, Check]] = (),
+) -> Iterator[Finding]:
+    """Every hop, in the order in which a run needs them; nothing after a failed sign-in is tried.
+
+    `more` are checks of the caller, after the schema.
+    """
     first = list(guarded("sign-in", partial(signed_in, kusto)))
     yield from first
     if any(one.status is Status.FAILED for one in first):
@@ -46,6 +56,7 @@ def examine(kusto: Kusto, *, engine_only: bool = False, now: Callable[[], dateti
         ("ingestion", ingestion, False),
         ("storage", storage, False),
         ("schema", schema, False),
+        *((hop, check, True) for hop, check in more),
         ("capacity", capacity, True),
         ("policies", policies, True),
     ]
@@ -154,7 +165,8 @@ def schema(kusto: Kusto) -> Iterator[Finding]:
     """The tables, mappings and functions of this version."""
     found = list(differences(kusto))
     needed = [one.what for one in found if one.required]
-    cure = f"opencost-kusto bootstrap --kusto-uri {kusto.uri} --database '{kusto.database}'"
+    words = ("opencost-kusto", "bootstrap", "--kusto-uri", kusto.uri, "--database", kusto.database)
+    cure = shlex.join(words)
     if needed:
         yield Finding("schema", Status.FAILED, _some(needed), cure, KustoError.exit_code)
     elif found:

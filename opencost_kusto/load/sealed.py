@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shlex
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -67,7 +68,8 @@ class SealedBatch(msgspec.Struct, frozen=True):
     @property
     def kept(self) -> str:
         """A sentence for a batch that stays in its spool."""
-        return f"kept in the spool; to load it, run opencost-kusto replay {Path(self.folder).parent}"
+        spool = shlex.quote(str(Path(self.folder).parent))
+        return f"kept in the spool; to load it, run opencost-kusto replay {spool}"
 
     def row_keys(self, table: Table) -> set[tuple[str, ...]]:
         """The keys of the rows, as `Table.key` names them."""

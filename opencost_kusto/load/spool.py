@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import stat
 import time
 import uuid
@@ -60,7 +61,9 @@ class Spool:
         except OSError as error:
             raise UsageError(f"The spool folder {root} cannot be created: {error.strerror}.") from error
         if os.name == "posix" and mode & stat.S_IWOTH:
-            raise UsageError(f"The spool folder {root} can be written by every user. Run chmod o-w {root}.")
+            raise UsageError(
+                f"The spool folder {root} can be written by every user. Run chmod o-w {shlex.quote(str(root))}."
+            )
 
     def write(self, batch: Batch, lines: Iterable[bytes]) -> Path:
         """Write the lines into a new folder, and return it; raises what the lines raise, and then removes the folder.

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from shlex import quote
 
 from opencost_kusto.batch import Run, Source
 from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
@@ -120,7 +121,7 @@ class Identity:
         if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
             self.refused = refused
             return None
-        self.warnings = list(_doubts(self.source, known))
+        self.warnings = list(doubts(self.source, known))
         code = ReasonCode.IDENTIFIED if refused is None else ReasonCode.ADOPTED
         if refused is None and not _has_news(self.source, known):
             return None
@@ -161,7 +162,8 @@ def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) ->
     twin = next((name for name in names if name != source.name and name.lower() == source.name.lower()), None)
     if twin is not None and source.name not in names:
         return UsageError(
-            f"The cluster {source.name} differs from {twin}, which Kusto has, only in case. Use that name."
+            f"The cluster {source.name} differs from {twin}, which Kusto has, only in case. Use that name.",
+            cure=f"opencost-kusto sync --cluster {quote(twin)}",
         )
     mine = _standing(one for one in known if one.name == source.name)
     for scheme in (one for one in UNIQUE if one in print_):
@@ -172,13 +174,15 @@ def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) ->
                 f"Kusto has the costs of another cluster under the name {source.name}: {said}. Name this one with "
                 "--cluster, or confirm with --adopt that it was made anew.",
                 code=ReasonCode.OTHER_CLUSTER,
+                cure="opencost-kusto sync --cluster NAME",
             )
         same = _standing(one for one in known if _is_same(one, scheme, print_))[: None if at_once else 1]
         if other_name := next((one.name for one in same if one.name != source.name), None):
             return KustoError(
                 f"Kusto has the costs of this cluster under the name {other_name}; under {source.name} they would be "
-                f"counted twice. Use --cluster {other_name}, or confirm the new name with --adopt.",
+                f"counted twice. Use --cluster {quote(other_name)}, or confirm the new name with --adopt.",
                 code=ReasonCode.OTHER_CLUSTER,
+                cure=f"opencost-kusto sync --cluster {quote(other_name)}",
             )
         if stands:
             return None
@@ -207,7 +211,7 @@ def _latest(source: Source, known: Iterable[Known]) -> dict[str, Json] | None:
     return printed[-1].fingerprint if printed else ({} if mine else None)
 
 
-def _doubts(source: Source, known: list[Known]) -> Iterable[str]:
+def doubts(source: Source, known: list[Known]) -> Iterable[str]:
     """What people should know of a source that is not refused."""
     latest, print_ = _latest(source, known), source.fingerprint or {}
     if latest is None and source.name.lower() in VAGUE:

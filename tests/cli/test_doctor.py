@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,8 @@ from opencost_kusto.database.finding import Finding, Status
 from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, json_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
+from tests.pipeline.test_identity import ONE, OTHER, cluster
+from tests.support.world import World
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,48 @@ def test_a_clock_that_is_off_is_noted(opencost: OpenCostEmulator) -> None:
     with OpenCost(opencost.url) as client:
         found = {one.hop: one for one in examine(client, lambda: datetime.now(UTC) - timedelta(hours=1))}
     assert found["OpenCost's clock"].status is Status.NOTE
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "status", "said", "cure", "exit_code"),
+    [
+        ("prod west", ONE, "ok", "prod west is the cluster that Kusto has under this name", None, 0),
+        ("prod west", None, "ok", "nothing identifies the cluster of this OpenCost", None, 0),
+        ("new", OTHER, "ok", "new is not in Kusto yet", None, 0),
+        ("default-cluster", OTHER, "note", "default-cluster is a name that many clusters have", None, 0),
+        ("prod west", OTHER, "failed", "the costs of another cluster under the name prod west", "NAME", 5),
+        ("new", ONE, "failed", "under new they would be counted twice. Use --cluster 'prod west'", "prod west", 5),
+        ("Prod West", OTHER, "failed", "differs from prod west, which Kusto has, only in case", "prod west", 2),
+    ],
+)
+def test_a_name_of_another_cluster_is_found_before_a_run(
+    run: Callable[..., tuple[int, str]],
+    named: World,
+    name: str,
+    uid: str | None,
+    status: str,
+    said: str,
+    cure: str | None,
+    exit_code: int,
+) -> None:
+    """What a run would refuse is a failed hop, with a command that a shell reads as it is meant; nothing is written."""
+    named.opencost.answers = cluster(uid)
+    before = named.identities()
+    words = ("--kusto-uri", named.kusto.url, "--database", "OpenCost", "--auth", "none", "--format", "json")
+    _, out = run("doctor", "--endpoint", named.opencost.url, "--cluster", name, *words)
+    found = [one for one in json.loads(out)["findings"] if one["hop"] == "name"]
+    assert (found[-1]["status"], found[-1]["exit_code"]) == (status, exit_code)
+    assert said in found[-1]["said"]
+    assert shlex.split(found[-1]["cure"]) == (["opencost-kusto", "sync", "--cluster", cure] if cure else [])
+    assert named.identities() == before
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[World]:
+    """A cluster has landed as `prod west`."""
+    with World(answers=cluster(ONE)) as world:
+        assert world.sync(cluster="prod west").exit_code == 0
+        yield world
 
 
 @pytest.mark.parametrize(

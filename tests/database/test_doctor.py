@@ -163,7 +163,7 @@ def test_a_missing_table_fails_and_names_bootstrap() -> None:
     with KustoEmulator() as emulator:
         [one] = examined(emulator)["schema"]
         assert (one.status, one.exit_code) == (Status.FAILED, 5)
-        assert one.cure == f"opencost-kusto bootstrap --kusto-uri {emulator.url} --database 'OpenCost'"
+        assert one.cure == f"opencost-kusto bootstrap --kusto-uri {emulator.url} --database OpenCost"
 
 
 def test_a_clock_that_is_off_is_noted(emulator: KustoEmulator) -> None:

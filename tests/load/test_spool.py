@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import resource
+import shlex
 import shutil
 import stat
 import time
@@ -99,9 +100,18 @@ def test_files_are_this_users_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_every_user_may_write_is_refused(tmp_path: Path) -> None:
     """What another user could put into a spool is never sent."""
-    tmp_path.chmod(0o777)
-    with pytest.raises(UsageError, match=r"can be written by every user. Run chmod o-w"):
-        Spool(tmp_path)
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(UsageError, match=r"can be written by every user\. Run (chmod o-w '.*/a b')\.$"):
+        Spool(folder)
+
+
+def test_a_batch_that_is_kept_says_how_it_is_loaded(tmp_path: Path) -> None:
+    """The command is one that a shell takes, whatever the folder is called."""
+    folder = tmp_path / "it's a spool"
+    said = sealed(BATCH, Spool(folder).write(BATCH, lines(1))).kept
+    assert shlex.split(said.partition("run ")[2]) == ["opencost-kusto", "replay", str(folder)]
 
 
 def test_folders_are_named_by_digests(spool: Spool) -> None:

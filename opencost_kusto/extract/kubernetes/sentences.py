@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from opencost_kusto.extract.kubernetes.rights import Right
 from opencost_kusto.extract.kubernetes.status import ApiRefusal
 
@@ -56,8 +58,8 @@ def _forbidden(refusal: ApiRefusal, right: Right, endpoint: str) -> str:
     if user and user.startswith(_ACCOUNT):
         subject = f"ServiceAccount:{user.removeprefix(_ACCOUNT)}"
     return (
-        f"{text} Have an administrator apply what this prints: opencost-kusto manifest --rbac --endpoint {endpoint} "
-        f"--subject {subject}"
+        f"{text} Have an administrator apply what this prints: opencost-kusto manifest --rbac --endpoint "
+        f"{quote(endpoint)} --subject {quote(subject)}"
     )
 
 

@@ -34,6 +34,7 @@ def body(code: int, message: str) -> bytes:
     [
         (401, "Unauthorized", SERVICE, R.UNAUTHORIZED, False, "az aks get-credentials"),
         (403, FORBIDDEN, SERVICE, R.FORBIDDEN, False, f"--endpoint {ENDPOINT} --subject ServiceAccount:jobs:sync"),
+        (403, FORBIDDEN.replace("system:serviceaccount:jobs:sync", "A B"), SERVICE, R.FORBIDDEN, False, "'User:A B'"),
         (403, 'pods "agent-0" is forbidden: ', PODS, R.FORBIDDEN, False, "This sign-in has no right to get pods/proxy"),
         (403, DENIED, PODS, R.FORBIDDEN, False, "The admission policy mine denied"),
         (403, HOOK, PODS, R.FORBIDDEN, False, "The admission policy gatekeeper.sh denied"),
