@@ -31,7 +31,7 @@ from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import common_marks, sync_all
-from opencost_kusto.pipeline.replay import replay
+from opencost_kusto.pipeline.replay import check_is_spool, replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
@@ -153,8 +153,10 @@ def replay_command(
 ) -> None:
     """Load what a spool still holds, exactly once."""
     seconds("--timeout", timeout)
-    with kusto_options.kusto(console.info) as kusto, console.progress({}) as on_result:
-        report = replay(
-            folder, kusto, policy=LoadPolicy(wait=wait, timeout=timeout), cancel=process.cancel, on_result=on_result
-        )
+    policy = LoadPolicy(wait=wait, timeout=timeout)
+    with kusto_options.kusto(console.info) as kusto:
+        check_is_spool(folder)
+        ready(kusto)
+        with console.progress({}) as on_result:
+            report = replay(folder, kusto, policy=policy, cancel=process.cancel, on_result=on_result)
     finish(console, report)

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.state import GONE, SETTLED, DatasetState, WindowState, dataset_states
-from opencost_kusto.kusto.client import Kusto, Row
+from opencost_kusto.coverage.totals import SCRAPES, totals
+from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json
-from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, PARTIAL, SYNC_RUNS
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS
 from opencost_kusto.window import Window, stamp
 
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
-_SCRAPES = [name for name, table in DATASETS.items() if table.cadence == "scrape"]
 # The shipped functions that count the cost of a dataset, each minute once.
 _COST_FUNCTIONS = {ALLOCATION.dataset: "OpenCostWorkloadCost", ASSETS.dataset: "OpenCostInfrastructureCost"}
-_MERGE: dict[str, Callable[[list[Json]], Json]] = {
-    **dict.fromkeys(("Batches", "Rows", "DayRows"), sum),
-    **dict.fromkeys(("Until", "EmptyUntil"), max),
-    "First": min,
-}
 # Failures with reasons of their own that are shown; the others are counted.
 _SHOWN = 5
 
@@ -95,44 +89,6 @@ class DatasetStatus:
         }
 
 
-def months_query() -> str:
-    """KQL for the months that have run log entries of windows: one row each, from one column.
-
-    The entry that says which cluster a name stands for has no window.
-    """
-    return (
-        f"{SYNC_RUNS.name} | where isnotnull(WindowStart)"
-        " | extend Month = startofmonth(WindowStart) | distinct Month | order by Month asc"
-    )
-
-
-def totals_query(now: datetime, month: datetime) -> str:
-    """KQL for the totals of the latest run log entries by source and dataset, of the windows that begin in a month.
-
-    An empty window counts as a batch. Queued batches count among batches and rows, but not as landed; nor do partial
-    assets. `First` is the start of the first window aligned to ten minutes.
-    """
-    seen, empty = ", ".join(map(literal, (Outcome.LANDED, Outcome.ALREADY_LANDED))), literal(Outcome.EMPTY)
-    whole = " and ".join(f"tostring(Options.{name}) in ('', '[]')" for name in PARTIAL)
-    last = "LoggedAt, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows, Options"
-    after = (month + timedelta(days=31)).replace(day=1)
-    return (
-        f"{SYNC_RUNS.name} | where WindowStart >= datetime({stamp(month)}) and WindowStart < datetime({stamp(after)})"
-        f" | summarize arg_max({last}) by BatchId"
-        f" | extend Recent = WindowEnd > datetime({stamp(now - _DAY)}),"
-        f" All = {whole},"
-        f" Landed = Outcome in ({seen}, {empty}, {literal(Outcome.QUEUED)}),"
-        f" End = iff(Dataset in ({', '.join(map(literal, _SCRAPES))}), WindowStart, WindowEnd),"
-        " Aligned = WindowStart == bin(WindowStart, 10m) and WindowEnd == bin(WindowEnd, 10m)"
-        f" | extend Until = iff(All and Outcome in ({seen}), End, datetime(null)),"
-        f" EmptyUntil = iff(All and Outcome == {empty}, End, datetime(null)),"
-        " First = iff(Landed and Aligned, WindowStart, datetime(null))"
-        " | summarize First = min(First), Until = max(Until), EmptyUntil = max(EmptyUntil), Batches = countif(Landed),"
-        " Rows = sumif(Rows, Landed), DayRows = sumif(Rows, Landed and Recent) by Source, Dataset"
-        " | order by Source asc, Dataset asc"
-    )
-
-
 def cost_query(dataset: str, period: Window) -> str:
     """KQL for the cost of a dataset by source, each minute counted once, by the shipped function."""
     start, end = (f"datetime({stamp(bound)})" for bound in (period.start, period.end))
@@ -143,7 +99,8 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     """The status by source and dataset, with the missing windows of the last `back`; raises KustoError.
 
     Minutes between the first and the last aligned window in the run log can be missing. The number of queries
-    depends on the months that have entries, and not on the number of sources and windows.
+    depends on the months that have entries, and not on the number of sources and windows. Each is about a month, but
+    for which months there are: that is asked year by year.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     # A scrape's minute may be the one that is running.
@@ -153,7 +110,7 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     }
     costs = _costs(kusto, Window(minute - _DAY, minute))
     found = []
-    for row in _totals(kusto, minute):
+    for row in totals(kusto, minute):
         name = row["Source"], row["Dataset"]
         first, until, empty = (row[at] and row[at].astimezone(UTC) for at in ("First", "Until", "EmptyUntil"))
         facts: dict[str, Json] = {}
@@ -165,25 +122,6 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
         found.append(DatasetStatus(*name, until, batches, rows, day_rows, costs.get(name), **facts, empty_until=empty))
     return found
-
-
-def _totals(kusto: Kusto, now: datetime) -> list[Row]:
-    """The totals of all months, ordered by source and dataset."""
-    found: dict[tuple[str, str], Row] = {}
-    for month in kusto.query(months_query(), fresh=True):
-        for row in kusto.query(totals_query(now, month["Month"]), fresh=True):
-            name = row["Source"], row["Dataset"]
-            found[name] = _merged(found[name], row) if name in found else row
-    return [found[name] for name in sorted(found)]
-
-
-def _merged(one: Row, other: Row) -> Row:
-    """The totals of two months: the first and the latest, and sums; null where both are null."""
-    merged = dict(one)
-    for name, merge in _MERGE.items():
-        known = [value for value in (one[name], other[name]) if value is not None]
-        merged[name] = merge(known) if known else None
-    return merged
 
 
 def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], float]:
@@ -212,7 +150,7 @@ def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]
     begin = period.start if earlier else max(min(aligned, default=period).start, period.start)
     end = max((window.end for window in aligned), default=begin)
     known = IntervalSet([*settled, *lost, *damaged])
-    scrapes = one.table.dataset in _SCRAPES
+    scrapes = one.table.dataset in SCRAPES
     failed = {WindowState.FAILED, WindowState.QUEUED}
     return {
         "missing": list(known.gaps(Window(begin, end))) if begin < end and not scrapes else [],
@@ -235,7 +173,7 @@ def _is_aligned(window: Window) -> bool:
 
 def _end(window: Window, dataset: str) -> datetime:
     """The end of what a window covers; a scrape is of a moment of its minute."""
-    return window.start if dataset in _SCRAPES else window.end
+    return window.start if dataset in SCRAPES else window.end
 
 
 def _failures(failed: Iterable[tuple[str, str, Window]]) -> Iterator[Failure]:

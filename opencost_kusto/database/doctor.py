@@ -79,15 +79,13 @@ def ready(kusto: Kusto, *, patient: bool = False) -> None:
 
 
 def signed_in(kusto: Kusto) -> Iterator[Finding]:
-    """The first query, and the identity that sends it."""
+    """The first query, the credential that gave the token, and the identity that it is for."""
     began = time.monotonic()
     kusto.check()
     took = time.monotonic() - began
-    who = _principal(kusto)
-    named = f" as {who}" if who else ""
-    yield Finding(
-        "sign-in", Status.OK, f"{kusto.uri}, database {kusto.database}, --auth {kusto.auth}{named}; {took:.2f} s"
-    )
+    who, by = _principal(kusto), kusto.signed_in_by
+    how = f"--auth {kusto.auth}{by and f' ({by})'}{who and f' as {who}'}"
+    yield Finding("sign-in", Status.OK, f"{kusto.uri}, database {kusto.database}, {how}; {took:.2f} s")
 
 
 def clocks(kusto: Kusto, now: Callable[[], datetime]) -> Iterator[Finding]:

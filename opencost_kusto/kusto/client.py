@@ -70,11 +70,16 @@ class Kusto:
         self.deadlines = deadlines or Deadlines()
         self.ingest_uri = checked_address(ingest_uri) if ingest_uri else ingest_address(self.uri)
         # Finds a wrong sign-in method now, not at the first batch.
-        signed_in = credential(self.uri, auth)
+        self._credential = credential(self.uri, auth)
         more: dict[str, Any] = {"trusted_hosts": trusted_hosts, "advice": ADVICE.get(auth, "")}
-        self._engine = Endpoint(self.uri, signed_in, **more)
-        self._ingestion = Endpoint(self.ingest_uri, signed_in, **more)
+        self._engine = Endpoint(self.uri, self._credential, **more)
+        self._ingestion = Endpoint(self.ingest_uri, self._credential, **more)
         self.storage = Storage(self._resources, self.ingest_uri, self.database)
+
+    @property
+    def signed_in_by(self) -> str:
+        """The class of azure-identity that gave the last token; empty without a token."""
+        return self._credential.provider if self._credential else ""
 
     def __enter__(self) -> Self:
         return self

@@ -62,7 +62,16 @@ class Credential:
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, ...], Any] = {}
         self._authority = _PUBLIC
-        self._inner = self._make(auth)
+        self._provider = ""
+        self._inner = self._watched()
+
+    @property
+    def provider(self) -> str:
+        """The class of azure-identity that gave the last token, empty before the first.
+
+        Of the chain of `default` it is the one that answered; AZURE_TOKEN_CREDENTIALS takes the same names.
+        """
+        return self._provider
 
     def get_token(self, *scopes: str, **more: Any) -> Any:
         """A token for the scopes; raises what the credential raises."""
@@ -77,13 +86,31 @@ class Credential:
         with self._lock:
             if authority.rstrip("/").lower() != self._authority and not os.environ.get("AZURE_AUTHORITY_HOST"):
                 self._authority = authority.rstrip("/").lower()
-                self._inner = self._make(self.auth, authority=self._authority)
+                self._inner = self._watched(authority=self._authority)
         return self
 
     def close(self) -> None:
         """Close the credential's own connections."""
         if close := getattr(self._inner, "close", None):
             close()
+
+    def _watched(self, **more: Any) -> Any:
+        """A new credential whose members, if it is a chain, are noted when they give a token."""
+        made = self._make(self.auth, **more)
+        for member in getattr(made, "credentials", (made,)):
+            self._watch(member)
+        return made
+
+    def _watch(self, member: Any) -> None:
+        # A chain of azure-identity says only in its log which member answered.
+        ask = member.get_token
+
+        def get_token(*scopes: str, **more: Any) -> Any:
+            token = ask(*scopes, **more)
+            self._provider = type(member).__name__
+            return token
+
+        member.get_token = get_token
 
 
 def credential(uri: str, auth: Auth) -> Credential | None:

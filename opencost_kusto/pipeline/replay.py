@@ -38,7 +38,7 @@ def replay(
     and one of another cluster than its name stands for fails.
     Raises UsageError if the folder does not exist or is not a spool, and ContentError for a batch that cannot be read.
     """
-    _check_is_spool(folder)
+    check_is_spool(folder)
     run = new_run(kind="replay")
     report = Report(run.id, on_result=on_result)
     spool = Spool(folder, durable=True)
@@ -80,7 +80,7 @@ def _newest(spool: Spool) -> Iterator[SealedBatch]:
     yield from newest.values()
 
 
-def _check_is_spool(folder: Path) -> None:
+def check_is_spool(folder: Path) -> None:
     """Raise UsageError for a folder that does not exist or is not a spool: "nothing to do" would hide a mistake."""
     if not folder.is_dir():
         raise UsageError(f"There is no spool folder {folder}.")

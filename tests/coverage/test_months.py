@@ -54,8 +54,8 @@ def bounds(emulator: KustoEmulator, sent: int) -> list[timedelta]:
     """The lengths of the periods that the questions to the run log since then are about."""
     found = []
     for request in emulator.requests[sent:]:
-        # Which months there are is asked of one column.
-        if request.csl.startswith(f"{SYNC_RUNS.name} | where") and "distinct Month" not in request.csl:
+        # Whether there is anything earlier is asked of one row.
+        if request.csl.startswith(f"{SYNC_RUNS.name} | where") and "take 1" not in request.csl:
             one, other = (datetime.fromisoformat(text) for text in BOUND.findall(request.csl)[:2])
             found.append(abs(one - other))
     return found
@@ -76,7 +76,9 @@ def test_status_counts_every_month_once(emulator: KustoEmulator, kusto: Kusto) -
     """The totals are those of all months, a copy of an entry counting once."""
     sent = len(emulator.requests)
     found = status(kusto, now=PERIOD.end)
-    assert max(bounds(emulator, sent)) <= timedelta(days=31)
+    year, *months = sorted(bounds(emulator, sent), reverse=True)
+    assert year == timedelta(days=365)
+    assert max(months) <= timedelta(days=31)
     assert [(one.source, one.dataset, one.batches, one.rows) for one in found] == [
         ("east", "allocation", DAYS, 0),
         ("west", "allocation", DAYS, 0),
@@ -90,3 +92,12 @@ def test_a_period_is_cut_without_gap_or_overlap() -> None:
     parts = list(Window(FIRST, FIRST + timedelta(days=70)).cut(timedelta(days=30)))
     assert [part.length for part in parts] == [timedelta(days=days) for days in (30, 30, 10)]
     assert all(one.end == other.start for one, other in pairwise(parts))
+
+
+def test_status_counts_what_is_years_old(emulator: KustoEmulator, kusto: Kusto) -> None:
+    """Years without an entry end no search: one earlier entry goes on, and its absence stops."""
+    sent = len(emulator.requests)
+    found = status(kusto, now=datetime(2029, 3, 1, tzinfo=UTC))
+    assert [(one.source, one.batches) for one in found] == [("east", DAYS), ("west", DAYS)]
+    asked = [request.csl for request in emulator.requests[sent:] if "distinct Month" in request.csl]
+    assert [re.findall(r"datetime\((\d+)-01-01\)", text)[0] for text in asked] == ["2029", "2028", "2027", "2026"]

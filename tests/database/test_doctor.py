@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Deadlines, Kusto
 from tests.database.examined import answer, examined
 from tests.faults.wire import is_resources, kusto_refusal
+from tests.support.authority import Authority
+from tests.support.azure_cli import TOKEN, signed_in
+from tests.support.relay import TlsFront
 
 STORAGE = ("storage of blobs", "storage of queue messages")
 
@@ -32,6 +36,23 @@ def test_a_database_that_is_up_to_date_has_no_failure(emulator: KustoEmulator) -
     assert not [one for lines in found.values() for one in lines if one.status is Status.FAILED]
     texts = [request.csl for request in emulator.requests[sent:] if request.csl]
     assert all(text.startswith((".show", ".get", "print")) for text in texts), texts
+
+
+def test_the_credential_that_answered_is_named(
+    emulator: KustoEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the chain of azure-identity, over TLS; the token itself is in no line."""
+    authority = Authority(tmp_path)
+    for name, value in {**signed_in(tmp_path), "REQUESTS_CA_BUNDLE": authority.ca}.items():
+        monkeypatch.setenv(name, value)
+    with (
+        TlsFront(authority.server(), int(emulator.url.rpartition(":")[2])) as front,
+        Kusto(front.url, "OpenCost", ingest_uri=front.url, trusted_hosts=["localhost"]) as kusto,
+    ):
+        found = [*doctor.examine(kusto)]
+    assert found[0].said.startswith(f"{kusto.uri}, database OpenCost, --auth default (AzureCliCredential) as ")
+    assert f"Bearer {TOKEN}" in [request.headers.get("authorization") for request in emulator.requests]
+    assert TOKEN not in str([one.document() for one in found])
 
 
 def test_the_engine_alone_can_be_checked(emulator: KustoEmulator) -> None:

@@ -17,7 +17,8 @@ from opencost_kusto.cli import reports
 from opencost_kusto.coverage import state
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import missing_query
-from opencost_kusto.coverage.status import cost_query, months_query, totals_query
+from opencost_kusto.coverage.status import cost_query
+from opencost_kusto.coverage.totals import earlier_query, months_query, totals_query
 from opencost_kusto.database import script
 from opencost_kusto.database.render import render
 from opencost_kusto.database.script import Command, commands, parse
@@ -189,7 +190,8 @@ SENT = {
     "policy": holdings.policy_command(ALLOCATION, "row_level_security"),
     "tagged": ingest.tagged_command(ALLOCATION.name, BATCH.id),
     "failures": ingest.failures_command("Database", ALLOCATION.name, [SOURCE_ID, BATCH_IDS[1]]),
-    "months": months_query(),
+    "months": months_query(2026),
+    "earlier": earlier_query(2026),
     "totals": totals_query(MADE, MADE.replace(day=1)),
     "entries": state.entries_query([BATCH.source], BATCH.window),
     "entries of all": state.entries_query(None, BATCH.window),
@@ -313,8 +315,9 @@ KNOWN = {
     "sent_query(some)",
     "tagged_command(table, tag)",
     "ingest.tagged_command(pending.target, pending.tag)",
-    "months_query()",
-    "totals_query(now, month['Month'])",
+    "months_query(year)",
+    "earlier_query(year)",
+    "totals_query(now, month)",
 }
 WORKING = [
     path.relative_to(PACKAGE).as_posix()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.kusto.signin import _CREDENTIALS, ADVICE, METHODS, Auth, Credential, connection
+from tests.support.azure_cli import TOKEN, signed_in
 
 URI = "https://shop.westeurope.kusto.windows.net"
 
@@ -117,8 +119,20 @@ def test_a_token_is_kept_until_shortly_before_it_expires() -> None:
     now[0] = 701.0
     assert credential.get_token("scope").token == "token 2"
     assert credential.get_token("other scope").token == "token 3"
+    assert credential.provider == "Counted"
     credential.close()
     assert inner.closed
+
+
+def test_the_member_of_the_chain_that_answered_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain of azure-identity, in which Azure CLI is the first that is signed in."""
+    for name, value in signed_in(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    credential = Credential("default")
+    assert credential.provider == ""
+    assert [credential.get_token("https://x.kusto.windows.net/.default").token for _ in range(2)] == [TOKEN] * 2
+    assert credential.provider == "AzureCliCredential"
+    credential.close()
 
 
 def test_both_endpoints_share_one_credential(monkeypatch: pytest.MonkeyPatch) -> None:
