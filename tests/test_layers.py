@@ -27,7 +27,7 @@ DOORS = {
     "rich": ("cli/drawing.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),
-    "urllib3": ("extract/kubernetes/forward.py",),
+    "urllib3": ("extract/kubernetes/forward.py", "extract/kubernetes/wire.py"),
     "websocket": ("extract/kubernetes/forward.py",),
     "yaml": ("schedule/manifest.py",),
 }

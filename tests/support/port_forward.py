@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from tests.support.listener import Listener, head
 
@@ -32,7 +33,10 @@ class PortForward(Listener):
     def serve(self, client: socket.socket) -> None:
         """Answer one request, or forward."""
         request = head(client)
-        path = request.split(b" ", 2)[1].decode()
+        if not request:
+            return
+        # A proxy is asked for a whole address.
+        path = urlsplit(request.split(b" ", 2)[1].decode())._replace(scheme="", netloc="").geturl()
         if b"Upgrade: websocket" not in request or path in self._replies:
             client.sendall(self._replies[path])
             return

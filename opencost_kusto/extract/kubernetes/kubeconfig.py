@@ -7,7 +7,8 @@ send a request without a sign-in where a program fails, and reads a token file o
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,10 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
     `entra` returns tokens of Microsoft Entra where kubelogin is not installed. Raises UsageError for a file or a
     context that cannot be used and when the library is not installed, OpenCostError when the sign-in fails.
     """
-    try:
+    with _read(environment) as (merged, paths):
         from kubernetes.client import Configuration
-        from kubernetes.config import ConfigException
-        from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
-        from kubernetes.config.kube_config import yaml as library_yaml
-    except ImportError as error:
-        raise UsageError(_INSTALL) from error
-    paths = environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    try:
-        merged = KubeConfigMerger(paths).config
-        if merged is None:
-            raise UsageError(f"There is no kubeconfig at {paths}: set KUBECONFIG, or run {_GET}.")
+        from kubernetes.config.kube_config import KubeConfigLoader
+
         chosen = _context(merged.value, context, paths)
         token, said = _sign_in(_user(merged, chosen), environment, entra)
         loader = KubeConfigLoader(merged, active_context=chosen["name"], config_base_path=None)
@@ -49,12 +42,6 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         loader.load_and_set(settings)
         # Read here, since older versions of the library leave it out.
         proxy = merged["clusters"].get_with_name(chosen["context"]["cluster"])["cluster"].value.get("proxy-url")
-    except ConfigException as error:
-        why = first_sentence(str(error).replace(". ", ": ", 1))
-        raise UsageError(f"The kubeconfig {paths} cannot be used: {why}") from error
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
-        why = first_sentence(str(error)) or type(error).__name__
-        raise UsageError(f"The kubeconfig {paths} cannot be read: {why}") from error
     access = _access(settings, str(chosen["context"]["cluster"]), token, said)
     if not proxy:
         return access
@@ -62,7 +49,15 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
 
 
 def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Each context of the kubeconfig and the name of its cluster; raises UsageError for files that cannot be used."""
+    """Each context of the kubeconfig and the name of its cluster; raises UsageError as `kubeconfig` does."""
+    with _read(environment) as (merged, _):
+        found = [one.value for one in merged.value.get("contexts") or []]
+        return [(str(one["name"]), str(one["context"]["cluster"])) for one in found]
+
+
+@contextmanager
+def _read(environment: Mapping[str, str]) -> Iterator[tuple[Any, str]]:
+    """The files of KUBECONFIG, merged, and their paths; what is wrong with their content is a UsageError."""
     try:
         from kubernetes.config import ConfigException
         from kubernetes.config.kube_config import KubeConfigMerger
@@ -71,11 +66,19 @@ def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
         raise UsageError(_INSTALL) from error
     paths = environment.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     try:
-        merged = KubeConfigMerger(paths).config
-        found = [one.value for one in merged.value.get("contexts") or []] if merged else []
-        return [(str(one["name"]), str(one["context"]["cluster"])) for one in found]
-    except (ConfigException, OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
-        raise UsageError(f"The kubeconfig {paths} cannot be read: {first_sentence(str(error))}") from error
+        merger = KubeConfigMerger(paths)
+        if merger.config is None:
+            raise UsageError(f"There is no kubeconfig at {paths}: set KUBECONFIG, or run {_GET}.")
+        # The first file that names one, as in kubectl; the library takes the last.
+        named = (one.get("current-context") for one in merger.config_files.values())
+        merger.config.value["current-context"] = next(filter(None, named), None)
+        yield merger.config, paths
+    except ConfigException as error:
+        why = first_sentence(str(error).replace(". ", ": ", 1))
+        raise UsageError(f"The kubeconfig {paths} cannot be used: {why}") from error
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
+        why = first_sentence(str(error)) or type(error).__name__
+        raise UsageError(f"The kubeconfig {paths} cannot be read: {why}") from error
 
 
 def _context(config: dict[str, Any], name: str | None, paths: str) -> dict[str, Any]:
@@ -104,7 +107,11 @@ def _sign_in(user: Any, environment: Mapping[str, str], entra: Entra | None) -> 
     if user is None:
         return None, "no user"
     settings: dict[str, Any] = user.value
-    folder = str(Path(user.path or ".").parent)
+    folder = str(Path(user.path or ".").absolute().parent)
+    for name in ("client-certificate", "client-key"):
+        # The library looks for them beside the file that has the cluster.
+        if name in settings:
+            settings[name] = str(Path(folder) / settings[name])
     if file := settings.pop("tokenFile", None):
         settings.pop("token", None)
         return _reader(Path(folder) / file), "a token file"

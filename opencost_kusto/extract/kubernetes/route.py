@@ -237,7 +237,8 @@ class KubernetesRoute:
         version = self._objects().version()
         access = self._signed_in()
         name = f", cluster {access.cluster}" if access.cluster else ""
-        return f"{access.server}, {version}{name}, signed in by {access.said}"
+        unchecked = "" if access.verify else "; its certificate is not checked (insecure-skip-tls-verify)"
+        return f"{access.server}, {version}{name}, signed in by {access.said}{unchecked}"
 
     def _check_target(self) -> str:
         return str(self._found())

@@ -1,4 +1,4 @@
-"""What an API server says of a request that it refuses (`kind: Status`), told apart from what OpenCost says."""
+"""The refusals of an API server (`kind: Status`), distinguished from those of the OpenCost behind it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def said(self) -> str:
-        """The server's own words, on one line."""
+        """The message, on one line."""
         return first_sentence(self.message, 300) or "nothing more"
 
     @property
@@ -92,7 +92,7 @@ _DECODER = msgspec.json.Decoder(Status)
 
 
 def status_of(status: int, body: bytes) -> Status | None:
-    """The Status in a response that is no 200; None where it is OpenCost's own."""
+    """The Status in a response that is no 200; None where the response is OpenCost's."""
     try:
         found = _DECODER.decode(body)
     except (ValueError, RecursionError):

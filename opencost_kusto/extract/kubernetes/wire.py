@@ -8,6 +8,8 @@ from http import HTTPStatus
 from typing import Any
 
 from requests.adapters import HTTPAdapter
+from urllib3 import disable_warnings
+from urllib3.exceptions import InsecureRequestWarning
 
 from opencost_kusto.errors import OpenCostError
 from opencost_kusto.extract.address import Address, Proxy
@@ -57,6 +59,8 @@ class ApiServer(HttpRoute):
         )
         if not access.verify:
             self._session.verify = False
+            # `doctor` says it once; the library would warn at each request.
+            disable_warnings(InsecureRequestWarning)
         if access.server_name is not None:
             self._session.mount("https://", _CertificateName(access.server_name))
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
 
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
 from tests.extract.test_client import batch
 from tests.kube.recorder import kubeconfig, recorded
 from tests.kube.scenarios import ADD_ON
+from tests.support.authority import Authority
 from tests.support.port_forward import PortForward
 from tests.support.raw import RawServer, chunked, sized
+from tests.support.relay import ForwardProxy, TlsFront
 
 PODS = recorded("policy")[0].path
 LIST = next(one.body for one in recorded("add-on") if one.path == PODS)
@@ -75,6 +79,42 @@ def test_what_breaks_off_is_no_response(tmp_path: Path, pod: bytes, more: dict[s
     with pytest.raises(OpenCostKustoError) as failed:
         read(tmp_path, pod, **more)  # type: ignore[arg-type]
     assert failed.value.code is code
+
+
+@pytest.mark.parametrize("trust", ["name", "unchecked"])
+def test_certificates_are_those_of_the_kubeconfig(tmp_path: Path, trust: str) -> None:
+    """A port-forward shows the client's certificate, and checks the server's by its CA and tls-server-name."""
+    authority = Authority(tmp_path, "cluster")
+    certificate, key = authority.issue("jane")
+    cluster: dict[str, Any] = {"certificate-authority": authority.ca, "tls-server-name": "aks.internal"}
+    if trust == "unchecked":
+        cluster = {"insecure-skip-tls-verify": True}
+    context = authority.server(names=[x509.DNSName("aks.internal")], clients=authority)
+    with (
+        RawServer(sized(RECORDS)) as server,
+        PortForward(server.port, Replies(refused=False)) as api,
+        TlsFront(context, int(api.url.rpartition(":")[2])) as front,
+    ):
+        settings = {"client-certificate": certificate, "client-key": key}
+        path = kubeconfig(tmp_path / "config", front.url, "jane", settings, **cluster)
+        with OpenCost(ADD_ON, environment={"KUBECONFIG": str(path)}, attempts=1, timeout=20) as client:
+            assert len(list(client.records(batch("allocation"), lambda *_: None))) == 1
+        assert api.forwarded == [FORWARD]
+
+
+def test_a_port_forward_goes_through_the_proxy_of_the_kubeconfig(tmp_path: Path) -> None:
+    """proxy-url is for the WebSocket, too."""
+    with (
+        RawServer(sized(RECORDS)) as server,
+        PortForward(server.port, Replies(refused=False)) as api,
+        ForwardProxy() as proxy,
+    ):
+        url = api.url.replace("127.0.0.1", "api.aks.example")
+        path = kubeconfig(tmp_path / "config", url, "me", **{"proxy-url": proxy.url})
+        with OpenCost(ADD_ON, environment={"KUBECONFIG": str(path)}, attempts=1, timeout=20) as client:
+            assert len(list(client.records(batch("allocation"), lambda *_: None))) == 1
+        assert api.forwarded == [FORWARD]
+    assert any(one.startswith(b"CONNECT api.aks.example:") for one in proxy.seen)
 
 
 def test_two_refusals_are_one_message(tmp_path: Path) -> None:

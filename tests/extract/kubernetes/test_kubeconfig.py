@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
@@ -173,13 +174,15 @@ def test_a_sign_in_that_is_refused_is_made_anew_once(tmp_path: Path) -> None:
 
 
 def test_several_files_are_one_configuration(tmp_path: Path) -> None:
-    """A context may stand in a second file; the first file's current context counts."""
+    """A context may stand in a second file; of several current contexts, that of the first file counts."""
     with Replay(recorded("service")) as server:
         second = kubeconfig(tmp_path / "second", server.url, "me", {"token": "abc"})
         first = tmp_path / "first"
         first.write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n")
-        paths = os.pathsep.join((str(first), str(tmp_path / "missing"), str(second)))
-        with OpenCost(SERVICE, environment={"KUBECONFIG": paths}, attempts=1) as client:
+        third = tmp_path / "third"
+        third.write_text("current-context: another\n")
+        paths = os.pathsep.join(map(str, (first, tmp_path / "missing", second, third)))
+        with OpenCost("kube:///opencost/opencost:9003", environment={"KUBECONFIG": paths}, attempts=1) as client:
             assert client.source().name == "aks-tests"
 
 
@@ -250,6 +253,50 @@ def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
     ):
         path = kubeconfig(tmp_path / "config", front.url, "me", None, **named)
         with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+            assert client.source().name == "aks-tests"
+
+
+def test_a_certificate_is_not_checked_where_the_kubeconfig_says_so(tmp_path: Path) -> None:
+    """insecure-skip-tls-verify accepts any certificate; without it, this one is refused."""
+    context = Authority(tmp_path, "cluster").server(names=[])
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(context, int(server.url.rpartition(":")[2])) as front,
+    ):
+        for unchecked in (True, False):
+            path = kubeconfig(tmp_path / "config", front.url, **{"insecure-skip-tls-verify": unchecked})
+            with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+                if unchecked:
+                    assert client.source().name == "aks-tests"
+                    (_, api), _ = client.hops()
+                    assert api().endswith("its certificate is not checked (insecure-skip-tls-verify)")
+                    continue
+                with pytest.raises(OpenCostError, match="its certificate is not trusted") as error:
+                    client.source()
+    assert error.value.code is ReasonCode.TLS
+
+
+def test_paths_are_relative_to_the_file_that_they_stand_in(tmp_path: Path) -> None:
+    """Of three files in three folders, one has the cluster and its CA, one the user, one the context."""
+    folders = [tmp_path / name for name in ("of-cluster", "of-user", "of-context")]
+    for folder in folders:
+        folder.mkdir()
+    authority = Authority(folders[0], "cluster")
+    certificate, key = map(Path, authority.issue("jane"))
+    for path in (certificate, key):
+        path.rename(folders[1] / path.name)
+    settings = {"client-certificate": certificate.name, "client-key": key.name}
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(authority.server(clients=authority), int(server.url.rpartition(":")[2])) as front,
+    ):
+        relative = {"certificate-authority": Path(authority.ca).name}
+        whole = yaml.safe_load(kubeconfig(tmp_path / "whole", front.url, "jane", settings, **relative).read_text())
+        for folder, kept in zip(folders, ("clusters", "users", "contexts"), strict=True):
+            document = whole | {name: [] for name in ("clusters", "users", "contexts") if name != kept}
+            (folder / "config").write_text(yaml.safe_dump(document))
+        paths = os.pathsep.join(str(folder / "config") for folder in folders)
+        with OpenCost(SERVICE, environment={"KUBECONFIG": paths}, attempts=1) as client:
             assert client.source().name == "aks-tests"
 
 
