@@ -39,7 +39,7 @@ class Source:
     id, `version` OpenCost's. `currency` is that of its costs, None if it is not set. `fingerprint` identifies the
     cluster, by scheme; a source of the same name and another fingerprint is refused. `buckets` are the lengths of the
     windows that its built-in store has, the longest first; with a Prometheus it has windows of any length. `settings`
-    are the user's, for this source alone.
+    are the user's, for this source alone. `route` says which Service or pod of a cluster it is, and the way to it.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Source:
     fingerprint: dict[str, Json] | None = None
     buckets: tuple[timedelta, ...] = ()
     settings: SourceSettings = field(default_factory=SourceSettings)
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

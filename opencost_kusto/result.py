@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from opencost_kusto.batch import Batch
+from opencost_kusto.batch import Batch, Source
 from opencost_kusto.errors import NotLandedError, OpenCostKustoError, PartialError, ReasonCode
 from opencost_kusto.redact import redacted
 from opencost_kusto.schema.columns import Json
@@ -95,7 +95,8 @@ def batch_result(
 class Report:
     """The results of one run, in the order in which batches ended; `on_result` is called with each.
 
-    `run_log` is the error where the run log could not be written; `warnings` are sentences about the sources.
+    `run_log` is the error where the run log could not be written; `warnings` are sentences about the sources,
+    `routes` how those in Kubernetes were reached, by name.
     """
 
     run_id: str
@@ -103,6 +104,11 @@ class Report:
     on_result: Callable[[BatchResult], None] = lambda _: None
     run_log: OpenCostKustoError | None = None
     warnings: list[str] = field(default_factory=list)
+    routes: dict[str, str] = field(default_factory=dict)
+
+    def reached(self, sources: Iterable[Source]) -> None:
+        """Keep how sources in Kubernetes were reached."""
+        self.routes |= {one.name: one.route for one in sources if one.route is not None}
 
     def add(self, results: Iterable[BatchResult]) -> None:
         """Add results as they come, and hand each on."""
@@ -147,6 +153,7 @@ class Report:
             "rows": self.rows,
             "run_log": self.run_log and redacted(self.run_log),
             "warnings": self.warnings,
+            "routes": self.routes,
             "batches": msgspec.to_builtins(self.results),
         }
 

@@ -30,8 +30,14 @@ def report_document(report: Report, exit_code: int, error: str | None = None, *,
     document = {**report.document(), "exit_code": exit_code, **({"error": error} if error else {})}
     log = [f"run log: {report.run_log}"] if report.run_log is not None else []
     warnings = [f"warning: {one}" for one in report.warnings]
-    lines = [*warnings, *_reasons(results), *_notes(results), *log, report_line(report)]
+    lines = [*(route_lines(report) if every_batch else ()), *warnings, *_reasons(results), *_notes(results), *log, report_line(report)]
     return Document(document, tables, lines, _batches(results))
+
+
+def route_lines(report: Report) -> Iterator[str]:
+    """How the sources in Kubernetes were reached."""
+    for name, route in report.routes.items():
+        yield f"route: {name}: {route}"
 
 
 def _summary(results: Sequence[BatchResult]) -> Printed:

@@ -20,7 +20,7 @@ from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import OUTPUT, WINDOW, LoadOptions, MarkOptions, option
-from opencost_kusto.cli.reports import finish, report_document, report_line
+from opencost_kusto.cli.reports import finish, report_document, report_line, route_lines
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
@@ -168,6 +168,8 @@ def _ended(console: Console, one: TickResult, *, once: bool) -> None:
         return
     for warning in one.report.warnings:
         console.warning(warning, "source")
+    for line in route_lines(one.report) if console.verbose else ():
+        console.info(line, "source")
 
 
 def backfill_command(

@@ -19,7 +19,7 @@ from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, MarkOptions, Summary, option, seconds
-from opencost_kusto.cli.reports import finish, plan, report_line
+from opencost_kusto.cli.reports import finish, plan, report_line, route_lines
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
@@ -134,6 +134,8 @@ def _cost(report: Report) -> float:
 
 def _finish_rows(console: Console, report: Report, empty: str | None) -> None:
     """End where stdout has the rows: the sum is an event."""
+    for line in route_lines(report) if console.verbose else ():
+        console.info(line, "source")
     console.info(report_line(report), "report")
     finish(Console(quiet=True), report, empty)
 

@@ -105,7 +105,12 @@ class OpenCost(Dictionaries):
         print_ = self._fingerprint(found) or None
         buckets = tuple(sorted(found.store, reverse=True))
         said = (name, info.region, found.version, info.id, self.settings.currency, print_)
-        return Source(*said, buckets, self.settings)
+        return Source(*said, buckets, self.settings, self.route)
+
+    @property
+    def route(self) -> str | None:
+        """The Service or the pod of a kube:// endpoint, and the way to it, as of the last request; None over HTTP."""
+        return self._route.taken
 
     def capabilities(self) -> Capabilities:
         """What the server can do, by what it says of itself; as of the last `source`, else requested, once."""

@@ -91,6 +91,7 @@ class HttpRoute:
     """
 
     cluster: str | None = None
+    taken: str | None = None
     server = "OpenCost"
     hint = ". Is it running, and is the port forwarded?"
 

@@ -24,6 +24,10 @@ class Route(Protocol):
     server_date: datetime | None
 
     @property
+    def taken(self) -> str | None:
+        """What the last request went to, and by which way; None where the address says it all."""
+
+    @property
     def cluster(self) -> str | None:
         """The name of the cluster, where the route has one."""
 

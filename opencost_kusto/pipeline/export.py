@@ -42,6 +42,7 @@ def export(
     source = opencost.source()
     run = run.of(source)
     report = Report(run.id, on_result=on_result)
+    report.reached([source])
     for batch in plan.batches(source, run.collection_time):
         report.add([_export(opencost, BatchContext(run, source, batch), write, plan.optional)])
     return report

@@ -124,6 +124,7 @@ class Loading:
         Of several results of one batch, the latest is written. What could not be written is tried again the next time.
         """
         self.report.warnings = [said for one in self._identities.values() for said in one.warnings]
+        self.report.reached(one.source for one in self._identities.values())
         latest = list({one.batch_id: one for one in self._unlogged}.values())
         try:
             if latest:

@@ -92,6 +92,8 @@ def read_response(
             staged.unsupported = True
             staged.note(f"{opencost.endpoint} has no {staged.batch.table.dataset}")
     breaker.record(staged.error)
+    if (route := opencost.route) != context.source.route and staged.error is None:
+        staged.note(f"OpenCost is now reached as {route}; when the run began, as {context.source.route}")
     return staged
 
 

@@ -662,6 +662,12 @@ SYNC_RUNS = Table(
             FromContext("source.fingerprint"),
             "What identifies the cluster, by scheme; only in entries of a source, which are of no batch.",
         ),
+        Column(
+            "Route",
+            "string",
+            FromContext("source.route"),
+            "The Service or pod of a kube:// endpoint, and the way to it; null for http:// and https://.",
+        ),
     ),
 )
 

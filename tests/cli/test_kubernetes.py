@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.finding import Finding
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
-from tests.kube.recorder import Replay, kubeconfig, recorded
+from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.window import Window
+from tests.kube.recorder import Proxy, Replay, kubeconfig, recorded
 from tests.kube.scenarios import ADD_ON, SCENARIOS, SERVICE
+from tests.support.world import HOUR, NAMESPACES, World
 
 Command = Callable[..., str]
 
@@ -76,6 +81,48 @@ def test_a_role_is_printed_for_an_address(run: Command) -> None:
         {"apiGroups": [""], "resources": ["services/proxy"], "resourceNames": ["http:opencost:9003"], "verbs": ["get"]}
     ]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "opencost-kusto", "namespace": "jobs"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "found"),
+    [
+        ("service", "kube:///opencost/opencost:9003", "Service opencost/opencost, port 9003"),
+        (
+            "add-on",
+            "kube:///kube-system/pod:cost-analysis-agent",
+            "pod kube-system/cost-analysis-agent-0, port 9003",
+        ),
+    ],
+)
+def test_a_run_says_how_opencost_was_reached(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str, found: str
+) -> None:
+    """The Service or the pod and the way to it: in the run log, with -v, and in the report as JSON."""
+    with World() as world, Proxy(world.opencost.url, recorded(name)) as server:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server.url)))
+        words = ("sync", "--endpoint", endpoint, "--window", str(HOUR), "--dataset", "allocation", "--auth", "none")
+        said = f"{found}, by the proxy of the API server {server.url}"
+        words = (*words, "--aggregate", "namespace", "--kusto-uri", world.kusto.url, "--database", "OpenCost")
+        assert f"route: aks-tests: {said}" in run(*words, "-v")
+        assert f"route: aks-tests: {said}" not in run(*words)
+        assert json.loads(run(*words, "-o", "json"))["routes"] == {"aks-tests": said}
+        assert {one["Route"] for one in world.log()} == {said}
+
+
+def test_another_pod_in_one_run_is_noted(tmp_path: Path) -> None:
+    """A pod that was replaced between two windows: both load, and the second says which pod it is from."""
+    window, pod = Window(HOUR.start, HOUR.end + HOUR.length), "cost-analysis-agent-0"
+    with World() as world, Proxy(world.opencost.url, recorded("add-on"), replaced=pod) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
+        request = SyncRequest(window, HOUR.length, ("allocation",), NAMESPACES)
+        with OpenCost(ADD_ON, environment=environment) as opencost, world.client() as kusto:
+            report = sync(opencost, kusto, request)
+    first, second = sorted(report.results, key=lambda one: one.window_start)
+    assert (first.outcome, second.outcome) == ("landed", "landed")
+    assert first.notes == []
+    (note,) = second.notes
+    assert f"pod kube-system/{pod}-new, port 9003" in note
+    assert f"when the run began, as pod kube-system/{pod}, port 9003" in note
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ def play(scenario: Scenario, kubeconfig: Path) -> None:
             source = opencost.source()
             assert (source.name, source.reported) == ("aks-tests", "aks-shop-prod-weu")
             assert source.fingerprint is not None
+            assert source.route is not None
+            assert source.route.startswith(f"{scenario.found}, by the proxy of the API server http://127.0.0.1:")
             return
         with pytest.raises(OpenCostKustoError) as failed:
             opencost.source()

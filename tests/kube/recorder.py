@@ -16,6 +16,8 @@ import yaml
 
 DATA = Path(__file__).parents[1] / "data" / "kubernetes"
 _PROXY, _LARGE = "/proxy/", "/proxy/metrics"
+# As a real API server says it (apimachinery, NewNotFound).
+_NOT_FOUND = '{"kind":"Status","apiVersion":"v1","message":"pods \\"%s\\" not found","reason":"NotFound","code":404}'
 _PASSED_ON = ("Authorization", "Connection", "Upgrade")
 
 
@@ -103,6 +105,31 @@ class Replay(_Server):
             if not found:
                 return Exchange(path, 404 if _PROXY in path else 599, "text/plain", f"{path} was never asked")
             return found.pop(0) if len(found) > 1 else found[0]
+
+        super().__init__(respond)
+
+
+class Proxy(_Server):
+    """Says again what an API server said of itself; its proxies lead to an OpenCost.
+
+    The pod `replaced` gets another name once the proxy has led to /allocation once.
+    """
+
+    def __init__(self, url: str, exchanges: Iterable[Exchange], replaced: str = "") -> None:
+        known = {each.path: each for each in exchanges if _PROXY not in each.path}
+        self.asked: list[str] = []
+
+        def respond(request: BaseHTTPRequestHandler) -> Exchange:
+            before, proxied, path = request.path.partition(_PROXY)
+            gone = replaced if any(one.startswith("allocation") for one in self.asked) else ""
+            if not proxied:
+                found = known[request.path]
+                return found._replace(body=found.body.replace(gone, f"{gone}-new")) if gone else found
+            if gone and f":{gone}:" in before:
+                return Exchange(path, 404, "application/json", _NOT_FOUND % gone)
+            self.asked.append(path)
+            response = requests.get(f"{url}/{path}", timeout=30)
+            return Exchange(path, response.status_code, response.headers.get("Content-Type", ""), response.text)
 
         super().__init__(respond)
 

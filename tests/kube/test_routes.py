@@ -192,7 +192,10 @@ def test_a_pod_that_was_replaced_is_looked_for_again(cluster: Cluster, opencost:
         cluster.post(path, new | {"metadata": {"name": "cost-analysis-agent-1", "labels": labels}})
         cluster.ready("kube-system", "cost-analysis-agent-1", "10.244.0.5")
         try:
+            assert way.taken is not None
+            assert "cost-analysis-agent-0" in way.taken
             assert b"".join(way.get("/allocation", {})) == b"{}"
+            assert "cost-analysis-agent-1" in way.taken
         finally:
             way.close()
             cluster.delete(f"{path}/cost-analysis-agent-1")

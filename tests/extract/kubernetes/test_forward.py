@@ -37,6 +37,8 @@ def read(folder: Path, pod: bytes, *, error: str = "", refused: bool = False, ti
         path = kubeconfig(folder / "config", api.url)
         with OpenCost(ADD_ON, environment={"KUBECONFIG": str(path)}, attempts=1, timeout=timeout) as client:
             found = list(client.records(batch("allocation"), lambda *_: None))
+            taken = "pod kube-system/cost-analysis-agent-0, port 9003, by a port-forward of the API server"
+            assert client.route == f"{taken} {api.url}"
         assert api.forwarded == [FORWARD]
     return found
 
