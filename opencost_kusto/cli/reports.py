@@ -30,7 +30,8 @@ def report_document(report: Report, exit_code: int, error: str | None = None, *,
     document = {**report.document(), "exit_code": exit_code, **({"error": error} if error else {})}
     log = [f"run log: {report.run_log}"] if report.run_log is not None else []
     warnings = [f"warning: {one}" for one in report.warnings]
-    lines = [*(route_lines(report) if every_batch else ()), *warnings, *_reasons(results), *_notes(results), *log, report_line(report)]
+    head = [*(route_lines(report) if every_batch else ()), *warnings]
+    lines = [*head, *_reasons(results), *_notes(results), *log, report_line(report)]
     return Document(document, tables, lines, _batches(results))
 
 

@@ -100,9 +100,10 @@ def test_a_run_says_how_opencost_was_reached(
     """The Service or the pod and the way to it: in the run log, with -v, and in the report as JSON."""
     with World() as world, Proxy(world.opencost.url, recorded(name)) as server:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server.url)))
-        words = ("sync", "--endpoint", endpoint, "--window", str(HOUR), "--dataset", "allocation", "--auth", "none")
+        target = ("--auth", "none", "--kusto-uri", world.kusto.url, "--database", "OpenCost")
         said = f"{found}, by the proxy of the API server {server.url}"
-        words = (*words, "--aggregate", "namespace", "--kusto-uri", world.kusto.url, "--database", "OpenCost")
+        asked = ("--window", str(HOUR), "--dataset", "allocation", "--aggregate", "namespace")
+        words = ("sync", "--endpoint", endpoint, *asked, *target)
         assert f"route: aks-tests: {said}" in run(*words, "-v")
         assert f"route: aks-tests: {said}" not in run(*words)
         assert json.loads(run(*words, "-o", "json"))["routes"] == {"aks-tests": said}

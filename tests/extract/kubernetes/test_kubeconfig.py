@@ -264,7 +264,7 @@ def test_a_certificate_is_not_checked_where_the_kubeconfig_says_so(tmp_path: Pat
         TlsFront(context, int(server.url.rpartition(":")[2])) as front,
     ):
         for unchecked in (True, False):
-            path = kubeconfig(tmp_path / "config", front.url, **{"insecure-skip-tls-verify": unchecked})
+            path = kubeconfig(tmp_path / "config", front.url, "me", None, **{"insecure-skip-tls-verify": unchecked})
             with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
                 if unchecked:
                     assert client.source().name == "aks-tests"
