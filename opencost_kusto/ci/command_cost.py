@@ -20,6 +20,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import holdings
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.coverage_check import check_starts
 from opencost_kusto.pipeline.fleet import common_marks, sync_all
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.request import SyncRequest
@@ -45,7 +46,7 @@ class CommandCost:
     """Loads the window in which a command runs, and reads its cost.
 
     `request` is what is requested, with a window that is replaced, on marks every `resolution`, or those of OpenCost.
-    Time, waiting and running can be replaced too.
+    With `require_coverage`, nothing is loaded where OpenCost has no data at the start of the window. Time, waiting and running can be replaced too.
     """
 
     opencosts: Callable[[], AbstractContextManager[Sequence[OpenCost]]]
@@ -62,6 +63,7 @@ class CommandCost:
     execute: Callable[[Sequence[str]], int] = executed
     cancel: CancelToken = field(default_factory=CancelToken)
     resolution: timedelta | None = None
+    require_coverage: bool = False
 
     def of(self, command: Sequence[str]) -> Measured:
         """Run the command, wait until its costs are known, and load them.
@@ -96,6 +98,8 @@ class CommandCost:
     def _load(self, done: CommandResult, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
         request = replace(self.request, window=done.elapsed.window)
         run = settled(self.run, request.window, self.settle, now=self.now, sleep=self.sleep, on_result=self.say)
+        if self.require_coverage:
+            check_starts(opencosts, request, self.resolution)
         with self.progress(request) as on_result:
             return sync_all(
                 opencosts, kusto, request, run=run, policy=self.policy, cancel=self.cancel, on_result=on_result

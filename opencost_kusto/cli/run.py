@@ -17,7 +17,7 @@ from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, MarkOptions, Su
 from opencost_kusto.cli.reports import plan, report_document
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.cli.window_options import Resolution, Settle, Step, marks_of, step_of
+from opencost_kusto.cli.window_options import RequireCoverage, Resolution, Settle, Step, marks_of, step_of
 from opencost_kusto.errors import EmptyError
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
@@ -35,6 +35,7 @@ def run_command(
     step: Step = None,
     settle: Settle = SETTLE,
     opencost_resolution: Resolution = None,
+    require_coverage: RequireCoverage = False,
     summary: Summary = None,
     fail_on_empty: FailOnEmpty = None,
     *,
@@ -61,6 +62,7 @@ def run_command(
         execute=lambda words: executed(words, process.signals_to),
         cancel=process.cancel,
         resolution=None if opencost_resolution is None else marks,
+        require_coverage=require_coverage,
     )
     measured = cost.of(command)
     if code := show_cost(console, measured, fail_on_empty=fail_on_empty is not False):

@@ -19,7 +19,7 @@ from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import variable
-from opencost_kusto.pipeline.coverage_check import check_start
+from opencost_kusto.pipeline.coverage_check import check_starts
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import RESOLUTION, Window, check_step, duration, parse, resolution, since
 
@@ -36,6 +36,11 @@ Resolution = Annotated[
         "On which marks windows begin and end; 5m, or 10m for a built-in store, as OpenCost says when left out.",
         panel=WINDOW,
     ),
+]
+
+RequireCoverage = Annotated[
+    bool,
+    option("--require-coverage", "End with 8, and load nothing, if OpenCost has no data at its start.", panel=WINDOW),
 ]
 
 
@@ -63,9 +68,7 @@ class WhenOptions:
     ] = None
     settle: Settle = SETTLE
     opencost_resolution: Resolution = None
-    require_coverage: Annotated[
-        bool, option("--require-coverage", "End with 8, and load nothing, if OpenCost has no data at its start.")
-    ] = False
+    require_coverage: RequireCoverage = False
 
     def interval(
         self,
@@ -105,6 +108,6 @@ class WhenOptions:
         """
         if self.since is not None:
             run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
-        for opencost in opencosts if self.require_coverage else ():
-            check_start(opencost, request, marks_of(self.opencost_resolution, opencost.capabilities().marks))
+        if self.require_coverage:
+            check_starts(opencosts, request, resolution(self.opencost_resolution) if self.opencost_resolution else None)
         return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,12 @@ from opencost_kusto.window import RESOLUTION, Window, stamp
 
 # What has the window's times, whatever ran; merged into a namespace it would hide when that began.
 _STANDING = ("__unmounted__", "__idle__")
+
+
+def check_starts(opencosts: Sequence[OpenCost], request: SyncRequest, resolution: timedelta | None = None) -> None:
+    """Request the beginning of a window of each OpenCost, on its own marks or the given; raises as `check_start`."""
+    for opencost in opencosts:
+        check_start(opencost, request, resolution or opencost.capabilities().marks)
 
 
 def check_start(opencost: OpenCost, request: SyncRequest, resolution: timedelta = RESOLUTION) -> None:

@@ -19,7 +19,7 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.run import show_cost
 from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.emulator import json_reply
-from opencost_kusto.errors import KustoError, OpenCostError, UsageError
+from opencost_kusto.errors import EmptyError, KustoError, OpenCostError, UsageError
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.window import covering
 from tests.support.recorded import Emulator, another_cluster, become
@@ -190,6 +190,27 @@ def test_else_the_exit_code_is_the_syncs(capsys: pytest.CaptureFixture[str]) -> 
         assert account(broken, Hour(), "half").of(["true"]) == 7
         assert account(broken, Hour(exit_code=1), "half").of(["true"]) == 1
     assert "everything cost 1.07208" in capsys.readouterr().err
+
+
+def test_a_window_that_begins_before_the_data_is_not_loaded() -> None:
+    """With --require-coverage, a command whose start OpenCost did not see ends with 8, or its own code, and no row."""
+
+    def answers(path: str, _: object) -> object:
+        return json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None
+
+    with Emulator(latency=0.05, answers=answers) as young:  # type: ignore[arg-type]
+        with Kusto(young.kusto_url, young.database, auth="none") as kusto:
+            bootstrap(kusto)
+        for exit_code in (0, 77):
+            asked = account(young, Hour(exit_code), "young")
+            strict = Account(replace(asked.cost, require_coverage=True), asked.console)
+            if exit_code:
+                assert strict.of(["false"]) == exit_code
+            else:
+                with pytest.raises(EmptyError, match="young: OpenCost has no workload at the start of the window"):
+                    strict.of(["true"])
+        with Kusto(young.kusto_url, young.database, auth="none") as kusto:
+            assert kusto.query("OpenCostAssets | count") == [{"Count": 0}]
 
 
 def test_what_is_wrong_is_said_before_the_command_runs(servers: Emulator, tmp_path: Path) -> None:
