@@ -46,7 +46,8 @@ class CommandCost:
     """Loads the window in which a command runs, and reads its cost.
 
     `request` is what is requested, with a window that is replaced, on marks every `resolution`, or those of OpenCost.
-    With `require_coverage`, nothing is loaded where OpenCost has no data at the start of the window. Time, waiting and running can be replaced too.
+    With `require_coverage`, nothing is loaded where OpenCost has no data at the start of the window. Time, waiting and
+    running can be replaced too.
     """
 
     opencosts: Callable[[], AbstractContextManager[Sequence[OpenCost]]]

@@ -34,7 +34,7 @@ class CostOptions:
         str | None, option("--window", "7d (the default), 30m, today, yesterday, lastmonth, START,END, …")
     ] = None
     run: Annotated[str | None, option("--run", "The windows of this run instead of --window.")] = None
-    cluster: Annotated[str | None, option("--cluster", "This cluster alone.")] = None
+    cluster: Annotated[list[str] | None, option("--cluster", "This cluster alone; repeatable.")] = None
     with_: Annotated[str | None, option("--with", "idle: add the idle cost of nodes.")] = None
     compare: Annotated[
         str | None, option("--compare", "previous: the window of equal length before; or a run, where it is of runs.")
@@ -51,7 +51,7 @@ class CostOptions:
         return CostRequest(
             window,
             self.by,
-            self.cluster or "",
+            tuple(dict.fromkeys(self.cluster or ())),
             idle=self.with_ == _IDLE,
             earlier=window.before() if previous else None,
             run=self.run or "",

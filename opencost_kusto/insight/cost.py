@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from opencost_kusto.database.functions import call
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight.cost_lines import Line, cost_lines
 from opencost_kusto.insight.cost_request import CostRequest, Queries, checked
-from opencost_kusto.insight.dimensions import RUN, Dimension, bounds
+from opencost_kusto.insight.dimensions import RUN, Dimension, bounds, of_clusters, run_gaps_query
+from opencost_kusto.kusto.client import Row
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS
 from opencost_kusto.window import Window
 
@@ -23,13 +23,17 @@ _BY_HOUR, _BY_DAY = timedelta(hours=6), timedelta(days=62)
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Minutes of a window that are neither held nor known to be empty, between the two bounds."""
+    """Minutes of a window that are neither held nor known to be empty, between the two bounds.
+
+    Of a run, those that it requested and did not load.
+    """
 
     cluster: str
     dataset: str
     minutes: float
     first: datetime
     last: datetime
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,14 @@ def cost_report(kusto: Queries, request: CostRequest) -> CostReport:
     """
     by = checked(request)
     landed = _landed_until(kusto, by.dataset)
-    if request.cluster and landed:
-        if request.cluster not in landed:
-            raise UsageError(_unknown_cluster(request.cluster, landed))
-        landed = {request.cluster: landed[request.cluster]}
+    if request.clusters and landed:
+        for name in request.clusters:
+            if name not in landed:
+                raise UsageError(_unknown_cluster(name, landed))
+        landed = {name: landed[name] for name in request.clusters}
     window, lines = cost_lines(kusto, request, by)
-    gaps = [] if request.run or by.name == RUN else _gaps(kusto, window, request, by)
+    of_runs = bool(request.run) or by.name == RUN
+    gaps = _run_gaps(kusto, window, request) if of_runs else _gaps(kusto, window, request, by)
     earlier_gaps = _gaps(kusto, request.earlier, request, by) if request.earlier else []
     return CostReport(request, by, window, lines, landed, gaps, earlier_gaps)
 
@@ -90,14 +96,24 @@ def _gaps(kusto: Queries, window: Window, request: CostRequest, by: Dimension) -
     """What is missing of a window, by cluster and dataset, in whole steps."""
     datasets = [ALLOCATION.dataset, ASSETS.dataset] if request.idle else [by.dataset]
     step = "1d" if window.length >= _BY_DAY else "1h" if window.length >= _BY_HOUR else "10m"
-    values = {**bounds(window), "cluster": request.cluster, "step": step}
+    values = {**bounds(window), "step": step}
     names = ", ".join(f"'{name}'" for name in datasets)
     rows = kusto.query(
-        f"{call('OpenCostMissingWindows', values)} | where Dataset in ({names})"
+        f"{of_clusters('OpenCostMissingWindows', values, request.clusters)} | where Dataset in ({names})"
         " | summarize Minutes = sum(MissingMinutes), First = min(WindowStart), Last = max(WindowEnd)"
         " by Cluster, Dataset | order by Cluster asc, Dataset asc"
     )
-    return [Gap(row["Cluster"] or "", row["Dataset"], row["Minutes"], row["First"], row["Last"]) for row in rows]
+    return list(map(_gap, rows))
+
+
+def _run_gaps(kusto: Queries, window: Window, request: CostRequest) -> list[Gap]:
+    """What a run, or each run of a window, requested and did not load; a window that another run loaded too."""
+    rows = kusto.query(run_gaps_query(request.run, window, request.clusters))
+    return [_gap(row, row["RunId"]) for row in rows]
+
+
+def _gap(row: Row, run: str = "") -> Gap:
+    return Gap(row["Cluster"] or "", row["Dataset"], row["Minutes"], row["First"], row["Last"], run)
 
 
 def _unknown_cluster(name: str, known: Iterable[str]) -> str:

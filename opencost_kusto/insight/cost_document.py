@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from opencost_kusto.insight.cost import CostReport, Gap
-from opencost_kusto.insight.cost_lines import RUNS, Line
+from opencost_kusto.insight.cost_lines import Line
 from opencost_kusto.insight.dimensions import RUN
 from opencost_kusto.rendering import Column, Document, Kind, Table, bars
 from opencost_kusto.schema.columns import Json
@@ -101,14 +101,20 @@ def _below(report: CostReport) -> Iterator[str]:
     if not report.lines:
         yield "No cost has landed for this period. opencost-kusto status shows what has."
     if report.dimension.name == RUN:
-        yield f"The newest {RUNS} runs of the period at most. Windows of runs may overlap, so there is no total."
+        yield "Windows of runs may overlap, so there is no total."
     for when, gaps in (("Missing", report.gaps), ("Missing before", report.earlier_gaps)):
         for gap in gaps[:_GAPS]:
             hours = f"{gap.minutes / 60:,.4g} hours"
-            yield f"{when}: {hours} of {gap.cluster} {gap.dataset}, from {stamp(gap.first)} to {stamp(gap.last)}"
+            of_run = f" in run {gap.run}" if gap.run else ""
+            times = f"from {stamp(gap.first)} to {stamp(gap.last)}"
+            yield f"{when}: {hours} of {gap.cluster} {gap.dataset}{of_run}, {times}"
         if len(gaps) > _GAPS:
             yield f"{when}: {len(gaps) - _GAPS} more datasets (-o json)"
-    if gaps := [*report.gaps, *report.earlier_gaps]:
+    gaps = [*report.gaps, *report.earlier_gaps]
+    if gaps and (run := gaps[0].run):
+        window = f"{stamp(gaps[0].first)},{stamp(gaps[0].last)}"
+        yield f"Load the windows of a run again, as in: opencost-kusto sync --run-id {run} --window {window}"
+    elif gaps:
         start, end = min(gap.first for gap in gaps), max(gap.last for gap in gaps)
         yield f"Load what OpenCost still has: opencost-kusto backfill --from {stamp(start)} --to {stamp(end)}"
 
@@ -120,6 +126,7 @@ def _gap(gap: Gap) -> dict[str, Json]:
         "hours": gap.minutes / 60,
         "first": stamp(gap.first),
         "last": stamp(gap.last),
+        **({"run": gap.run} if gap.run else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -14,8 +15,8 @@ from opencost_kusto.schema.columns import Json
 from opencost_kusto.window import Window
 
 IDLE_LINE = "__idle__"
-# Runs of which `by=run` reads the cost, each with a query of its own.
-RUNS = 20
+# Runs of which `by=run` reads the cost, each with a query of its own, and how many are sent side by side.
+_RUNS, _QUERIES = 1000, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,11 @@ class Line:
 def cost_lines(kusto: Queries, request: CostRequest, by: Dimension) -> tuple[Window, list[Line]]:
     """The lines, the most expensive first or days in order, and their window: that of the request, or of its run.
 
-    Raises UsageError for a run of which nothing has landed; KustoError.
+    Raises UsageError for a run of which nothing has landed, and a window of too many runs; KustoError.
     """
     window = request.window
     if request.run:
-        window, lines = _of_run(kusto, request.run, request.cluster, by.columns)
+        window, lines = _of_run(kusto, request.run, request.clusters, by.columns)
     elif by.name == RUN:
         lines = _by_run(kusto, request)
     else:
@@ -54,9 +55,9 @@ def cost_lines(kusto: Queries, request: CostRequest, by: Dimension) -> tuple[Win
     if request.earlier:
         lines = _compared(lines, _of_window(kusto, request, by, request.earlier))
     elif request.baseline and request.run:
-        lines = _compared(lines, _of_run(kusto, request.baseline, request.cluster, by.columns)[1])
+        lines = _compared(lines, _of_run(kusto, request.baseline, request.clusters, by.columns)[1])
     elif request.baseline:
-        lines = _against(lines, _of_run(kusto, request.baseline, request.cluster, ())[1])
+        lines = _against(lines, _of_run(kusto, request.baseline, request.clusters, ())[1])
 
     def order(line: Line) -> tuple[Json, ...]:
         # Equal costs by name, so that two equal calls are equal text.
@@ -67,12 +68,12 @@ def cost_lines(kusto: Queries, request: CostRequest, by: Dimension) -> tuple[Win
 
 
 def _of_window(kusto: Queries, request: CostRequest, by: Dimension, window: Window) -> list[Line]:
-    lines = [_line(row, by.columns) for row in kusto.query(by.query(window, request.cluster))]
+    lines = [_line(row, by.columns) for row in kusto.query(by.query(window, request.clusters))]
     if not request.idle:
         return lines
     beside = by.idle is Idle.BESIDE
     columns = by.columns if beside else ()
-    idle = [_line(row, columns) for row in kusto.query(idle_query(window, request.cluster, columns))]
+    idle = [_line(row, columns) for row in kusto.query(idle_query(window, request.clusters, columns))]
     if beside:
         return _with_idle(lines, idle)
     names = (IDLE_LINE, *[""] * (len(by.columns) - 1))
@@ -89,9 +90,9 @@ def _with_idle(lines: Sequence[Line], idle: Sequence[Line]) -> list[Line]:
     return found + [replace(one, cost=0.0, idle_cost=one.cost) for one in costs.values()]
 
 
-def _of_run(kusto: Queries, run: str, cluster: str, columns: tuple[str, ...]) -> tuple[Window, list[Line]]:
+def _of_run(kusto: Queries, run: str, clusters: Sequence[str], columns: tuple[str, ...]) -> tuple[Window, list[Line]]:
     """The cost of a run, and the time from the first to the last of its windows."""
-    rows = kusto.query(run_query(run, cluster, columns))
+    rows = kusto.query(run_query(run, clusters, columns))
     if not rows:
         raise UsageError(f"No cost of a run {run!r} has landed. List the runs with opencost-kusto cost --by run.")
     starts, ends = ([row[name].astimezone(UTC) for row in rows] for name in ("WindowStart", "WindowEnd"))
@@ -99,10 +100,16 @@ def _of_run(kusto: Queries, run: str, cluster: str, columns: tuple[str, ...]) ->
 
 
 def _by_run(kusto: Queries, request: CostRequest) -> list[Line]:
-    """The cost of each of the newest runs."""
-    runs = [row["RunId"] for row in kusto.query(runs_query(request.window, request.cluster, RUNS))]
-    rows = (row for run in runs for row in kusto.query(run_query(run, request.cluster, ("RunId",))))
-    return [_line(row, ("RunId",)) for row in rows]
+    """The cost of each run of the window; raises UsageError for too many."""
+    runs = [row["RunId"] for row in kusto.query(runs_query(request.window, request.clusters))]
+    if len(runs) > _RUNS:
+        raise UsageError(
+            f"--by run reads each run with a query of its own, {_RUNS:,} at most; the window has {len(runs):,}. Choose "
+            "a shorter --window."
+        )
+    queries = [run_query(run, request.clusters, ("RunId",)) for run in runs]
+    with ThreadPoolExecutor(_QUERIES) as pool:
+        return [_line(row, ("RunId",)) for rows in pool.map(kusto.query, queries) for row in rows]
 
 
 def _line(row: Row, columns: Iterable[str]) -> Line:

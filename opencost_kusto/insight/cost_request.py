@@ -28,13 +28,13 @@ class Queries(Protocol):
 class CostRequest:
     """The cost of a window by a dimension: `namespace`, `cluster`, `controller`, `node`, `label:NAME`, `team`, ….
 
-    `cluster` is one cluster, "" for all. With `idle`, idle cost too. `earlier` is the window to compare with. `run` is
-    a run whose own windows count instead of the window, `baseline` the run to compare with.
+    `clusters` are names, none for all clusters. With `idle`, idle cost too. `earlier` is the window to compare with.
+    `run` is a run whose own windows count instead of the window, `baseline` the run to compare with.
     """
 
     window: Window
     by: str = "namespace"
-    cluster: str = ""
+    clusters: tuple[str, ...] = ()
     idle: bool = False
     earlier: Window | None = None
     run: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from opencost_kusto.insight.cost import cost_report
 from opencost_kusto.insight.cost_document import cost_rows
 from opencost_kusto.insight.cost_request import CostRequest, window_of
@@ -19,14 +21,20 @@ class Kusto(client.Kusto):
     """
 
     def cost(
-        self, by: str = "namespace", window: Window | str = "7d", *, cluster: str = "", idle: bool = False
+        self,
+        by: str = "namespace",
+        window: Window | str = "7d",
+        *,
+        cluster: str | Sequence[str] = "",
+        idle: bool = False,
     ) -> list[dict[str, Json]]:
         """What something cost in a window: a dictionary for each line, the most expensive first.
 
         `by` is `namespace`, `cluster`, `controller`, `node`, `label:NAME`, `team`, `day`, `type` or `run`; `window` a
-        Window, or text such as `7d`, `yesterday` or `2026-11-01,2026-11-15`. `cluster` is one cluster, "" for all; with
-        `idle`, idle cost too. Each line has Cluster, the columns of `by` (`Namespace`), TotalCost, Share (0 to 1) and
-        Currency, "" where it is not set. Amounts of two currencies must not be added. Raises UsageError for what cannot
-        be asked, and KustoError. `cost_report` also has what is missing of the window.
+        Window, or text such as `7d`, `yesterday` or `2026-11-01,2026-11-15`. `cluster` is one name or several, ""
+        for all; with `idle`, idle cost too. Each line has Cluster, the columns of `by` (`Namespace`), TotalCost,
+        Share (0 to 1) and Currency, "" where it is not set. Amounts of two currencies must not be added. Raises
+        UsageError for what cannot be asked, and KustoError. `cost_report` also has what is missing of the window.
         """
-        return cost_rows(cost_report(self, CostRequest(window_of(window), by, cluster, idle)))
+        names = (cluster,) if isinstance(cluster, str) else cluster
+        return cost_rows(cost_report(self, CostRequest(window_of(window), by, tuple(filter(None, names)), idle)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -25,7 +26,7 @@ class Idle(Enum):
 class Dimension:
     """One way to split cost.
 
-    `columns` name a line, beside its cluster. `function` is the shipped function, called with the window, the cluster
+    `columns` name a line, beside its cluster. `function` is the shipped function, called with the window, the clusters
     and what is `given`; `then` is KQL that makes the columns of its rows. `dataset` is the one whose gaps matter.
     """
 
@@ -40,12 +41,11 @@ class Dimension:
     def __str__(self) -> str:
         return ":".join((self.name, *(value for _, value in self.given if self.name == LABEL)))
 
-    def query(self, window: Window, cluster: str) -> str:
+    def query(self, window: Window, clusters: Sequence[str]) -> str:
         """KQL for a row for each line: Cluster, the columns, TotalCost and Currency."""
-        values = {**bounds(window), "cluster": cluster, **dict(self.given)}
         columns = ", ".join(("Cluster", *self.columns))
         return (
-            f"{call(self.function, values)}{self.then}"
+            f"{of_clusters(self.function, {**bounds(window), **dict(self.given)}, clusters)}{self.then}"
             f" | summarize TotalCost = sum(TotalCost) by {columns}"
             " | lookup kind=leftouter OpenCostCurrencies on Cluster"
         )
@@ -87,34 +87,71 @@ def dimension(text: str) -> Dimension:
     return replace(found, given=((LABEL, label.strip()),))
 
 
-def idle_query(window: Window, cluster: str, columns: tuple[str, ...]) -> str:
+def of_clusters(function: str, values: dict[str, str], clusters: Sequence[str]) -> str:
+    """KQL that calls a function for some clusters, or for all where none is named.
+
+    Its parameter takes one name; of several, the rows are kept from those of all clusters.
+    """
+    if len(clusters) == 1:
+        return call(function, {**values, "cluster": clusters[0]})
+    return call(function, values) + _of(clusters)
+
+
+def _of(clusters: Sequence[str]) -> str:
+    """KQL that keeps the rows of some clusters, or of all where none is named."""
+    return f" | where Cluster in ({', '.join(map(literal, clusters))})" if clusters else ""
+
+
+def idle_query(window: Window, clusters: Sequence[str], columns: tuple[str, ...]) -> str:
     """KQL for the idle cost of each cluster, or by columns of its nodes, as TotalCost."""
     by = ", ".join(("Cluster", *columns))
     return (
-        f"{call('OpenCostIdleByNode', {'cluster': cluster, **bounds(window)})}"
+        f"{of_clusters('OpenCostIdleByNode', bounds(window), clusters)}"
         f" | summarize TotalCost = sum(IdleCost) by {by}"
         " | lookup kind=leftouter OpenCostCurrencies on Cluster"
     )
 
 
-def run_query(run: str, cluster: str, columns: tuple[str, ...]) -> str:
+def run_query(run: str, clusters: Sequence[str], columns: tuple[str, ...]) -> str:
     """KQL for the cost of the windows of one run, by some of the columns of controllers."""
     by = ", ".join(("Cluster", *columns))
     return (
-        f"{call('OpenCostOfRun', {'runId': run, 'cluster': cluster})}"
+        f"{of_clusters('OpenCostOfRun', {'runId': run}, clusters)}"
         f" | extend RunId = {literal(run)}"
         f" | summarize TotalCost = sum(TotalCost), WindowStart = min(WindowStart), WindowEnd = max(WindowEnd) by {by}"
         " | lookup kind=leftouter OpenCostCurrencies on Cluster"
     )
 
 
-def runs_query(window: Window, cluster: str, most: int) -> str:
+def runs_query(window: Window, clusters: Sequence[str]) -> str:
     """KQL for the runs whose windows of allocations overlap the window, the newest first."""
-    where = f" | where Cluster == {literal(cluster)}" if cluster else ""
     return (
-        f"OpenCostSyncRuns | where WindowStart < datetime({stamp(window.end)})"
-        f" and WindowEnd > datetime({stamp(window.start)}) and Dataset == {literal(ALLOCATION.dataset)}{where}"
-        f" | summarize LastRun = max(CollectionTime) by RunId | top {most} by LastRun desc"
+        f"OpenCostSyncRuns | where {_in_log(window)}{_of(clusters)}"
+        " | summarize LastRun = max(CollectionTime) by RunId | order by LastRun desc, RunId asc | project RunId"
+    )
+
+
+def run_gaps_query(run: str, window: Window, clusters: Sequence[str]) -> str:
+    """KQL for what a run requested of allocations and did not load; without a run, each run of the window.
+
+    A batch of which the run log does not know the end is held where the table has rows of the run.
+    """
+    where = f"Dataset == {literal(ALLOCATION.dataset)} and RunId == {literal(run)}" if run else _in_log(window)
+    return (
+        f"let batches = materialize(OpenCostSyncRuns | where {where}{_of(clusters)}"
+        " | summarize arg_max(LoggedAt, Outcome, WindowStart, WindowEnd) by RunId, Cluster, BatchId"
+        ' | where isnotempty(BatchId) and Outcome !in ("landed", "already landed", "empty")); batches'
+        f" | join kind=leftanti ({ALLOCATION.name} | where BatchId in ((batches | where"
+        ' Outcome in ("queued", "timed out") | project BatchId)) | distinct RunId, BatchId) on RunId, BatchId'
+        " | summarize Minutes = sum((WindowEnd - WindowStart) / 1m), First = min(WindowStart), Last = max(WindowEnd)"
+        f" by RunId, Cluster | extend Dataset = {literal(ALLOCATION.dataset)} | order by RunId asc, Cluster asc"
+    )
+
+
+def _in_log(window: Window) -> str:
+    return (
+        f"WindowStart < datetime({stamp(window.end)}) and WindowEnd > datetime({stamp(window.start)})"
+        f" and Dataset == {literal(ALLOCATION.dataset)}"
     )
 
 

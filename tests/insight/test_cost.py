@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from opencost_kusto.insight.cost_chart import check_chart, draw_cost
 from opencost_kusto.insight.cost_document import cost_document, cost_rows
 from opencost_kusto.insight.cost_lines import Line
 from opencost_kusto.insight.cost_request import CostRequest, window_of
-from opencost_kusto.insight.dimensions import dimension
+from opencost_kusto.insight.dimensions import dimension, idle_query, run_query, runs_query
 from opencost_kusto.window import Window, stamp
 from tests.kql.database import CLUSTER, DAY, NEXT, Asked, Database
 from tests.support.recordings import recording
@@ -55,11 +56,16 @@ def kusto() -> Iterator[Queried]:
         database.allocation(recording("1.112", "allocation_hour.json"))
         database.assets(recording("1.112", "assets_hours/10.json"))
         database.allocation(recording("1.112", "allocation_hour.json"), Asked("research", "test-42"))
-        log = {"RunId": "test-42", "Cluster": "research", "Source": "research", "Dataset": "allocation"}
-        log |= {"Currency": "EUR", "Outcome": "landed", "CollectionTime": stamp(NOW), "LoggedAt": stamp(NOW)}
-        log |= {"WindowStart": stamp(HOUR.start), "WindowEnd": stamp(HOUR.end)}
+        log = logged("test-42", "", "landed") | {"Currency": "EUR"}
         database.insert("OpenCostSyncRuns", [log])
         yield Queried(database)
+
+
+def logged(run: str, batch: str, outcome: str, start: datetime = TEN) -> dict[str, Any]:
+    """A row of the run log: how an hour of allocations of the second cluster ended."""
+    row = {"RunId": run, "Cluster": "research", "Source": "research", "Dataset": "allocation", "BatchId": batch}
+    times = {"WindowStart": stamp(start), "WindowEnd": stamp(start + timedelta(hours=1))}
+    return row | times | {"Outcome": outcome, "CollectionTime": stamp(NOW), "LoggedAt": stamp(NOW)}
 
 
 def asked(kusto: Queried, **request: Any) -> CostReport:
@@ -101,7 +107,7 @@ def test_assets_by_type(kusto: Queried) -> None:
 @pytest.mark.parametrize("by", ["node", "controller"])
 def test_idle_cost_adds_what_nodes_have_left(kusto: Queried, by: str) -> None:
     """With idle, the total is workloads and idle: beside the cost of nodes, else in a line for each cluster."""
-    report = asked(kusto, by=by, cluster=CLUSTER, idle=True)
+    report = asked(kusto, by=by, clusters=(CLUSTER,), idle=True)
     times = f"datetime({stamp(HOUR.start)}), datetime({stamp(HOUR.end)})"
     (idle,) = kusto.query(f"OpenCostIdleByNode({times}) | summarize Cost = sum(IdleCost)")
     assert idle["Cost"] > 0.1
@@ -114,7 +120,7 @@ def test_idle_cost_adds_what_nodes_have_left(kusto: Queried, by: str) -> None:
 def test_an_earlier_window_is_compared_line_by_line(kusto: Queried) -> None:
     """Each line has the cost of the window before; a cluster that holds nothing of it has none, and not 0."""
     half = Window(TEN + timedelta(minutes=30), HOUR.end)
-    report = asked(kusto, window=half, earlier=half.before(), cluster=CLUSTER)
+    report = asked(kusto, window=half, earlier=half.before(), clusters=(CLUSTER,))
     assert [line.previous_cost for line in report.lines] == [pytest.approx(line.cost) for line in report.lines]
     one = asked(kusto, earlier=HOUR.before())
     assert {line.previous_cost for line in one.lines} == {None}
@@ -136,6 +142,64 @@ def test_a_run_costs_what_its_windows_cost(kusto: Queried) -> None:
     assert runs.totals == {}
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda names: dimension("namespace").query(HOUR, names),
+        lambda names: idle_query(HOUR, names, ()),
+        lambda names: run_query("test-42", names, ()),
+        lambda names: runs_query(HOUR, names) + " | extend Cluster = 'research'",
+    ],
+)
+def test_several_clusters_are_asked_for(kusto: Queried, query: Callable[[Sequence[str]], str]) -> None:
+    """Of several clusters only their rows are in the answer."""
+    assert {row["Cluster"] for row in kusto.query(query(("third", "research")))} <= {"research"}
+    assert kusto.query(query(("third", "fourth"))) == []
+
+
+@dataclass
+class ManyRuns:
+    """A database whose window has a number of runs."""
+
+    count: int
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """What the shipped functions answer: the runs, and the cost of each, which is its number."""
+        if text.startswith("OpenCostSyncRuns"):
+            return [{"RunId": f"{number}"} for number in range(self.count)]
+        found = re.match(r'OpenCostOfRun\("(\d+)"', text)
+        return [{"Cluster": "a", "RunId": found[1], "TotalCost": float(found[1]), "Currency": ""}] if found else []
+
+
+def test_every_run_of_a_window_has_its_cost() -> None:
+    """By run there is a line for each run, however many; a window with more than can be read is refused."""
+    report = cost_report(ManyRuns(42), CostRequest(HOUR, by="run"))
+    assert [line.cost for line in report.lines] == [float(number) for number in reversed(range(42))]
+    with pytest.raises(UsageError, match=r"1,000 at most; the window has 1,001. Choose a shorter --window"):
+        cost_report(ManyRuns(1001), CostRequest(HOUR, by="run"))
+
+
+def test_what_a_run_did_not_load_is_said(kusto: Queried, capsys: pytest.CaptureFixture[str]) -> None:
+    """A window that a run requested, and that its rows lack, is missing of the run, though another run loaded it."""
+    start = DAY - timedelta(days=5)
+    (held,) = kusto.query("OpenCostAllocation | where RunId == 'nightly' | distinct BatchId")
+    log = [
+        logged(run, held["BatchId"], outcome, start) for run, outcome in (("nightly", "queued"), ("night", "failed"))
+    ]
+    log += [logged("night", "2", "expired", start + timedelta(hours=1)), logged("idle", "3", "empty", start)]
+    kusto.database.insert("OpenCostSyncRuns", log)
+    report = asked(kusto, by="run", window=Window(start, start + timedelta(hours=2)))
+    assert [line.names for line in report.lines] == [("nightly",)]
+    Console().show(cost_document(report, NOW))
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "Missing: 2 hours of research allocation in run night, from 2026-11-18T00:00:00Z to 2026-11-18T02:00:00Z",
+        "Load the windows of a run again, as in: opencost-kusto sync --run-id night --window "
+        "2026-11-18T00:00:00Z,2026-11-18T02:00:00Z",
+    ]
+    Console(format_=Format.JSON).show(cost_document(report, NOW))
+    assert json.loads(capsys.readouterr().out)["missing"][0]["run"] == "night"
+
+
 def test_gaps_are_said(kusto: Queried) -> None:
     """What is missing of the window is in the report, by cluster, and up to when each has landed."""
     report = asked(kusto, window=Window(DAY, NEXT))
@@ -154,7 +218,7 @@ def test_gaps_are_said(kusto: Queried) -> None:
         ({"by": "node", "run": "test-42"}, "by namespace, cluster, controller, not by node"),
         ({"baseline": "test-42"}, "add --run RUN or --by run"),
         ({"by": "day", "earlier": HOUR.before()}, "leave days uncompared"),
-        ({"cluster": "reserch"}, "It has aks-shop-prod-weu, research. Did you mean research?"),
+        ({"clusters": (CLUSTER, "reserch")}, "It has aks-shop-prod-weu, research. Did you mean research?"),
         ({"run": "test-43"}, "No cost of a run 'test-43' has landed"),
         ({"run": "test-42", "baseline": "test-43"}, "No cost of a run 'test-43' has landed"),
     ],
