@@ -1,11 +1,11 @@
-"""The help of commands: options in groups, those that are required first, and examples at the end."""
+"""The help of a command: options in groups, those that are required first, and examples at the end."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 REQUIRED, OTHER = "Required", "Other options"
 # Sections in this order; the others follow.
@@ -79,17 +79,3 @@ class Command(TyperCommand):
                     formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
         formatter.write_paragraph()
         formatter.write_text(_VARIABLES)
-
-
-class Group(TyperGroup):
-    """The program itself, whose help has the whole first sentence of each command."""
-
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        """Write each command with its sentence."""
-        records = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                records.append((name, (command.help or "").partition("\n\n")[0].replace("\n", " ")))
-        with formatter.section("Commands"):
-            formatter.write_dl(records)

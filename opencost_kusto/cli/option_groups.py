@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
@@ -117,13 +117,3 @@ def _fields(group: Any) -> list[inspect.Parameter]:
         )
         for one in options_of(group)
     ]
-
-
-def wants_document(words: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether stdout is to hold one JSON document, as far as the words of a command line say before they are parsed."""
-    for at, word in enumerate(words):
-        if word in ("-o", "--format"):
-            return [*words, ""][at + 1] == Format.JSON
-        if word.startswith(("-o", "--format=")):
-            return word.removeprefix("--format=").removeprefix("-o") == Format.JSON
-    return environment.get("OPENCOST_KUSTO_FORMAT") == Format.JSON

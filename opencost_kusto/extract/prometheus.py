@@ -12,17 +12,17 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_fd_to_metric_families
 
 from opencost_kusto.errors import ContentError
 from opencost_kusto.extract.framing import broken_off
 from opencost_kusto.extract.http import Body
 from opencost_kusto.schema.columns import Table
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 _COMMENT = re.compile(r'^[ \t]*#[ \t]+(TYPE|HELP)[ \t]+(?:"((?:[^"\\]|\\.)*)"|(\S+))[ \t]*(.*?)[ \t\r]*$', re.MULTILINE)
 _END = "# EOF\n"
@@ -95,8 +95,7 @@ def samples(body: bytes, *, framed: bool = True, content_type: str = "") -> Iter
     text = _text(body)
     found = _families(text)
     some = False
-    parse: Any = openmetrics.text_fd_to_metric_families if is_open else text_fd_to_metric_families
-    for metric in _metrics(_UNIT.sub("", text), parse):
+    for metric in _metrics(_UNIT.sub("", text), _parser(is_open)):
         for name, labels, value, timestamp, *_ in metric.samples:
             if metric.type == "counter" and not is_open:
                 name = _exposed(name, found)
@@ -104,6 +103,14 @@ def samples(body: bytes, *, framed: bool = True, content_type: str = "") -> Iter
             yield _sample(name, found, labels, _real(value), None if timestamp is None else float(timestamp))
     if not some:
         raise ContentError("OpenCost's metrics hold no sample at all; is this really an OpenCost?")
+
+
+def _parser(is_open: bool) -> Any:
+    """The parser of a format, imported where there is a scrape to read: most runs have none."""
+    from prometheus_client import parser
+    from prometheus_client.openmetrics import parser as openmetrics
+
+    return openmetrics.text_fd_to_metric_families if is_open else parser.text_fd_to_metric_families
 
 
 def _metrics(text: str, parse: Callable[[Iterator[str]], Iterable[Metric]]) -> Iterator[Metric]:

@@ -6,9 +6,11 @@ This module does not depend on batches; `load` does.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -124,6 +126,10 @@ class Kusto:
         """Make the client of the engine, without sending anything."""
         self._engine.connect()
 
+    def prepare(self) -> None:
+        """Import what an upload needs of the SDK on a thread of its own, for callers that wait for OpenCost."""
+        threading.Thread(target=_import_ingestion, name="import", daemon=True).start()
+
     def check(self) -> None:
         """Sign in and send the database one query; raises KustoError with the reason in one sentence.
 
@@ -169,3 +175,9 @@ class Kusto:
         """Send a command to the ingestion endpoint, which has no database but requires a right in this one."""
         seconds = self.deadlines.resources
         return self._ingestion.execute("command", NO_DATABASE, command, seconds=seconds, access=self.database)
+
+
+def _import_ingestion() -> None:
+    """Import the SDK's half that queries do not need: about a quarter of a second of the processor."""
+    for name in ("azure.storage.blob", "azure.storage.queue", "azure.kusto.ingest"):
+        import_module(name)

@@ -86,6 +86,7 @@ class Loading:
 
     def load(self, lanes: Sequence[Lane], optional: frozenset[str] = frozenset()) -> None:
         """Request, transform and queue the batches of all lanes; the next responses are read meanwhile."""
+        self.kusto.prepare()
         lanes = random.sample(lanes, len(lanes))
         for lane in lanes:
             self._identities[lane.source.name] = lane.identity

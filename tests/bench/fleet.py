@@ -1,11 +1,13 @@
-"""Measure a fleet: many clusters in one run, what a tick reads, and a day of a large fleet.
+"""Measure a fleet: many clusters in one run, with the environment of the image.
 
-python -m tests.bench.fleet [--clusters 300] [--files 256] [--gates]
+python -m tests.bench.fleet [--clusters 300] [--files 256]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from opencost_kusto.emulator import Reply, Request, text_reply
 from tests.bench.bench import Gate, at_most
+from tests.support.documents import ROOT
 from tests.support.world import World
 
 MOST_MEGABYTES, MOST_THREADS, MOST_REQUESTS = 90.0, 40.0, 4.0
@@ -48,6 +51,12 @@ def kind(request: Request) -> str:
     return "blob" if request.method == "PUT" else "message"
 
 
+def image_environment() -> dict[str, str]:
+    """What the Dockerfile sets for the memory of the process."""
+    text = (ROOT / "opencost_kusto" / "deploy" / "Dockerfile").read_text("utf-8")
+    return dict(re.findall(r"(MALLOC_\w+)=(\S+)", text))
+
+
 def run_fleet(clusters: int, files: int, *more: str) -> Measured:
     """Sync one hour of many clusters by the command line, with a limit of open files."""
     with World(answers=nameless) as world:
@@ -63,6 +72,7 @@ def run_fleet(clusters: int, files: int, *more: str) -> Measured:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, **image_environment()},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
         )
         most = _watched(process.pid)
