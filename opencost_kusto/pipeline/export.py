@@ -14,7 +14,7 @@ from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
-from opencost_kusto.pipeline.stage import lacks
+from opencost_kusto.pipeline.stage import check_has_ended, lacks
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
@@ -69,6 +69,7 @@ def _export(
         return encoder
 
     try:
+        check_has_ended(batch, opencost.server_time())
         with _held() as held:
             encoder = retrying(read, seconds=opencost.timeout, attempts=4)
             held.seek(0)

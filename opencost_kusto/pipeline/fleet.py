@@ -15,7 +15,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import WORKERS, LoadPolicy
 from opencost_kusto.pipeline.identity import Identity, hold_all
-from opencost_kusto.pipeline.loading import Lane, Loading, timed
+from opencost_kusto.pipeline.loading import Lane, Loading, timed, timed_by_opencost
 from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.sync import sync
@@ -105,10 +105,12 @@ def sync_all(
     plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
     if len(opencosts) == 1:
         return sync(opencosts[0], kusto, plan, run=run, policy=policy, cancel=cancel, on_result=on_result)
+    found = contacts(opencosts, kusto, run, policy, cancel)
+    run = timed_by_opencost(run, opencosts)
     now = run.collection_time
     lanes = []
     with Loading(kusto, run, policy, cancel, on_result) as loading:
-        for one in contacts(opencosts, kusto, run, policy, cancel):
+        for one in found:
             if one.identity is not None and one.refused is None:
                 lanes.append(Lane(one.opencost, one.identity, plan.batches(one.identity.source, now)))
                 continue

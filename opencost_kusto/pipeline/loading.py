@@ -163,6 +163,14 @@ def timed(run: Run, kusto: Kusto) -> Run:
         return run
 
 
+def timed_by_opencost(run: Run, opencosts: Iterable[OpenCost]) -> Run:
+    """The run with the clock of the first OpenCost that has responded, where Kusto's could not be read."""
+    theirs = next((moment for one in opencosts if (moment := one.server_time()) is not None), None)
+    if run.clock != "machine" or theirs is None:
+        return run
+    return replace(run, collection_time=theirs, clock="opencost")
+
+
 @contextmanager
 def _spool(policy: LoadPolicy) -> Iterator[Spool]:
     """The spool of a run: the given folder, or a temporary one."""

@@ -84,7 +84,7 @@ def read_response(
         )
         return staged
     try:
-        _check_has_ended(staged.batch, opencost.server_time())
+        check_has_ended(staged.batch, opencost.server_time())
         staged.sealed = retrying(lambda: _seal(opencost, staged, context, spool), seconds=opencost.timeout, attempts=4)
     except OpenCostKustoError as error:
         staged.error = error
@@ -104,7 +104,7 @@ def lacks(opencost: OpenCost, batch: Batch, error: OpenCostKustoError, optional:
     return missing and opencost.has(ALLOCATION)
 
 
-def _check_has_ended(batch: Batch, now: datetime | None) -> None:
+def check_has_ended(batch: Batch, now: datetime | None) -> None:
     """Raise UsageError for a window that has not ended by OpenCost's clock: its costs would stay incomplete."""
     if batch.table.cadence == "step" and now is not None and batch.window.end > now + _SECOND:
         raise UsageError(

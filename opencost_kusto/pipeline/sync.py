@@ -10,7 +10,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.identity import Identity
-from opencost_kusto.pipeline.loading import Lane, Loading, timed
+from opencost_kusto.pipeline.loading import Lane, Loading, timed, timed_by_opencost
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import Window
@@ -37,7 +37,7 @@ def sync(
     """
     plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
     source = source or opencost.source()
-    run = run.of(source)
+    run = timed_by_opencost(run, [opencost]).of(source)
     identity = Identity(kusto, source, run, policy.adopt)
     identity.hold_if_read()
     with Loading(kusto, run, policy, cancel, on_result) as loading:

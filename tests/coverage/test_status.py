@@ -15,7 +15,9 @@ import pytest
 
 from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.cli.status import status_document
+from opencost_kusto.coverage.gaps import find_gaps
 from opencost_kusto.coverage.interval_set import IntervalSet
+from opencost_kusto.coverage.missing import find_all
 from opencost_kusto.coverage.status import DatasetStatus, status
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import SyncRequest
@@ -131,6 +133,21 @@ def test_failures_are_told_with_their_reason_until_the_window_is_there(here: Wor
     here.forgetful.now += MINUTE
     bring(here, 3 * HOUR)
     assert of(here).failures == []
+
+
+def test_the_last_word_is_the_last_that_was_written(here: World) -> None:
+    """A machine whose clock is two hours ahead failed first; what came after it settles the window for everybody."""
+    request = SyncRequest(hour(8), HOUR, ("allocation",), NAMESPACES)
+    here.forgetful.down = True
+    sync(here.opencost, here.kusto, request, run=Run("ahead", NOW + 2 * HOUR, "1.0"))
+    here.forgetful.down, here.forgetful.idle = False, {hour(8)}
+    sync(here.opencost, here.kusto, request, run=Run("right", NOW, "1.0"))
+    one = of(here)
+    assert (one.failures, one.missing, one.empty_until) == ([], [], hour(8).end)
+    source = here.opencost.source()
+    assert find_gaps(here.kusto, source, wanted(), hour(8), NOW).due == []
+    (found,) = find_all(here.kusto, [source], wanted(), hour(8), NOW)
+    assert (found.due, found.covered_until) == ([], {"allocation": hour(8).end})
 
 
 def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from opencost_kusto.emulator import text_reply
+from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.load.spool import Spool
+from opencost_kusto.pipeline.export import export
+from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window
 from tests.support.world import HOUR, NAMESPACES, World, result_of
@@ -22,6 +29,31 @@ def test_what_has_not_ended_by_opencosts_clock_is_not_requested(seconds: int, la
         assert bool(asked) == landed
         if not landed:
             assert f"{HOUR} has not ended: it is 2026-11-23T10:59:" in (one.reason or "")
+
+
+def test_a_dry_run_requests_what_has_ended_too() -> None:
+    """Rows of a window that is not over are no more whole in a file than in a table."""
+    with World(clock=lambda: HOUR.start) as world, world.source() as opencost:
+        report = export(opencost, SyncRequest(HOUR, None, ("allocation",), NAMESPACES), lambda *_: None)
+        assert (report.exit_code, result_of(report).outcome) == (2, "failed")
+        assert "has not ended" in (result_of(report).reason or "")
+        assert not [request for request in world.opencost.requests if request.path == "/allocation"]
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_without_kusto_the_time_is_opencosts(tmp_path: Path, sources: int) -> None:
+    """What a spool keeps while Kusto is away is dated by OpenCost's clock, not by that of a machine that may be wrong."""
+    now = HOUR.end + timedelta(days=1)
+    request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
+    with (
+        World(clock=lambda: now) as world,
+        ExitStack() as stack,
+        world.client(Deadlines(query=1, resources=1)) as kusto,
+    ):
+        world.kusto.fault = lambda _: text_reply("down", status=403)
+        opencosts = [stack.enter_context(world.source(f"c{number}")) for number in range(sources)]
+        sync_all(opencosts, kusto, request, policy=LoadPolicy(spool=tmp_path))
+    assert [one.collected for one in Spool(tmp_path).sealed()] == [now] * sources
 
 
 def test_a_scrape_is_of_the_minute_that_runs() -> None:
