@@ -81,6 +81,15 @@ def test_stderr_may_be_closed_or_full(opencost: OpenCostEmulator, tmp_path: Path
     assert len((tmp_path / "rows" / "OpenCostAllocation.ndjson").read_text("utf-8").splitlines()) == 61
 
 
+def test_without_stderr_stdout_is_the_report_alone(opencost: OpenCostEmulator, tmp_path: Path) -> None:
+    """What stderr would have shown is dropped, and never printed on stdout."""
+    command = [*dry_run(opencost)[:-1], "rows", "-o", "json"]
+    words = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (0, 0)
+
+
 def test_letters_that_the_encoding_lacks_are_escaped(opencost: OpenCostEmulator, tmp_path: Path) -> None:
     """An ASCII stdout gets the letters of a cluster's name as escapes, and the exit code is that of the run."""
     command = [*dry_run(opencost)[:-1], "rows", "--cluster", "прод"]

@@ -42,7 +42,7 @@ def test_a_dry_run_requests_what_has_ended_too() -> None:
 
 @pytest.mark.parametrize("sources", [1, 2])
 def test_without_kusto_the_time_is_opencosts(tmp_path: Path, sources: int) -> None:
-    """What a spool keeps while Kusto is away is dated by OpenCost's clock, not by that of a machine that may be wrong."""
+    """What a spool keeps while Kusto is away has the time of OpenCost, not of a machine that may be wrong."""
     now = HOUR.end + timedelta(days=1)
     request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with (
