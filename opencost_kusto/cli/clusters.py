@@ -14,6 +14,7 @@ from opencost_kusto.cli.configuration import Configured
 from opencost_kusto.config import ClusterConfig, Setting
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown
+from opencost_kusto.pipeline.request import marks
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import OptionValue
 from opencost_kusto.schema.tables import OPTIONS
@@ -101,7 +102,7 @@ def settings(options: Named, entry: ClusterConfig | None) -> SourceSettings:
     return SourceSettings(
         _placed(found.get("currency"), lambda value: currency(str(value))) or currency(options.currency),
         {name: value for name in OPTIONS if (value := _placed(found.get(name), partial(_parsed, name))) is not None},
-        dict(found["metadata"].value) if "metadata" in found else {},
+        _placed(found.get("metadata"), marks) or {},
         _placed(found.get("opencost_resolution"), lambda value: resolution(str(value))),
     )
 

@@ -14,6 +14,7 @@ from opencost_kusto.cli.door_options import DoorOptions
 from opencost_kusto.cli.options import OPENCOST, key_values, listed, option, seconds
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.names import variable
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
@@ -67,7 +68,10 @@ class SourceOptions(DoorOptions):
 
     def sources(self) -> dict[str, str]:
         """The addresses of --source by name."""
-        return key_values(self.source or [], "--source", "name=URL")
+        found = key_values(self.source or [], "--source", "name=URL")
+        if len({name.lower() for name in found}) < len(found):
+            raise UsageError(f"{variable('--source')} has two names that differ only in case.")
+        return found
 
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:

@@ -158,9 +158,7 @@ def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) ->
     With `at_once` any other cluster of the name counts, and any other name of the cluster, the earliest or not.
     """
     known, print_ = list(known), source.fingerprint or {}
-    names = {one.name for one in known}
-    twin = next((name for name in names if name != source.name and name.lower() == source.name.lower()), None)
-    if twin is not None and source.name not in names:
+    if twin := _twin(source.name, known, at_once=at_once):
         return UsageError(
             f"The cluster {source.name} differs from {twin}, which Kusto has, only in case. Use that name.",
             cure=f"opencost-kusto sync --cluster {quote(twin)}",
@@ -187,6 +185,13 @@ def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) ->
         if stands:
             return None
     return None
+
+
+def _twin(name: str, known: Iterable[Known], *, at_once: bool) -> str | None:
+    """The name that differs from this one only in case, where it came first; with `at_once` whichever came first."""
+    spelled = sorted((one for one in known if one.name.lower() == name.lower()), key=lambda one: one.first)
+    others = [one.name for one in spelled if one.name != name]
+    return others[0] if others and (at_once or spelled[0].name != name) else None
 
 
 def _standing(known: Iterable[Known]) -> list[Known]:

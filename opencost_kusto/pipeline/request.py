@@ -107,11 +107,11 @@ def new_run(
     generated = f"{kind}-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     id_ = generated if run_id is None else identity(run_id, variable("--run-id"))
     scenario = None if scenario is None else identity(scenario, variable("--scenario-name"))
-    return Run(id_, now, __version__, scenario, _marks(metadata or {}), clock="machine")
+    return Run(id_, now, __version__, scenario, marks(metadata or {}), clock="machine")
 
 
-def _marks(metadata: dict[str, str]) -> dict[str, str]:
-    """Metadata with keys that are names and values in the one spelling that a text has."""
+def marks(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata with keys that are names and values in the one spelling that a text has; raises UsageError."""
     found: dict[str, str] = {}
     for key, value in metadata.items():
         name = identity(key, f"A key of {variable('--metadata')}")

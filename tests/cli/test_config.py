@@ -139,6 +139,27 @@ def test_a_cluster_has_its_own_settings(run: Run, file: str, opencost: OpenCostE
     assert (line[0]["Metadata"]["a"], "stage" in line[0]["Metadata"]) == ("b", False)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ('{ " team\\r" = "shop\\r\\n" }', None),
+        ('{ "$(KEY)" = "x" }', "is a variable"),
+        ('{ a = "1", "a " = "2" }', "twice"),
+    ],
+)
+def test_metadata_of_a_cluster_is_that_of_an_option(tmp_path: Path, metadata: str, said: str | None) -> None:
+    """Keys in the file are names as those of --metadata are, and a mistake has its place."""
+    path = tmp_path / "c.toml"
+    path.write_text(f'[[clusters]]\nname = "a"\nendpoint = "http://h:1"\nmetadata = {metadata}\n')
+    sources = SourceOptions(configured=Configured(read(str(path), keys(typer.main.get_command(app)))))
+    if said is None:
+        with sources.opencosts() as [one]:
+            assert one.settings.metadata == {"team": "shop"}
+        return
+    with pytest.raises(UsageError, match=f"c.toml, line 4: .*{said}"):
+        sources.opencosts().__enter__()
+
+
 def test_the_currency_of_a_cluster_is_that_of_its_source(file: str, opencost: OpenCostEmulator) -> None:
     """What the file says of one cluster, what the command line says of all."""
     configured = Configured(read(file, keys(typer.main.get_command(app))))

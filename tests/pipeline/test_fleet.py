@@ -113,6 +113,12 @@ def test_sources_that_cannot_be(options: SourceOptions) -> None:
         pass
 
 
+def test_sources_whose_names_differ_only_in_case_are_refused() -> None:
+    """Neither is known yet when they come in one run."""
+    with pytest.raises(UsageError, match="OPENCOST_KUSTO_SOURCE. has two names that differ only in case"):
+        SourceOptions(source=["prod=http://h:1", "PROD=http://h:2"]).sources()
+
+
 def test_sources_by_name() -> None:
     """`--source name=URL` gives a server of that name each."""
     with SourceOptions(source=["a=http://h:9003", "b=http://g:9003/x"]).opencosts() as opencosts:

@@ -140,6 +140,9 @@ def known(name: str, uid: str, at: int, *, adopted: bool = False) -> Known:
         ([known("a", ONE, 1), known("a", OTHER, 2)], True, True),
         ([known("a", ONE, 1), known("b", ONE, 2)], True, True),
         ([known("a", ONE, 1)], True, False),
+        ([known("A", OTHER, 1), known("a", ONE, 2)], False, True),
+        ([known("a", ONE, 1), known("A", OTHER, 2)], False, False),
+        ([known("a", ONE, 1), known("A", OTHER, 2)], True, True),
     ],
 )
 def test_the_earliest_entry_since_an_adoption_wins(entries: list[Known], *, at_once: bool, refused: bool) -> None:
