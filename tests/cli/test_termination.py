@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from opencost_kusto.cli.streams import Output
 from tests.support.recorded import OpenCostEmulator
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +91,26 @@ def test_without_stderr_stdout_is_the_report_alone(opencost: OpenCostEmulator, t
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (0, 0)
+
+
+def test_a_stdout_that_does_not_block_gets_everything() -> None:
+    """Another process that shares the pipe has made it non-blocking, and its reader is slow: nothing is dropped."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    output, data, received = Output(writer), bytes(1_000_000), 0
+
+    def write() -> None:
+        with io.BufferedWriter(output) as stream:
+            stream.write(data)
+        os.close(writer)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while piece := os.read(reader, 1 << 16):
+        received += len(piece)
+    thread.join()
+    os.close(reader)
+    assert (received, output.error) == (len(data), None)
 
 
 def test_letters_that_the_encoding_lacks_are_escaped(opencost: OpenCostEmulator, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_sources_that_cannot_be(options: SourceOptions) -> None:
 
 def test_sources_whose_names_differ_only_in_case_are_refused() -> None:
     """Neither is known yet when they come in one run."""
-    with pytest.raises(UsageError, match="OPENCOST_KUSTO_SOURCE. has two names that differ only in case"):
+    with pytest.raises(UsageError, match=r"OPENCOST_KUSTO_SOURCE\) has two names that differ only in case"):
         SourceOptions(source=["prod=http://h:1", "PROD=http://h:2"]).sources()
 
 
