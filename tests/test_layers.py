@@ -23,7 +23,7 @@ DOORS = {
     "matplotlib": ("insight/pictures.py", "insight/visuals.py"),
     "msgspec": ("",),
     "prometheus_client": ("extract/prometheus.py", "schedule/health.py"),
-    "requests": ("extract/http.py", "extract/kubernetes/forward.py", "extract/kubernetes/wire.py", "kusto/network.py"),
+    "requests": ("extract/http.py", "extract/kubernetes/forward.py", "extract/kubernetes/wire.py"),
     "rich": ("cli/drawing.py",),
     "tenacity": ("retry.py",),
     "typer": ("cli/",),

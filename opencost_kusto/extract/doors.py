@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from opencost_kusto.address import Address, Proxy, named_proxy
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract.address import Address, Proxy, named_proxy
 from opencost_kusto.names import shown, variable
 
 TOKEN, HEADER, PROXY = "--opencost-token-file", "--opencost-header", "--opencost-proxy"

@@ -18,8 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from opencost_kusto.address import Address, proxy_for
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
-from opencost_kusto.extract.address import Address, proxy_for
 from opencost_kusto.extract.causes import innermost, reason
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.framing import broken_off, counted, decompressed, is_compressed

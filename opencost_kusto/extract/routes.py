@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
+from opencost_kusto import address
+from opencost_kusto.address import Address
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract import address
-from opencost_kusto.extract.address import Address
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.extract.kubernetes import address as kubernetes

@@ -9,6 +9,9 @@ from opencost_kusto.kusto.network import cause
 from opencost_kusto.kusto.signin import ADVICE, METHODS, Auth, Credential
 from opencost_kusto.redact import first_sentence
 
+# Where tokens come from, for the proxy that leads there.
+_ENTRA = "https://login.microsoftonline.com"
+
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
@@ -28,7 +31,7 @@ class Bearer:
             return str(self.credential.get_token(self.scope).token)
         except AzureError as error:
             said = f"Signing in for {self.scope} failed"
-            if network := cause(error):
+            if network := cause(error, _ENTRA):
                 text = f"{said}: {network.reason}. {network.advice}"
                 raise OpenCostError(text, code=network.code, transient=network.transient) from error
             text = f"{said}: {first_sentence(str(error)).rstrip('.')}. {ADVICE[self.credential.auth]}"

@@ -8,7 +8,9 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from opencost_kusto.address import Address, Proxy, proxy_for
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.redact import first_sentence
 
@@ -29,15 +31,16 @@ class Cause:
     stopped: bool = False
 
 
-def cause(error: BaseException) -> Cause | None:
-    """The cause of a network error; None for other errors.
+def cause(error: BaseException, uri: str) -> Cause | None:
+    """The cause of a network error at an address; None for other errors.
 
     Types that wrap others come first: a proxy error contains a refused connection.
     """
     chain = list(_chain(error))
     names = {cls.__name__ for each in chain for cls in type(each).__mro__}
     if "ProxyError" in names:
-        return Cause("the proxy does not connect", "Check HTTPS_PROXY and NO_PROXY.")
+        proxy = Environment.of(uri).proxy or "the proxy"
+        return Cause(f"{proxy} does not connect", "Check the proxy, or list the host in NO_PROXY.")
     for each in chain:
         if isinstance(each, ssl.SSLError):
             reason = getattr(each, "verify_message", None) or each.reason or str(each)
@@ -73,15 +76,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The proxies for a host and the certificate authorities, from the environment."""
+    """The proxy for a host and the certificate authorities, from the environment.
 
+    `proxies` has the proxy by scheme, as `requests` wants it.
+    """
+
+    proxy: Proxy | None
     proxies: dict[str, str]
     verify: str | bool
 
     @classmethod
     def of(cls, uri: str) -> Environment:
-        """Read once for each host: `requests` would read them at every request, and the passwords of .netrc too."""
-        from requests.utils import get_environ_proxies
+        """Read once for each host: `requests` would read them at every request, and the passwords of .netrc too.
 
+        Raises UsageError for a proxy that cannot be used.
+        """
+        parts = urlsplit(uri)
+        proxy = proxy_for(Address(parts.scheme, parts.hostname or "", parts.port), os.environ)
         authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        return cls(get_environ_proxies(uri, no_proxy=None), authorities)
+        return cls(proxy, {} if proxy is None else {parts.scheme: proxy.url}, authorities)

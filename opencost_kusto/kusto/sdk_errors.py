@@ -72,7 +72,7 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     if exchange.storage:
         template, code, transient = f"{exchange.storage} refused {{what}}", R.REFUSED, True
     status = status_of(error)
-    if status is None and code not in _SIGN_IN and (network := cause(error)) is not None:
+    if status is None and code not in _SIGN_IN and (network := cause(error, exchange.uri)) is not None:
         server = f"{exchange.storage}, for {exchange.what}," if exchange.storage else f"Kusto at {exchange.uri}"
         advice = f"{network.advice} {STOPPED}" if network.stopped and not exchange.storage else network.advice
         said = f"{server} cannot be reached: {network.reason}. {advice}"

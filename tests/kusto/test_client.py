@@ -303,14 +303,28 @@ def test_an_unknown_certificate_is_named_and_not_tried_again(
     assert "REQUESTS_CA_BUNDLE" in str(error)
 
 
-def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, tls: tuple[str, Path]) -> None:
-    """The environment's proxy is used, and named when it does not connect."""
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port()}")
+def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's proxy is used, and named when it does not connect, without its password."""
+    proxy = f"127.0.0.1:{closed_port()}"
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:HUSH@{proxy}")
     for name in ("NO_PROXY", "no_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
-    error = refused_check(tls[0], auth="cli")
+    error = refused_check("https://shop.westeurope.kusto.windows.net", auth="cli")
     assert error.code is ReasonCode.UNREACHABLE
-    assert "cannot be reached: the proxy does not connect. Check HTTPS_PROXY and NO_PROXY." in str(error)
+    said = f"cannot be reached: the proxy http://{proxy} that HTTPS_PROXY names does not connect. Check the proxy"
+    assert said in str(error)
+    assert "HUSH" not in str(error)
+
+
+def test_no_proxy_leads_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator or a tunnel on loopback, and its storage, are reached directly, as OpenCost is."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with KustoEmulator() as emulator, Kusto(emulator.url, emulator.database, auth="none") as kusto:
+        kusto.check()
+        kusto.storage.ready(30)
 
 
 def test_a_machine_without_azure_cli_gets_one_sentence(monkeypatch: pytest.MonkeyPatch, tls: tuple[str, Path]) -> None:

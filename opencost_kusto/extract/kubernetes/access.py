@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from opencost_kusto.extract.address import Address
+from opencost_kusto.address import Address
 from opencost_kusto.extract.doors import Doors
 
 # Makes, of a scope of Microsoft Entra, a callable that returns a token which has not expired.

@@ -18,8 +18,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from opencost_kusto.address import Proxy
 from opencost_kusto.errors import OpenCostError, UsageError
-from opencost_kusto.extract.address import Proxy
 from opencost_kusto.extract.kubernetes.access import Access
 from opencost_kusto.extract.kubernetes.status import ApiRefusal, status_of
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from opencost_kusto import address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
-from opencost_kusto.extract import address
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization, Entra
 from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, missing

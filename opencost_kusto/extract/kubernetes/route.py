@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TypedDict
 
+from opencost_kusto.address import Address
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError
-from opencost_kusto.extract.address import Address
 from opencost_kusto.extract.fingerprint import SYSTEM, UID
 from opencost_kusto.extract.http import Body, HttpRoute
 from opencost_kusto.extract.kubernetes.access import Access, Entra

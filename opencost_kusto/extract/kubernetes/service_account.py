@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from opencost_kusto.address import Address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
-from opencost_kusto.extract.address import Address
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization
 

@@ -11,8 +11,8 @@ from requests.adapters import HTTPAdapter
 from urllib3 import disable_warnings
 from urllib3.exceptions import InsecureRequestWarning
 
+from opencost_kusto.address import Address, Proxy
 from opencost_kusto.errors import OpenCostError
-from opencost_kusto.extract.address import Address, Proxy
 from opencost_kusto.extract.http import HttpRoute
 from opencost_kusto.extract.kubernetes.access import Access
 from opencost_kusto.extract.kubernetes.forward import Tunnels

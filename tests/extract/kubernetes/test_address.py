@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from opencost_kusto.address import Address
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract.address import Address
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.kubernetes.address import KubernetesAddress, Place, is_kubernetes, parse

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from opencost_kusto.address import parse, proxy_for
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract.address import parse, proxy_for
 
 
 @pytest.mark.parametrize(

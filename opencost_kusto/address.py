@@ -1,4 +1,4 @@
-"""Addresses of OpenCost and of proxies: read into parts once, and shown by these parts, so that no password is."""
+"""Addresses of servers and of proxies: read into parts once, and shown by these parts, so that no password is."""
 
 from __future__ import annotations
 
