@@ -18,6 +18,7 @@ from opencost_kusto.pipeline.request import marks
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import OptionValue
 from opencost_kusto.schema.tables import OPTIONS
+from opencost_kusto.shard import Shard
 from opencost_kusto.window import resolution
 
 T = TypeVar("T")
@@ -37,6 +38,10 @@ class Named(Protocol):
     @property
     def configured(self) -> Configured:
         """The file, and what comes before it."""
+
+    @property
+    def part(self) -> Shard | None:
+        """The replica whose clusters are requested."""
 
     @property
     def address(self) -> str:
@@ -70,10 +75,12 @@ def chosen(options: Named) -> list[Chosen]:
     if not known and not given:
         known = [Chosen(one.name, one.endpoint, one) for one in options.configured.file.clusters]
     if not known:
+        if options.part is not None:
+            raise UsageError("--shard divides the clusters of --source or --config, and there is one OpenCost only.")
         if len(names) > 1:
             raise UsageError(f"{options.address} is one OpenCost, and --cluster can give it one name only.")
         return [Chosen(names[0] if names else None, options.address)]
-    return list(_selected(known, names))
+    return [one for one in _selected(known, names) if options.part is None or options.part.has(one.name or "")]
 
 
 def _selected(known: list[Chosen], names: list[str]) -> Iterator[Chosen]:

@@ -19,8 +19,8 @@ from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, Config, Keys, read
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.tables import OPTIONS
 
-# Options that a file cannot set: the file itself, and what names a source in another way.
-_NEVER = frozenset({"config", "endpoint", "host", "port", "cluster", "source"})
+# Options that a file cannot set: the file itself, what names a source in another way, and what differs by replica.
+_NEVER = frozenset({"config", "endpoint", "host", "port", "cluster", "source", "shard"})
 # By the name of its parameter, the type of each option.
 _TYPES: dict[str, Any] = {}
 # What a cluster can have of its own, beside its name, its address, its doors and the time to wait for it.

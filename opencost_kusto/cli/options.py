@@ -16,10 +16,12 @@ import typer
 from opencost_kusto.batch import Run
 from opencost_kusto.ci.metadata import pipeline
 from opencost_kusto.cli.console import Format, LogFormat
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, WORKERS, LoadPolicy
 from opencost_kusto.names import identity, variable
 from opencost_kusto.pipeline.request import new_run
+from opencost_kusto.shard import Shard
 
 # Longer than any useful wait, and shorter than the longest timer.
 _LONGEST = 1e7
@@ -41,6 +43,12 @@ def option(name: str, text: str, *others: str, panel: str | None = None, **more:
     )
 
 
+Shards = Annotated[
+    str | None,
+    option(
+        "--shard", "I/N: the clusters of replica I of N alone, by a digest of the name; the first is 0.", panel=OPENCOST
+    ),
+]
 FailOnEmpty = Annotated[
     bool | None,
     option(
@@ -122,6 +130,11 @@ def seconds(name: str, value: float) -> float:
     if not 0 < value <= _LONGEST:
         raise UsageError(f"{name} {value:g} is not possible: write a number of seconds above 0.")
     return value
+
+
+def shard_of(text: str | None) -> Shard | None:
+    """The shard of --shard, if there is one; raises UsageError."""
+    return None if text is None else read_option("--shard", Shard.parse, text)
 
 
 def listed(values: Collection[str] | None) -> list[str]:

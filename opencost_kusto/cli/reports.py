@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import typer
 
 from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.database.functions import Function
 from opencost_kusto.errors import EmptyError
+from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.rendering import Column, Document, Kind, bars
@@ -203,3 +205,9 @@ def finish(console: Console, report: Report, empty: str | None = None) -> None:
         raise error
     if code:
         raise typer.Exit(code)
+
+
+def tell_shard(source: SourceOptions, opencosts: Sequence[OpenCost], console: Console) -> None:
+    """Print which shard this is, where there are several, and how many clusters it has."""
+    if source.part is not None:
+        console.info(f"Shard {source.part}: {len(opencosts)} clusters.", "shard")

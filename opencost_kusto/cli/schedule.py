@@ -20,7 +20,7 @@ from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import OUTPUT, WINDOW, LoadOptions, MarkOptions, option
-from opencost_kusto.cli.reports import finish, report_document, report_line, route_lines
+from opencost_kusto.cli.reports import finish, report_document, report_line, route_lines, tell_shard
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
@@ -118,6 +118,7 @@ def schedule_command(
     health = Health(2 * times.longest_pause(clock()), clock=clock)
     stop = CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
+        tell_shard(source, opencosts, console)
         ready(kusto, patient=True)
         load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
         schedule = Schedule(
@@ -196,6 +197,7 @@ def backfill_command(
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run = mark.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
+        tell_shard(source, opencosts, console)
         ready(kusto)
         surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"

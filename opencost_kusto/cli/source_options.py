@@ -11,13 +11,14 @@ from opencost_kusto.batch import RequestOptions
 from opencost_kusto.cli.clusters import Chosen, at, chosen, own, settings
 from opencost_kusto.cli.configuration import OWN, Configured, as_option
 from opencost_kusto.cli.door_options import DoorOptions
-from opencost_kusto.cli.options import OPENCOST, key_values, listed, option, seconds
+from opencost_kusto.cli.options import OPENCOST, Shards, key_values, listed, option, seconds, shard_of
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import variable
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
+from opencost_kusto.shard import Shard
 
 _ENDPOINT = "http://localhost:9003"
 # The word for every dataset that is declared.
@@ -42,6 +43,7 @@ class SourceOptions(DoorOptions):
     source: Annotated[
         list[str] | None, option("--source", "name=URL, instead of --endpoint and --cluster; repeatable.")
     ] = None
+    shard: Shards = None
     request_timeout: Annotated[float, option("--request-timeout", "Seconds to wait for one response of OpenCost.")] = (
         600.0
     )
@@ -50,6 +52,11 @@ class SourceOptions(DoorOptions):
 
     def __post_init__(self) -> None:
         seconds("--request-timeout", self.request_timeout)
+
+    @property
+    def part(self) -> Shard | None:
+        """The clusters of this replica; None without --shard. Raises UsageError."""
+        return shard_of(self.shard)
 
     @property
     def address(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
-from opencost_kusto.cli.options import listed, option
+from opencost_kusto.cli.options import Shards, listed, option, shard_of
 from opencost_kusto.cli.status import fleet_document
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
@@ -24,6 +24,7 @@ class AlertOptions:
     """Which clusters are looked at, and what of them is a failure."""
 
     cluster: Annotated[list[str] | None, option("--cluster", "This cluster alone; repeatable.")] = None
+    shard: Shards = None
     max_age: Annotated[
         str | None, option("--max-age", "Fail when the last landed window ended longer ago; an empty one is none.")
     ] = None
@@ -53,12 +54,14 @@ class AlertOptions:
         return found
 
     def selected(self, found: Sequence[ClusterStatus]) -> list[ClusterStatus]:
-        """Those of --cluster, or all; raises UsageError for a name that none has."""
+        """Those of --cluster and --shard, or all; raises UsageError for a name that none has."""
         names = self.cluster or []
         there = {one.cluster for one in found}
         if missing := [name for name in names if name not in there]:
             raise UsageError(f"There is no cluster {missing[0]!r}; there are {', '.join(sorted(there)) or 'none'}.")
-        return [one for one in found if not names or one.cluster in names]
+        part = shard_of(self.shard)
+        chosen = [one for one in found if not names or one.cluster in names]
+        return [one for one in chosen if part is None or part.has(one.cluster)]
 
 
 def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process: Process, console: Console) -> None:
@@ -81,6 +84,8 @@ def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process:
             retired={one.name for one in file.clusters if one.retired},
         )
     )
+    if alert.shard is not None:
+        console.info(f"Shard {shard_of(alert.shard)}: {len(clusters)} clusters.", "shard")
     console.show(fleet_document(clusters, now, every_dataset=console.verbose))
     check(clusters, alert, alerts, now)
 

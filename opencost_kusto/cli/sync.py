@@ -19,7 +19,7 @@ from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, MarkOptions, Summary, option, seconds
-from opencost_kusto.cli.reports import finish, plan, report_line, route_lines
+from opencost_kusto.cli.reports import finish, plan, report_line, route_lines, tell_shard
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
@@ -73,6 +73,7 @@ def sync_command(
         source.opencosts() as opencosts,
         _target(files, datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
     ):
+        tell_shard(source, opencosts, console)
         marks = common_marks(opencosts) if when.opencost_resolution is None else RESOLUTION
         elapsed = when.elapsed(marks=marks)
         window = when.interval(say=console.info, marks=marks) if elapsed is None else elapsed.window

@@ -21,6 +21,7 @@ from opencost_kusto.cli.usage import refusal
 from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, read
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
+from opencost_kusto.shard import Shard
 from tests.support.documents import GUIDES, ROOT
 from tests.support.recorded import OpenCostEmulator
 
@@ -192,6 +193,24 @@ def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostE
     assert {one["Source"] for one in rows(run, file, "b", *sources)} == {"b"}
     with pytest.raises(UsageError, match="--cluster can give it one name only"):
         rows(run, file, "a", "--endpoint", opencost.url, "--cluster", "b")
+
+
+def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp_path: Path) -> None:
+    """Each cluster that is not retired is that of one replica; one OpenCost cannot be divided, and no key does it."""
+    configured = Configured(read(file, keys(typer.main.get_command(app))))
+    found = []
+    for index in range(3):
+        with SourceOptions(configured=configured, shard=f"{index}/3").opencosts() as some:
+            found += [one.cluster for one in some]
+    assert sorted(map(str, found)) == ["prod", "test"]
+    sources = [f"a{number}={opencost.url}" for number in range(20)]
+    with SourceOptions(source=sources, cluster=["a1", "a2"], shard="1/2").opencosts() as some:
+        assert {one.cluster for one in some} == {name for name in ("a1", "a2") if Shard(1, 2).has(name)}
+    with pytest.raises(UsageError, match="there is one OpenCost only"), SourceOptions(shard="0/2").opencosts():
+        pass
+    (tmp_path / "c.toml").write_text("[defaults]\nshard = '0/3'\n")
+    with pytest.raises(UsageError, match="has no key 'shard'"):
+        read(str(tmp_path / "c.toml"), keys(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize(

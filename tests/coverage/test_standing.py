@@ -111,6 +111,12 @@ def test_clusters_are_selected_by_name() -> None:
         AlertOptions(cluster=["nope"]).selected(clusters())
 
 
+def test_the_clusters_of_a_replica_are_selected() -> None:
+    """Each cluster is in the status of one replica."""
+    found = [[one.cluster for one in AlertOptions(shard=f"{index}/3").selected(clusters())] for index in range(3)]
+    assert sorted(name for names in found for name in names) == sorted(one.cluster for one in clusters())
+
+
 @pytest.mark.parametrize(
     ("words", "said"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
 )

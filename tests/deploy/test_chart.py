@@ -127,6 +127,23 @@ def test_the_monitor_scrapes_and_the_policy_admits_the_health_port() -> None:
         assert selector["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
+def test_pods_share_the_clusters() -> None:
+    """The pods of an indexed job, or one Deployment for each shard: each has its number and its own pod."""
+    job = by_kind("shards")["CronJob"]["spec"]["jobTemplate"]["spec"]
+    assert (job["completionMode"], job["completions"], job["parallelism"]) == ("Indexed", 3, 3)
+    # Set in each pod: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode
+    [container] = job["template"]["spec"]["containers"]
+    assert container["args"][-2:] == ["--shard", "$(JOB_COMPLETION_INDEX)/3"]
+    found = [each for each in helm.recorded("shards-deployment") if each["kind"] == "Deployment"]
+    assert [each["metadata"]["name"] for each in found] == [f"opencost-kusto-{index}" for index in range(3)]
+    for index, each in enumerate(found):
+        [container] = each["spec"]["template"]["spec"]["containers"]
+        assert container["args"][-2:] == ["--shard", f"{index}/3"]
+        labels = each["spec"]["selector"]["matchLabels"]
+        assert labels["opencost-kusto/shard"] == str(index)
+        assert labels.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+
+
 def test_secrets_are_named_and_never_written() -> None:
     """Secrets come in by their names: as environment, as volumes, for the registry."""
     found = by_kind("fleet")
@@ -154,6 +171,7 @@ def test_values_pass_their_schema() -> None:
         ("evry", "1h"),
         ("every", "hourly"),
         ("kind", "DaemonSet"),
+        ("shards", 0),
         ("image", {"digest": "latest"}),
         ("kusto", {"url": "https://x"}),
         ("kusto", {"uri": "http://x.kusto.windows.net"}),
@@ -179,6 +197,7 @@ def test_mistakes_are_refused_by_the_schema(name: str, value: object) -> None:
         (("--set", "every=30m"), "every: 30m has no crontab line of its own; say when with cron."),
         (("--set", "podMonitor.enabled=true"), "a CronJob has no /metrics"),
         (("--set", "evry=1h"), "evry"),
+        (("--set", "shards=2"), "there is no config"),
     ],
 )
 def test_what_is_missing_is_named(words: tuple[str, ...], said: str) -> None:

@@ -88,6 +88,12 @@ def test_what_is_there_already_is_known(here: World) -> None:
     assert known == {("b", "allocation"): NOW.replace(minute=0)}
 
 
+def test_a_replica_without_a_cluster_has_nothing_to_do(here: World) -> None:
+    """With more replicas than clusters, one of none succeeds and asks nobody."""
+    report = tick([], here.kusto, wanted(), HORIZON, run=run())
+    assert (report.results, report.exit_code) == ([], 0)
+
+
 def test_a_horizon_without_a_window_is_refused() -> None:
     """A catch-up that is shorter than a window and the lag would never load anything."""
     with pytest.raises(UsageError, match="make --catch-up longer"):

@@ -84,6 +84,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- else }}
 - "--once"
 {{- end }}
+{{- if gt (int .Values.shards) 1 }}
+- "--shard"
+{{- if not .Values.config }}{{ fail "shards: several divide the clusters of config, and there is no config." }}{{ end }}
+- {{ printf "%s/%d" .shard (int .Values.shards) | quote }}
+{{- end }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}

@@ -3,6 +3,9 @@
 metadata:
   labels:
     {{- include "opencost-kusto.selectorLabels" . | nindent 4 }}
+    {{- if and (eq .Values.kind "Deployment") (gt (int .Values.shards) 1) }}
+    opencost-kusto/shard: {{ .shard | quote }}
+    {{- end }}
     azure.workload.identity/use: "true"
     {{- with merge (deepCopy .Values.podLabels) .Values.commonLabels }}
     {{- toYaml . | nindent 4 }}
