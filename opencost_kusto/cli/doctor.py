@@ -57,7 +57,7 @@ def doctor_command(
     for one in _all(source, kusto_options, engine_only=engine_only, write=write):
         found.append(one)
         if console.format_ in (None, Format.TABLE):
-            console.out(printable(line(one)))
+            console.out(line(one))
     code = worst(found)
     findings = [one.document() for one in found]
     if console.format_ is Format.JSON:
@@ -169,5 +169,5 @@ def worst(found: Iterable[Finding]) -> int:
 
 def line(one: Finding) -> str:
     """A finding as text: status, hop, result, and below it the command that fixes it."""
-    cure = "".join(f"\n        → {each}" for each in one.cure.splitlines())
-    return f"{one.status:<7} {one.hop:<18} {one.said}{cure}"
+    cure = "".join(f"\n        → {printable(each)}" for each in one.cure.splitlines())
+    return f"{one.status:<7} {f'{one.hop}:':<19} {printable(one.said)}{cure}"

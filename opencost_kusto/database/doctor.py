@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from opencost_kusto.database.catalog import Catalog
 from opencost_kusto.database.compare import differences
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.database.functions import functions
@@ -60,9 +61,15 @@ def examine(
         ("capacity", capacity, True),
         ("policies", policies, True),
     ]
+    skipped = {"ingestion", "storage"} if engine_only else set()
     for hop, check, optional in checks:
-        if not (engine_only and hop in ("ingestion", "storage")):
-            yield from guarded(hop, partial(check, kusto), optional=optional)
+        if hop in skipped:
+            continue
+        found = list(guarded(hop, partial(check, kusto), optional=optional))
+        yield from found
+        if hop == "ingestion" and found[0].status is Status.FAILED:
+            # Nobody says where the storage is.
+            skipped.add("storage")
 
 
 def ready(kusto: Kusto, *, patient: bool = False) -> None:
@@ -104,17 +111,19 @@ def engine(kusto: Kusto) -> Iterator[Finding]:
 def rights(kusto: Kusto) -> Iterator[Finding]:
     """The roles of the identity, compared with what each task requires; the cure grants what is missing."""
     held: set[Role] = set()
-    own: dict[str, set[str]] = {"Table": set(), "Function": set()}
     for row in kusto.command(f".show database ['{kusto.database}'] principal roles"):
-        kind, _, entity = str(row["Scope"]).partition(" ")
         role = re.sub(r"\s", "", str(row["Role"])).lower()
-        if kind in ("Database", "Cluster") or not entity:
-            held |= next((roles for name, roles in _INCLUDES.items() if _ends(role, name)), set())
-        elif kind in own and role.endswith("admin"):
-            own[kind].add(entity)
+        held |= next((roles for name, roles in _INCLUDES.items() if _ends(role, name)), set())
     who = _principal(kusto) or ANYBODY
+    # A Database Admin is the admin of everything, and nobody else sees the schema without a role that reads.
+    known = Role.VIEWER in held and Role.ADMIN not in held
+    catalog = Catalog.read(kusto) if known else Catalog(kusto, {}, {})
+    foreign = [one.name for one in TABLES if one.name in catalog.tables and not _is_admin(kusto, "table", one.name)]
+    there = [one.name for one in functions() if one.name in catalog.functions]
+    # One that is missing is enough to know.
+    all_functions = all(_is_admin(kusto, "function", name) for name in there)
     for task in TASKS:
-        yield _right(task, held, own, kusto.database, who)
+        yield _right(task, held, foreign, all_functions, kusto.database, who)
 
 
 def _ends(role: str, name: str) -> bool:
@@ -122,15 +131,22 @@ def _ends(role: str, name: str) -> bool:
     return role.endswith(name) and not (name == "viewer" and role.endswith("unrestrictedviewer"))
 
 
-def _right(task: Task, held: set[Role], own: dict[str, set[str]], database: str, who: str) -> Finding:
+def _is_admin(kusto: Kusto, kind: str, name: str) -> bool:
+    """Whether the identity is an admin of a table or function; False where Kusto does not say."""
+    try:
+        rows = kusto.command(f".show {kind} {name} principal roles")
+    except KustoError:
+        return False
+    return any(str(row["Role"]).lower().endswith("admin") for row in rows)
+
+
+def _right(task: Task, held: set[Role], foreign: list[str], all_functions: bool, database: str, who: str) -> Finding:
     lines = [grant(role, database, who) for role in task.roles if role not in held]
-    if Role.ADMIN not in held:
-        lines += [
-            admin("table", table.name, who) for table in TABLES if task.table_admin and table.name not in own["Table"]
-        ]
-        if task.function_admin and not {one.name for one in functions()} <= own["Function"]:
-            # One line for what would be one for each table and function.
-            lines = [grant(Role.ADMIN, database, who)]
+    if task.table_admin:
+        lines += [admin("table", name, who) for name in foreign]
+    if task.function_admin and not all_functions:
+        # One line for what would be one for each table and function.
+        lines = [grant(Role.ADMIN, database, who)]
     hop = f"right to {task.commands[0]}"
     if not lines:
         return Finding(hop, Status.OK, ", ".join(task.commands))

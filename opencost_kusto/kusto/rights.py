@@ -27,7 +27,7 @@ class Role(StrEnum):
 class Right:
     """The least right that statements with this beginning require.
 
-    `grant` is the role to recommend, `further` one that tables with restricted view access require as well.
+    `grant` is the role that always suffices, `further` one that tables with restricted view access require as well.
     """
 
     beginning: str
@@ -91,7 +91,9 @@ RIGHTS = (
         Role.INGESTOR,
         "api/netfx/kusto-ingest-client-rest",
     ),
+    Right(".show capacity", "Database User", Role.USER, "management/show-capacity-command"),
     Right(".show", "Database Viewer", Role.VIEWER, "management/show-schema-database"),
+    Right("print", "Database Viewer", Role.VIEWER, "access-control/role-based-access-control"),
     Right(
         "",
         "Database Viewer",

@@ -43,8 +43,10 @@ def test_json_is_one_document_with_the_exit_code(
 ) -> None:
     """A database without tables ends with Kusto's code; the findings are for a bug report."""
     with KustoEmulator() as kusto:
-        words = ("--kusto-uri", kusto.url, "--database", "OpenCost", "--auth", "none", "--format", "json")
-        code, out = run("doctor", "--endpoint", opencost.url, *words)
+        words = ("--kusto-uri", kusto.url, "--database", "OpenCost", "--auth", "none")
+        code, out = run("doctor", "--endpoint", opencost.url, *words, "--format", "json")
+        lines = run("doctor", "--endpoint", opencost.url, *words)[1].splitlines()
+    assert f"        → opencost-kusto bootstrap --kusto-uri {kusto.url} --database 'OpenCost'" in lines
     document = json.loads(out)
     assert code == document["exit_code"] == 5
     failed = [one["hop"] for one in document["findings"] if one["status"] == "failed"]
@@ -58,8 +60,8 @@ def test_without_kusto_the_source_alone_is_checked(
     """No address of Kusto is a note, not a failure."""
     code, out = run("doctor", "--endpoint", opencost.url)
     assert code == 0
-    assert "ok      OpenCost " in out
-    assert "note    sign-in " in out
+    assert "ok      OpenCost: " in out
+    assert "note    sign-in: " in out
 
 
 def test_an_opencost_that_is_not_there_fails_with_its_code() -> None:
@@ -143,7 +145,7 @@ def test_the_worst_hop_gives_the_exit_code(codes: list[int], expected: int) -> N
 def test_a_line_has_the_cure_below_it() -> None:
     """Each command to paste stands on a line of its own."""
     said = line(Finding("rights", Status.FAILED, "missing.", "first\nsecond", 5))
-    assert said.splitlines() == ["failed  rights             missing.", "        → first", "        → second"]
+    assert said.splitlines() == ["failed  rights:             missing.", "        → first", "        → second"]
 
 
 def test_write_and_engine_only_exclude_each_other(run: Callable[..., tuple[int, str]]) -> None:

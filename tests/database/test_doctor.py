@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,10 +23,20 @@ STORAGE = ("storage of blobs", "storage of queue messages")
 
 
 def roles(*held: tuple[str, str]) -> Fault:
-    """The roles of who is signed in, in the columns of
-    https://learn.microsoft.com/kusto/management/manage-database-security-roles."""
-    rows: list[list[object]] = [[scope, "me", "", role] for scope, role in held]
-    return answer(".show database ['OpenCost'] principal", ["Scope", "DisplayName", "AADObjectID", "Role"], *rows)
+    """The roles of who is signed in, each in answer to the command about its scope.
+
+    https://learn.microsoft.com/kusto/management/security-roles#show-your-roles-on-a-resource
+    """
+
+    def fault(request: Request) -> Reply | None:
+        asked = re.fullmatch(r"\.show (\w+) (\S+) principal roles", request.csl)
+        if asked is None:
+            return None
+        scope = f"{asked[1].capitalize()} {asked[2].strip(chr(91) + chr(93) + chr(39))}"
+        rows: list[list[object]] = [[of, "me", "", role] for of, role in held if of == scope]
+        return answer("", ["Scope", "DisplayName", "AADObjectID", "Role"], *rows)(request)
+
+    return fault
 
 
 def test_a_database_that_is_up_to_date_has_no_failure(emulator: KustoEmulator) -> None:
@@ -85,6 +96,7 @@ VIEWER, INGESTOR = (
     ("Database OpenCost", "Database OpenCost Viewer"),
     ("Database OpenCost", "Database OpenCost Ingestor"),
 )
+PRINCIPAL = "aadapp=emulator;emulator"
 ADMIN = ("Database OpenCost", "Database OpenCost Admin")
 
 
@@ -117,6 +129,30 @@ def test_a_table_whose_admin_one_is_needs_no_grant(emulator: KustoEmulator) -> N
     [one] = examined(emulator, engine_only=True)["right to sync --replace"]
     assert ".add table OpenCostAllocation admins" in one.cure
     assert "OpenCostAssets" not in one.cure
+
+
+def test_a_table_that_is_not_there_needs_no_grant() -> None:
+    """Kusto would refuse the line; who creates the table is its admin."""
+    with KustoEmulator(latency=0) as emulator:
+        emulator.fault = roles(VIEWER, INGESTOR)
+        [one] = examined(emulator, engine_only=True)["right to sync --replace"]
+    assert one.cure.splitlines() == [f".add database ['OpenCost'] users ('{PRINCIPAL}')"]
+
+
+def test_storage_is_not_looked_for_where_it_is_not_said(emulator: KustoEmulator) -> None:
+    """One refusal is one line, not two."""
+    emulator.fault = lambda request: kusto_refusal(403, "No.", permanent=True) if is_resources(request) else None
+    found = examined(emulator)
+    assert found["ingestion"][0].status is Status.FAILED
+    assert not {"storage", *STORAGE} & found.keys()
+
+
+def test_a_capacity_that_may_not_be_seen_names_the_role_that_sees_it(emulator: KustoEmulator) -> None:
+    """https://learn.microsoft.com/kusto/management/show-capacity-command: a Database User."""
+    reader = "aadapp=reader;tenant"
+    with emulator.door(reader, "viewers") as door, Kusto(door.url, emulator.database, auth="none") as viewer:
+        [one] = [one for one in doctor.examine(viewer, engine_only=True) if one.hop == "capacity"]
+    assert (one.status, one.cure) == (Status.NOTE, f".add database ['OpenCost'] users ('{reader}')")
 
 
 @pytest.mark.parametrize(

@@ -280,6 +280,7 @@ KNOWN = {
     "'.show version'",
     "'print Principal = current_principal()'",
     "f\".show database ['{kusto.database}'] principal roles\"",
+    "f'.show {kind} {name} principal roles'",
     "f'.rename table {table.name} to {table.name}{_SUFFIX}'",
     "f'.create-or-alter table {name} ingestion json mapping \"{_MAPPING}\" ```{mapping}```'",
     "f'.drop table {name} ingestion json mapping \"{_MAPPING}\"'",

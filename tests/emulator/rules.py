@@ -250,6 +250,9 @@ RULES: Final[dict[str, Rule]] = {
     "ingesting needs an ingestor": Rule(
         "access-control/role-based-access-control", "test_access.test_an_ingestor_ingests_and_a_viewer_does_not"
     ),
+    "roles on a table are shown of that table": Rule(
+        "management/security-roles", "test_access.test_who_creates_is_admin_and_nobody_else"
+    ),
     "roles are granted and dropped": Rule(
         "management/manage-database-security-roles", "test_access.test_roles_are_granted_shown_and_dropped"
     ),
@@ -400,7 +403,7 @@ STRICTNESS: Final[dict[str, tuple[str, ...]]] = {
         "one command deletes 5 million records at most",
     ),
     ".show capacity": ("slots are limited and shown",),
-    "principals": ("roles are granted and dropped",),
+    "principals": ("roles are granted and dropped", "roles on a table are shown of that table"),
     "dynamic values of 1 MiB": ("a dynamic value has at most 1 MiB",),
     "several databases": ("names may hold blanks and hyphens",),
 }

@@ -168,16 +168,19 @@ def test_an_ingestor_ingests_and_a_viewer_does_not(cluster: Cluster) -> None:
 
 
 def test_who_creates_is_admin_and_nobody_else(cluster: Cluster) -> None:
-    """A Database User is admin of what it makes, as its own roles say."""
+    """A Database User is admin of what it makes, as its roles on that table or function say."""
     user = cluster.client("users")
     user.command(".create table Mine (A: string)")
     user.command(".create-merge table Mine (B: string)")
+    user.command(".create-or-alter function Ours() { Mine }")
+    for entity, role in {"table Mine": "Table Mine Admin", "function Ours": "Function Ours Admin"}.items():
+        [row] = user.command(f".show {entity} principal roles")
+        assert row["Role"] == role
+    # Roles on a table are not among those in the database.
     assert [row["Role"] for row in user.command(".show database OpenCost principal roles")] == [
-        "Database OpenCost User",
-        "Table Admin",
+        "Database OpenCost User"
     ]
-    user.command(".drop table Mine")
-    assert len(user.command(".show database OpenCost principal roles")) == 1
+    assert user.command(".show table Costs principal roles") == []
 
 
 def test_roles_are_granted_shown_and_dropped(cluster: Cluster) -> None:

@@ -58,6 +58,7 @@ SAMPLES: Final[dict[str, tuple[str, list[tuple[str, str]] | None]]] = {
     ),
     ".show table": (".show table Costs extents", None),
     ".show tables": (".show tables", None),
+    ".show function": (".show function F principal roles", None),
     ".show functions": (".show functions", None),
     ".show materialized-views": (".show materialized-views", None),
     ".show database": (".show database OpenCost principal roles", None),
@@ -87,6 +88,7 @@ MORE: Final = [
     ".show table Costs policy merge",
     ".show table Costs cslschema",
     ".show table Costs principals",
+    ".show table Costs principal roles",
     ".show database schema as json",
 ]
 

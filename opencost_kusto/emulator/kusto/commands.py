@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, Callable[[Session, Cursor], Result]]] = {
     ".show table": show_commands.table,
     ".show tables": show_commands.tables,
     ".show materialized-views": show_commands.materialized_views,
+    ".show function": show_commands.function,
     ".show functions": show_commands.functions,
     ".show database": show_commands.database,
     ".show ingestion failures": show_commands.failures,

@@ -47,14 +47,26 @@ def table_principals(session: Session, table: str) -> Result:
 
 
 def mine(session: Session) -> Result:
-    """`.show database D principal roles`: what the caller has."""
-    access, me = session.access, session.principal
-    scope = f"Database {session.engine.database}"
-    rows = [[scope, me, "", f"{scope} {_SINGULAR[role]}"] for role in ROLES if role in access.held(me)]
-    for table, roles in access.tables.items():
-        rows += [[f"Table {table}", me, "", f"Table {_SINGULAR[role]}"] for role, held in roles.items() if me in held]
-    for name, roles in access.functions.items():
-        rows += [[f"Function {name}", me, "", f"Function {_SINGULAR[r]}"] for r, held in roles.items() if me in held]
+    """`.show database D principal roles`: what the caller has in the database.
+
+    What it has on a table or a function is shown of that one: https://learn.microsoft.com/kusto/management/security-roles.
+    """
+    return _mine(session, f"Database {session.engine.database}", session.access.roles)
+
+
+def mine_on_table(session: Session, table: str) -> Result:
+    """`.show table T principal roles`."""
+    return _mine(session, f"Table {table}", session.access.tables.get(table, {}))
+
+
+def mine_on_function(session: Session, function: str) -> Result:
+    """`.show function F principal roles`."""
+    return _mine(session, f"Function {function}", session.access.functions.get(function, {}))
+
+
+def _mine(session: Session, scope: str, roles: dict[str, list[str]]) -> Result:
+    me = session.principal
+    rows = [[scope, me, "", f"{scope} {_SINGULAR[role]}"] for role in ROLES if me in roles.get(role, ())]
     return result(_MINE, rows)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from duckdb_kql.server import Result
 
 from opencost_kusto.emulator.kusto import function_commands, policies, policy_commands, role_commands, table_commands
-from opencost_kusto.emulator.kusto.catalog import Extent, KustoRefusal, Table
+from opencost_kusto.emulator.kusto.catalog import Extent, KustoRefusal, Table, not_found
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor
@@ -35,10 +35,13 @@ _VIEW_COLUMNS = {
 
 
 def table(session: Session, cursor: Cursor) -> Result:
-    """`.show table T …`: extents, mappings, a policy, or the schema."""
+    """`.show table T …`: extents, mappings, a policy, principals, or the schema."""
     engine = session.engine
     session.access.shows(session.principal)
     found = engine.table(cursor.name())
+    if cursor.accept("principal roles"):
+        cursor.end()
+        return role_commands.mine_on_table(session, found.name)
     if cursor.accept("principals"):
         cursor.end()
         return role_commands.table_principals(session, found.name)
@@ -82,6 +85,17 @@ def functions(session: Session, cursor: Cursor) -> Result:
     session.access.shows(session.principal)
     cursor.end()
     return function_commands.described(list(engine.functions.values()))
+
+
+def function(session: Session, cursor: Cursor) -> Result:
+    """`.show function F principal roles`."""
+    session.access.shows(session.principal)
+    name = cursor.name()
+    if name not in session.engine.functions:
+        raise not_found("Function", name)
+    cursor.expect("principal roles")
+    cursor.end()
+    return role_commands.mine_on_function(session, name)
 
 
 def database(session: Session, cursor: Cursor) -> Result:
