@@ -66,7 +66,7 @@ function define({ define: id, tables, functions }) {
   }
   const database = new Symbols.DatabaseSymbol.ctor("Database", members);
   const cluster = new Symbols.ClusterSymbol.ctor("cluster", [database]);
-  schemas.set(id, GlobalState.Default.WithCluster(cluster).WithDatabase(database));
+  schemas.set(id, GlobalState.Default.WithCluster(cluster).WithDatabase(database).WithCache());
   return {};
 }
 
