@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -15,10 +15,12 @@ from duckdb_kql.types import kusto_type
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
 from opencost_kusto.emulator.kusto.functions import Function
+from opencost_kusto.emulator.kusto.literals import literals
 from opencost_kusto.emulator.kusto.rows import ALL, HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, quoted
 from opencost_kusto.emulator.kusto.translation import Translation, asks_for_hidden, shows_ingestion, translated
 
 _PIPED: Final = "_CommandResult"
+_LITERALS: Final = "_Literals"
 _UNKNOWN_FUNCTION: Final = re.compile(r"'function:(\w+)'")
 _UNKNOWN_TABLE: Final = re.compile(r"Table with name (?:\S+\.)?(\S+) does not exist")
 
@@ -51,13 +53,7 @@ class Queries:
 
     def pipe(self, source: Result, operators: str) -> Result:
         """Run query operators, which start with a pipe, over the answer of a command."""
-        columns = [(quoted(column.name), TYPES[column.kql].sql) for column in source.columns]
-        shape = ", ".join(f"{name} {kind}" for name, kind in columns)
-        self._rows.duckdb.execute(f"CREATE OR REPLACE TABLE {_PIPED} ({shape})")
-        if source.rows:
-            values = ", ".join(f"unnest(${at}::VARCHAR[])::{kind}" for at, (_, kind) in enumerate(columns, 1))
-            texts = [[None if row[at] is None else str(row[at]) for row in source.rows] for at in range(len(columns))]
-            self._rows.duckdb.execute(f"INSERT INTO {_PIPED} SELECT {values}", texts)
+        self._fill(_PIPED, {column.name: column.kql for column in source.columns}, source.rows)
         try:
             piped = {_PIPED: [column.name for column in source.columns]}
             return self._run(_PIPED + operators, None, self._database, piped)
@@ -73,6 +69,11 @@ class Queries:
     def selecting(self, query: str) -> Translation:
         """A query as SQL without hidden columns, whether or not it asks for them."""
         with kusto_errors():
+            if found := literals(query):
+                self._fill(_LITERALS, found.columns, found.rows)
+                return self._translated(
+                    f"{_LITERALS} {found.operators}", None, self._database, {_LITERALS: list(found.columns)}
+                )
             if not asks_for_hidden(query, self._functions):
                 return self._translated(query, None, self._database)
             made = self._translated(query, None, WITH_HIDDEN)
@@ -89,6 +90,16 @@ class Queries:
         with kusto_errors():
             described = self._rows.duckdb.execute(f"DESCRIBE {made.sql}", made.bound(self._clock()))
             return {row[0]: kusto_type(row[1]) for row in described.fetchall()}
+
+    def _fill(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+        """Make a table of these columns, by name and Kusto type, and rows."""
+        shape = {quoted(column): TYPES[kind].sql for column, kind in columns.items()}
+        made = ", ".join(f"{column} {kind}" for column, kind in shape.items())
+        self._rows.duckdb.execute(f"CREATE OR REPLACE TABLE {name} ({made})")
+        if rows:
+            values = ", ".join(f"unnest(${at}::VARCHAR[])::{kind}" for at, kind in enumerate(shape.values(), 1))
+            texts = [[None if row[at] is None else str(row[at]) for row in rows] for at in range(len(shape))]
+            self._rows.duckdb.execute(f"INSERT INTO {name} SELECT {values}", texts)
 
     def _run(
         self, text: str, parameters: Mapping[str, Any] | None, catalog: str, more: Mapping[str, list[str]] | None = None
