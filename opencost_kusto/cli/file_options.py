@@ -68,7 +68,7 @@ class FileOptions:
         """Raise UsageError for what a dry run would ignore, and for what would get mixed up."""
         names = [field.name for group in (KustoOptions, LoadOptions) for field in fields(group)]
         if ignored := [f"--{name.replace('_', '-')}" for name in names if name in explicit]:
-            said = ", ".join(ignored).replace("--wait", "--wait/--no-wait")
+            said = ", ".join(ignored).replace("--wait", "--wait/--no-wait").replace("--tags", "--no-tags")
             flag = "--output" if self.output is not None else f"--{next(iter(self._named))}-output"
             raise UsageError(f"{flag} is a dry run without Kusto; leave out {said}.")
         if self.stdout and console.format_ is not None:

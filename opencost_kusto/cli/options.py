@@ -62,6 +62,16 @@ Summary = Annotated[
 ]
 
 
+Tags = Annotated[
+    bool,
+    option(
+        "--tags/--no-tags",
+        "Tag each blob, so that Kusto skips a second copy; without, Kusto ingests blobs together, for large fleets.",
+        panel=LOADING,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
     """How a report, or rows, are printed."""
@@ -115,6 +125,7 @@ class LoadOptions:
     ] = False
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
     gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL
+    tags: Tags = True
     workers: Annotated[int, option("--workers", "Sources that are requested side by side.", min=1)] = WORKERS
 
     def __post_init__(self) -> None:

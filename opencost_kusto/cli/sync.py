@@ -18,7 +18,7 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
-from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, MarkOptions, Summary, option, seconds
+from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, MarkOptions, Summary, Tags, option, seconds
 from opencost_kusto.cli.reports import finish, plan, report_line, route_lines, tell_shard
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
@@ -150,13 +150,14 @@ def replay_command(
     timeout: Annotated[
         float, option("--timeout", "Seconds to wait for the next batch to land.", panel=LOADING)
     ] = TIMEOUT,
+    tags: Tags = True,
     *,
     process: Process,
     console: Console,
 ) -> None:
     """Load what a spool still holds, exactly once."""
     seconds("--timeout", timeout)
-    policy = LoadPolicy(wait=wait, timeout=timeout)
+    policy = LoadPolicy(wait=wait, timeout=timeout, tags=tags)
     with kusto_options.kusto(console.info) as kusto:
         check_is_spool(folder)
         ready(kusto)

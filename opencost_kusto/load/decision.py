@@ -19,7 +19,8 @@
 
 Damage is everything that is not one complete response: rows missing, rows duplicated, two responses mixed, values lost
 by another mapping. It is never reported as landed, already landed or changed. Deduplication is enough if the table
-holds every row of one complete response, some more than once. If a policy hides rows from queries (row-level security,
+holds every row of one complete response, some more than once. Without tags (`LoadPolicy.tags`) the table is the same:
+what a tag would have kept out is damage when it is counted. If a policy hides rows from queries (row-level security,
 restricted view), counts cannot be trusted, and damage fails.
 """
 

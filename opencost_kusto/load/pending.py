@@ -16,12 +16,12 @@ from opencost_kusto.schema.columns import Json
 
 @dataclass(slots=True)
 class Pending:
-    """A queued batch. `tag` is its ingest-by tag, `source_ids` identify its blobs, one for each time it was queued."""
+    """A queued batch. `source_ids` identify its blobs, one for each time it was queued; `tag` is its ingest-by tag."""
 
     staged: StagedBatch
     sealed: SealedBatch
     replacement: BatchReplacement | None = None
-    tag: str = ""
+    tag: str | None = None
     source_ids: list[str] = field(default_factory=list)
 
     @property

@@ -21,6 +21,8 @@ class LoadPolicy:
     `timeout`: seconds in which the next batch must land.
     `replace`: a newer, different response replaces the rows that landed.
     `adopt`: accept a response that shares hardly any row with the one that landed, or another cluster.
+    `tags`: blobs carry an ingest-by tag, which prevents most duplicates before there are any. Without it, Kusto ingests
+    blobs together, and duplicates are found by counting and repaired; only one writer may load a cluster then.
     `workers`: sources that are requested side by side; each has one request at a time.
     `spool`: a folder that keeps sealed batches until they have landed; without it a temporary one is used.
     """
@@ -31,4 +33,5 @@ class LoadPolicy:
     adopt: bool = False
     spool: Path | None = None
     gzip_level: int = GZIP_LEVEL
+    tags: bool = True
     workers: int = WORKERS

@@ -88,11 +88,10 @@ class IngestionTracker:
                         f"Rows are replaced only by a run that waits: run without --no-wait ({sealed.batch_id})."
                     )
                 pending.replacement.prepare()
+                # Its staging table has one blob, whatever the policy.
                 pending.tag = sealed.batch_id
-            elif pending.staged.sent_before:
-                pending.tag = self._tag(pending)
-            else:
-                pending.tag = sealed.batch_id
+            elif self._policy.tags:
+                pending.tag = self._tag(pending) if pending.staged.sent_before else sealed.batch_id
             pending.source_ids.append(ingest.send(self._kusto, sealed, pending.target, pending.tag))
         except OpenCostKustoError as error:
             if not (self._policy.wait and is_taken(sealed)):
@@ -228,7 +227,7 @@ class IngestionTracker:
 
     def _is_kept_out(self, pending: Pending) -> bool:
         """Whether an extent has the tag of a batch that has not landed."""
-        if pending.replacement:
+        if pending.replacement or pending.tag is None:
             return False
         return bool(self._kusto.command(ingest.tagged_command(pending.target, pending.tag)))
 

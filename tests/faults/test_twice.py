@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import opencost_kusto
+from opencost_kusto.emulator import Behaviour
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.result import Report
 from opencost_kusto.schema.tables import ALLOCATION
@@ -28,6 +29,27 @@ def test_the_same_window_twice(world: World, ending: Ending) -> None:
     one = ending.result_of(world.sync())
     assert (one.rows, one.reason) == (ROWS, None)
     world.settle(ROWS)
+
+
+@fault("The same window is synced again without tags", "already landed")
+def test_the_same_window_twice_without_tags(world: World, ending: Ending) -> None:
+    """Blobs carry no tag, so that Kusto ingests them together; counting keeps the window from being sent again."""
+    assert result_of(world.sync(tags=False)).outcome == "landed"
+    assert {one.tags for one in world.kusto.engine.tables[ALLOCATION.name].extents.values()} == {()}
+    ending.result_of(world.sync(tags=False))
+    world.settle(ROWS)
+
+
+@fault("A message without a tag is delivered twice; then run again", "already landed")
+def test_a_message_without_a_tag_twice(world: World, ending: Ending) -> None:
+    """Both copies land, counting finds them, and the response replaces them; the next run finds a late one."""
+    world.kusto.behaviour = Behaviour(repeated=1.0)
+    world.sync(tags=False)
+    world.kusto.wait_idle()
+    world.kusto.behaviour = Behaviour()
+    world.sync(tags=False)
+    world.settle(ROWS)
+    ending.result_of(world.sync(tags=False))
 
 
 def at_once(world: World, **more: Any) -> list[Report]:

@@ -63,10 +63,16 @@ class Skipping(CancelToken):
 
 
 def run_command(
-    step: Command, world: World, spool: Path, token: CancelToken, on_result: Callable[[BatchResult], None]
+    step: Command,
+    world: World,
+    spool: Path,
+    token: CancelToken,
+    on_result: Callable[[BatchResult], None],
+    *,
+    tags: bool = True,
 ) -> Report:
     """The report of a command; raises what it raises."""
-    policy = LoadPolicy(timeout=_TIMEOUT)
+    policy = LoadPolicy(timeout=_TIMEOUT, tags=tags)
     with world.client(_ALLOWED) as kusto, world.source(CLUSTER) as opencost:
         if isinstance(step, Replay):
             return replay(spool, kusto, policy=policy, cancel=token, on_result=on_result)

@@ -68,6 +68,11 @@ def with_kill(seed: int, number: int) -> History:
     return replace(history, steps=(*steps[:at], kill, *steps[at:]))
 
 
+def without_tags(history: History) -> History:
+    """The history without ingest-by tags, where each cluster has one writer: two clients at a time are one."""
+    return replace(history, steps=tuple(one.one if isinstance(one, Both) else one for one in history.steps), tags=False)
+
+
 def _step(draw: random.Random, narrow: bool) -> Step:
     kind = draw.random()
     if kind < 0.5:

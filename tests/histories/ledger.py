@@ -18,12 +18,16 @@ _ROWS = (
 
 @dataclass(slots=True)
 class Held:
-    """The rows of one batch: names and costs, numbers, and when the runs began that wrote them."""
+    """The rows of one batch: names and costs, numbers, and when the runs began that wrote them.
+
+    `responses` has each number, name and cost once, by run.
+    """
 
     window: Window
     rows: Counter[tuple[str, float]] = field(default_factory=Counter)
     numbers: list[int] = field(default_factory=list)
     collected: set[datetime] = field(default_factory=set)
+    responses: dict[datetime, set[tuple[int, str, float]]] = field(default_factory=lambda: defaultdict(set))
 
     @property
     def cost(self) -> float:
@@ -40,6 +44,15 @@ class Held:
             return f"{len(self.numbers)} rows that are no response of OpenCost"
         return ""
 
+    def includes(self, sent: set[Costs], rows: int, cost: float) -> bool:
+        """Whether one of the responses sent is whole in it, whatever else is: so many rows of that cost."""
+        return any(
+            sorted(number for number, _, _ in one) == list(range(1, rows + 1))
+            and frozenset((name, costs) for _, name, costs in one) in sent
+            and round(sum(costs for _, _, costs in one), 4) == round(cost, 4)
+            for one in self.responses.values()
+        )
+
 
 def held(engine: Engine) -> dict[str, Held]:
     """What the table holds by batch."""
@@ -50,6 +63,7 @@ def held(engine: Engine) -> dict[str, Held]:
         one.rows[name, round(cost, 5)] += 1
         one.numbers.append(-1 if number is None else int(number))
         one.collected.add(collected)
+        one.responses[collected].add((one.numbers[-1], name, round(cost, 5)))
     return found
 
 

@@ -33,7 +33,7 @@ class Killed:
     landed: list[str]
 
 
-def killed(step: Kill, world: World, spool: Path) -> Killed:
+def killed(step: Kill, world: World, spool: Path, *, tags: bool = True) -> Killed:
     """Run `sync` to its signal, or to an end before it."""
     window = window_of(step.hours)
     command = [sys.executable, "-m", "opencost_kusto", "sync", "--auth", "none", "--endpoint", world.opencost.url]
@@ -42,6 +42,7 @@ def killed(step: Kill, world: World, spool: Path) -> Killed:
     command += ["--aggregate", str(NAMESPACES.for_table(ALLOCATION)["aggregate"]), "--timeout", "10"]
     command += ["--spool", str(spool)] if step.spool else []
     command += ["--replace"] if step.replace else []
+    command += [] if tags else ["--no-tags"]
     before, give_up = len(world.kusto.requests), time.monotonic() + _LONGEST
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while len(world.kusto.requests) < before + step.at and time.monotonic() < give_up and process.poll() is None:

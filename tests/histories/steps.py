@@ -104,8 +104,12 @@ Step = Command | Kill | Both | Respond | Harm | Hold | Release
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Steps, and `switches` of the emulator's `Behaviour`; `seed` chooses what those draw. Its repr is Python."""
+    """Steps, and `switches` of the emulator's `Behaviour`; `seed` chooses what those draw. Its repr is Python.
+
+    `tags` says whether blobs have ingest-by tags.
+    """
 
     seed: int
     steps: tuple[Step, ...]
     switches: dict[str, float] = field(default_factory=dict)
+    tags: bool = True

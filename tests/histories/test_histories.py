@@ -10,7 +10,7 @@ import pytest
 
 from opencost_kusto.window import Window
 from tests.histories.commands import HOUR, NOW
-from tests.histories.generate import SWITCHES, generate, with_kill
+from tests.histories.generate import SWITCHES, generate, with_kill, without_tags
 from tests.histories.ledger import Held
 from tests.histories.play import finished
 from tests.histories.shrink import shrunk
@@ -34,6 +34,18 @@ FOUND = {
         0, (Sync((12, 13)), Harm("gone", 12), Respond("down"), Sync((12, 13))), {"cached_seconds": 60.0}
     ),
 }
+# What tags prevent.
+WITHOUT_TAGS = {
+    "a message without a tag arrives twice": History(0, (Sync((12, 13)),), {"repeated": 1.0}, tags=False),
+    "a blob that waited lands beside a later one": History(
+        0, (Hold(), Sync((12, 13), wait=False), Sync((12, 13), wait=False), Release(drain=True)), tags=False
+    ),
+    "… of another response": History(
+        0,
+        (Hold(), Sync((12, 13), wait=False), Respond("longer"), Sync((12, 13), wait=False), Release(drain=True)),
+        tags=False,
+    ),
+}
 
 
 @pytest.mark.slow
@@ -45,6 +57,14 @@ def test_random_histories_find_nothing(first: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 30, _TOGETHER))
+def test_random_histories_without_tags_find_nothing(first: int) -> None:
+    """Without ingest-by tags and with one writer, what a tag would have prevented is found and repaired."""
+    for seed in range(first, first + _TOGETHER):
+        assert finished(without_tags(generate(seed))) == [], without_tags(generate(seed))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 @pytest.mark.parametrize("seed", range(3))
 def test_histories_with_a_process_that_is_killed_find_nothing(seed: int, number: signal.Signals) -> None:
@@ -52,7 +72,7 @@ def test_histories_with_a_process_that_is_killed_find_nothing(seed: int, number:
     assert finished(with_kill(seed, number)) == [], with_kill(seed, number)
 
 
-@pytest.mark.parametrize("history", FOUND.values(), ids=FOUND)
+@pytest.mark.parametrize("history", (FOUND | WITHOUT_TAGS).values(), ids=[*FOUND, *WITHOUT_TAGS])
 def test_what_was_found_stays_mended(history: History) -> None:
     """What a removed guard breaks, and what failed once, holds."""
     assert finished(history) == []
@@ -111,3 +131,18 @@ def test_what_is_not_one_response_is_named(rows: dict[str, int], numbers: list[i
     counted = Counter({(name, 1.5): count for name, count in rows.items()})
     held = Held(Window(NOW - HOUR, NOW), counted, numbers, {NOW + number * HOUR for number in range(runs)})
     assert held.damage({frozenset({("a", 1.5), ("b", 1.5)})}) == said
+
+
+@pytest.mark.parametrize(
+    ("rows", "there"),
+    [
+        ({(1, "a", 1.5), (2, "b", 1.5)}, True),
+        ({(1, "a", 1.5)}, False),
+        ({(1, "a", 1.5), (3, "b", 1.5)}, False),
+        ({(1, "a", 1.5), (2, "c", 1.5)}, False),
+    ],
+)
+def test_a_response_is_found_beside_others(rows: set[tuple[int, str, float]], *, there: bool) -> None:
+    """Without tags a response is whole in a table that holds more, where each of its rows is there."""
+    held = Held(Window(NOW - HOUR, NOW), responses={NOW: {(1, "a", 9.0)}, NOW + HOUR: rows})
+    assert held.includes({frozenset({("a", 1.5), ("b", 1.5)})}, 2, 3.0) is there
