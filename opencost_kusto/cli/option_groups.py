@@ -57,17 +57,11 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
         process = context.obj or Process()
         process.loading = loading
         console: Console = process.console
-        for name in (one.name for one in fields(LogOptions)):
-            setattr(console, name, given.pop(name))
-        console.format_ = given.pop("format_", None)
+        _set_up(console, given)
         given.pop("config", None)
-        console.document_due = console.format_ is Format.JSON
         _check_encoding(given)
         explicit = ExplicitOptions.of(context)
         taken = {name: gathered(group, given, explicit) for name, group in groups.items()}
-        for group in groups.values():
-            for one in options_of(group):
-                del given[one.name]
         for name, one in taken.items():
             if isinstance(one, AskOptions):
                 one.check(explicit)
@@ -82,6 +76,14 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
     return run
 
 
+def _set_up(console: Console, given: dict[str, Any]) -> None:
+    """Give the console its options, and leave the others."""
+    for name in (one.name for one in fields(LogOptions)):
+        setattr(console, name, given.pop(name))
+    console.format_ = given.pop("format_", None)
+    console.document_due = console.format_ is Format.JSON
+
+
 def _check_encoding(given: Mapping[str, Any]) -> None:
     """Raise UsageError for a text that was not UTF-8: Python keeps its bytes as half characters, which no table can."""
     for option, value in given.items():
@@ -91,9 +93,12 @@ def _check_encoding(given: Mapping[str, Any]) -> None:
                 raise UsageError(f"{variable(flag)} is not UTF-8: {shown(text)}.")
 
 
-def gathered(group: type[T], given: Mapping[str, Any], explicit: ExplicitOptions) -> T:
-    """The group as it was given; of options that exclude each other the command line wins over the environment."""
-    values = {one.name: given[one.name] for one in options_of(group)}
+def gathered(group: type[T], given: dict[str, Any], explicit: ExplicitOptions) -> T:
+    """The group, taken out of what was given.
+
+    Of options that exclude each other the command line wins over the environment.
+    """
+    values = {one.name: given.pop(one.name) for one in options_of(group)}
     sides = getattr(group, "EXCLUSIVE", ())
     written = {name for side in sides if explicit.intersection(side) for name in side}
     if written:

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 # Responses on disk while earlier ones are loaded: enough to request OpenCost without pause.
@@ -17,6 +17,37 @@ _CHECK_INTERVAL = 0.5
 _GRACE = 5.0
 
 
+class _Pool(Generic[T]):
+    """Iterators in turn, and their items in a bounded queue with None at the end of each iterator."""
+
+    def __init__(self, iterators: Sequence[Iterator[T]], capacity: int) -> None:
+        self.stop = threading.Event()
+        self.made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(capacity)
+        self.ready: queue.SimpleQueue[Iterator[T] | None] = queue.SimpleQueue()
+        for iterator in iterators:
+            self.ready.put(iterator)
+
+    def work(self) -> None:
+        """Advance the next iterator in turn, until the pool stops or one raises."""
+        while (iterator := self.ready.get()) is not None and not self.stop.is_set():
+            try:
+                item = next(iterator, None)
+            except BaseException as error:
+                self._put(None, error)
+                return
+            self._put(item)
+            if item is not None:
+                self.ready.put(iterator)
+
+    def _put(self, item: T | None, error: BaseException | None = None) -> None:
+        while not self.stop.is_set():
+            try:
+                self.made.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+
 def pooled(iterators: Sequence[Iterator[T]], workers: int = 1, check: Callable[[], None] = lambda: None) -> Iterator[T]:
     """Yield the items of all iterators, as they come; raise what producing one raises.
 
@@ -24,41 +55,17 @@ def pooled(iterators: Sequence[Iterator[T]], workers: int = 1, check: Callable[[
     has had its turn. `check` is called regularly while waiting for an item, and may raise.
     """
     workers = min(workers, len(iterators))
-    ready: queue.SimpleQueue[Iterator[T] | None] = queue.SimpleQueue()
-    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(max(_CAPACITY, workers))
-    stop = threading.Event()
-
-    def put(item: T | None, error: BaseException | None = None) -> None:
-        while not stop.is_set():
-            try:
-                made.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def work() -> None:
-        while (iterator := ready.get()) is not None and not stop.is_set():
-            try:
-                item = next(iterator, None)
-            except BaseException as error:
-                put(None, error)
-                return
-            put(item)
-            if item is not None:
-                ready.put(iterator)
-
-    for iterator in iterators:
-        ready.put(iterator)
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    pool = _Pool(iterators, max(_CAPACITY, workers))
+    threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
     try:
-        yield from _received(made, len(iterators), check)
+        yield from _received(pool.made, len(iterators), check)
     finally:
-        stop.set()
+        pool.stop.set()
         give_up = time.monotonic() + _GRACE
         for _ in threads:
-            ready.put(None)
+            pool.ready.put(None)
         for thread in threads:
             thread.join(max(0.0, give_up - time.monotonic()))
 

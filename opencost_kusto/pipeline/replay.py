@@ -41,20 +41,17 @@ def replay(
     check_is_spool(folder)
     run = new_run(kind="replay")
     report = Report(run.id, on_result=on_result)
-    spool = Spool(folder, durable=True)
-    spool.sweep()
-    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _newest(spool)}
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _newest(folder)}
     if not sealed:
         return report
-    run, token = timed(run, kusto), cancel or CancelToken()
-    policy = replace(policy or LoadPolicy(), spool=folder)
+    run, token, policy = timed(run, kusto), cancel or CancelToken(), replace(policy or LoadPolicy(), spool=folder)
     identities: dict[tuple[str, str], Identity] = {}
 
     def admit(staged: StagedBatch) -> None:
         """The batches of a source are loaded where it is the cluster that its name stands for, as in `sync`."""
-        print_ = sealed[staged.batch.id][0].fingerprint
-        source = Source(staged.batch.source, fingerprint=print_)
-        identities.setdefault((source.name, repr(print_)), Identity(kusto, source, run, policy.adopt)).hold()
+        source = Source(staged.batch.source, fingerprint=sealed[staged.batch.id][0].fingerprint)
+        key = source.name, repr(source.fingerprint)
+        identities.setdefault(key, Identity(kusto, source, run, policy.adopt)).hold()
 
     with BatchLoader(kusto, policy, admit=admit, clock=token.clock, sleep=token.sleep) as loader:
         for staged in stage_all(kusto, (batch for _, batch in sealed.values())):
@@ -69,8 +66,10 @@ def replay(
     return report
 
 
-def _newest(spool: Spool) -> Iterator[SealedBatch]:
+def _newest(folder: Path) -> Iterator[SealedBatch]:
     """The sealed batches; of several responses to one request, the newest. The older ones are removed."""
+    spool = Spool(folder, durable=True)
+    spool.sweep()
     newest: dict[str, SealedBatch] = {}
     for one in spool.sealed():
         other = newest.get(one.batch_id)

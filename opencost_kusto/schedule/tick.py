@@ -17,7 +17,6 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import contacts
-from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Loading, timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.window import Window
@@ -65,38 +64,36 @@ def tick(
     without a name raises what went wrong. `cancel` ends it from another thread, with Cancelled.
     """
     run, policy = timed(run, kusto), policy or LoadPolicy()
-    now = run.collection_time
-    period, closed = lookback.period(now, target.step), lookback.closed(now)
-    newest = Window(period.end - target.step, period.end)
+    period, closed = lookback.period(run.collection_time, target.step), lookback.closed(run.collection_time)
     with Loading(kusto, run, policy, cancel, on_result) as loading:
-        reached: list[tuple[OpenCost, Identity]] = []
+        reached = []
         for one in contacts(opencosts, kusto, run, policy, cancel):
             if one.identity is not None and one.refused is None:
                 reached.append((one.opencost, one.identity))
             else:
-                _failed(loading, one.opencost, one.refused, target, newest)
+                _failed(loading, one.opencost, one.refused, target, period)
         try:
-            found = find_all(kusto, [identity.source for _, identity in reached], target, period, now)
+            found = find_all(kusto, [identity.source for _, identity in reached], target, period, run.collection_time)
         except KustoError as error:
             for opencost, _ in reached:
-                _failed(loading, opencost, error, target, newest)
+                _failed(loading, opencost, error, target, period)
             return loading.report
         for source, dataset, until in covered(found):
             on_covered(source, dataset, until)
-        catch_ups = [
-            CatchUp(opencost, identity, gaps, target, run, closed, lookback.max_windows)
-            for (opencost, identity), gaps in zip(reached, found, strict=True)
-        ]
-        load(catch_ups, loading, scrape=True)
+        due = zip(reached, found, strict=True)
+        load(
+            [CatchUp(*one, gaps, target, run, closed, lookback.max_windows) for one, gaps in due], loading, scrape=True
+        )
     loading.log()
     return loading.report
 
 
 def _failed(
-    loading: Loading, opencost: OpenCost, error: OpenCostKustoError | None, target: Target, newest: Window
+    loading: Loading, opencost: OpenCost, error: OpenCostKustoError | None, target: Target, period: Window
 ) -> None:
     """Report the newest window of a source as failed; raise the error where nothing names the source."""
     if opencost.cluster is None and error is not None:
         raise error
+    newest = Window(period.end - target.step, period.end)
     batches = target.of(opencost.settings).batches(opencost.cluster or "", newest)
     loading.report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)

@@ -98,8 +98,24 @@ def translated(
         if key in _kept:
             _kept.move_to_end(key)
             return _with_texts(_kept[key], texts)
+    found = _translated(text, catalog, schema, needed, parameters, now)
+    with _lock:
+        _kept[key] = found
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+    return _with_texts(found, texts)
+
+
+def _translated(
+    text: str,
+    catalog: str,
+    schema: Mapping[str, Sequence[str]],
+    functions: Mapping[str, Function],
+    parameters: Mapping[str, Any] | None,
+    now: datetime,
+) -> Translation:
     registry: dict[str | None, dict[str, StoredFunction]] = {}
-    registry[None] = {name: parsed(one, _with_hidden(one.body)) for name, one in needed.items()}
+    registry[None] = {name: parsed(one, _with_hidden(one.body)) for name, one in functions.items()}
     tables = {name: list(columns) for name, columns in schema.items()}
     made = duckdb_kql.to_sql(
         _with_hidden(text),
@@ -113,12 +129,7 @@ def translated(
     if made.unbound:
         raise ValueError(f"query parameter without a value and a default: {', '.join(made.unbound)}")
     bound = {name: value for name, value in made.parameters.items() if name != CLOCK_SLOT}
-    found = Translation(str(made), bound, CLOCK_SLOT if CLOCK_SLOT in made.parameters else None)
-    with _lock:
-        _kept[key] = found
-        while len(_kept) > _KEPT:
-            _kept.popitem(last=False)
-    return _with_texts(found, texts)
+    return Translation(str(made), bound, CLOCK_SLOT if CLOCK_SLOT in made.parameters else None)
 
 
 def kept() -> int:
