@@ -206,7 +206,9 @@ def _check(args: list[str], program: Any) -> None:
     ask = gathered(AskOptions, parsed.params, explicit)
     ask.check(explicit)
     scheduled(duration(parsed.params["every"]), ask, ask.datasets())
-    gathered(TimesOptions, parsed.params, explicit).lookback()
+    times = gathered(TimesOptions, parsed.params, explicit)
+    times.lookback()
+    times.delay()
     gathered(MarkOptions, parsed.params, explicit).run()
     gathered(LoadOptions, parsed.params, explicit)
     with gathered(SourceOptions, parsed.params, explicit).opencosts():

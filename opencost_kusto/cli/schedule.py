@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import traceback
 from collections import Counter
@@ -57,6 +58,10 @@ class TimesOptions:
         str | None, option("--cron", "When, as a crontab line in UTC, instead of every --every; windows stay as long.")
     ] = None
     lag: Lag = "10m"
+    jitter: Annotated[
+        str | None,
+        option("--jitter", "Wait a random time before each run, at most this long: many pods share a Kusto."),
+    ] = None
     catch_up: Annotated[
         str | None, option("--catch-up", "How far back to look for what is missing: 48h, or 14d where --every is 1d.")
     ] = None
@@ -69,6 +74,15 @@ class TimesOptions:
         lookback = Lookback(back, read_option("--lag", duration, self.lag), self.at_most)
         lookback.period(clock(), step)
         return lookback
+
+    def delay(self, uniform: Callable[[float, float], float] = random.uniform) -> Callable[[], float]:
+        """Seconds to wait before a run, drawn anew for each; raises UsageError for more than --every."""
+        if self.jitter is None:
+            return lambda: 0.0
+        longest = read_option("--jitter", duration, self.jitter)
+        if longest >= read_option("--every", duration, self.every):
+            raise UsageError(f"--jitter {self.jitter} must be shorter than --every {self.every}.")
+        return lambda: uniform(0.0, longest.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +126,7 @@ def schedule_command(
         raise UsageError("--format is for --once, which has one report; use --log-format json for a schedule.")
     every = read_option("--every", duration, when.every)
     target, lookback = scheduled(every, ask, ask.datasets()), when.lookback()
-    times = Trigger(every, lookback.lag, when.cron)
+    times, delay = Trigger(every, lookback.lag, when.cron), when.delay()
     # What is wrong with it is said before the first run.
     mark.run()
     health = Health(2 * times.longest_pause(clock()), clock=clock)
@@ -127,6 +141,7 @@ def schedule_command(
             on_end=(lambda one: _ended(console, one, once=running.once), health.ticked),
             grace=running.grace,
             stop=stop,
+            delay=delay,
         )
         code = _run(schedule, times, health, running, process, console)
     if schedule.abandoned:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.errors import OpenCostKustoError
@@ -47,7 +47,8 @@ class Schedule:
 
     `tick` is given a function that passes results on to each of `on_result`; how it ended goes to each of `on_end`. A
     tick under way at a signal may take `grace` seconds more, unless a second signal comes; then `stop` is cancelled,
-    and what it still reports is dropped. `abandoned` says that this happened.
+    and what it still reports is dropped. `abandoned` says that this happened. `delay` is asked before each tick for the
+    seconds to wait beyond its time.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Schedule:
         grace: float = 25.0,
         stop: CancelToken | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        delay: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._tick = tick
         self._on_result = on_result
@@ -66,6 +68,7 @@ class Schedule:
         self._grace = grace
         self._stop = stop or CancelToken()
         self._clock = clock
+        self._delay = delay
         # Numbers of signals, and None for the end of a tick.
         self._events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._signal = 0
@@ -79,7 +82,7 @@ class Schedule:
     def run(self, times: Trigger) -> int:
         """Tick at once, then at these times, until a signal: 0, or 128 + its number when a tick was abandoned."""
         due: datetime | None = self._clock()
-        while self._idle_until(due):
+        while self._idle_until(due and due + timedelta(seconds=self._delay())):
             began = self._clock()
             self._run_tick(began)
             if self._signal:
@@ -89,7 +92,8 @@ class Schedule:
 
     def once(self) -> int:
         """Tick once: its exit code, or 128 + the number of the signal that came before its end."""
-        self._run_tick(self._clock())
+        if self._idle_until(self._clock() + timedelta(seconds=self._delay())):
+            self._run_tick(self._clock())
         if self._signal or self._last is None:
             return 128 + self._signal
         return self._last.exit_code

@@ -136,6 +136,51 @@ def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
     assert len(told) == 3
 
 
+def test_each_tick_waits_a_time_of_its_own() -> None:
+    """The first tick and every later one wait a random time, which is drawn anew; without jitter none waits."""
+    asked: list[tuple[float, float]] = []
+
+    def uniform(least: float, most: float) -> float:
+        asked.append((least, most))
+        return most
+
+    delay = TimesOptions(jitter="1m").delay(uniform)
+    assert [delay(), delay(), TimesOptions().delay(uniform)()] == [60.0, 60.0, 0.0]
+    assert asked == [(0.0, 60.0)] * 2
+    happened: list[str] = []
+
+    def tick(_: Tell) -> Report:
+        happened.append("run")
+        if len(happened) == 4:
+            schedule.signal(signal.SIGTERM)
+        return Report("r")
+
+    def drawn() -> float:
+        happened.append("delay")
+        return 0.01
+
+    schedule = Schedule(tick, delay=drawn)
+    assert schedule.run(soon()) == 0
+    assert happened == ["delay", "run"] * 2
+
+
+def test_a_signal_ends_the_wait_for_one_tick() -> None:
+    """What waits for its time is told to end at once: nothing is under way."""
+    schedule = Schedule(lambda _: Report("never"), delay=lambda: 3600.0)
+    schedule.signal(signal.SIGTERM)
+    assert schedule.once() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("jitter", "said"),
+    [("2h", "must be shorter than --every 1h"), ("soon", "is not a duration"), ("0s", "is not a duration")],
+)
+def test_a_jitter_that_skips_runs_is_refused(jitter: str, said: str) -> None:
+    """A run waits at most as long as the time to the next."""
+    with pytest.raises(UsageError, match=said):
+        TimesOptions(jitter=jitter).delay()
+
+
 def test_missed_ticks_are_made_up_for_by_one() -> None:
     """A tick that takes three hours and a half is followed by one at once, and then by none until the next is due."""
     now, began = [NOW], list[datetime]()
