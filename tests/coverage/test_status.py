@@ -17,7 +17,7 @@ from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.cli.status import status_document
 from opencost_kusto.coverage.gaps import find_gaps
 from opencost_kusto.coverage.interval_set import IntervalSet
-from opencost_kusto.coverage.missing import find_all
+from opencost_kusto.coverage.missing import missing_query
 from opencost_kusto.coverage.status import DatasetStatus, status
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import SyncRequest
@@ -146,8 +146,7 @@ def test_the_last_word_is_the_last_that_was_written(here: World) -> None:
     assert (one.failures, one.missing, one.empty_until) == ([], [], hour(8).end)
     source = here.opencost.source()
     assert find_gaps(here.kusto, source, wanted(), hour(8), NOW).due == []
-    (found,) = find_all(here.kusto, [source], wanted(), hour(8), NOW)
-    assert (found.due, found.covered_until) == ([], {"allocation": hour(8).end})
+    assert here.ask(missing_query([source], wanted(), hour(8))) == []
 
 
 def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> None:
