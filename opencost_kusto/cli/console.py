@@ -211,7 +211,7 @@ class Console:
             if text:
                 self.out(printable(text, keep="\n") if sys.stdout.isatty() else text)
         elif self.format_ is Format.MARKDOWN:
-            title = f"### {table.title}\n\n" if table.title else ""
+            title = f"### {printable(table.title)}\n\n" if table.title else ""
             self.out(title + markdown(table))
         else:
             self.out(as_text(table, sys.stdout))

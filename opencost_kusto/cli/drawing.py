@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from opencost_kusto.rendering import Table
+from opencost_kusto.rendering import Table, printable
 
 
 def as_text(table: Table, stream: TextIO | None) -> str:
@@ -21,7 +21,7 @@ def as_text(table: Table, stream: TextIO | None) -> str:
     drawn = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(totals))
     for at, column in enumerate(table.columns):
         drawn.add_column(
-            Text(column.name),
+            Text(printable(column.name)),
             footer=Text("\n".join(total[at] for total in totals)),
             justify="right" if column.right else "left",
             overflow="fold",
@@ -33,7 +33,7 @@ def as_text(table: Table, stream: TextIO | None) -> str:
     with rich.capture() as capture:
         rich.print(drawn)
     # The title is no part of the drawing, which would fold it at the width of the columns.
-    title = f"{table.title}\n\n" if table.title else ""
+    title = f"{printable(table.title)}\n\n" if table.title else ""
     return title + "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 

@@ -29,6 +29,7 @@ from opencost_kusto.extract.tls import Certificates, certificates
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
+_NO_ADDRESS = "an address that is none"
 _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -43,7 +44,7 @@ class Body:
         self._route, self._response, self._where, self._deadline = route, response, where, deadline
         headers = response.headers
         length = None if response.raw.chunked else headers.get("Content-Length")
-        self._length = int(length) if length and length.isdigit() else None
+        self._length = int(length) if length and length.isascii() and length.isdigit() else None
         self._compressed = is_compressed(headers.get("Content-Encoding", "").strip().lower())
         self.framed = self._compressed or self._length is not None or response.raw.chunked
         self.content_type = headers.get("Content-Type", "").lower()
@@ -160,12 +161,7 @@ class HttpRoute:
         """The error for a response that is no 200."""
         status, location = response.status_code, response.headers.get("Location")
         if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return OpenCostError(
-                f"{where} redirects to {_place(urljoin(where, location))}: OpenCost never does, so something before it "
-                f"asks for a sign-in or has moved. {self._doors.cure()}, or use an address that reaches OpenCost "
-                "itself as --endpoint.",
-                code=ReasonCode.REDIRECTED,
-            )
+            return self._redirected(where, _place(where, location))
         body = b""
         # Whatever is wrong with the words of a refusal, it stays one.
         with suppress(OpenCostKustoError), Body(self, response, where, deadline) as chunks:
@@ -174,6 +170,13 @@ class HttpRoute:
                 if len(body) >= _CHUNK:
                     break
         return self._refusal(where, status, body, response.headers)
+
+    def _redirected(self, where: str, place: str) -> OpenCostError:
+        return OpenCostError(
+            f"{where} redirects to {place}: OpenCost never does, so something before it asks for a sign-in or has "
+            f"moved. {self._doors.cure()}, or use an address that reaches OpenCost itself as --endpoint.",
+            code=ReasonCode.REDIRECTED,
+        )
 
     def _refusal(self, where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
         """The error for a status and a body that is no 200."""
@@ -205,6 +208,11 @@ class HttpRoute:
         except OSError as error:
             # Within a body, requests has no other error for a read that timed out.
             raise self.late(where) if reading else self._unreachable(where, error) from error
+        except ValueError as error:
+            if reading:
+                raise
+            # requests reads where a redirect points, although it does not go there.
+            raise self._redirected(where, _NO_ADDRESS) from error
 
     def _unreachable(self, where: str, error: OSError) -> OpenCostError:
         cause = innermost(error)
@@ -238,10 +246,10 @@ class HttpRoute:
         return "" if self._proxy is None else f", through {self._proxy},"
 
 
-def _place(location: str) -> str:
+def _place(where: str, location: str) -> str:
     """Where a redirect points, without what may be secret: credentials and what stands after the path."""
     try:
-        parts = urlsplit(location)
+        parts = urlsplit(urljoin(where, location))
         return str(Address(parts.scheme, parts.hostname or "", parts.port, parts.path[:120]))
     except ValueError:
-        return "an address that is none"
+        return _NO_ADDRESS

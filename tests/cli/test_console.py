@@ -10,6 +10,7 @@ import pytest
 from opencost_kusto.cli.console import Console, Format, LogFormat
 from opencost_kusto.cli.reports import report_document
 from opencost_kusto.errors import KustoError
+from opencost_kusto.rendering import Column, Document, Table
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.retry import retrying
 
@@ -55,6 +56,28 @@ def test_an_event_as_json_has_its_facts(capsys: Captured) -> None:
         "seconds": 0.5,
     }
     assert (error["event"], error["message"], error["exit_code"]) == ("failed", "It failed.", 3)
+
+
+HOSTILE = "a\x1b]0;x\x07b\u202ec\rd\u200b"
+
+
+@pytest.mark.parametrize("format_", [None, *Format])
+def test_only_printable_characters_reach_a_terminal(capsys: Captured, format_: Format | None) -> None:
+    """Whatever OpenCost or Kusto sends: names, titles, values, errors and lines have no character that acts."""
+    table = Table((Column(HOSTILE),), [[HOSTILE], [{HOSTILE: [HOSTILE]}]], HOSTILE)
+    document = Document({HOSTILE: HOSTILE}, [table], [HOSTILE], table, [HOSTILE])
+    said = console(format_=format_, verbose=True)
+    if format_ is not Format.CSV:
+        # Rows for another program are exact; on a terminal they are escaped.
+        said.show(document)
+    said.show_on_stderr(document)
+    said.error(HOSTILE, 3)
+    said.warning(HOSTILE)
+    said.traceback(f"{HOSTILE}\n")
+    said.result(one(Outcome.FAILED, reason=HOSTILE, notes=[HOSTILE]))
+    told = capsys.readouterr()
+    assert "a" in told.err
+    assert not [each for each in told.out + told.err if each != "\n" and not each.isprintable()]
 
 
 def test_quiet_leaves_warnings_and_errors(capsys: Captured) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,10 @@ def test_a_stdout_that_does_not_block_gets_everything() -> None:
     """Another process that shares the pipe has made it non-blocking, and its reader is slow: nothing is dropped."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    output, data, received = Output(writer), bytes(1_000_000), 0
+    output, data, received, full = Output(writer), bytes(1_000_000), 0, 0
+    with suppress(BlockingIOError):
+        while True:
+            full += os.write(writer, bytes(1 << 12))
 
     def write() -> None:
         with io.BufferedWriter(output) as stream:
@@ -106,11 +110,13 @@ def test_a_stdout_that_does_not_block_gets_everything() -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
     while piece := os.read(reader, 1 << 16):
         received += len(piece)
     thread.join()
     os.close(reader)
-    assert (received, output.error) == (len(data), None)
+    assert (received, output.error) == (full + len(data), None)
 
 
 def test_letters_that_the_encoding_lacks_are_escaped(opencost: OpenCostEmulator, tmp_path: Path) -> None:
@@ -153,6 +159,20 @@ sys.exit(process.run(work))
 """
 
 
+WAITING = """
+import sys
+from opencost_kusto.cli.termination import Process
+
+def work():
+    print("waits", flush=True)
+    process.cancel.sleep()
+    return 0
+
+process = Process(grace=3600)
+sys.exit(process.run(work))
+"""
+
+
 def signalled(program: str, *numbers: signal.Signals) -> tuple[int, str]:
     """The exit code and the stderr of a program that is sent signals once it has printed a line."""
     words, environment = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": str(ROOT)}
@@ -173,6 +193,13 @@ def test_a_signal_during_a_destructor_is_not_lost() -> None:
     """What a handler raised inside a destructor would be ignored by Python; ours raises nothing, and 143 is the end."""
     code, said = signalled(DESTRUCTOR, signal.SIGTERM)
     assert (code, said) == (128 + signal.SIGTERM, "opencost-kusto: Interrupted by SIGTERM.\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_wakes_a_command_that_waits(number: signal.Signals) -> None:
+    """What waits without end is cancelled by the first signal, long before its grace, which is an hour here."""
+    code, said = signalled(WAITING, number)
+    assert (code, said) == (128 + number, f"opencost-kusto: Interrupted by {number.name}.\n")
 
 
 def test_a_second_signal_ends_a_command_that_does_not_react() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from opencost_kusto.errors import ContentError, OpenCostError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.headers import retry_after
 from tests.extract.test_client import batch, closed_port
 from tests.support.authority import Authority
 from tests.support.raw import RawServer, chunked, http, sized
@@ -129,6 +130,44 @@ def test_a_redirect_is_refused_and_says_where_it_points(status: int, location: s
         assert len(server.requests) == 1
     assert refused.value.code is ReasonCode.REDIRECTED
     assert "HUSH" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("-5", 0.0),
+        ("inf", 120.0),
+        ("nan", None),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
+def test_how_long_to_wait(header: str | None, seconds: float | None) -> None:
+    """A number or a date of at most two minutes; what is neither says nothing."""
+    assert retry_after({} if header is None else {"Retry-After": header}) == seconds
+
+
+def test_a_redirect_to_no_address_is_refused() -> None:
+    """What something in between sends as an address is read with care."""
+    answers = {"/allocation": http(b"", "Location: http://[HUSH", "Content-Length: 0", status=302)}
+    with (
+        RawServer(lambda path: answers.get(path, sized(RECORDS))) as server,
+        OpenCost(server.url) as opencost,
+        pytest.raises(OpenCostError, match="redirects to an address that is none:") as refused,
+    ):
+        list(opencost.records(batch(), lambda *_: None))
+    assert refused.value.code is ReasonCode.REDIRECTED
+    assert "HUSH" not in str(refused.value)
+
+
+@pytest.mark.parametrize("length", ["²", "-1", "1e3", ""])
+def test_a_length_that_is_none_proves_nothing(length: str) -> None:
+    """A header that is no number is as good as none: JSON is whole by itself."""
+    answer = http(RECORDS, f"Content-Length: {length}")
+    with RawServer(lambda _: answer) as server, OpenCost(server.url) as opencost:
+        assert list(opencost.records(batch(), lambda *_: None))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class RawServer(Listener):
 def http(body: bytes, *headers: str, status: int = 200, version: str = "1.1") -> bytes:
     """A response with exactly these headers: without a length or chunks, its end is the connection's."""
     lines = [f"HTTP/{version} {status} X", "Connection: close", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
 def sized(body: bytes, *headers: str, status: int = 200) -> bytes:
