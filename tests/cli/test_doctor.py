@@ -46,7 +46,7 @@ def test_json_is_one_document_with_the_exit_code(
         words = ("--kusto-uri", kusto.url, "--database", "OpenCost", "--auth", "none")
         code, out = run("doctor", "--endpoint", opencost.url, *words, "--format", "json")
         lines = run("doctor", "--endpoint", opencost.url, *words)[1].splitlines()
-    assert f"        → opencost-kusto bootstrap --kusto-uri {kusto.url} --database 'OpenCost'" in lines
+    assert f"        → opencost-kusto bootstrap --kusto-uri {kusto.url} --database OpenCost" in lines
     document = json.loads(out)
     assert code == document["exit_code"] == 5
     failed = [one["hop"] for one in document["findings"] if one["status"] == "failed"]
