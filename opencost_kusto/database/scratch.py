@@ -72,7 +72,7 @@ class Scratch:
 
     def failures(self, columns: str, where: str) -> list[Row]:
         """The failures of the scratch table that Kusto lists."""
-        recent = f"FailedOn > ago(1h) and Database == {json.dumps(self.kusto.database)} and Table == '{{T}}'"
+        recent = f"FailedOn > ago(1h) and Database =~ {json.dumps(self.kusto.database)} and Table == '{{T}}'"
         return self.command(f".show ingestion failures | where {recent} and {where} | project {columns}")
 
     def send(self, tag: str | None, *, table: str = "{T}", line: str = json.dumps(_ROW)) -> str:

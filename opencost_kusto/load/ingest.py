@@ -94,12 +94,16 @@ def free_tag(kusto: Kusto, table: str, batch_id: str) -> str:
 
 
 def failures_command(database: str, table: str, source_ids: Iterable[str]) -> str:
-    """The command that shows what Kusto could not ingest; a blob that never arrived is not listed."""
+    """The command that shows what Kusto could not ingest; a blob that never arrived is not listed.
+
+    Names of databases have no case, so the user's may be spelled differently:
+    https://learn.microsoft.com/kusto/query/schema-entities/entity-names
+    """
     ids = ", ".join(map(literal, source_ids))
     # The SDK puts the source id into the name of the blob; Kusto has no column for it.
     source = 'SourceId = extract("__([0-9a-f-]{36})__", 1, IngestionSourcePath)'
     return (
-        f".show ingestion failures | where FailedOn > ago(1d) and Database == {literal(database)}"
+        f".show ingestion failures | where FailedOn > ago(1d) and Database =~ {literal(database)}"
         f" and Table == {literal(table)} | extend {source} | where SourceId in ({ids})"
         " | project SourceId, Details, ErrorCode, FailureKind"
     )

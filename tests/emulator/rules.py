@@ -52,6 +52,12 @@ def _batching(field: str, value: str) -> str:
     return _policy("ingestionbatching", f'{{"{field}": {value}}}', ".alter-merge")
 
 
+def _moving(tags: str) -> str:
+    return (
+        f".update table Costs delete D move Same with (extentTagsToMove={tags}) <| let D = Costs | where Name == 'x';"
+    )
+
+
 COMMANDS: Final[dict[str, CommandRule]] = {
     "the prefix of a tag retention ends in a colon": CommandRule(
         "management/extent-tags-retention-policy", _tags("ingest-by:"), _tags("ingest-by"), "only colon"
@@ -193,6 +199,102 @@ COMMANDS: Final[dict[str, CommandRule]] = {
         ".update table Costs delete D move Same <| let D = Costs | where Name == 'x';",
         ".update table Costs delete D move Other <| let D = Costs | where Name == 'x';",
         "schema of table 'Other'",
+    ),
+    "a delete predicate reads no other table": CommandRule(
+        "concepts/data-soft-delete",
+        ".delete table Costs records <| Costs | where Name in ('x')",
+        ".delete table Costs records <| Costs | where Name in (toscalar(Other | summarize max(A)))",
+        "only reference the table 'Costs'",
+    ),
+    "whether an update is a trial is a bool": CommandRule(
+        "management/update-table-command",
+        ".update table Costs delete D append A with (whatif=true) <| let D = Costs | where Name == 'x'; let A = Same;",
+        ".update table Costs delete D append A with (whatif=yes) <| let D = Costs | where Name == 'x'; let A = Same;",
+        "not a bool",
+    ),
+    "tags of extents to move are an array": CommandRule(
+        "management/update-table-command",
+        _moving("""'["a"]'"""),
+        _moving("'a'"),
+        "not an array of texts",
+    ),
+    "tags of ingested rows are an array": CommandRule(
+        "ingestion-properties",
+        """.set-or-append Costs with (tags='["ingest-by:a"]') <| Same""",
+        ".set-or-append Costs with (tags='ingest-by:a') <| Same",
+        "not an array of texts",
+    ),
+    "a name has letters, digits and few signs": CommandRule(
+        "query/schema-entities/entity-names",
+        ".create table ['a b-c.d_e'] (A: string)",
+        ".create table ['a;b'] (A: string)",
+        "not a valid name",
+    ),
+    "a name has 1,024 characters": CommandRule(
+        "query/schema-entities/entity-names",
+        f".create table {'x' * 1024} (A: string)",
+        f".create table {'x' * 1025} (A: string)",
+        "not a valid name",
+    ),
+    "names with two underscores at an end are reserved": CommandRule(
+        "query/schema-entities/entity-names",
+        ".create table New (_A_: string)",
+        ".create table New (__A: string)",
+        "not a valid name",
+    ),
+    "a default is a literal of the type": CommandRule(
+        "query/functions/user-defined-functions",
+        ".create-or-alter function P(a: long = 5, b: string = 'x', c: datetime = datetime(null)) { Costs }",
+        ".create-or-alter function P(a: string = 5) { Costs }",
+        "no literal of type string",
+    ),
+    "a default is no calculation": CommandRule(
+        "query/functions/user-defined-functions",
+        ".create-or-alter function P(a: datetime = datetime(2026-01-01)) { Costs }",
+        ".create-or-alter function P(a: datetime = ago(1d)) { Costs }",
+        "no literal of type datetime",
+    ),
+    "parameters with a default come last": CommandRule(
+        "query/functions/user-defined-functions",
+        ".create-or-alter function P(b: string, a: string = 'x') { Costs }",
+        ".create-or-alter function P(a: string = 'x', b: string) { Costs }",
+        "without a default follows one with it",
+    ),
+    "a call has the arguments of its function": CommandRule(
+        "query/functions/user-defined-functions",
+        ".create-or-alter function P() { F() }",
+        ".create-or-alter function P() { F(1) }",
+        "expects 0 to 0 arguments, not 1",
+    ),
+    "an update policy has the columns of its table": CommandRule(
+        "management/update-policy",
+        _policy("update", '[{"IsEnabled": true, "Source": "Same", "Query": "Same"}]'),
+        _policy("update", '[{"IsEnabled": true, "Source": "Other", "Query": "Other"}]'),
+        "UpdatePolicy is malformed",
+    ),
+    "the source of an update policy is there": CommandRule(
+        "management/update-policy",
+        _policy("update", '[{"IsEnabled": true, "Source": "Same", "Query": "Same"}]'),
+        _policy("update", '[{"IsEnabled": true, "Source": "Nothing", "Query": "Same"}]'),
+        "'Nothing' could not be found",
+    ),
+    "an application is named with its tenant": CommandRule(
+        "management/reference-security-principals",
+        ".add database OpenCost viewers ('aadapp=a;b', 'aaduser=a@example.com', 'aadgroup=a;b')",
+        ".add database OpenCost viewers ('aadapp=a')",
+        "not a principal",
+    ),
+    "tables have a case": CommandRule(
+        "query/schema-entities/entity-names",
+        ".set New <| Same",
+        ".set Newer <| same",
+        "named 'same'",
+    ),
+    "databases have no case": CommandRule(
+        "query/schema-entities/entity-names",
+        ".show database opencost principal roles",
+        ".show database opencosts principal roles",
+        "could not be found",
     ),
     "both identifiers of an update are defined": CommandRule(
         "management/update-table-command",
@@ -367,6 +469,7 @@ RULES: Final[dict[str, Rule]] = {
 # What "as strict as the documentation" means, and the rules in `COMMANDS` and `RULES` that say so.
 STRICTNESS: Final[dict[str, tuple[str, ...]]] = {
     "policies are validated": (
+        "an update policy has the columns of its table",
         "the prefix of a tag retention has one colon",
         "a retention period is a timespan",
         "batching takes 10 seconds or more",
@@ -386,6 +489,8 @@ STRICTNESS: Final[dict[str, tuple[str, ...]]] = {
         "a function calls what is there",
         "a function reads tables that are there",
         "a function reads columns that are there",
+        "a call has the arguments of its function",
+        "tables have a case",
         "names of a function are resolved when it is created",
     ),
     "null strings": ("a string is never null",),
@@ -400,10 +505,11 @@ STRICTNESS: Final[dict[str, tuple[str, ...]]] = {
         "moved extents come from a table of the same schema",
         "both identifiers of an update are defined",
         "predicates of a delete are limited",
+        "a delete predicate reads no other table",
         "one command deletes 5 million records at most",
     ),
     ".show capacity": ("slots are limited and shown",),
     "principals": ("roles are granted and dropped", "roles on a table are shown of that table"),
     "dynamic values of 1 MiB": ("a dynamic value has at most 1 MiB",),
-    "several databases": ("names may hold blanks and hyphens",),
+    "several databases": ("names may hold blanks and hyphens", "databases have no case"),
 }

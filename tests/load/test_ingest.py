@@ -107,6 +107,9 @@ def test_failures_are_those_of_our_blobs(world: World, kusto: Kusto, tmp_path: P
     assert ingest.failures(kusto, TABLE, [mine, skipped]) == {mine: ingest.Failure("No", permanent=False)}
     assert ingest.failures(kusto, TABLE, [other]) == {other: ingest.Failure("No", permanent=True)}
     assert ingest.failures(kusto, "Other", [mine, other]) == {}
+    # The user's spelling of the database, which has no case.
+    with Kusto(world.kusto.url, world.kusto.database.swapcase(), auth="none") as other_case:
+        assert ingest.failures(other_case, TABLE, [mine]) == {mine: ingest.Failure("No", permanent=False)}
 
 
 def test_a_blob_has_a_digest_for_a_name(world: World, kusto: Kusto, tmp_path: Path) -> None:

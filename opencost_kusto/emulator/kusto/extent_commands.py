@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from duckdb_kql.server import Result
 
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_there, moment
 from opencost_kusto.emulator.kusto.engine import result
 from opencost_kusto.emulator.kusto.mapping import MalformedFile, csv_records, identity, records, select
 from opencost_kusto.emulator.kusto.session import Session
-from opencost_kusto.emulator.kusto.syntax import Cursor
+from opencost_kusto.emulator.kusto.syntax import Cursor, texts
 
 _MADE = {
     **{"ExtentId": "guid", "OriginalSize": "long", "ExtentSize": "long"},
@@ -20,7 +18,7 @@ _MADE = {
 
 def set_new(session: Session, cursor: Cursor) -> Result:
     """`.set T [with (…)] <| query`: the table must not be there."""
-    name = cursor.name()
+    name = cursor.new_name()
     if name in session.engine.tables:
         raise already_there("Table", name)
     return _from_query(session, name, cursor)
@@ -33,7 +31,7 @@ def append(session: Session, cursor: Cursor) -> Result:
 
 def set_or_append(session: Session, cursor: Cursor) -> Result:
     """`.set-or-append T [with (tags='[…]', ingestIfNotExists='[…]', creationTime='…')] <| query`."""
-    return _from_query(session, cursor.name(), cursor)
+    return _from_query(session, cursor.new_name(), cursor)
 
 
 def _from_query(session: Session, name: str, cursor: Cursor) -> Result:
@@ -41,7 +39,7 @@ def _from_query(session: Session, name: str, cursor: Cursor) -> Result:
     engine, options = session.engine, cursor.options()
     cursor.expect("<|")
     query = cursor.rest()
-    keys = tuple(json.loads(options.get("ingestifnotexists", "[]")))
+    keys = tuple(texts(options, "ingestifnotexists"))
     if name in engine.tables and any(extent.holds(keys) for extent in engine.tables[name].extents.values()):
         return result(_MADE, [])
     session.access.reads(session.principal)
@@ -51,7 +49,7 @@ def _from_query(session: Session, name: str, cursor: Cursor) -> Result:
         session.access.own_table(name, session.principal)
     session.access.table_ingestor(session.principal, name, "TableSetOrAppendCommand")
     created = moment(options["creationtime"]) if "creationtime" in options else None
-    made = engine.append(engine.tables[name], query, json.loads(options.get("tags", "[]")), created)
+    made = engine.append(engine.tables[name], query, texts(options, "tags"), created)
     return result(_MADE, [[made.id, 0, 0, 0, 0, made.rows]])
 
 
@@ -77,11 +75,11 @@ def ingest_inline(session: Session, cursor: Cursor) -> Result:
         rows = csv_records(table, data) if kind == "csv" else records(data.encode(), kind)
     except MalformedFile as malformed:
         raise KustoRefusal(f"The data was refused: {malformed}", code="BadRequest_NoRecordsOrWrongFormat") from None
-    keys = tuple(json.loads(options.get("ingestifnotexists", "[]")))
+    keys = tuple(texts(options, "ingestifnotexists"))
     if not rows or any(extent.holds(keys) for extent in table.extents.values()):
         return result({"ExtentId": "guid"}, [["00000000-0000-0000-0000-000000000000"]])
     sql, parameters, columns = select(table, mapping, rows)
-    tags = json.loads(options.get("tags", "[]"))
+    tags = texts(options, "tags")
     made = engine.insert(table, sql, parameters, tags, columns=columns)
     return result({"ExtentId": "guid"}, [[made.id]])
 

@@ -16,6 +16,20 @@ from duckdb_kql.stored_functions import StoredFunction, parse_functions
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal
 from opencost_kusto.emulator.kusto.syntax import Cursor, masked, split_commas
 
+_NUMBER: Final = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_DEFAULTS: Final = {
+    "string": r"""[@hH]?(?:"[^"\n]*"|'[^'\n]*')""",
+    "bool": r"true|false|bool\(\w+\)",
+    "int": r"-?\d+|int\([\w-]+\)",
+    "long": r"-?\d+|long\([\w-]+\)",
+    "real": rf"{_NUMBER}|real\([^()]+\)",
+    "decimal": rf"{_NUMBER}|decimal\([^()]+\)",
+    "datetime": r"datetime\([^()]*\)",
+    "timespan": r"\d+(?:\.\d+)?(?:d|h|m|s|ms|microsecond|tick)|time(?:span)?\([^()]+\)",
+    "guid": r"guid\([^()]+\)",
+    "dynamic": r"dynamic\(.*\)",
+}
+"""The literals of each type, which a default must be."""
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -54,7 +68,7 @@ class Function:
 
 def read(cursor: Cursor) -> Function:
     """The function of `.create-or-alter function [with (…)] F(…) { … }`."""
-    options, name = cursor.options(), cursor.name()
+    options, name = cursor.options(), cursor.new_name()
     parameters = [re.sub(r"\s*([:=])\s*", r"\1", one, count=2) for one in split_commas(cursor.block("()"))]
     body = cursor.block("{}")
     cursor.end()
@@ -66,10 +80,25 @@ def read(cursor: Cursor) -> Function:
         options.get("docstring", ""),
         options.get("skipvalidation", "false").lower() == "true",
     )
-    for parameter, kind, _ in function.declared:
-        if kind not in TYPES:
-            raise KustoRefusal(f"Syntax error: SYN0002: parameter '{parameter}' has the type '{kind}', which is none")
+    _check_parameters(function)
     return function
+
+
+def _check_parameters(function: Function) -> None:
+    """https://learn.microsoft.com/kusto/query/functions/user-defined-functions, "Default values"."""
+    seen: dict[str, str | None] = {}
+    for name, kind, default in function.declared:
+        if kind not in TYPES:
+            raise KustoRefusal(f"Syntax error: SYN0002: parameter '{name}' has the type '{kind}', which is none")
+        if name in seen:
+            raise KustoRefusal(f"Semantic error: SEM0100: parameter '{name}' is declared twice")
+        if default is None and any(one is not None for one in seen.values()):
+            raise KustoRefusal(f"Semantic error: SEM0100: parameter '{name}' without a default follows one with it")
+        if default is not None and not re.fullmatch(_DEFAULTS[kind], default, re.DOTALL):
+            raise KustoRefusal(
+                f"Semantic error: SEM0100: the default of parameter '{name}' is no literal of type {kind}"
+            )
+        seen[name] = default
 
 
 def words(text: str) -> set[str]:

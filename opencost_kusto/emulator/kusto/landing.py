@@ -28,7 +28,7 @@ def land(text: str, engines: Mapping[str, Engine], storage: Storage, chances: Ch
     try:
         message = json.loads(text)
         message = {name: message[name] for name in _REQUIRED} | message
-        engine = engines[message["DatabaseName"]]
+        engine = {name.lower(): one for name, one in engines.items()}[message["DatabaseName"].lower()]
     except (ValueError, KeyError, TypeError):
         # Not a message of an ingestion client, or of no database: the service discards it, and no command lists it.
         return

@@ -16,7 +16,7 @@ from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
 from opencost_kusto.emulator.kusto.functions import Function, called, words
-from opencost_kusto.emulator.kusto.syntax import masked
+from opencost_kusto.emulator.kusto.syntax import masked, split_commas
 
 _OPERATORS_TEXT: Final = (
     "as consume count distinct evaluate extend facet filter find fork getschema graph-match invoke join limit lookup "
@@ -42,8 +42,9 @@ _CALLS: Final = frozenset(_CALLS_TEXT.split())
 _WITHOUT_ARGUMENTS: Final = frozenset({"consume", "count", "getschema", "serialize"})
 _LITERAL: Final = re.compile(r"\b(datetime|timespan|guid|time|date)\s*\([^()]*\)")
 _TOKEN: Final = re.compile(r"(\.\s*[A-Za-z_]\w*)|(\$\w+)|(\d[\w.]*)|([A-Za-z_]\w*)|(\S)")
+_CALL: Final = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _PIPE: Final = re.compile(r"\|\s*([A-Za-z][\w-]*)?\s*(.?)", re.DOTALL)
-_DECLARED: Final = re.compile(r"\b(?:let|as|range)\s+([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*(?:=(?![=~])|:)")
+DECLARED: Final = re.compile(r"\b(?:let|as|range)\s+([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*(?:=(?![=~])|:)")
 _DERIVED: Final = re.compile(r"(?:[a-z_]+_\w*|Column\d+)")
 
 
@@ -55,8 +56,9 @@ def check(function: Function, tables: Mapping[str, Table], functions: Mapping[st
     bodies = [text, *(masked(one.body) for one in others.values())]
     known = {name for name, _, _ in function.declared} | set(tables) | set(others)
     for one in bodies:
-        known |= {found[1] or found[2] for found in _DECLARED.finditer(one)}
+        known |= {found[1] or found[2] for found in DECLARED.finditer(one)}
         known |= {column for name in words(one) & set(tables) for column in tables[name].columns}
+    _check_calls(function, text, functions)
     tokens = [(found.lastindex, found[0]) for found in _TOKEN.finditer(text)]
     for at, (kind, token) in enumerate(tokens):
         if kind != 4 or token in _WORDS or token in TYPES:
@@ -70,6 +72,31 @@ def check(function: Function, tables: Mapping[str, Table], functions: Mapping[st
             is_table = following == "|" or before in ("{", ";", "union")
             what = "table or column expression" if is_table else "scalar expression"
             raise _unresolved(f"Failed to resolve {what} named '{token}'", function.name)
+
+
+def _check_calls(function: Function, text: str, functions: Mapping[str, Function]) -> None:
+    """Refuse a call of a stored function with fewer arguments than it needs, or more than it has."""
+    for call in _CALL.finditer(text):
+        if call[1] not in functions or call[1] == function.name:
+            continue
+        closing = _closing(text, call.end())
+        given = len(split_commas(function.body[call.end() : closing]))
+        declared = functions[call[1]].declared
+        least = sum(default is None for _, _, default in declared)
+        if not least <= given <= len(declared):
+            raise _unresolved(
+                f"{call[1]}(): the function expects {least} to {len(declared)} arguments, not {given}", function.name
+            )
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the bracket closes that is open before `start`."""
+    depth = 1
+    for at in range(start, len(text)):
+        depth += (text[at] in "([{") - (text[at] in ")]}")
+        if depth == 0:
+            return at
+    return len(text)
 
 
 def _is_built_in(name: str) -> bool:

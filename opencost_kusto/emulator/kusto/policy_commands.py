@@ -34,6 +34,8 @@ def alter(session: Session, table: Table, cursor: Cursor, *, merge: bool) -> Res
     cursor.end()
     if name in (RESTRICTED, SECURITY) and document["IsEnabled"]:
         _exclusive(engine, table, name, document)
+    if name == "update":
+        _check_update(engine, table, document)
     if name == SECURITY:
         engine.restrict(table, document["Query"] if document["IsEnabled"] else None)
     table.policies[name] = document
@@ -70,6 +72,23 @@ def _document(cursor: Cursor, name: str, before: Any, *, merge: bool, now: datet
         text = json.dumps({"SoftDeletePeriod": policies.as_text(cursor.value())})
         return policies.parse(name, text, before, merge=merge, now=now)
     return policies.parse(name, cursor.literal(), before, merge=merge, now=now)
+
+
+def _check_update(engine: Engine, table: Table, document: Any) -> None:
+    """Source and query are there, and the query has the columns of the table.
+
+    https://learn.microsoft.com/kusto/management/update-policy
+    """
+    for rule in document if isinstance(document, list) else [document]:
+        source, query = rule.get("Source", ""), rule.get("Query", "")
+        engine.table(source)
+        kinds = list(engine.shape(query).values())
+        if kinds != list(table.columns.values()):
+            raise KustoRefusal(
+                f"{policies.NAMES['update']} is malformed: the query has {','.join(kinds)}; '{table.name}' has "
+                f"{','.join(table.columns.values())}",
+                code="BadRequest_InvalidPolicy",
+            )
 
 
 def _exclusive(engine: Engine, table: Table, name: str, document: dict[str, Any]) -> None:

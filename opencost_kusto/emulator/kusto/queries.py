@@ -14,9 +14,11 @@ from duckdb_kql.server import RestColumn, Result
 from duckdb_kql.types import kusto_type
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
-from opencost_kusto.emulator.kusto.functions import Function
+from opencost_kusto.emulator.kusto.functions import Function, words
 from opencost_kusto.emulator.kusto.literals import literals
+from opencost_kusto.emulator.kusto.names import DECLARED
 from opencost_kusto.emulator.kusto.rows import ALL, HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, quoted
+from opencost_kusto.emulator.kusto.syntax import masked
 from opencost_kusto.emulator.kusto.translation import Translation, asks_for_hidden, shows_ingestion, translated
 
 _PIPED: Final = "_CommandResult"
@@ -111,6 +113,22 @@ class Queries:
             columns = [RestColumn.derived(name, kusto_type(kind)) for name, kind, *_ in answer.description or ()]
             return Result(columns, answer.fetchall())
 
+    def _check_case(self, text: str) -> None:
+        """Refuse a table in another case, which DuckDB would find.
+
+        https://learn.microsoft.com/kusto/query/schema-entities/entity-names
+        """
+        tables = {name.lower(): name for name in self._tables}
+        named = {word for word in words(text) if tables.get(word.lower(), word) != word} - set(self._tables)
+        if named:
+            own = {found[1] or found[2] for found in DECLARED.finditer(masked(text))}
+            own |= {column for table in self._tables.values() for column in table.columns}
+            for name in sorted(named - own):
+                raise KustoRefusal(
+                    f"Semantic error: Failed to resolve table or column expression named '{name}'",
+                    kind="Kusto.Data.Exceptions.SemanticException",
+                )
+
     def _without_hidden(self, text: str, found: Result) -> Result:
         hidden = set(HIDDEN) - ({INGESTED} if shows_ingestion(text, self._functions) else set())
         kept = [at for at, column in enumerate(found.columns) if column.name not in hidden]
@@ -123,6 +141,7 @@ class Queries:
         catalog: str,
         more: Mapping[str, list[str]] | None = None,
     ) -> Translation:
+        self._check_case(text)
         before = HIDDEN if catalog in (WITH_HIDDEN, ALL) else ()
         return translated(
             text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,7 @@ _PRINCIPALS: Final = {
     **{"Role": "string", "PrincipalType": "string", "PrincipalDisplayName": "string", "PrincipalObjectId": "string"},
     **{"PrincipalFQN": "string", "Notes": "string", "RoleAssignmentIdentifier": "string"},
 }
+_PRINCIPAL: Final = re.compile(r"(?i:aadapp)=[^;]+;[^;]+|(?i:aaduser|aadgroup)=[^;]+(;[^;]+)?|(?i:msauser)=.+")
 _MINE: Final = {"Scope": "string", "DisplayName": "string", "AADObjectID": "string", "Role": "string"}
 _SINGULAR: Final = {role: role.removesuffix("s").capitalize() for role in ROLES} | {
     "unrestrictedviewers": "UnrestrictedViewer"
@@ -79,7 +81,7 @@ def _change(
     named = _names(cursor)
     if kind == "database":
         access.admin(me, "DatabaseAddPrincipalsCommand")
-        if name != session.engine.database or role not in ROLES:
+        if name.lower() != session.engine.database.lower() or role not in ROLES:
             raise KustoRefusal(
                 f"Database '{name}' with role '{role}' could not be found", code="BadRequest_EntityNotFound"
             )
@@ -102,10 +104,17 @@ def _names(cursor: Cursor) -> list[str]:
     found: list[str] = []
     cursor.expect("(")
     while not cursor.accept(")"):
-        found.append(cursor.literal())
+        found.append(_principal(cursor.literal()))
         cursor.accept(",")
     cursor.rest()
     return found
+
+
+def _principal(text: str) -> str:
+    """A principal, checked: https://learn.microsoft.com/kusto/management/reference-security-principals."""
+    if not _PRINCIPAL.fullmatch(text):
+        raise KustoRefusal(f"'{text}' is not a principal: aadapp=ID;TENANT, aaduser=UPN or aadgroup=NAME")
+    return text
 
 
 def _principals(scope: str, roles: dict[str, list[str]]) -> Result:

@@ -50,7 +50,9 @@ class Service:
 
     def engine(self, database: object) -> Engine:
         """The engine of a database; raises KustoRefusal."""
-        found = self.engines.get(database) if isinstance(database, str) else None
+        # Names of databases have no case: https://learn.microsoft.com/kusto/query/schema-entities/entity-names
+        named = {name.lower(): engine for name, engine in self.engines.items()}
+        found = named.get(database.lower()) if isinstance(database, str) else None
         if found is None:
             raise KustoRefusal(
                 f"Entity not found: Database '{database}' could not be found",

@@ -103,7 +103,7 @@ def database(session: Session, cursor: Cursor) -> Result:
     engine = session.engine
     if not cursor.accept("schema"):
         name = cursor.name()
-        if name != engine.database:
+        if name.lower() != engine.database.lower():
             raise KustoRefusal(f"Database '{name}' could not be found", code="BadRequest_DatabaseNotExist")
         if cursor.accept("principal roles"):
             return role_commands.mine(session)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal
@@ -13,6 +15,7 @@ _LITERAL: Final = re.compile(f"{_FENCED}|{_QUOTED}", re.DOTALL)
 _OPAQUE: Final = re.compile(rf"{_FENCED}|{_QUOTED}|//[^\n]*", re.DOTALL)
 _BLANK: Final = re.compile(r"(?:\s|//[^\n]*)*")
 _NAME: Final = re.compile(r"""\[\s*(?:'([^']*)'|"([^"]*)")\s*\]|([A-Za-z_][A-Za-z0-9_]*)""")
+_IDENTIFIER: Final = re.compile(r"(?!__)[\w .-]{1,1024}(?<!__)")
 _BARE: Final = re.compile(r"[A-Za-z0-9_.\-]+")
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r"}
@@ -62,6 +65,25 @@ def unquoted(literal: str) -> str:
     return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), literal[1:-1])
 
 
+def texts(options: Mapping[str, str], name: str) -> list[str]:
+    """A property that is a JSON array of texts: https://learn.microsoft.com/kusto/ingestion-properties."""
+    try:
+        found = json.loads(options.get(name, "[]"))
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise KustoRefusal(f"The property '{name}' is not an array of texts")
+    return found
+
+
+def flag(options: Mapping[str, str], name: str) -> bool:
+    """A property that is a bool."""
+    text = options.get(name, "false").lower()
+    if text not in ("true", "false"):
+        raise KustoRefusal(f"The property '{name}' is not a bool")
+    return text == "true"
+
+
 class Cursor:
     """A reading position in a command; whatever does not fit is a syntax error, as in Kusto."""
 
@@ -88,6 +110,17 @@ class Cursor:
             raise self._unexpected("a name")
         self._step(found.end())
         return next(group for group in found.groups() if group is not None)
+
+    def new_name(self) -> str:
+        """The name of an entity to be made: https://learn.microsoft.com/kusto/query/schema-entities/entity-names."""
+        name = self.name()
+        if not _IDENTIFIER.fullmatch(name):
+            raise KustoRefusal(
+                f"'{name[:60]}' is not a valid name: letters, digits, _, blanks, . and -, 1 to 1024 of them, and no two"
+                " underscores at an end",
+                code="BadRequest_InvalidEntityName",
+            )
+        return name
 
     def literal(self) -> str:
         """A string literal, or JSON between three backticks."""
@@ -123,7 +156,7 @@ class Cursor:
         columns: dict[str, str] = {}
         self.expect("(")
         while not self.accept(")"):
-            name = self.name()
+            name = self.new_name()
             self.expect(":")
             kind = self.value().lower()
             kind = _SYNONYMS.get(kind, kind)

@@ -22,7 +22,7 @@ def create_merge(session: Session, cursor: Cursor) -> Result:
     to its columns, and no more: its docstring and folder stay.
     """
     engine = session.engine
-    name, columns, options = cursor.name(), cursor.schema(), cursor.options()
+    name, columns, options = cursor.new_name(), cursor.schema(), cursor.options()
     cursor.end()
     if name not in engine.tables:
         _create(session, Table(name, columns, options.get("folder", ""), options.get("docstring", "")))
@@ -45,7 +45,7 @@ def create(session: Session, cursor: Cursor) -> Result:
     https://learn.microsoft.com/kusto/management/create-table-based-on-command
     """
     engine = session.engine
-    name = cursor.name()
+    name = cursor.new_name()
     if cursor.accept("based-on"):
         session.access.admin(session.principal, "TableCreateBasedOnCommand")
         table = engine.table(cursor.name()).copied(name)
@@ -69,7 +69,7 @@ def rename(session: Session, cursor: Cursor) -> Result:
     engine = session.engine
     table = engine.table(cursor.name())
     cursor.expect("to")
-    name = cursor.name()
+    name = cursor.new_name()
     cursor.end()
     session.access.table_admin(session.principal, table.name, "TableRenameCommand")
     if name in engine.tables:

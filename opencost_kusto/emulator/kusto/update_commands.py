@@ -6,7 +6,6 @@ https://learn.microsoft.com/kusto/concepts/data-soft-delete
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,9 +16,10 @@ from duckdb_kql.server import Result
 from opencost_kusto.emulator.kusto import policy_commands
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
+from opencost_kusto.emulator.kusto.functions import called, words
 from opencost_kusto.emulator.kusto.rows import EXTENT_ID, ROW_ID
 from opencost_kusto.emulator.kusto.session import Session
-from opencost_kusto.emulator.kusto.syntax import Cursor, split
+from opencost_kusto.emulator.kusto.syntax import Cursor, flag, split, texts
 
 _ANSWER: Final = {"Table": "string", "Action": "string", "ExtentId": "guid", "RowCount": "long"}
 _OPERATORS: Final = ("extend", "order", "project", "take", "where")
@@ -48,7 +48,7 @@ def update(session: Session, cursor: Cursor) -> Result:
     moved = _moved(table, engine.table(arriving), options) if moves else {}
     lost = Counter(extent for _, extent in doomed)
     deletes = [[table.name, "Delete", extent, rows] for extent, rows in lost.items()]
-    if options.get("whatif") == "true":
+    if flag(options, "whatif"):
         creates = [(id, source.extents[id].rows) for id, source in moved.items()]
         if append is not None:
             creates = [(_NO_EXTENT, len(engine.query(append).rows))]
@@ -69,7 +69,7 @@ def delete(session: Session, cursor: Cursor) -> Result:
     cursor.expect("<|")
     doomed = _doomed(engine, table, {"D": cursor.rest().rstrip(";")}, "D")
     rows = Counter(extent for _, extent in doomed)
-    if options.get("whatif") != "true":
+    if not flag(options, "whatif"):
         engine.update(table, doomed, None, {})
     return result({"ExtentId": "guid", "RecordsMatchPredicate": "long"}, [list(one) for one in rows.items()])
 
@@ -105,6 +105,9 @@ def _doomed(engine: Engine, table: Table, statements: Mapping[str, str], name: s
         written.append(f"project {EXTENT_ID}, {ROW_ID}, {rest}" if word == "project" else operator)
     if not any(operator.startswith("where") for operator in operators):
         raise KustoRefusal("The delete predicate must contain at least one 'where' operator")
+    read = [statements[name], *(one.body for one in called(statements[name], engine.functions).values())]
+    if others := set().union(*map(words, read)) & set(engine.tables) - {table.name}:
+        raise KustoRefusal(f"The delete predicate can only reference the table '{table.name}', not {sorted(others)}")
     doomed = engine.matching(table, "\n| ".join([*written, f"project {ROW_ID}"]))
     if len(doomed) > engine.most_deleted:
         raise KustoRefusal(
@@ -119,5 +122,5 @@ def _moved(table: Table, source: Table, options: Mapping[str, str]) -> dict[str,
         raise KustoRefusal(f"The schema of table '{source.name}' is not the schema of table '{table.name}'")
     if source is table:
         raise KustoRefusal(f"Extents of table '{table.name}' cannot be moved into itself")
-    tags = set(json.loads(options.get("extenttagstomove", "[]")))
+    tags = set(texts(options, "extenttagstomove"))
     return {id: source for id, extent in source.extents.items() if not tags or tags & set(extent.tags)}
