@@ -4,7 +4,7 @@
     python -m tests.kube --cached    run them only where nothing has to be built, as CI does
     python -m tests.kube --record    run them, and write the exchanges to tests/data/kubernetes
 
-What follows goes to pytest. The first build takes about 16 minutes of processor time, 2.6 GB of disk, and Go 1.24.
+What follows goes to pytest. The first build takes about 16 minutes of processor time, 2.6 GB of disk, and Go 1.26.
 """
 
 from __future__ import annotations

@@ -159,7 +159,8 @@ class Cluster:
         root = "/api/v1" if group == "v1" else f"/apis/{group}"
         namespace = document["metadata"].get("namespace")
         kind = document["kind"].lower()
-        plural = {"endpoints": "endpoints"}.get(kind) or (f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s")
+        irregular = {"endpoints": "endpoints", "priorityclass": "priorityclasses"}
+        plural = irregular.get(kind) or (f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s")
         inside = f"/namespaces/{quote(namespace)}" if namespace else ""
         return self.post(f"{root}{inside}/{plural}", document, **query)
 
