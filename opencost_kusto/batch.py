@@ -22,13 +22,15 @@ class SourceSettings:
     """What a user set for one source alone.
 
     `currency` is that of its costs, None if it is not set. `options`, by their names in Python, and `metadata` come
-    before those of the run. `marks` is on which its windows begin and end, None for those that OpenCost has.
+    before those of the run. `marks` is on which its windows begin and end, None for those that OpenCost has. `kept` is
+    how many windows of each length its built-in store keeps, None for OpenCost's default, or a Prometheus.
     """
 
     currency: str | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     marks: timedelta | None = None
+    kept: Mapping[timedelta, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,10 @@ class Source:
 
     `name` is the cluster in every table: the name that the user gave, else OpenCost's id. `reported` is OpenCost's own
     id, `version` OpenCost's. `currency` is that of its costs, None if it is not set. `fingerprint` identifies the
-    cluster, by scheme; a source of the same name and another fingerprint is refused. `buckets` are the lengths of the
-    windows that its built-in store has, the longest first; with a Prometheus it has windows of any length. `settings`
-    are the user's, for this source alone. `route` says which Service or pod of a cluster it is, and the way to it.
+    cluster, by scheme; a source of the same name and another fingerprint is refused. `store` is how many
+    windows of each length its built-in store keeps; with a Prometheus it is empty, and windows have any length.
+    `settings` are the user's, for this source alone. `route` says which Service or pod of a cluster it is, and the way
+    to it.
     """
 
     name: str
@@ -48,9 +51,17 @@ class Source:
     reported: str | None = None
     currency: str | None = None
     fingerprint: dict[str, Json] | None = None
-    buckets: tuple[timedelta, ...] = ()
+    store: Mapping[timedelta, int] = field(default_factory=dict)
     settings: SourceSettings = field(default_factory=SourceSettings)
     route: str | None = None
+
+    def retention(self, table: Table) -> Mapping[timedelta, int]:
+        """How many windows of each length it keeps of a table: those of its store, else the fewest that any keeps."""
+        return self.store if self.store.keys() == table.retention.keys() else table.retention
+
+    def buckets(self, table: Table) -> tuple[timedelta, ...]:
+        """The lengths of the windows that its built-in store has of a table, the longest first; none if any."""
+        return tuple(sorted(self.store, reverse=True)) if self.store.keys() == table.retention.keys() else ()
 
 
 @dataclass(frozen=True, slots=True)

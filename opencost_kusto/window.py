@@ -45,7 +45,7 @@ class Window:
     @classmethod
     def minute(cls, moment: datetime) -> Window:
         """The whole minute in which an aware UTC moment lies."""
-        return cls(_floor(moment, MINUTE), _floor(moment, MINUTE) + MINUTE)
+        return cls(floor(moment, MINUTE), floor(moment, MINUTE) + MINUTE)
 
     @property
     def length(self) -> timedelta:
@@ -112,7 +112,7 @@ def parse(
     out move outwards, and what has not come yet is cut off. `on_result` is called with a sentence about it. Raises
     UsageError with the forms that exist.
     """
-    minute, last = _floor(now, MINUTE), _floor(now, resolution)
+    minute, last = floor(now, MINUTE), floor(now, resolution)
     if is_duration(text):
         written = _back(minute, duration(text), text), minute
         start, end = _back(last, duration(text), text), last
@@ -123,7 +123,7 @@ def parse(
             f"The window {text!r} lies in the future: it begins at {stamp(start)}, and what OpenCost has sampled ends "
             f"at {stamp(last)}."
         )
-    result = Window(_floor(start, resolution), min(_ceiling(end, resolution), last))
+    result = Window(floor(start, resolution), min(_ceiling(end, resolution), last))
     if (result.start, result.end) != written:
         on_result(f"The window is {result}: it begins and ends on OpenCost's marks, every {_said(resolution)}.")
     return result
@@ -138,9 +138,9 @@ def between(start: str, end: str | None, *, now: datetime) -> Window:
     closing = now if end is None else _bound(end, "--to", now)
     if opening >= closing:
         raise UsageError(f"The range ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
-    if _floor(opening, MINUTE) >= _floor(now, MINUTE):
+    if floor(opening, MINUTE) >= floor(now, MINUTE):
         raise UsageError(f"The range lies in the future: it begins at {stamp(opening)}, and now is {stamp(now)}.")
-    return Window(_floor(opening, MINUTE), min(_ceiling(closing, MINUTE), _floor(now, MINUTE)))
+    return Window(floor(opening, MINUTE), min(_ceiling(closing, MINUTE), floor(now, MINUTE)))
 
 
 def since(text: str, *, now: datetime) -> datetime:
@@ -156,7 +156,7 @@ def covering(began: datetime, ended: datetime, resolution: timedelta = RESOLUTIO
 
     Its end may not have come yet.
     """
-    start = _floor(began, resolution)
+    start = floor(began, resolution)
     return Window(start, max(_ceiling(ended, resolution), start + resolution))
 
 
@@ -185,14 +185,15 @@ def _bound(text: str, option: str, now: datetime) -> datetime:
         raise UsageError(f"{option} {error}") from None
 
 
-def _floor(time: datetime, step: timedelta) -> datetime:
+def floor(time: datetime, step: timedelta) -> datetime:
+    """The last mark of a step at or before a time (UTC)."""
     utc = time.astimezone(UTC)
     return utc - (utc - ANCHOR) % step
 
 
 def _ceiling(time: datetime, step: timedelta) -> datetime:
-    floor = _floor(time, step)
-    return floor if floor == time else floor + step
+    mark = floor(time, step)
+    return mark if mark == time else mark + step
 
 
 def _said(resolution: timedelta) -> str:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 
 from opencost_kusto.batch import SourceSettings
 from opencost_kusto.cli.configuration import Configured
+from opencost_kusto.cli.usage import read_option
 from opencost_kusto.config import ClusterConfig, Setting
 from opencost_kusto.errors import UsageError
+from opencost_kusto.extract.capabilities import retention
 from opencost_kusto.names import shown
 from opencost_kusto.pipeline.request import marks
 from opencost_kusto.schema.columns import Json
@@ -34,6 +37,10 @@ class Named(Protocol):
     @property
     def currency(self) -> str | None:
         """The currency of all."""
+
+    @property
+    def opencost_retention(self) -> str | None:
+        """What the built-in stores of all keep."""
 
     @property
     def configured(self) -> Configured:
@@ -111,7 +118,13 @@ def settings(options: Named, entry: ClusterConfig | None) -> SourceSettings:
         {name: value for name in OPTIONS if (value := _placed(found.get(name), partial(_parsed, name))) is not None},
         _placed(found.get("metadata"), marks) or {},
         _placed(found.get("opencost_resolution"), lambda value: resolution(str(value))),
+        _placed(found.get("opencost_retention"), lambda value: retention(str(value))) or _retention(options),
     )
+
+
+def _retention(options: Named) -> dict[timedelta, int] | None:
+    text = options.opencost_retention
+    return None if text is None else read_option("--opencost-retention", retention, text)
 
 
 def currency(text: str | None) -> str | None:

@@ -24,7 +24,7 @@ _NEVER = frozenset({"config", "endpoint", "host", "port", "cluster", "source", "
 # By the name of its parameter, the type of each option.
 _TYPES: dict[str, Any] = {}
 # What a cluster can have of its own, beside its name, its address, its doors and the time to wait for it.
-OWN = frozenset({"currency", "metadata", "opencost_resolution", *OPTIONS})
+OWN = frozenset({"currency", "metadata", "opencost_resolution", "opencost_retention", *OPTIONS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.database import assumptions, doctor
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.errors import EmptyError, UsageError
+from opencost_kusto.extract.capabilities import spelled
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.identity import doubts, known_of, refusal
@@ -143,7 +144,9 @@ def _reached(opencost: OpenCost, reached: Callable[[Source], None]) -> Iterable[
     if lacking := "; ".join(one.name.replace("`", "") for one in able.lacking()):
         yield Finding("version", Status.NOTE, f"it lacks: {lacking}", "opencost-kusto guide versions")
     if able.store:
-        yield Finding("store", Status.NOTE, "OpenCost keeps its measurements itself: windows of 10m, 1h and 1d only")
+        kept = ", ".join(f"{count} of {spelled(length)}" for length, count in able.store.items())
+        said = f"OpenCost keeps its measurements itself, and only the last windows: {kept}"
+        yield Finding("store", Status.NOTE, said, "If it keeps others, set --opencost-retention.")
 
 
 def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:

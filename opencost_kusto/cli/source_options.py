@@ -48,6 +48,10 @@ class SourceOptions(DoorOptions):
         600.0
     )
     currency: Annotated[str | None, option("--currency", "Currency of the costs, such as EUR.")] = None
+    opencost_retention: Annotated[
+        str | None,
+        option("--opencost-retention", "Windows that its built-in store keeps: 1h=168,1d=30; OpenCost's by default."),
+    ] = None
     configured: Configured = field(default_factory=Configured)
 
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ def sort(found: Gaps, target: Target, batches: Iterable[Batch], now: datetime) -
     for batch in batches:
         name = batch.table.name
         _sort(found, batch, found.states[name].state(batch.id), settled[name], lost[name])
-    found.due.sort(key=lambda batch: past_retention(batch.window, now, batch.table.retention))
+    found.due.sort(key=lambda batch: past_retention(batch.window, now, found.source.retention(batch.table)))
 
 
 def _sort(found: Gaps, batch: Batch, state: WindowState, settled: IntervalSet, lost: IntervalSet) -> None:

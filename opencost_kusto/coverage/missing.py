@@ -50,7 +50,7 @@ def _find(kusto: Kusto, sources: Sequence[Source], target: Target, period: Windo
             window = Window(start, start + target.step)
             missing[row["Source"]].append(Batch(table, row["Source"], window, target.options))
     found = {source.name: _all_covered(source, target, period, missing[source.name]) for source in sources}
-    for window, names in _periods(missing, target, now).items():
+    for window, names in _periods(sources, missing, target, now).items():
         _sort_missing(kusto, [found[name] for name in names], target, window, missing, now)
     return list(found.values())
 
@@ -122,19 +122,19 @@ def _all_covered(source: Source, target: Target, period: Window, missing: Sequen
     return found
 
 
-def _periods(missing: _Missing, target: Target, now: datetime) -> dict[Window, list[str]]:
+def _periods(sources: Sequence[Source], missing: _Missing, target: Target, now: datetime) -> dict[Window, list[str]]:
     """The sources that have missing windows, by the period in which what is known of them has to be read.
 
     Where OpenCost may no longer have a window, what landed of the longer windows around it counts, too.
     """
     found: dict[Window, list[str]] = defaultdict(list)
-    for name, batches in missing.items():
-        if batches:
+    for source in sources:
+        if batches := missing[source.name]:
             first, last = batches[0].window.start, max(batch.window.end for batch in batches)
-            if any(past_retention(batch.window, now, batch.table.retention) for batch in batches):
+            if any(past_retention(batch.window, now, source.retention(batch.table)) for batch in batches):
                 longest = max(fallbacks(target.step), default=target.step)
                 first, last = _floor(first, longest), _floor(last, longest) + longest
-            found[Window(first, last)].append(name)
+            found[Window(first, last)].append(source.name)
     return found
 
 

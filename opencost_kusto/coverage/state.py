@@ -60,7 +60,8 @@ GONE = frozenset({WindowState.EXPIRED, WindowState.INCONCLUSIVE})
 class RunLogEntry:
     """Latest run log entry of a batch; `requested_at` is when the run that requested it began.
 
-    `partial` marks a batch that does not have the whole cost of its window, `retention` is that of its table.
+    `partial` marks a batch that does not have the whole cost of its window. `retention` is the fewest windows that any
+    OpenCost keeps of its table; a response of one that keeps more and has no cost is confirmed.
     """
 
     window: Window

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
+from opencost_kusto.names import shown
 from opencost_kusto.schema.tables import BUILT_IN_STORE
-from opencost_kusto.window import RESOLUTION
+from opencost_kusto.window import RESOLUTION, Window, floor
 
 Release = tuple[int, ...]
 # The first that can keep its measurements in a store of its own.
@@ -46,6 +47,11 @@ NAMESPACES = Capability(
     "Uid of the cluster in `/allNamespaces`", "from 1.118 on in `/metrics`; else none", until=(1, 114)
 )
 UIDS = Capability("Uid of the cluster in `/metrics`", "before 1.114 in `/allNamespaces`; else none", since=(1, 118))
+ASSET_FILTERS = Capability(
+    "Assets filtered by OpenCost (`--filter-types`)",
+    "the program filters, as it does where the version is unknown",
+    since=(1, 111),
+)
 CAPABILITIES = (
     SHARED_IDLE,
     NAMESPACES,
@@ -55,7 +61,7 @@ CAPABILITIES = (
         "null; they are 0 elsewhere",
         since=(1, 112),
     ),
-    Capability("Assets filtered by OpenCost", "`--filter-types`, which filters here"),
+    ASSET_FILTERS,
     Capability("Allocations filtered by OpenCost", "filter in KQL; no filter is sent", since=(1, 115)),
     Capability("Limits of a row (`CpuCoreLimitAverage`, `RamByteLimitAverage`)", "null", since=(1, 119)),
     Capability("GPU device and sharing (`GpuAllocation`)", "`GpuUsageAverage` alone", since=(1, 119)),
@@ -69,6 +75,27 @@ CAPABILITIES = (
 )
 
 
+def retention(text: str) -> dict[timedelta, int]:
+    """How many windows a built-in store keeps, `1h=168,1d=30`, the rest by default; raises UsageError."""
+    found = dict(BUILT_IN_STORE)
+    for pair in filter(None, text.replace(" ", "").split(",")):
+        length, _, count = pair.partition("=")
+        kept = next((one for one in found if length == spelled(one)), None)
+        if kept is None or not (count.isascii() and count.isdecimal() and int(count)):
+            raise UsageError(
+                f"The retention {shown(pair)} is none of a built-in store; write how many windows it keeps of 10m, 1h "
+                "or 1d, such as 1h=168."
+            )
+        found[kept] = int(count)
+    return found
+
+
+def spelled(length: timedelta) -> str:
+    """A length of the built-in store as OpenCost spells it: 10m, 1h, 1d."""
+    minutes = length // timedelta(minutes=1)
+    return f"{minutes}m" if minutes < 60 else f"{minutes // 60}h" if minutes < 1440 else f"{minutes // 1440}d"
+
+
 def release(version: str | None) -> Release:
     """Major and minor of a version as OpenCost writes it, `1.111.0-16 (69d8e473)`; empty where it is unknown."""
     return tuple(map(int, re.findall(r"\d+", version or "")[:2]))
@@ -76,9 +103,11 @@ def release(version: str | None) -> Release:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What one OpenCost can do. `store` are the windows that its built-in store has, empty with a Prometheus.
+    """What one OpenCost can do.
 
-    Where the version is unknown, everything is tried, and the response is checked.
+    `store` is how many windows of each length its built-in store keeps, the unfinished one included; empty with a
+    Prometheus, which keeps what it is configured to, of any length. Where the version is unknown, everything is tried,
+    and the response is checked.
     """
 
     version: str | None = None
@@ -89,10 +118,19 @@ class Capabilities:
         found = release(self.version)
         return not found or capability.of(found)
 
+    def surely(self, capability: Capability) -> bool:
+        """Whether it is known to do something."""
+        return capability.of(release(self.version))
+
     @property
     def marks(self) -> timedelta:
         """On which marks its windows begin and end: every five minutes, or the shortest bucket of its store."""
         return min(self.store, default=RESOLUTION)
+
+    def expired(self, window: Window, now: datetime) -> bool:
+        """Whether its store no longer has a window; False with a Prometheus, of which that is not known."""
+        kept = self.store.get(window.length)
+        return kept is not None and window.start < floor(now, window.length) - (kept - 1) * window.length
 
     def check(self, batch: Batch) -> None:
         """Raise UsageError for a batch that it would respond to with something else."""
@@ -107,8 +145,16 @@ class Capabilities:
         return [one for one in CAPABILITIES if not self.can(one)]
 
 
-def handshake(version: str | None, ask: Callable[[], object]) -> Capabilities:
-    """The capabilities of a version; `ask` requests PROMETHEUS, and raises what a request raises."""
+def handshake(
+    version: str | None, ask: Callable[[], object], kept: Mapping[timedelta, int] | None = None
+) -> Capabilities:
+    """The capabilities of a version; `ask` requests PROMETHEUS, and raises what a request raises.
+
+    No response says how many windows a built-in store keeps: it is `kept` where the user says so, else OpenCost's
+    default.
+    """
+    if kept is not None:
+        return Capabilities(version, kept)
     if release(version) >= STORES:
         try:
             ask()

@@ -1,4 +1,4 @@
-"""Keeps the records that the options of a batch ask for, where OpenCost does not filter by them."""
+"""Keeps the records that the options of a batch ask for, whether OpenCost filters by them or not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.schema.columns import Json
 
 
+def filtered(batch: Batch) -> bool:
+    """Whether the options of a batch leave out some records."""
+    return any(option.keeps and batch.requested[option.name] != option.default for option in batch.table.options)
+
+
 def keeps(batch: Batch) -> Callable[[bytes], bool]:
-    """Whether the options of a batch keep a record, where OpenCost does not filter by them."""
+    """Whether the options of a batch keep a record."""
     filters = [(option.keeps, batch.requested[option.name]) for option in batch.table.options if option.keeps]
     keys = defstruct("Keys", [(each.key, Json, None) for each, _ in filters])
     decode = msgspec.json.Decoder(keys).decode

@@ -16,8 +16,9 @@ from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.headers import retry_after
 from opencost_kusto.redact import first_sentence
 
-# Of OpenCost's built-in store: modules/collector-source/pkg/collector, of a window that it does not keep (any more).
-_EXPIRED = re.compile(r"past limit|failed to find MetricCollector")
+# Of OpenCost's built-in store, of a window that it does not keep (any more): modules/collector-source, pkg/metric/
+# repository.go and, where releases return it, pkg/collector/metricsquerier.go. Later releases return no row instead.
+_EXPIRED = re.compile(r"past limit|failed to find MetricCollector|collector returned nil")
 # Of Go, when a query of OpenCost to Prometheus took longer than it may.
 _SLOW = re.compile(r"context deadline exceeded")
 

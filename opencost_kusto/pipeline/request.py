@@ -57,8 +57,7 @@ class SyncRequest:
         tables = [DATASETS[name] for name in self.datasets]
         for step in self.window.steps(self.step):
             for table in tables:
-                buckets = source.buckets if table.retention.keys() == set(source.buckets) else ()
-                for window in step.tiles(buckets) if table.cadence == "step" else ():
+                for window in step.tiles(source.buckets(table)) if table.cadence == "step" else ():
                     yield Batch(table, source.name, window, options)
         yield from scrapes(source.name, self.datasets, options, now)
 

@@ -30,6 +30,11 @@ def unsent(_: OptionValue) -> str | None:
     return None
 
 
+def asset_filter(types: OptionValue) -> str | None:
+    """The types of assets in OpenCost's filter grammar, in which their names are in lower case; None for all."""
+    return "assetType:" + ",".join(f'"{one}"' for one in types) if isinstance(types, tuple) and types else None
+
+
 def one_of(values: OptionValue, text: str) -> bool:
     """Whether a text is one of an option's lower-case texts, in any case; none of them means all."""
     return not isinstance(values, tuple) or not values or text.lower() in values
@@ -52,9 +57,10 @@ class Option:
 
     `name` is OpenCost's, in its spelling. `default` is a bool for a switch, a text or a tuple of texts for an option
     with a value, which `parse` makes of what a user writes; `parse` raises UsageError. `query` gives the value of the
-    query parameter, None where it is not sent. `needs` names a switch without which this one does nothing. `partial`
-    says that a batch with this option does not have the whole cost of its window. `later` says that a release had the
-    dataset without it: at its default it is no part of a batch's id, so that what landed then is still known.
+    query parameter, whose name is `parameter` where it is not the option's; None where it is not sent. `needs` names a
+    switch without which this one does nothing. `partial` says that a batch with this option does not have the whole
+    cost of its window. `later` says that a release had the dataset without it: at its default it is no part of a
+    batch's id, so that what landed then is still known.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Option:
     default: OptionValue
     parse: Callable[[str], OptionValue] = as_is
     query: Callable[[OptionValue], str | None] = unsent
+    parameter: str | None = None
     keeps: RecordFilter | None = None
     needs: str | None = None
     partial: bool = False

@@ -35,7 +35,7 @@ from opencost_kusto.schema.derive import (
     row_cluster,
     seconds_to_moment,
 )
-from opencost_kusto.schema.options import Option, RecordFilter, one_of, true_or_unset
+from opencost_kusto.schema.options import Option, RecordFilter, asset_filter, one_of, true_or_unset
 
 _COLLECTED = (
     Column(
@@ -332,6 +332,8 @@ ASSETS = Table(
             'Asset types to keep, such as "Disk,LoadBalancer"; all by default.',
             default=(),
             parse=asset_types,
+            query=asset_filter,
+            parameter="filter",
             keeps=RecordFilter("type", one_of),
             partial=True,
         ),

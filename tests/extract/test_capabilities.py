@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Batch, RequestOptions
+from opencost_kusto.batch import Batch, RequestOptions, SourceSettings
 from opencost_kusto.emulator import BUILT_IN_STORE, OpenCostEmulator, Reply, json_reply
-from opencost_kusto.errors import ContentError, ReasonCode, UsageError
+from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import fingerprint
-from opencost_kusto.extract.capabilities import CAPABILITIES, Capabilities, release
+from opencost_kusto.extract.capabilities import CAPABILITIES, Capabilities, release, retention
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.responses import records
 from opencost_kusto.pipeline.fleet import common_marks
 from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.tables import ALLOCATION, ASSETS
 from opencost_kusto.window import Window
 from tests.support.documents import GUIDES
 from tests.support.recordings import ALL_VERSIONS, recording
@@ -28,6 +29,7 @@ from tests.support.world import HOUR
 
 SHARED = RequestOptions(aggregate="namespace", include_idle=True, share_idle=True)
 IDLE = "allocation_hour_idle_share_namespace.json"
+SECOND = timedelta(seconds=1)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -107,6 +109,36 @@ def test_versions_are_read_as_opencost_writes_them(text: str | None, found: tupl
     assert release(text) == found
 
 
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_opencost_filters_assets_as_the_program_does(version: str) -> None:
+    """What was recorded with a filter are the disks of what was recorded without."""
+    everything = data(version, "assets_hour.json")
+    assert data(version, "assets_filter_disk_lower.json").keys() == {
+        key for key, one in everything.items() if one["type"] == "Disk"
+    }
+
+
+@pytest.mark.parametrize("version", [*ALL_VERSIONS, "unknown"])
+def test_assets_are_filtered_where_opencost_is_known_to(version: str) -> None:
+    """The filter is sent in OpenCost's grammar, and not to a version that is not known; the rows are the same."""
+    hidden = "/installInfo" if version == "unknown" else ""
+    server = OpenCostEmulator(
+        version="1.112" if version == "unknown" else version,
+        answers=lambda path, _: Reply(404) if path == hidden else None,
+    )
+    mark = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = Window(mark - timedelta(hours=3), mark - timedelta(hours=2))
+    with server, OpenCost(server.url, attempts=1) as opencost:
+        some = Batch(ASSETS, "c", hour, RequestOptions(filter_types=("disk", "loadbalancer")))
+        found = [json.loads(one) for one in opencost.records(some, lambda *_: None)]
+        sent = dict(next(one.query for one in reversed(server.requests) if one.path == "/assets"))
+        every = [json.loads(one) for one in opencost.records(Batch(ASSETS, "c", hour), lambda *_: None)]
+        assert "filter" not in dict(server.requests[-1].query)
+    assert sent.get("filter") == (None if version == "unknown" else 'assetType:"disk","loadbalancer"')
+    assert found == [one for one in every if one["type"] in ("Disk", "LoadBalancer")]
+    assert 0 < len(found) < len(every)
+
+
 def test_shared_idle_is_refused_before_1_112() -> None:
     """The AKS add-on's version would ignore the option: nothing is requested, and the message has the cure."""
     with OpenCostEmulator(version="1.111") as server, OpenCost(server.url) as opencost:
@@ -145,12 +177,12 @@ def test_a_built_in_store_is_recognized(built_in: OpenCostEmulator) -> None:
     """It has no route of a Prometheus; its marks are its shortest buckets. Before 1.115 nothing is asked."""
     with OpenCost(built_in.url) as opencost:
         assert opencost.capabilities().marks == timedelta(minutes=10)
-        assert opencost.source().buckets == (timedelta(days=1), timedelta(hours=1), timedelta(minutes=10))
+        assert opencost.source().buckets(ASSETS) == (timedelta(days=1), timedelta(hours=1), timedelta(minutes=10))
         assert common_marks([opencost]) == timedelta(minutes=10)
     for version in ALL_VERSIONS:
         with OpenCostEmulator(version=version) as server, OpenCost(server.url) as opencost:
             assert opencost.capabilities().marks == timedelta(minutes=5)
-            assert opencost.source().buckets == ()
+            assert opencost.source().buckets(ASSETS) == ()
             assert any(one.path == "/diagnostics/requestQueue" for one in server.requests) == (version == "1.119")
     with OpenCost("http://127.0.0.1:1", attempts=1, timeout=1) as nobody:
         assert common_marks([nobody]) == timedelta(minutes=5)
@@ -173,6 +205,60 @@ def test_a_window_is_loaded_in_the_buckets_of_the_store(built_in: OpenCostEmulat
             source, now
         ):
             assert list(opencost.records(batch, lambda *_: None))
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [(None, 49), ("1h=3", 3), ("1h=100,1d=30", 100)], ids=["default", "less", "more"]
+)
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS], ids=["allocation", "assets"])
+def test_a_window_older_than_the_store_is_expired(table: Table, text: str | None, hours: int) -> None:
+    """A response without records is no cost while the store has the window; then it is `expired`, by name.
+
+    Derived from OpenCost's source, since no built-in store was recorded: its clock, and a store whose counts are those
+    of the option. Where they are not the default, an empty window that is still there is confirmed.
+    """
+    kept = BUILT_IN_STORE if text is None else {length // SECOND: count for length, count in retention(text).items()}
+    settings = SourceSettings(kept=None if text is None else retention(text))
+    silent = json_reply(b'{"code":200,"data":[{}]}' if table is ALLOCATION else b'{"code":200,"data":{}}')
+
+    def answers(path: str, _: object) -> Reply | None:
+        return silent if path == table.path else None
+
+    server = OpenCostEmulator(version="1.119", keeps=kept, clock=lambda: NOON, answers=answers)
+    with server, OpenCost(server.url, settings=settings, attempts=1) as opencost:
+        source = opencost.source()
+        assert source.retention(table)[timedelta(hours=1)] == hours
+        codes: list[ReasonCode | None] = []
+        for back, expired in ((hours - 1, False), (hours, True)):
+            start = NOON - back * timedelta(hours=1)
+            batch = Batch(table, "c", Window(start, start + timedelta(hours=1)))
+            if not expired:
+                assert list(opencost.records(batch, lambda _, code=None: codes.append(code))) == []
+                continue
+            said = f"keeps the last {hours} windows of 1h.*--opencost-retention"
+            with pytest.raises(OpenCostError, match=said) as no:
+                list(opencost.records(batch, lambda *_: None))
+            assert (no.value.code, no.value.transient) == (ReasonCode.EXPIRED, False)
+        assert codes == ([] if text is None else [ReasonCode.CONFIRMED_EMPTY])
+
+
+@pytest.mark.parametrize("text", ["", "1h", "2h=5", "1h=0", "1h=x", "1h=-1"])
+def test_a_retention_is_of_the_lengths_of_the_store(text: str) -> None:
+    """Nothing means the default; all else that is no count of 10m, 1h or 1d is refused."""
+    if not text:
+        assert retention(text)[timedelta(days=1)] == 15
+        return
+    with pytest.raises(UsageError, match="such as 1h=168"):
+        retention(text)
+
+
+def test_a_prometheus_has_no_retention_that_is_known() -> None:
+    """An empty response of old is no cost, until coverage compares it with a longer window."""
+    empty = json_reply(b'{"code":200,"data":[{}]}')
+    server = OpenCostEmulator(answers=lambda path, _: empty if path == "/allocation" else None)
+    with server, OpenCost(server.url, attempts=1) as opencost:
+        assert opencost.source().store == {}
+        assert list(opencost.records(Batch(ALLOCATION, "c", HOUR), lambda *_: None)) == []
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)

@@ -54,8 +54,8 @@ def binaries(folder: Path) -> Binaries:
 def build(folder: Path) -> Binaries:
     """Build or fetch what is missing: about 16 minutes of processor time the first time, 2.6 GB of caches, Go 1.26.
 
-    go.sum has the checksums of every module that kube-apiserver is built from, and Go's checksum database those of KWOK;
-    apt verifies etcd.
+    go.sum has the checksums of every module that kube-apiserver is built from, and Go's checksum database those of
+    KWOK; apt verifies etcd.
     """
     found = binaries(folder)
     (folder / "bin").mkdir(parents=True, exist_ok=True)

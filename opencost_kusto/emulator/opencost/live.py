@@ -13,7 +13,7 @@ from opencost_kusto.emulator.opencost import cluster_documents, filters, metrics
 from opencost_kusto.emulator.opencost.allocation import Allocation
 from opencost_kusto.emulator.opencost.allocation_json import allocation_set, summary_set
 from opencost_kusto.emulator.opencost.model import ALWAYS, Cluster, Life
-from opencost_kusto.emulator.opencost.numbers import bounds, encode, stamp
+from opencost_kusto.emulator.opencost.numbers import bounds, encode
 from opencost_kusto.emulator.opencost.replies import json_reply
 from opencost_kusto.emulator.opencost.sampling import Sampling, Span
 from opencost_kusto.emulator.opencost.versions import Version
@@ -34,8 +34,10 @@ def utc_now() -> datetime:
 class LiveOpenCost:
     """The responses of one cluster's OpenCost.
 
-    `clock` is its time. With `keeps`, windows of other lengths are refused, and so are windows older than so many of
-    their length.
+    `clock` is its time. With `keeps`, it is one with a built-in store: a window older than so many of its length is
+    empty, as in OpenCost's source, where a bucket that is gone is no error (modules/collector-source,
+    pkg/collector/collectorprovider.go and metricsquerier.go). Other lengths, for which it takes the bucket of the
+    nearest length, are not computed here.
     """
 
     cluster: Cluster
@@ -75,7 +77,7 @@ class LiveOpenCost:
             return refusals.empty_window(self.version, path, window)
         prehistory = Life(ALWAYS, self.cluster.life.start)
         sampling = Sampling(now.timestamp(), (prehistory, *self.cluster.outages), self.version.ends_now)
-        costs = query.Costs(self.cluster, self.version, sampling)
+        costs = query.Costs(self.cluster, self.version, sampling, self._has)
         if path == "/assets":
             return self._assets(costs, parameters, window)
         try:
@@ -88,9 +90,9 @@ class LiveOpenCost:
         return self._proportions(parameters, wanted) or self._allocation(costs, wanted, path)
 
     def _allocation(self, costs: query.Costs, wanted: query.Query, path: str) -> Reply:
-        expired = next(filter(None, (self._expired(window) for window in wanted.sets)), None)
-        if expired is not None:
-            return expired
+        odd = next(filter(None, map(self._odd, wanted.sets)), None)
+        if odd is not None:
+            return odd
         sets = costs.sets(wanted)
         if path == "/allocation":
             return self._data([allocation_set(rows, self.version) for rows in sets])
@@ -116,19 +118,23 @@ class LiveOpenCost:
             keeps = filters.parse(text, filters.ASSET_FIELDS) if text else None
         except filters.FilterError as refused:
             return refusals.bad_asset_filter(str(refused))
-        return self._expired(window) or self._data(costs.assets(window, keeps))
+        return self._odd(window) or self._data(costs.assets(window, keeps))
 
-    def _expired(self, window: Span) -> Reply | None:
-        """The refusal of a window that the built-in store does not have."""
+    def _has(self, window: Span) -> bool:
+        """Whether there is a bucket of a window: any with a Prometheus, else the last of its length."""
         if not self.keeps:
-            return None
+            return True
         length = int(window.end - window.start)
-        if length not in self.keeps or window.start % length:
-            return refusals.error(self.version, f"failed to find MetricCollector for a window of {length} seconds")
         unfinished = math.floor(self.clock().timestamp() / length) * length
-        if window.start < unfinished - (self.keeps[length] - 1) * length:
-            return refusals.error(self.version, f"querying {stamp(window.start)}: start time is past limit")
-        return None
+        return window.start >= unfinished - (self.keeps[length] - 1) * length
+
+    def _odd(self, window: Span) -> Reply | None:
+        """The refusal of a window that is no bucket of the built-in store."""
+        length = int(window.end - window.start)
+        if not self.keeps or (length in self.keeps and window.start % length == 0):
+            return None
+        message = f"The emulator does not compute a window of {length} seconds of a built-in store."
+        return refusals.error(self.version, message, status=501)
 
     def _metrics(self) -> Reply:
         info = cluster_documents.info(self.cluster, self.version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -92,11 +92,12 @@ def _accumulate(parameters: Mapping[str, str], step: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The costs of one cluster as one version sees them at a moment."""
+    """The costs of one cluster as one version sees them at a moment; `has` says whether it has a window at all."""
 
     cluster: Cluster
     version: Version
     sampling: Sampling
+    has: Callable[[Span], bool] = lambda _: True
 
     def sets(self, query: Query) -> list[Rows]:
         """The rows of each set."""
@@ -112,7 +113,7 @@ class Costs:
         return [aggregation.accumulated(group) for group in groups.values()]
 
     def _set(self, query: Query, window: Span) -> Rows:
-        rows, idle = self._containers(window, with_idle=query.include_idle)
+        rows, idle = self._containers(window, with_idle=query.include_idle) if self.has(window) else ([], [])
         if not rows:
             return {}
         if query.keeps is not None:
@@ -143,7 +144,7 @@ class Costs:
 
     def assets(self, window: Span, keeps: filters.Filter | None) -> dict[str, dict[str, Any]]:
         """Every asset of a window by its key, sorted."""
-        found = {asset_key(asset): asset for asset in self._assets(window)}
+        found = {asset_key(asset): asset for asset in self._assets(window)} if self.has(window) else {}
         if keeps is not None:
             found = {key: asset for key, asset in found.items() if keeps(_matched(asset))}
         return {key: found[key] for key in sorted(found)}
