@@ -13,13 +13,16 @@ from opencost_kusto.cli import app
 from opencost_kusto.cli.doctor import examine
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.finding import Finding
+from opencost_kusto.emulator import OpenCostEmulator
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.window import Window
+from tests.extract.kubernetes.test_forward import Replies, reply
 from tests.kube.recorder import Proxy, Replay, kubeconfig, recorded
 from tests.kube.scenarios import ADD_ON, SCENARIOS, SERVICE
+from tests.support.port_forward import PortForward
 from tests.support.world import HOUR, NAMESPACES, World
 
 Command = Callable[..., str]
@@ -54,6 +57,68 @@ def test_doctor_walks_the_way_into_a_cluster(tmp_path: Path) -> None:
     assert "cluster aks-tests, signed in by a token" in found["Kubernetes"].said
     assert found["OpenCost in the cluster"].said == "pod kube-system/cost-analysis-agent-0, port 9003"
     assert ADD_ON in found["OpenCost"].said
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "found"),
+    [
+        ("found", "kube://", "Service opencost/opencost, port 9003"),
+        ("add-on-found", "kube://tests", "pod kube-system/cost-analysis-agent-0, port 9003"),
+        ("service", SERVICE, "Service opencost/opencost, port 9003"),
+        ("add-on", ADD_ON, "pod kube-system/cost-analysis-agent-0, port 9003"),
+    ],
+)
+def test_doctor_walks_each_route(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str, found: str
+) -> None:
+    """On the command line, from the API server to the cost of the last hour; the token is not printed."""
+    version = next(one for one in recorded("service") if one.path == "/version")
+    with OpenCostEmulator() as live, Proxy(live.url, [version, *recorded(name)]) as server:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server.url)))
+        out = run("doctor", "--endpoint", endpoint)
+    for line in ("Kubernetes", "OpenCost in the cluster", "OpenCost", "OpenCost's clock", "cost"):
+        assert f"ok      {line} " in out, out
+    assert found in out
+    assert "signed in by a token" in out
+    assert "me-token" not in out
+
+
+def test_doctor_walks_a_port_forward(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the proxy is forbidden, the last hops are ok over the port-forward."""
+    version = next(one for one in recorded("service") if one.path == "/version")
+    replies = Replies(refused=False)
+    replies["/version"] = reply(200, version.body)
+    with OpenCostEmulator() as live, PortForward(int(live.url.rpartition(":")[2]), replies) as api:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", api.url)))
+        out = run("doctor", "--endpoint", ADD_ON)
+        assert api.forwarded
+    for line in ("Kubernetes", "OpenCost in the cluster", "OpenCost", "cost"):
+        assert f"ok      {line} " in out, out
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host", "says"),
+    [
+        ("in-cluster://", None, "failed  Kubernetes         This is not a pod"),
+        ("in-cluster://", "127.0.0.1", "failed  Kubernetes         This pod has no token of its service account"),
+    ],
+)
+def test_doctor_says_where_a_way_of_pods_ends_outside(
+    run: Command, monkeypatch: pytest.MonkeyPatch, endpoint: str, host: str | None, says: str
+) -> None:
+    """The ways of a pod are walked by the same command, and fail with a sentence where this is none."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    if host is not None:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    assert says in run("doctor", "--endpoint", endpoint)
+
+
+def test_a_service_in_the_cluster_is_walked_by_its_name() -> None:
+    """It needs no API server, and elsewhere its name is none."""
+    with OpenCost("in-cluster://opencost/opencost", attempts=1, environment={}) as client:
+        found, reached = examine(client)
+    assert (found.hop, found.said) == ("OpenCost in the cluster", "Service opencost/opencost, port 9003")
+    assert (reached.exit_code, reached.said[:44]) == (3, "OpenCost at http://opencost.opencost.svc:900")
 
 
 @pytest.mark.parametrize(
@@ -104,10 +169,13 @@ def test_a_run_says_how_opencost_was_reached(
         said = f"{found}, by the proxy of the API server {server.url}"
         asked = ("--window", str(HOUR), "--dataset", "allocation", "--aggregate", "namespace")
         words = ("sync", "--endpoint", endpoint, *asked, *target)
-        assert f"route: aks-tests: {said}" in run(*words, "-v")
+        verbose = run(*words, "-v")
+        assert f"route: aks-tests: {said}" in verbose
+        assert "me-token" not in verbose
         assert f"route: aks-tests: {said}" not in run(*words)
         assert json.loads(run(*words, "-o", "json"))["routes"] == {"aks-tests": said}
         assert {one["Route"] for one in world.log()} == {said}
+        assert "me-token" not in json.dumps(world.log() + world.query("OpenCostAllocation"), default=str)
 
 
 def test_another_pod_in_one_run_is_noted(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """An OpenCost that forgets, on a clock that tests move.
 
+What its store no longer has, it refuses as early releases do, or is silent about as later ones are (`modules/
+collector-source/pkg/collector/metricsquerier.go` of opencost/opencost): derived, since no such store was recorded.
 Its answers are derived: the recorded hour 2026-11-23T10Z of 1.112, by namespace (8 rows) and its assets (19 rows),
 with the window asked for in the place of its own, and every cost as much larger as that is longer.
 """
@@ -14,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from opencost_kusto.batch import RequestOptions, Run
+from opencost_kusto.batch import RequestOptions, Run, SourceSettings
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import find_all
@@ -128,13 +130,13 @@ class World:
 
 
 @contextmanager
-def world(now: datetime, **forgetful: Any) -> Iterator[World]:
-    """A world at a moment, its tables empty."""
+def world(now: datetime, kept: Mapping[timedelta, int] | None = None, **forgetful: Any) -> Iterator[World]:
+    """A world at a moment, its tables empty; `kept` is what the program knows of the store."""
     answers = Forgetful(now, **forgetful)
     with (
         Emulator(answers=answers, clock=lambda: answers.now, latency=0) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none", deadlines=Deadlines(query=30)) as kusto,
-        OpenCost(emulator.opencost_url, cluster=CLUSTER, attempts=1) as opencost,
+        OpenCost(emulator.opencost_url, cluster=CLUSTER, settings=SourceSettings(kept=kept), attempts=1) as opencost,
     ):
         for command in script.commands():
             kusto.command(command.text)

@@ -20,7 +20,7 @@ from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.result import Outcome, Report
 from opencost_kusto.schedule.tick import Lookback
-from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.schema.tables import ALLOCATION, BUILT_IN_STORE
 from opencost_kusto.window import Window
 from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, catch_up, wanted, world
 
@@ -271,6 +271,35 @@ def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> No
             "the longer window that contains it costs no more than what landed of it"
         }
         assert {window.minutes for window in here.windows()} == {10}
+        here.forgetful.asked.clear()
+        assert bring(here, wanted(TEN), back, max_windows=None).results == []
+        assert here.forgetful.asked == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_empty_window_older_than_a_known_store_is_expired_by_name(known: bool) -> None:
+    """Where it is known what a store keeps, an empty window of old has expired; else it is not known whether it has."""
+    with world(NOON, BUILT_IN_STORE if known else None, silent=True) as here:
+        report = bring(here, wanted(TEN), 12 * HOUR + 15 * MINUTE, max_windows=None)
+        assert report.exit_code == 0
+        codes = {one.reason_code for one in report.results if one.outcome == "expired"}
+        assert codes == {"expired" if known else "inconclusive"}
+        if known:
+            said = {one.reason for one in report.results if one.outcome == "expired"}
+            assert all("its built-in store keeps the last 36 windows of 10m" in (one or "") for one in said)
+
+
+def test_an_empty_window_that_a_known_store_still_has_is_empty() -> None:
+    """A store that keeps more than by default settles its empty windows without the longer one around them."""
+    kept = {TEN: 1000, HOUR: 1000, DAY: 100}
+    with world(NOON, kept, silent=True) as here:
+        here.forgetful.keeps = dict(kept)
+        here.forgetful.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
+        back = 12 * HOUR + 15 * MINUTE
+        report = bring(here, wanted(TEN), back, max_windows=None)
+        assert (kinds(report), report.exit_code) == ({"landed": 69, "empty": 3}, 0)
+        assert {one.reason_code for one in report.results if one.outcome == "empty"} == {"confirmed empty"}
+        assert {window.minutes for _, window in here.forgetful.asked} == {10}
         here.forgetful.asked.clear()
         assert bring(here, wanted(TEN), back, max_windows=None).results == []
         assert here.forgetful.asked == []
