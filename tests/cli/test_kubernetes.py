@@ -175,6 +175,7 @@ def test_a_run_says_how_opencost_was_reached(
         assert f"route: aks-tests: {said}" not in run(*words)
         assert json.loads(run(*words, "-o", "json"))["routes"] == {"aks-tests": said}
         assert {one["Route"] for one in world.log()} == {said}
+        assert {one["OpenCostVersion"][:5] for one in world.log()} == {"1.112"}
         assert "me-token" not in json.dumps(world.log() + world.query("OpenCostAllocation"), default=str)
 
 
