@@ -55,6 +55,7 @@ class ReasonCode(StrEnum):
     NOT_BOOTSTRAPPED = "not bootstrapped"
     SCHEMA_DRIFT = "schema drift"
     OTHER_CLUSTER = "other cluster"
+    OTHER_CURRENCY = "other currency"
     # Entries of a source: what identifies its cluster, and a cluster that took over a name.
     IDENTIFIED = "identified"
     ADOPTED = "adopted"

@@ -21,7 +21,8 @@ from opencost_kusto.errors import EmptyError, UsageError
 from opencost_kusto.extract.capabilities import spelled
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.identity import doubts, known_of, refusal
+from opencost_kusto.pipeline.identity import doubts, refusal
+from opencost_kusto.pipeline.known import known_of
 from opencost_kusto.rendering import printable, table_of
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.version import __version__

@@ -121,7 +121,7 @@ class LoadOptions:
     ] = False
     adopt: Annotated[
         bool,
-        option("--adopt", "Accept another cluster, or rows of another one, under the name of a known one."),
+        option("--adopt", "Accept another cluster, its rows, or another currency, under the name of a known one."),
     ] = False
     spool: Annotated[Path | None, option("--spool", "Keep batches in this folder until they have landed.")] = None
     gzip_level: Annotated[int, option("--gzip-level", "Compression of the blobs.", min=1, max=9)] = GZIP_LEVEL

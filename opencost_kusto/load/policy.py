@@ -20,7 +20,7 @@ class LoadPolicy:
     `wait`: a batch is done when its rows are in the table, counted and equal; without it, when it is queued.
     `timeout`: seconds in which the next batch must land.
     `replace`: a newer, different response replaces the rows that landed.
-    `adopt`: accept a response that shares hardly any row with the one that landed, or another cluster.
+    `adopt`: accept a response that shares hardly any row with the one that landed, and another cluster or currency.
     `tags`: blobs carry an ingest-by tag, which prevents most duplicates before there are any. Without it, Kusto ingests
     blobs together, and duplicates are found by counting and repaired; only one writer may load a cluster then.
     `workers`: sources that are requested side by side; each has one request at a time.

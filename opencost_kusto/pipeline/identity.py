@@ -8,7 +8,6 @@ that was adopted on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,74 +17,23 @@ from opencost_kusto.batch import Run, Source
 from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.fingerprint import SETS, UID, UNIQUE
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.holdings import chunks
 from opencost_kusto.load.run_log import SourceEntry, write_sources
+from opencost_kusto.pipeline.currency import refused_currency
+from opencost_kusto.pipeline.known import Known, known_of
 from opencost_kusto.schema.columns import Json
-from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import SYNC_RUNS
 
 # Names that many clusters have, since charts, tutorials and providers use them.
 VAGUE = frozenset({"default-cluster", "cluster-one", "kubernetes", "default", "cluster", "my-cluster", "minikube"})
 _SAID = {UID: "its kube-system has the uid {}, this one {}", "arm": "its nodes are in {}, those of this one in {}"}
-# Sources in one question; its text stays far below the service's limit.
-_SOURCES_PER_QUERY = 100
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The entries of one name with one fingerprint: when the first and the last were written, by Kusto's clock."""
-
-    name: str
-    fingerprint: dict[str, Json]
-    first: datetime
-    last: datetime
-    adopted: bool = False
-
-    @property
-    def at(self) -> datetime:
-        """From when on they count."""
-        return self.last if self.adopted else self.first
-
-
-def identities_query(sources: Iterable[Source]) -> str:
-    """KQL for the fingerprints of sources that have these names, in any case, or unique parts of these fingerprints."""
-    sources = list(sources)
-    prints = [source.fingerprint or {} for source in sources]
-    same = "".join(
-        f" or tostring(Fingerprint.{scheme}) in ({', '.join(literal(one[scheme]) for one in prints if scheme in one)})"
-        for scheme in UNIQUE
-        if any(scheme in one for one in prints)
-    )
-    return (
-        f"{SYNC_RUNS.name} | where Source in~ ({', '.join(literal(source.name) for source in sources)}){same}"
-        " | extend Print = tostring(Fingerprint), Latest = coalesce(LoggedAt, CollectionTime),"
-        f" Adopted = ReasonCode == {literal(ReasonCode.ADOPTED)}"
-        " | summarize First = min(Latest), Last = max(Latest) by Source, Print, Adopted"
-    )
-
-
-def known_of(kusto: Kusto, sources: Iterable[Source]) -> list[Known]:
-    """What Kusto knows of some sources, in one question for many; raises KustoError."""
-    return [
-        Known(
-            row["Source"],
-            json.loads(row["Print"] or "null") or {},
-            _moment(row["First"]),
-            _moment(row["Last"]),
-            row["Adopted"],
-        )
-        for some in chunks(sources, _SOURCES_PER_QUERY)
-        for row in kusto.query(identities_query(some), fresh=True)
-    ]
 
 
 @dataclass(slots=True)
 class Identity:
     """Whether a source is the cluster that its name stands for; `hold` decides it, once.
 
-    `adopt` accepts a cluster that was made anew, or that was renamed. `warnings` are sentences for people, `refused` is
-    why it cannot be loaded.
+    `adopt` accepts a cluster that was made anew or renamed, or that has another currency. `warnings` are sentences for
+    people, `refused` is why it cannot be loaded.
     """
 
     kusto: Kusto
@@ -100,7 +48,8 @@ class Identity:
         """Return where the source may be loaded; write its fingerprint where the run log lacks it.
 
         Raises UsageError for a name that differs from a known one only in case, KustoError with OTHER_CLUSTER for
-        another cluster, and another KustoError where Kusto cannot be read or written.
+        another cluster, OTHER_CURRENCY for another currency, and another KustoError where Kusto cannot be read or
+        written.
         """
         if not self.held and self.refused is None:
             hold_all([self])
@@ -112,12 +61,12 @@ class Identity:
         try:
             self.hold()
         except KustoError as error:
-            if error.code is ReasonCode.OTHER_CLUSTER:
+            if error.code in (ReasonCode.OTHER_CLUSTER, ReasonCode.OTHER_CURRENCY):
                 raise
 
     def decide(self, known: list[Known]) -> SourceEntry | None:
         """Refuse the source or not; return the entry that the run log lacks of it."""
-        refused = refusal(self.source, known)
+        refused = refusal(self.source, known) or refused_currency(self.source, known)
         if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
             self.refused = refused
             return None
@@ -246,7 +195,3 @@ def _has_news(source: Source, known: list[Known]) -> bool:
 
 def _common(one: dict[str, Json], other: dict[str, Json], scheme: str) -> set[str]:
     return set(one[scheme]) & set(other[scheme])
-
-
-def _moment(value: datetime | None) -> datetime:
-    return _BEGINNING if value is None else value.astimezone(UTC)

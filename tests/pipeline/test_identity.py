@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Source
+from opencost_kusto.batch import Source, SourceSettings
 from opencost_kusto.emulator import Answers, Reply, Request, json_reply, text_reply
 from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
-from opencost_kusto.pipeline.identity import Identity, Known, refusal
+from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.identity import Identity, refusal
+from opencost_kusto.pipeline.known import Known
 from opencost_kusto.pipeline.replay import replay
-from opencost_kusto.pipeline.request import new_run
-from tests.support.world import ROWS, World
+from opencost_kusto.pipeline.request import SyncRequest, new_run
+from opencost_kusto.pipeline.sync import sync
+from tests.support.world import HOUR, NAMESPACES, ROWS, World
 
 ONE, OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 NODE = 'node_total_hourly_cost{{node="{0}",provider_id="azure:///subscriptions/S/resourceGroups/{1}/vm/{0}"}} 0.3\n'
@@ -99,6 +102,27 @@ def test_a_cluster_that_was_renamed_is_adopted_under_its_new_name() -> None:
         assert world.sync(cluster="new", adopt=True).exit_code == 0
         with pytest.raises(KustoError, match="under the name new"):
             world.sync(cluster="old")
+
+
+def test_the_currency_of_a_cluster_changes_where_it_is_adopted() -> None:
+    """Once it is known, another currency is refused before anything is requested, and accepted with --adopt."""
+    with World(answers=cluster(ONE)) as world, world.client() as kusto:
+
+        def load(currency: str | None, *, adopt: bool = False) -> str:
+            with world.source("prod", settings=SourceSettings(currency)) as opencost:
+                request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
+                report = sync(opencost, kusto, request, policy=LoadPolicy(timeout=10, adopt=adopt))
+            return ",".join(report.counts)
+
+        assert [load(None), load("EUR"), load(None), load("EUR")] == ["landed", *["already landed"] * 3]
+        world.opencost.requests.clear()
+        with pytest.raises(KustoError, match=r"the costs of prod in EUR, and .*says USD\. Set EUR") as caught:
+            load("USD")
+        assert caught.value.code is ReasonCode.OTHER_CURRENCY
+        assert not [request for request in world.opencost.requests if request.path == "/allocation"]
+        assert [load("USD", adopt=True), load("USD")] == ["already landed"] * 2
+        with pytest.raises(KustoError, match="in USD"):
+            load("EUR")
 
 
 def test_a_name_is_taken_before_anything_else() -> None:
