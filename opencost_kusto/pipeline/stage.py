@@ -18,6 +18,8 @@ from opencost_kusto.window import stamp
 
 MAX_CONSECUTIVE_FAILURES = 3
 # The header Date has no fractions of a second.
+# https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic; a longer string is cut.
+_LARGEST_VALUE = 1 << 20
 _SECOND = timedelta(seconds=1)
 _NO_RESPONSE = {ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT, ReasonCode.TLS}
 
@@ -124,6 +126,11 @@ def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool:
         folder = spool.write(batch, encoder.lines(records))
     if encoder.unmapped:
         staged.note(f"OpenCost sent keys without a column, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}")
+    if encoder.longest > _LARGEST_VALUE:
+        staged.note(
+            f"a row has {encoder.longest:,} bytes; Kusto stores no dynamic value of more than 1 MiB, so labels or "
+            "annotations of it may be null"
+        )
     if not encoder.rows:
         remove(folder)
         return None

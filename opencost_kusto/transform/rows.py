@@ -47,12 +47,14 @@ class Encoder:
 
     `rows`, `bytes` and `micros` count the rows so far, their bytes before compression, and their summed cost in
     millionths. `unmapped` holds the keys that OpenCost sent and no column reads; the rows' Unmapped has their values.
+    `longest` is the number of bytes of the longest row.
     """
 
     def __init__(self, table: Table, context: BatchContext) -> None:
         self.rows = 0
         self.bytes = 0
         self.micros = 0
+        self.longest = 0
         self.unmapped: set[str] = set()
         self._table = table
         self._layout = _layout(table)
@@ -124,7 +126,10 @@ class Encoder:
 
     def _line(self, parts: tuple[bytes, ...]) -> bytes:
         line = b"".join((*parts, b"}\n"))
-        self.bytes += len(line)
+        size = len(line)
+        self.bytes += size
+        if size > self.longest:
+            self.longest = size
         return line
 
     def _totals(self) -> bytes:

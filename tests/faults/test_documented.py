@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from opencost_kusto.emulator import Behaviour
+from opencost_kusto.emulator import Behaviour, Reply, json_reply
 from opencost_kusto.pipeline.request import SyncRequest
 from tests.faults.ending import Ending, fault
+from tests.support.recordings import recording
 from tests.support.world import HOUR, NAMESPACES, PATIENT, ROWS, World, result_of
 
 SEVERAL = SyncRequest(HOUR, None, ("allocation", "assets", "metrics"), NAMESPACES)
@@ -70,3 +73,27 @@ def test_a_source_with_a_blank_in_its_name(world: World) -> None:
         assert result_of(world.sync(cluster=cluster, adopt=True)).outcome == "landed"
         again = world.sync(cluster=cluster, replace=True)
         assert (result_of(again).outcome, again.exit_code) == ("already landed", 0)
+
+
+def heavy(path: str, _: object) -> Reply | None:
+    """Derived from the recorded hour: one namespace with an annotation of more than 1 MiB."""
+    if path != "/allocation":
+        return None
+    answer = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
+    record = next(iter(answer["data"][0].values()))
+    record["properties"]["namespaceAnnotations"] = {"note": "x" * (1 << 20)}
+    return json_reply(json.dumps(answer, separators=(",", ":")).encode())
+
+
+def test_a_value_that_kusto_drops(world: World) -> None:
+    """The row lands and is proven, the value is null, and the run says so.
+
+    https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic
+    """
+    world.opencost.answers = heavy
+    landed = result_of(world.sync())
+    assert (landed.outcome, landed.rows) == ("landed", ROWS)
+    [note] = [note for note in landed.notes if "1 MiB" in note]
+    assert note.startswith("a row has 1,05")
+    assert len(world.query("OpenCostAllocation | where isnull(Properties)")) == 1
+    world.opencost.answers = None
