@@ -1,4 +1,4 @@
-"""Splits the clusters of a fleet among replicas, by a digest of each name: no replica knows of the others."""
+"""Splits the clusters of a fleet among replicas, by a digest of each name: no replica needs to know the others."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from opencost_kusto.errors import EmptyError, UsageError
 from opencost_kusto.extract.capabilities import spelled
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.pipeline.identity import doubts, refusal
+from opencost_kusto.pipeline.identity import cautions, refusal
 from opencost_kusto.pipeline.known import known_of
 from opencost_kusto.rendering import printable, table_of
 from opencost_kusto.schema.tables import ALLOCATION
@@ -102,8 +102,8 @@ def _name(source: Source, kusto: Kusto) -> Iterable[Finding]:
     if there and not source.fingerprint:
         said = "is in Kusto, and nothing identifies the cluster of this OpenCost"
     yield Finding("name", Status.OK, f"{source.name} {said}")
-    for doubt in doubts(source, known):
-        yield Finding("name", Status.NOTE, doubt)
+    for caution in cautions(source, known):
+        yield Finding("name", Status.NOTE, caution)
 
 
 def examine(
@@ -143,7 +143,7 @@ def _reached(opencost: OpenCost, reached: Callable[[Source], None]) -> Iterable[
     yield Finding("OpenCost", Status.OK, said)
     able = opencost.capabilities()
     if lacking := "; ".join(one.name.replace("`", "") for one in able.lacking()):
-        yield Finding("version", Status.NOTE, f"it lacks: {lacking}", "opencost-kusto guide versions")
+        yield Finding("version", Status.NOTE, f"it does not support: {lacking}", "opencost-kusto guide versions")
     if able.store:
         kept = ", ".join(f"{count} of {spelled(length)}" for length, count in able.store.items())
         said = f"OpenCost keeps its measurements itself, and only the last windows: {kept}"

@@ -45,7 +45,7 @@ def rich_stderr(live: Any) -> Any:
 
 
 def is_dumb() -> bool:
-    """Whether the terminal knows no control sequences."""
+    """Whether the terminal supports no control sequences."""
     return bool(rich_stderr(None).is_dumb_terminal)
 
 

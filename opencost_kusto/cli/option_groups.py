@@ -36,7 +36,7 @@ _INJECTED = (ExplicitOptions, Process, Console, typer.Context)
 
 
 def grouped(command: Callable[..., None], *, loading: bool = False, reports: bool = False) -> Callable[..., None]:
-    """Spread each parameter that is a group into the group's own options, as Typer knows only these.
+    """Spread each parameter that is a group into the group's own options, as Typer supports only these.
 
     Every command also takes LogOptions. Parameters of the types in _INJECTED are passed by type. `loading` says that
     rows may be under way, `reports` that it prints rows or a report, in a format of choice.

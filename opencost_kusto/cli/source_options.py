@@ -150,7 +150,7 @@ class AskOptions:
         return tuple(dict.fromkeys((*(name for name in named if name != EVERY), *(DATASETS if EVERY in named else ()))))
 
     def optional(self) -> frozenset[str]:
-        """The datasets that are neither requested by default nor by name, and that an OpenCost may lack."""
+        """The datasets that are neither requested by default nor by name, and that an OpenCost may not serve."""
         return frozenset(self.datasets()) - set(listed(self.dataset)) - set(DEFAULT_DATASETS)
 
     def options(self) -> RequestOptions:

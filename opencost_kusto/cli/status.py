@@ -13,7 +13,7 @@ from opencost_kusto.window import Window, stamp
 
 
 def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_dataset: bool = False) -> Document:
-    """A line for each cluster, the worst first, and below what is wrong; the datasets of each too where asked."""
+    """A line for each cluster, the worst first, and below what is wrong; with -v the datasets of each too."""
     columns = (
         *map(Column, ("Cluster", "Status", "Landed until", "Age")),
         *(Column(name, Kind.COUNT) for name in ("Missing", "Lost", "Failed", "Damaged")),

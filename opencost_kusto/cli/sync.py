@@ -62,7 +62,7 @@ def sync_command(
     ask.check(explicit, datasets)
     if files.given:
         files.check(datasets, explicit, console)
-    # Whatever is wrong is said before OpenCost is asked for its marks.
+    # Whatever is wrong is said before the marks are read from OpenCost.
     cut = step_of(step, marks_of(when.opencost_resolution))
     request = SyncRequest(when.interval(), cut, datasets, ask.options(), ask.optional())
     if "settle" in explicit and when.since is None:
@@ -105,7 +105,7 @@ def _target(
 ) -> Iterator[tuple[Target, Kusto | None]]:
     """What loads a request: into files, or into a database that can be reached, and the database.
 
-    Whatever is wrong with it is said before OpenCost is asked for anything.
+    Whatever is wrong with it is said before anything is requested from OpenCost.
     """
     if files.given:
         if len(opencosts) > 1:

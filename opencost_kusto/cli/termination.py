@@ -38,7 +38,7 @@ class Process:
         self.cancel = CancelToken()
         self.console = Console()
         self.config = Config()
-        # Set by the command line once it knows: rows may be under way.
+        # Set by the command line: rows may be under way.
         self.loading = False
         self.signal = 0
         self._receiver: Callable[[int], None] | None = None

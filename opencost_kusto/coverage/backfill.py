@@ -93,7 +93,7 @@ def backfill(
         adopt = loading.policy.adopt
         identities = [Identity(kusto, gaps.source, run, adopt) for _, gaps in surveyed.found]
         with suppress(KustoError):
-            # Where Kusto cannot be read, it is asked again before the first batch of each is sent.
+            # Where Kusto cannot be read, it is read again before the first batch of each is sent.
             hold_all(identities)
         for one in identities:
             if one.refused is not None:

@@ -1,4 +1,4 @@
-"""Find the missing windows of many sources in one question, which Kusto answers with the missing ones only.
+"""Find the missing windows of many sources in one query, which Kusto answers with the missing ones only.
 
 Kusto cannot compute the id of a batch, so it compares columns: source, table, window and the options in the run log. A
 window that it lists may have landed nevertheless (by a longer window, or by a run that was killed before it wrote the
@@ -29,7 +29,7 @@ _Missing = dict[str, list[Batch]]
 
 
 def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
-    """The gaps of each source in a period: one question for all with the same options, and for what is missing.
+    """The gaps of each source in a period: one query for all with the same options, and for what is missing.
 
     Lost windows are left out: they were reported, and are not requested again. Raises KustoError.
     """

@@ -12,7 +12,7 @@ from opencost_kusto.schema.columns import Json
 
 
 class Standing(StrEnum):
-    """What a cluster is, the worst first. A retired cluster is that, whatever it lacks."""
+    """What a cluster is, the worst first. A retired cluster is retired, whatever is missing."""
 
     DAMAGED = "damaged"
     LOST = "lost"

@@ -100,7 +100,7 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
 
     Minutes between the first and the last aligned window in the run log can be missing. The number of queries
     depends on the months that have entries, and not on the number of sources and windows. Each is about a month, but
-    for which months there are: that is asked year by year.
+    for which months there are: that is queried year by year.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     # A scrape's minute may be the one that is running.

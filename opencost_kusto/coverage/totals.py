@@ -72,7 +72,7 @@ def totals(kusto: Kusto, now: datetime) -> list[Row]:
 
 
 def _months(kusto: Kusto, now: datetime) -> Iterator[datetime]:
-    """The months that have entries, year by year, so that no question grows with the run log."""
+    """The months that have entries, year by year, so that no query grows with the run log."""
     year = (now + _DAY).year
     while True:
         yield from (row["Month"] for row in kusto.query(months_query(year), fresh=True))

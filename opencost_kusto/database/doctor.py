@@ -120,7 +120,7 @@ def rights(kusto: Kusto) -> Iterator[Finding]:
     catalog = Catalog.read(kusto) if known else Catalog(kusto, {}, {})
     foreign = [one.name for one in TABLES if one.name in catalog.tables and not _is_admin(kusto, "table", one.name)]
     there = [one.name for one in functions() if one.name in catalog.functions]
-    # One that is missing is enough to know.
+    # One that is missing is enough.
     all_functions = all(_is_admin(kusto, "function", name) for name in there)
     for task in TASKS:
         yield _right(task, held, foreign, all_functions, kusto.database, who)

@@ -1,7 +1,7 @@
 """The HTTP under both emulators: whole requests in, whole or deliberately broken replies out.
 
 A *fault* is how a test breaks the wire without patching anything. It is a plain function, set as
-`emulator.kusto.fault` or `emulator.opencost.fault`, asked once per request after its body was read:
+`emulator.kusto.fault` or `emulator.opencost.fault`, called once per request after its body was read:
 
     def fault(request: Request) -> Reply | None: ...
 
@@ -80,7 +80,7 @@ Fault = Callable[[Request], Reply | None]
 
 
 class Endpoint:
-    """A server on 127.0.0.1 that remembers the requests it saw and can be broken by a `fault`."""
+    """A server on 127.0.0.1 that records the requests it received and can be broken by a `fault`."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
@@ -89,7 +89,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The base URL, with the port the system gave when none was asked for."""
+        """The base URL, with the port the system gave when none was chosen."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:
@@ -138,7 +138,7 @@ class _Server(ThreadingHTTPServer):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="emulator", daemon=True)
 
     def server_bind(self) -> None:
-        # HTTPServer asks DNS for the machine's name here, which can take seconds.
+        # HTTPServer queries DNS for the machine's name here, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 

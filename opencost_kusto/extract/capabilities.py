@@ -146,9 +146,9 @@ class Capabilities:
 
 
 def handshake(
-    version: str | None, ask: Callable[[], object], kept: Mapping[timedelta, int] | None = None
+    version: str | None, request: Callable[[], object], kept: Mapping[timedelta, int] | None = None
 ) -> Capabilities:
-    """The capabilities of a version; `ask` requests PROMETHEUS, and raises what a request raises.
+    """The capabilities of a version; `request` requests PROMETHEUS, and raises what a request raises.
 
     No response says how many windows a built-in store keeps: it is `kept` where the user says so, else OpenCost's
     default.
@@ -157,7 +157,7 @@ def handshake(
         return Capabilities(version, kept)
     if release(version) >= STORES:
         try:
-            ask()
+            request()
         except (OpenCostError, ContentError) as error:
             return Capabilities(version, BUILT_IN_STORE if error.code is ReasonCode.NOT_FOUND else {})
     return Capabilities(version)

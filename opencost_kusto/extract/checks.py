@@ -69,7 +69,7 @@ class RecordChecks:
         return record
 
     def remarks(self) -> Iterator[tuple[str, ReasonCode | None]]:
-        """Sentences about the whole response that a reader should know, each with its reason code."""
+        """Sentences about the whole response for the run log, each with its reason code."""
         if self.undated:
             yield f"{self.undated} of {self.records} records do not say which window they are of", None
         if self._on_nodes and not self._identified:

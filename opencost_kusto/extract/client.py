@@ -128,7 +128,7 @@ class OpenCost(Dictionaries):
         return self._route.hops()
 
     def reach(self) -> Source:
-        """Ask the server who it is; raises what `source` does, and OpenCostError where a named one is not reached."""
+        """Read the server's cluster; raises what `source` does, and OpenCostError where a named one is not reached."""
         try:
             self._cluster_info()
         except OpenCostError as error:

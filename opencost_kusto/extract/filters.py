@@ -1,4 +1,4 @@
-"""Keeps the records that the options of a batch ask for, whether OpenCost filters by them or not."""
+"""Keep the records that the options of a batch select, whether OpenCost filters by them or not."""
 
 from __future__ import annotations
 

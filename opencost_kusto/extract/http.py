@@ -173,8 +173,9 @@ class HttpRoute:
 
     def _redirected(self, where: str, place: str) -> OpenCostError:
         return OpenCostError(
-            f"{where} redirects to {place}: OpenCost never does, so something before it asks for a sign-in or has "
-            f"moved. {self._doors.cure()}, or use an address that reaches OpenCost itself as --endpoint.",
+            f"{where} redirects to {place}: OpenCost never does, so a proxy or a sign-in page "
+            f"answered, or the address has changed. {self._doors.cure()}, or use an address that reaches OpenCost "
+            "itself as --endpoint.",
             code=ReasonCode.REDIRECTED,
         )
 

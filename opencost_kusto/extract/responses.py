@@ -3,11 +3,11 @@
 The body is `{"code":200,"status":"success","data":D}`; newer servers leave `status` out. D is a list of maps, one for
 each step (/allocation), or one map (/assets), and a record is a value of such a map. All records of a body begin alike
 (`":{"name":` or `":{"type":`), so what has arrived is cut at the last such place, and the part in front, closed with
-the brackets it lacks, is decoded by a real JSON decoder. That it decodes proves the cut, since JSON has one reading
-from the left. It does not where the same bytes stand deeper inside a record; then the place before is tried. What is
-left gets the brackets that were open, so it is the beginning of a response again, and the last of it is decoded with
-the envelope around it. A body that does not begin as expected, or has its records elsewhere (`Table.records_at`), is
-collected and decoded in one piece.
+the brackets that are missing, is decoded by a real JSON decoder. That it decodes proves the cut, since JSON has one
+reading from the left. It does not where the same bytes stand deeper inside a record; then the place before is tried.
+What is left gets the brackets that were open, so it is the beginning of a response again, and the last of it is decoded
+with the envelope around it. A body that does not begin as expected, or has its records elsewhere (`Table.records_at`),
+is collected and decoded in one piece.
 """
 
 from __future__ import annotations

@@ -106,17 +106,17 @@ def _load_client(certificate: str, key: str) -> None:
                 pass
         except OSError as error:
             raise UsageError(f"{variable(who)} names {path}, which cannot be used: {error.strerror}.") from error
-    asked = []
+    prompted = []
 
     def no_password() -> bytes:
-        asked.append(True)
+        prompted.append(True)
         return b""
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, no_password)
     except ssl.SSLError as error:
         why = f"it is no certificate in PEM that fits the key in {key}"
-        if asked:
+        if prompted:
             why = f"the key in {key} is encrypted. Store it without a password, readable to this user alone"
         elif error.reason == "KEY_VALUES_MISMATCH":
             why = f"the key in {key} is of another certificate"

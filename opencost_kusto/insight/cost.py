@@ -40,7 +40,7 @@ class Gap:
 class CostReport:
     """Lines, the most expensive first, and what a reader needs to judge them.
 
-    `window` is the one that was asked for, or that of the run. `landed_until` is by cluster, None where nothing landed.
+    `window` is the one that was requested, or that of the run. `landed_until` is by cluster, None where nothing landed.
     `gaps` are of the window, `earlier_gaps` of the one it is compared with.
     """
 

@@ -134,7 +134,7 @@ def runs_query(window: Window, clusters: Sequence[str]) -> str:
 def run_gaps_query(run: str, window: Window, clusters: Sequence[str]) -> str:
     """KQL for what a run requested of allocations and did not load; without a run, each run of the window.
 
-    A batch of which the run log does not know the end is held where the table has rows of the run.
+    A batch of which the run log has no end counts as landed where the table has rows of the run.
     """
     where = f"Dataset == {literal(ALLOCATION.dataset)} and RunId == {literal(run)}" if run else _in_log(window)
     return (

@@ -103,10 +103,10 @@ class Credential:
 
     def _watch(self, member: Any) -> None:
         # A chain of azure-identity says only in its log which member answered.
-        ask = member.get_token
+        original = member.get_token
 
         def get_token(*scopes: str, **more: Any) -> Any:
-            token = ask(*scopes, **more)
+            token = original(*scopes, **more)
             self._provider = type(member).__name__
             return token
 

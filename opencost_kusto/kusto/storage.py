@@ -71,13 +71,18 @@ class Reached:
 class Storage:
     """The storage of one cluster, with connections that stay open until this is closed.
 
-    `ask` sends a command to the ingestion endpoint. Safe to use from several threads.
+    `command` sends a command to the ingestion endpoint. Safe to use from several threads.
     """
 
     def __init__(
-        self, ask: Callable[[str], list[Row]], uri: str, database: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        command: Callable[[str], list[Row]],
+        uri: str,
+        database: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask = ask
+        self._command = command
         self._uri = uri
         self._database = database
         self._clock = clock
@@ -118,12 +123,12 @@ class Storage:
 
     def _reach(self, kind: str, seconds: float) -> Iterator[Reached]:
         current = self._current()
-        addresses, ask = (current.containers, self._has_blob) if kind == _BLOBS else (current.queues, self._has_queue)
+        addresses, probe = (current.containers, self._has_blob) if kind == _BLOBS else (current.queues, self._has_queue)
         for host, address in {urlsplit(address).netloc: address for address in addresses}.items():
             exchange = Exchange(self._uri, kind, storage=f"Storage {host}")
             began, error = time.monotonic(), None
             try:
-                exchanged(exchange, seconds, partial(_answered, partial(ask, address)), late=False)
+                exchanged(exchange, seconds, partial(_answered, partial(probe, address)), late=False)
             except KustoError as unreached:
                 error = unreached
             yield Reached(host, kind, time.monotonic() - began, error)
@@ -181,7 +186,7 @@ class Storage:
             return found
 
     def _read(self) -> _Resources:
-        rows = self._ask(".get ingestion resources")
+        rows = self._command(".get ingestion resources")
 
         def listed(kind: str, what: str) -> list[str]:
             found = [str(row["StorageRoot"]) for row in rows if row["ResourceTypeName"] == kind]
@@ -195,7 +200,7 @@ class Storage:
 
         containers = listed("TempStorage", "containers to upload to")
         queues = listed("SecuredReadyForAggregationQueue", "queues to announce blobs in")
-        token = self._ask(".get kusto identity token")[0]["AuthorizationContext"]
+        token = self._command(".get kusto identity token")[0]["AuthorizationContext"]
         return _Resources(containers, queues, str(token), self._clock())
 
     def _container(self, address: str) -> Any:
@@ -234,10 +239,10 @@ class Storage:
             return self._clients[address]
 
 
-def _answered(ask: Callable[[], None]) -> None:
+def _answered(probe: Callable[[], None]) -> None:
     """Send a request, and accept a refusal as a response."""
     try:
-        ask()
+        probe()
     except Exception as error:
         if status_of(error) is None:
             raise

@@ -14,7 +14,7 @@ from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
-from opencost_kusto.pipeline.stage import check_has_ended, lacks
+from opencost_kusto.pipeline.stage import check_has_ended, is_unsupported
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
@@ -77,7 +77,7 @@ def _export(
                 write(batch.table, line)
     except OpenCostKustoError as error:
         seconds = round(time.monotonic() - begun, 3)
-        if lacks(opencost, batch, error, optional):
+        if is_unsupported(opencost, batch, error, optional):
             return batch_result(batch, Outcome.UNSUPPORTED, seconds=seconds)
         return batch_result(batch, Outcome.FAILED, error=error, seconds=seconds)
     size: dict[str, Json] = {"rows": encoder.rows, "cost": encoder.cost, "bytes": encoder.bytes}

@@ -42,17 +42,17 @@ class Contact:
 def contacts(
     opencosts: Sequence[OpenCost], kusto: Kusto, run: Run, policy: LoadPolicy, cancel: CancelToken | None = None
 ) -> list[Contact]:
-    """Ask every server who it is, a few side by side, and decide with one question to Kusto which may be loaded."""
+    """Read the cluster of every server, a few side by side, and decide with one query which may be loaded."""
 
-    def ask(opencost: OpenCost) -> Contact:
+    def request(opencost: OpenCost) -> Contact:
         try:
             return Contact(opencost, Identity(kusto, opencost.source(), run, policy.adopt))
         except OpenCostKustoError as error:
             return Contact(opencost, error=error)
 
-    found = _asked(opencosts, ask, policy.workers, cancel)
+    found = _responses(opencosts, request, policy.workers, cancel)
     with suppress(KustoError):
-        # Where Kusto cannot be read, it is asked again before the first batch of each is sent.
+        # Where Kusto cannot be read, it is read again before the first batch of each is sent.
         hold_all([one.identity for one in found if one.identity is not None])
     return found
 
@@ -60,28 +60,28 @@ def contacts(
 def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
     """The marks on which the windows of all sources begin and end; those that do not respond are left out."""
 
-    def ask(opencost: OpenCost) -> timedelta:
+    def request(opencost: OpenCost) -> timedelta:
         try:
             return opencost.settings.marks or opencost.capabilities().marks
         except OpenCostKustoError:
             return RESOLUTION
 
-    return max([RESOLUTION, *_asked(opencosts, ask, WORKERS)])
+    return max([RESOLUTION, *_responses(opencosts, request, WORKERS)])
 
 
-def _asked(
-    opencosts: Sequence[OpenCost], ask: Callable[[OpenCost], T], workers: int, cancel: CancelToken | None = None
+def _responses(
+    opencosts: Sequence[OpenCost], request: Callable[[OpenCost], T], workers: int, cancel: CancelToken | None = None
 ) -> list[T]:
-    """One answer of every server, in the order of the servers; a few are asked side by side."""
+    """One answer of every server, in the order of the servers; a few are requested side by side."""
     found: dict[int, T] = {}
 
-    def asking(number: int, opencost: OpenCost) -> Iterator[tuple[int, T]]:
-        answer = ask(opencost)
+    def requesting(number: int, opencost: OpenCost) -> Iterator[tuple[int, T]]:
+        answer = request(opencost)
         if len(opencosts) > workers:
             opencost.close()
         yield number, answer
 
-    lanes = [asking(*each) for each in enumerate(opencosts)]
+    lanes = [requesting(*each) for each in enumerate(opencosts)]
     for number, answer in pooled(lanes, workers, (cancel or CancelToken()).check):
         found[number] = answer
     return [found[number] for number in range(len(opencosts))]

@@ -45,7 +45,7 @@ class Identity:
     held: bool = False
 
     def hold(self) -> None:
-        """Return where the source may be loaded; write its fingerprint where the run log lacks it.
+        """Return where the source may be loaded; write its fingerprint where the run log does not have it.
 
         Raises UsageError for a name that differs from a known one only in case, KustoError with OTHER_CLUSTER for
         another cluster, OTHER_CURRENCY for another currency, and another KustoError where Kusto cannot be read or
@@ -70,7 +70,7 @@ class Identity:
         if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
             self.refused = refused
             return None
-        self.warnings = list(doubts(self.source, known))
+        self.warnings = list(cautions(self.source, known))
         code = ReasonCode.IDENTIFIED if refused is None else ReasonCode.ADOPTED
         if refused is None and not _has_news(self.source, known):
             return None
@@ -78,7 +78,7 @@ class Identity:
 
 
 def hold_all(identities: Sequence[Identity]) -> None:
-    """Decide which sources may be loaded, and write the entries that the run log lacks: one question, one command.
+    """Decide which sources may be loaded, and write the entries that the run log is missing: one query, one command.
 
     A refusal is kept in the identity. Raises KustoError where Kusto cannot be read or written.
     """
@@ -165,8 +165,8 @@ def _latest(source: Source, known: Iterable[Known]) -> dict[str, Json] | None:
     return printed[-1].fingerprint if printed else ({} if mine else None)
 
 
-def doubts(source: Source, known: list[Known]) -> Iterable[str]:
-    """What people should know of a source that is not refused."""
+def cautions(source: Source, known: list[Known]) -> Iterable[str]:
+    """Warnings about a source that is not refused."""
     latest, print_ = _latest(source, known), source.fingerprint or {}
     if latest is None and source.name.lower() in VAGUE:
         yield (
@@ -177,18 +177,18 @@ def doubts(source: Source, known: list[Known]) -> Iterable[str]:
     unique = any(scheme in print_ and scheme in (latest or {}) for scheme in UNIQUE)
     if latest and comparable and not unique and not any(_common(latest, print_, scheme) for scheme in comparable):
         yield (
-            f"None of the {' or '.join(comparable)} that Kusto knows of {source.name} is in this cluster: it may be "
-            "another one of the same name. Check --cluster."
+            f"None of the {' or '.join(comparable)} that the run log has of {source.name} is in this cluster: it may "
+            "be another one of the same name. Check --cluster."
         )
 
 
 def _has_news(source: Source, known: list[Known]) -> bool:
-    """Whether the run log lacks a scheme that the source has, or most of what a set has now."""
+    """Whether the run log does not have a scheme that the source has, or most of what a set has now."""
     latest, print_ = _latest(source, known), source.fingerprint or {}
     if latest is None:
         return bool(print_)
-    lacks = any(scheme not in latest for scheme in print_)
-    return lacks or any(
+    missing = any(scheme not in latest for scheme in print_)
+    return missing or any(
         2 * len(_common(latest, print_, scheme)) < len(print_[scheme]) for scheme in SETS if scheme in print_
     )
 

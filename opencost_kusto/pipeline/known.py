@@ -16,7 +16,7 @@ from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
 
-# Sources in one question; its text stays far below the service's limit.
+# Sources in one query; its text stays far below the service's limit.
 _SOURCES_PER_QUERY = 100
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -61,7 +61,7 @@ def identities_query(sources: Iterable[Source]) -> str:
 
 
 def known_of(kusto: Kusto, sources: Iterable[Source]) -> list[Known]:
-    """What Kusto knows of some sources, in one question for many; raises KustoError."""
+    """What the run log has of some sources, in one query for many; raises KustoError."""
     return [
         Known(
             row["Source"],

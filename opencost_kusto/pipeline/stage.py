@@ -90,7 +90,7 @@ def read_response(
         staged.sealed = retrying(lambda: _seal(opencost, staged, context, spool), seconds=opencost.timeout, attempts=4)
     except OpenCostKustoError as error:
         staged.error = error
-        if lacks(opencost, staged.batch, error, optional):
+        if is_unsupported(opencost, staged.batch, error, optional):
             staged.unsupported = True
             staged.note(f"{opencost.endpoint} has no {staged.batch.table.dataset}")
     breaker.record(staged.error)
@@ -99,7 +99,7 @@ def read_response(
     return staged
 
 
-def lacks(opencost: OpenCost, batch: Batch, error: OpenCostKustoError, optional: frozenset[str]) -> bool:
+def is_unsupported(opencost: OpenCost, batch: Batch, error: OpenCostKustoError, optional: frozenset[str]) -> bool:
     """Whether an OpenCost does not have the dataset of a batch, and the run does not need it."""
     missing = error.code is ReasonCode.NOT_FOUND and batch.table.dataset in optional
     # If /allocation is missing too, this is not an OpenCost: an error.

@@ -1,4 +1,4 @@
-"""Stage the batches of many sources, with few questions to Kusto: each reads what tables hold for many batches."""
+"""Stage the batches of many sources, with few queries: each reads what tables hold for many batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.loader import stage_all
 from opencost_kusto.load.staged import StagedBatch
 
-# Batches whose tables are read in one question: a day of hours of one source, or more of more sources.
+# Batches whose tables are read in one query: a day of hours of one source, or more of more sources.
 _LEAST, _MOST = 24, 100
 
 

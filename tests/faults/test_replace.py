@@ -105,7 +105,7 @@ def test_extents_that_are_merged_under_way(changed: World, ending: Ending) -> No
     changed.settle(ROWS - 1 + 1)
 
 
-@fault("The cluster does not know `.update table … move`", "landed", says="replaces 8 rows and … in cost")
+@fault("The cluster does not support `.update table … move`", "landed", says="replaces 8 rows and … in cost")
 def test_a_cluster_that_cannot_move(changed: World, ending: Ending) -> None:
     """Where extents cannot be moved, the staged rows are appended, in one transaction as well."""
     unknown = kusto_refusal(400, "Syntax error: unexpected 'move'.", permanent=True)

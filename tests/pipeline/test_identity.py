@@ -212,7 +212,7 @@ def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
             "prod",
             cluster(None, volumes=("v1",)),
             cluster(None, volumes=("v2",)),
-            "None of the volumes that Kusto knows",
+            "None of the volumes that the run log has",
         ),
         ("prod", cluster(ONE, volumes=("v1",)), cluster(ONE, volumes=("v2",)), None),
     ],

@@ -104,7 +104,7 @@ class Access:
 
 
 def ingestion_refusal(principal: str) -> KustoRefusal:
-    """The refusal of who asks where to upload and may ingest nowhere."""
+    """The refusal of a principal that requests the storage for uploads and may ingest nowhere."""
     return _operation(principal, "IngestionResourcesGetCommand", "the data management service")
 
 

@@ -61,14 +61,14 @@ def as_sent(found: Result) -> Result:
 
 
 def too_large(found: Result, options: Mapping[str, Any]) -> PartialFailure | None:
-    """The failure of an answer beyond https://learn.microsoft.com/kusto/concepts/query-limits, unless asked not to."""
+    """The failure of an answer beyond https://learn.microsoft.com/kusto/concepts/query-limits, where they apply."""
     if options.get("notruncation"):
         return None
     records = int(options.get("truncationmaxrecords", _MOST_RECORDS))
     size = int(options.get("truncationmaxsize", _MOST_BYTES))
     if len(found.rows) > records:
         return _too_large(f"record count limit {records}")
-    # An answer of few rows is not worth measuring, unless it was asked for.
+    # An answer of few rows is not worth measuring, unless the limit was set.
     if len(found.rows) < 1000 and size == _MOST_BYTES:
         return None
     if sum(len(str(value)) for row in found.rows for value in row) > size:

@@ -48,10 +48,10 @@ class Behaviour:
     tags_expire: bool = False
     """The extent tags retention policy removes tags as soon as it may."""
     stale_reads: float = 0.0
-    """Queries that see the database of `stale_seconds` ago, unless they ask for strong consistency."""
+    """Queries that see the database of `stale_seconds` ago, unless they require strong consistency."""
     stale_seconds: float = 2.0
     cached_seconds: float = 0.0
-    """How long the same query gets the same answer, unless it asks for an age of 0."""
+    """How long the same query gets the same answer, unless it sets an age of 0."""
     query_errors: float = 0.0
     """Queries that end with an error inside the answer that is marked not permanent."""
     permanent_query_errors: float = 0.0

@@ -136,7 +136,7 @@ class Ingestion:
             self.busy = False
 
     def _receive(self) -> Message | None:
-        # A storage service that is being restarted by a test is asked again in the next round.
+        # A storage service that is being restarted by a test is read again in the next round.
         with suppress(ConnectionError):
             return self._storage.receive()
         return None

@@ -1,7 +1,7 @@
 """Lists of texts apart from their query, so that queries that differ in them alone share one translation.
 
 `T | where Id in ("a", "b", "c")` becomes a query over four places, the last text repeated, and the SQL that it is
-translated to gets the texts put in. Translating takes longer than running, and a sync asks for lists of batches.
+translated to gets the texts put in. Translating takes longer than running, and a sync queries lists of batches.
 """
 
 from __future__ import annotations

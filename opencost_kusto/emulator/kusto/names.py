@@ -1,6 +1,6 @@
 """Whether a new function's body names only what is there: by its words, which is cheap where parsing is not.
 
-Kusto validates a function when it is created (`skipvalidation` aside):
+Kusto validates a function when it is created (except with `skipvalidation`):
 https://learn.microsoft.com/kusto/management/create-alter-function. A column is known when a table that the body, or a
 function it calls, names has it, or when something in them gives it that name.
 """

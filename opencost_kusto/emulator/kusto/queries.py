@@ -45,7 +45,7 @@ class Queries:
         self._clock = clock
 
     def run(self, text: str, parameters: Mapping[str, Any] | None, as_of: datetime | None) -> Result:
-        """Run a KQL query; with `as_of`, over what the tables held then, unless it asks for hidden columns."""
+        """Run a KQL query; with `as_of`, over what the tables held then, unless it reads hidden columns."""
         if asks_for_hidden(text, self._functions):
             return self._without_hidden(text, self._run(text, parameters, WITH_HIDDEN))
         if as_of is None:
@@ -69,7 +69,7 @@ class Queries:
             return self._rows.matching(table, made.sql, made.bound(self._clock()))
 
     def selecting(self, query: str) -> Translation:
-        """A query as SQL without hidden columns, whether or not it asks for them."""
+        """A query as SQL without hidden columns, whether or not it reads them."""
         with kusto_errors():
             if found := literals(query):
                 self._fill(_LITERALS, found.columns, found.rows)

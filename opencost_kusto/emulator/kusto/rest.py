@@ -40,7 +40,7 @@ class Rest:
             return _reply(405, {"error": {"code": "MethodNotAllowed", "message": "Only POST is served"}})
         if self._service.chances.hit("throttled"):
             return answers.throttled("Query" if "query" in request.path else "Command")
-        asked = request.headers.get("x-ms-client-request-id") or str(uuid.uuid4())
+        request_id = request.headers.get("x-ms-client-request-id") or str(uuid.uuid4())
         in_frames = request.path.startswith("/v2/")
         try:
             body = json.loads(request.body)
@@ -53,8 +53,8 @@ class Rest:
             return answers.refusal(KustoRefusal(f"Request is invalid: {malformed}"))
         failure = self._failure(found, _options(body)) if in_frames else None
         if failure is not None:
-            return _reply(200, answers.failed_in_answer(v2_response(found, asked), failure))
-        return _reply(200, v2_response(found, asked) if in_frames else v1_response(found))
+            return _reply(200, answers.failed_in_answer(v2_response(found, request_id), failure))
+        return _reply(200, v2_response(found, request_id) if in_frames else v1_response(found))
 
     def _failure(self, found: Result, options: dict[str, Any]) -> answers.PartialFailure | None:
         """What an answer fails with on its way."""
@@ -117,7 +117,7 @@ class Rest:
 
     def _resources(self) -> Result:
         storage = self._service.storage
-        # A client asks again at every use while any one kind is missing.
+        # A client requests all again at every use while one kind is missing.
         origin = next(iter(storage.queues()), "http://127.0.0.1/none?sig=none")
         rows = [["TempStorage", url] for url in storage.containers()]
         rows += [["SecuredReadyForAggregationQueue", url] for url in storage.queues()]

@@ -1,6 +1,6 @@
 """Rows in DuckDB: a base table per Kusto table with columns that Kusto hides, and the views that queries read.
 
-The hidden columns say which extent a row is in, when it was ingested, and, where stale reads are asked for, when it
+The hidden columns say which extent a row is in, when it was ingested, and, where stale reads are switched on, when it
 came into the table and left it. Every method is called under the database's lock.
 """
 

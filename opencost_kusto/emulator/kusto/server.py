@@ -29,7 +29,7 @@ class KustoEmulator(Endpoint):
     `principals` maps bearer tokens to principals; a request without a known one is of an admin.
 
     For tests: `pause()` and `resume()` hold ingestion, `wait_idle()` waits for it, `fault` breaks the wire (see
-    `http`), `behaviour` switches on what a Kusto may do, `requests` lists what was asked, `storage` is what was
+    `http`), `behaviour` switches on what a Kusto may do, `requests` lists what was requested, `storage` is what was
     uploaded to.
     """
 
@@ -136,7 +136,7 @@ class KustoEmulator(Endpoint):
         return self._rest.respond(request, principal)
 
     def _principal(self, request: Request) -> str:
-        """Who asks: by the bearer token, where one is known, else the emulator's own principal."""
+        """The principal of a request: by the bearer token, where one is known, else the emulator's own principal."""
         token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         return self.principals.get(token, EMULATOR)
 

@@ -41,7 +41,7 @@ class Storage(Protocol):
 
     @property
     def poll_seconds(self) -> float:
-        """How long to wait before an empty queue is asked again."""
+        """How long to wait before an empty queue is polled again."""
 
     def containers(self) -> Sequence[str]:
         """The signed URLs given out for uploads."""

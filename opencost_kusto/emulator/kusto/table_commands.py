@@ -16,7 +16,7 @@ from opencost_kusto.emulator.kusto.syntax import Cursor
 
 
 def create_merge(session: Session, cursor: Cursor) -> Result:
-    """`.create-merge table`: creates it, or adds the columns it lacks; a column of another type is refused.
+    """`.create-merge table`: creates it, or adds the columns that are missing; a column of another type is refused.
 
     https://learn.microsoft.com/kusto/management/create-merge-table-command says of a table that is there what happens
     to its columns, and no more: its docstring and folder stay.

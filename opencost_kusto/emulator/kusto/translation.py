@@ -30,7 +30,7 @@ _lock: Final = threading.Lock()
 
 
 class Translation(NamedTuple):
-    """SQL and its parameters; a query that asks for the time finds it in the slot named `clock`."""
+    """SQL and its parameters; a query that calls now() finds the time in the slot named `clock`."""
 
     sql: str
     parameters: dict[str, Any]
@@ -64,7 +64,7 @@ def cache_age(text: str) -> tuple[str, str | None]:
 
 
 def asks_for_hidden(text: str, functions: Mapping[str, Function]) -> bool:
-    """Whether a query, or a function it calls, asks for a row's extent or the time of its ingestion."""
+    """Whether a query, or a function it calls, reads a row's extent or the time of its ingestion."""
     texts = [text, *(one.body for one in called(text, functions).values())]
     return any(_HIDDEN_CALL.search(masked(one)) for one in texts)
 

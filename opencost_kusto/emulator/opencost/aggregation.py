@@ -1,4 +1,4 @@
-"""From container rows to the rows asked for: grouping, idle cost and accumulated sets."""
+"""From container rows to the rows of a request: grouping, idle cost and accumulated sets."""
 
 from __future__ import annotations
 

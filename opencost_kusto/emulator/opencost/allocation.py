@@ -146,7 +146,7 @@ class Allocation:
 def _common(ours: Properties, theirs: Properties, *, metadata: bool) -> Properties:
     """What both have: names and ids that are equal, and of equal namespaces what is written on them.
 
-    `metadata` asks for the labels and annotations in common; those of an unmounted row, which has none, do not count.
+    `metadata` adds the labels and annotations in common; those of an unmounted row, which has none, do not count.
     """
     common: Properties = {
         name: ours[name]

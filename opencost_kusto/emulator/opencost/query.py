@@ -1,4 +1,4 @@
-"""The costs a request asks for: sets of /allocation, and the assets of a window."""
+"""The costs that a request selects: sets of /allocation, and the assets of a window."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The parameters of /allocation as the server reads them; what it does not know it ignores."""
+    """The parameters of /allocation as the server reads them; others are ignored."""
 
     window: Span
     step: float

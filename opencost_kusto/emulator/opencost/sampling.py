@@ -1,6 +1,6 @@
 """How OpenCost sees when something ran: by samples at multiples of its resolution.
 
-It asks Prometheus for a subquery over the window, so a sample stands at each multiple of five minutes from the window's
+It sends Prometheus a subquery over the window, so a sample stands at each multiple of five minutes from the window's
 start to its end, both included. What was seen first and last is the start and the end; what was seen once counts for
 half a resolution on each side. Windows off the five-minute marks therefore lose up to a resolution, as measured:
 between two marks an hour of cost is nothing, and 60 minutes from :01 count for 55.

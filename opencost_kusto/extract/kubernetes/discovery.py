@@ -57,7 +57,7 @@ class Target:
 
 
 def target(address: KubernetesAddress, objects: Callable[[], Objects]) -> Target:
-    """The target of an address; `objects` is called where the API server has to be asked.
+    """The target of an address; `objects` is called where the API server has to be queried.
 
     Raises UsageError where several could be meant, and OpenCostError where there is none, or none is ready.
     """

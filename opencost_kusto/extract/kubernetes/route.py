@@ -1,7 +1,7 @@
 """The way to an OpenCost of a cluster, with the deadlines and checks of plain HTTP.
 
 In the cluster it is the name of the Service, or the address of the pod. Elsewhere it is the API server's proxy; where
-that is forbidden, a port-forward. Nothing is read and nobody is asked before the first request.
+that is forbidden, a port-forward. Nothing is read or requested before the first request.
 """
 
 from __future__ import annotations
