@@ -32,6 +32,6 @@ class Elapsed:
         if length < 2 * self.resolution:
             every = self.resolution / timedelta(minutes=1)
             yield (
-                f"OpenCost samples every {every:g} minutes: of less than {2 * every:g} minutes its cost is an estimate "
-                "at best, and what ran between two samples may be missing."
+                f"OpenCost samples every {every:g} minutes. The cost of less than {2 * every:g} minutes is an "
+                "estimate, and a pod that ran between two samples may be missing."
             )

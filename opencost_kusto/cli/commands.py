@@ -46,7 +46,7 @@ ENTRIES = {
     ),
     "schedule": Entry(
         "schedule",
-        "Load what is missing of the last days, again and again, until SIGTERM or Ctrl-C.",
+        "Load missing windows of the last days at each interval, until SIGTERM or Ctrl-C.",
         loading=True,
         reports=True,
     ),

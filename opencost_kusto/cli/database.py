@@ -40,7 +40,10 @@ def bootstrap_command(
             _check(kusto, console)
             return
         if migrate:
-            for one in migrated(kusto, console.out):
+            moves = migrated(kusto, console.out)
+            if not moves:
+                console.out(f"{kusto.database} has no tables that were made by hand, and is up to date.")
+            for one in moves:
                 moved = f"{one.rows} rows of {one.batches} windows of {one.old} are in {one.table}"
                 console.out(f"{moved}; {one.old} is kept.")
             return

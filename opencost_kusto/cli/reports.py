@@ -25,16 +25,15 @@ _MISSING = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 _REASONS = 20
 
 
-def report_document(report: Report, exit_code: int, error: str | None = None, *, every_batch: bool = False) -> Document:
+def report_document(report: Report, exit_code: int, error: str | None = None, *, routes: bool = False) -> Document:
     """A run's report: a table by cluster and dataset, then failures with their cause, notes, and the sum."""
     results = report.results
-    tables = [_summary(results), *([_batches(results)] if every_batch else [])]
     document = {**report.document(), "exit_code": exit_code, **({"error": error} if error else {})}
     log = [f"run log: {report.run_log}"] if report.run_log is not None else []
     warnings = [f"warning: {one}" for one in report.warnings]
-    head = [*(route_lines(report) if every_batch else ()), *warnings]
+    head = [*(route_lines(report) if routes else ()), *warnings]
     lines = [*head, *_reasons(results), *_notes(results), *log, report_line(report)]
-    return Document(document, tables, lines, _batches(results))
+    return Document(document, [_summary(results)], lines, _batches(results))
 
 
 def route_lines(report: Report) -> Iterator[str]:
@@ -200,7 +199,7 @@ def finish(console: Console, report: Report, empty: str | None = None) -> None:
     """Print the report, and end with its exit code; `empty` is why nothing had a cost, where that is a failure."""
     error = EmptyError(empty) if empty and not report.exit_code else None
     code = error.exit_code if error else report.exit_code
-    console.show(report_document(report, code, empty if error else None, every_batch=console.verbose))
+    console.show(report_document(report, code, empty if error else None, routes=console.verbose))
     if error:
         raise error
     if code:

@@ -119,7 +119,7 @@ def schedule_command(
     process: Process,
     console: Console,
 ) -> None:
-    """Load what is missing of the last days, again and again, until SIGTERM or Ctrl-C."""
+    """Load missing windows of the last days at each interval, until SIGTERM or Ctrl-C."""
     from opencost_kusto.schedule.health import Health
 
     if console.format_ is not None and not running.once:

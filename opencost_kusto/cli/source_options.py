@@ -131,7 +131,7 @@ class AskOptions:
         list[str] | None,
         option(
             "--dataset",
-            f"Of {', '.join(DATASETS)}; repeatable or with commas. {', '.join(DEFAULT_DATASETS)} by default, or all.",
+            f"{', '.join(DATASETS)}, or all; repeatable or with commas. By default {', '.join(DEFAULT_DATASETS)}.",
             "--data-type",
         ),
     ] = None

@@ -33,7 +33,7 @@ Resolution = Annotated[
     str | None,
     option(
         "--opencost-resolution",
-        "On which marks windows begin and end; 5m, or 10m for a built-in store, as OpenCost says when left out.",
+        "OpenCost's sampling interval, on whose marks windows begin and end, as 5m. Read from OpenCost by default.",
         panel=WINDOW,
     ),
 ]

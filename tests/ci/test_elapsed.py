@@ -28,6 +28,6 @@ def test_what_is_shorter_than_two_samples_is_warned_of() -> None:
     """OpenCost may have seen nothing of it at all."""
     share, warning = Elapsed(BEGAN, BEGAN + timedelta(seconds=20)).described(0.5)
     assert share == "Elapsed: 0.3 of the window's 5 minutes. Its share of the cost by time: 0.03333."
-    assert "of less than 10 minutes its cost is an estimate" in warning
+    assert "The cost of less than 10 minutes is an estimate, and a pod" in warning
     _, warning = Elapsed(BEGAN, BEGAN + timedelta(minutes=1), timedelta(minutes=1)).described(0.5)
     assert "of less than 2 minutes" in warning

@@ -14,6 +14,7 @@ from azure.kusto.ingest import IngestionProperties, QueuedIngestClient
 
 from opencost_kusto.cli import app
 from opencost_kusto.cli.source_options import SourceOptions
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS
@@ -127,3 +128,11 @@ def test_the_command_line_wins_over_the_other_spelling_in_the_environment(
     monkeypatch.setenv("OPENCOST_KUSTO_OUTPUT", str(tmp_path / "folder"))
     written(world, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["allocation.json", "assets.json"]
+
+
+def test_a_database_without_old_tables_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """`bootstrap --migrate` of a new database bootstraps it, and says that there was nothing to move."""
+    target = ("--kusto-uri", world.kusto.url, "--database", "OpenCost", "--auth", "none")
+    app(["bootstrap", "--migrate", *target], standalone_mode=False, obj=Process())
+    assert capsys.readouterr().out.endswith("OpenCost has no tables that were made by hand, and is up to date.\n")
+    assert world.query("OpenCostCurrencies | count") == [{"Count": 0}]

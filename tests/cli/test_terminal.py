@@ -65,12 +65,12 @@ def test_a_terminal_shows_live_lines_and_gets_its_cursor_back(tmp_path: Path) ->
 
 
 def test_verbose_prints_each_batch_on_a_terminal(tmp_path: Path) -> None:
-    """With -v the line of each batch stands above the live lines, and in a table of its own."""
+    """With -v the line of each batch stands above the live lines, at any width; the table has their sums."""
     with OpenCostEmulator() as opencost:
         code, written, shown = _on_terminal(tmp_path, *_dry_run(opencost.url, HOUR), "-v")
     assert code == 0
     assert re.search(r"assets \S+Z 60m written: \d+ rows", shown)
-    assert "WindowStart" in written
+    assert len(re.findall("assets", written)) == 1
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
