@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 from tests.support.documents import ROOT
 
@@ -55,3 +58,25 @@ def test_bash_completes_commands_and_options() -> None:
         ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.split() == ["sync", "--window"], done.stderr
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_commands_and_options() -> None:
+    """With the file loaded, `sy` becomes `sync` with its whole sentence, and `--win` of it becomes `--window`."""
+    script = f"""
+    source {COMPLETION / "opencost-kusto.fish"}
+    complete -C 'opencost-kusto sy'
+    complete -C 'opencost-kusto sync --win'
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    sync, window = (line.split("\t") for line in done.stdout.splitlines())
+    assert sync == ["sync", "Load a window of cost from OpenCost into Kusto exactly once, and prove it."]
+    assert window[0] == "--window"

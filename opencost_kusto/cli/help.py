@@ -55,6 +55,11 @@ opencost-kusto dashboard --pictures pictures --window lastmonth --auth cli""",
 class Command(TyperCommand):
     """A command whose help has a section for each group of options."""
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The whole first paragraph, beside the name in a completion: shells cut it at their own width."""
+        del limit
+        return " ".join((self.help or "").split("\n\n", 1)[0].split())
+
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the arguments, then the groups, then what every command takes."""
         sections: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
