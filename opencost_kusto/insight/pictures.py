@@ -31,6 +31,8 @@ _PAGE_COLUMNS = 24
 _BARS_WIDE = 9.0
 # Few colours keep the file small; these are enough for smooth letters.
 _SHADES = 64
+# Where a picture names its tiles.
+TEXT: Final = "Description"
 _BEHIND = "#f3f4f6"
 _STYLE: Any = {
     "font.size": 9,
@@ -74,8 +76,8 @@ def draw_dashboard(
         said = f"{period}, {cluster or 'all clusters'}, {_unit(kusto)}"
         for name, some in groupby(tiles(), key=lambda tile: tile.page):
             path = folder / f"{slug(name)}.png"
-            drawn = ((tile, draw(tile, kusto.query(tile.query.posed(window, cluster)), colours)) for tile in some)
-            _save(_page(name, said, list(drawn)), path)
+            drawn = [(tile, draw(tile, kusto.query(tile.query.posed(window, cluster)), colours)) for tile in some]
+            _save(_page(name, said, drawn), path, [tile for tile, _ in drawn])
             written.append(path)
             on_page(path)
     except OSError as error:
@@ -139,11 +141,20 @@ def _drawn(wide: float, tall: float, drawing: Callable[[Any], None]) -> Image:
         return Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
 
 
-def _save(picture: Image, path: Path) -> None:
-    from PIL import Image
+def contents(tile: Tile) -> str:
+    """What a picture says of a tile, so that one that was drawn before a change is found: title, visual and place."""
+    return f"{tile.title} ({tile.visual}, {tile.x},{tile.y} {tile.width}x{tile.height})"
 
+
+def _save(picture: Image, path: Path, shown: Sequence[Tile]) -> None:
+    """Write a page as PNG, whose text names its tiles."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text(TEXT, "\n".join(map(contents, shown)))
     few = picture.quantize(_SHADES, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(path, "PNG", optimize=True)
+    few.save(path, "PNG", optimize=True, pnginfo=text)
 
 
 def draw_bars(title: str, costs: Sequence[tuple[str, float]], path: Path) -> None:

@@ -56,12 +56,14 @@ def colours_of(picture: Image.Image) -> set[tuple[int, ...]]:
 
 
 def test_each_page_has_a_picture_and_no_other_is_there() -> None:
-    """kql/pictures/ holds one small picture for each page of the dashboard."""
+    """kql/pictures/ holds one small picture for each page of the dashboard, with every tile of it."""
     found = {path.name for path in FOLDER.iterdir()}
     assert found == {f"{name}.png" for name in PAGES}, "run: opencost-kusto demo --pictures kql/pictures"
     for path in FOLDER.iterdir():
         with Image.open(path) as picture:
             assert len(colours_of(picture)) > 2
+            shown = [pictures.contents(tile) for tile in tiles() if tile.page == PAGES[path.stem]]
+            assert picture.info["Description"].splitlines() == shown, "run: opencost-kusto demo --pictures kql/pictures"
         assert path.stat().st_size < 200_000, path.name
 
 
