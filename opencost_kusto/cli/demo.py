@@ -56,8 +56,8 @@ def demo(process: Process, *, keep: bool = False, folder: Path | None = None) ->
     if folder is not None:
         pictures.require()
     begun = time.monotonic()
-    print(_SAID, flush=True)
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
+        print(_SAID, flush=True)
         print(f"bootstrap: {bootstrap(kusto).changed} commands run", flush=True)
         now = emulated.now()
         load(emulated, kusto, now)
@@ -121,7 +121,6 @@ def emulator(
     keeps: Mapping[int, int] | None = None,
 ) -> None:
     """Run the emulator until Ctrl-C."""
-    print(_SAID)
     with Emulator(
         opencost_port=opencost_port,
         second_port=second_opencost_port,
@@ -129,6 +128,7 @@ def emulator(
         version=version,
         keeps=keeps,
     ) as emulated:
+        print(_SAID)
         _keep(emulated, process, lines(emulated))
 
 
