@@ -74,8 +74,9 @@ def test_quoted_messages_are_in_the_code() -> None:
 
 
 def test_the_example_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """The Python example runs without a change, lands, and prints costs of OpenCost and of Kusto."""
+    """The Python example of the README and the guide runs as it is, lands, and prints costs of OpenCost and Kusto."""
     example = _example()
+    assert f"```python\n{example}```" in README
     scope: dict[str, Any] = {}
     exec(example, scope)
     assert scope["report"].exit_code == 0

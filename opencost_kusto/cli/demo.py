@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from opencost_kusto.batch import SourceSettings
 from opencost_kusto.cli.reports import cost_shares, report_line
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.coverage.backfill import backfill, survey
@@ -32,6 +33,8 @@ _SAID = "This is a local emulator: OpenCost for two made-up clusters, and Kusto 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 # How many days the clusters of the emulator have behind them, and which of them is left out at first.
 _DAYS, _LEFT_OUT = 14, 9
+# The emulator's prices are those of OpenCost's default, in US dollars.
+_SETTINGS = SourceSettings(currency="USD")
 _PAST = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
 
 
@@ -62,7 +65,7 @@ def demo(process: Process, *, keep: bool = False, folder: Path | None = None) ->
         now = emulated.now()
         load(emulated, kusto, now)
         period = Window(last_days(now).start, last_day(now).end)
-        for table in cost_shares(kusto, period):
+        for table in cost_shares(kusto, period, _SETTINGS.currency or ""):
             process.console.out("")
             process.console.rows(table)
         if folder is not None:
@@ -86,7 +89,8 @@ def load(emulated: Emulator, kusto: Kusto, now: datetime) -> None:
     left_out = Window(days.start + _LEFT_OUT * _DAY, days.start + (_LEFT_OUT + 1) * _DAY)
     with ExitStack() as stack:
         first, second = opencosts = [
-            stack.enter_context(OpenCost(one.url, cluster=one.live.cluster.id)) for one in emulated.opencosts
+            stack.enter_context(OpenCost(one.url, cluster=one.live.cluster.id, settings=_SETTINGS))
+            for one in emulated.opencosts
         ]
         _sync([first], kusto, SyncRequest(days, _DAY, _PAST), "days")
         for some in (Window(days.start, left_out.start), Window(left_out.end, days.end)):

@@ -168,10 +168,10 @@ def cost_query(period: Window) -> str:
     return f"OpenCostWorkloadCost({times}, '', '', '', 36500d) | summarize Cost = sum(TotalCost) by Cluster, Namespace"
 
 
-def cost_shares(kusto: Kusto, period: Window) -> Iterator[Printed]:
+def cost_shares(kusto: Kusto, period: Window, currency: str) -> Iterator[Printed]:
     """What a period cost by cluster, and by cluster and namespace, the largest first, with shares and bars."""
     costs = kusto.query(cost_query(period))
-    title = f"from {stamp(period.start)} to {stamp(period.end)}, without idle"
+    title = f"from {stamp(period.start)} to {stamp(period.end)}, in {currency}, without idle"
     for names in (("Cluster",), ("Cluster", "Namespace")):
         sums: dict[tuple[str, ...], float] = {}
         for row in costs:

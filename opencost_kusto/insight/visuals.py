@@ -87,7 +87,7 @@ def _bars(figure: Figure, rows: list[Row], colours: Colours) -> None:
             text = f"{words(values[0]).lower()} {money(by_name[each][values[0]] or 0.0)} of {text}"
         axes.annotate(text, (max(end, 0), at), (4, 0), textcoords="offset points", va="center", color=FAINT, fontsize=8)
     axes.set_yticks(range(len(names)), [label(each) for each in names])
-    axes.margins(x=0.42 if len(values) == 2 else 0.2)
+    axes.margins(x=0.55 if len(values) == 2 else 0.2)
     axes.grid(axis="x")
     axes.locator_params(axis="x", nbins=2 if figure.get_figwidth() < 4 else 4)
     axes.xaxis.set_major_formatter(lambda at, _: f"{at:,g}")

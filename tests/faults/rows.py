@@ -39,7 +39,7 @@ def _of(marks: Iterable[Any]) -> Iterator[Fault]:
 
 def table() -> str:
     """The table, each fault once."""
-    head = "| what goes wrong | outcome | exit code | what is said |\n|---|---|---|---|\n"
+    head = "| what goes wrong | outcome | exit code | message |\n|---|---|---|---|\n"
     return head + "\n".join(dict.fromkeys(fault.row for fault in declared())) + "\n"
 
 

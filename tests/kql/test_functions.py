@@ -145,5 +145,5 @@ def test_the_guide_has_a_row_for_each_function() -> None:
         sentence = re.sub(r"__[a-z]+__", r"`\g<0>`", function.doc)
         return f"| `{function.name}({needed}{may})` | {sentence} |"
 
-    expected = "\n".join(("| function | what it answers |", "|---|---|", *map(row, functions.functions())))
+    expected = "\n".join(("| function | rows |", "|---|---|", *map(row, functions.functions())))
     assert f"\n\n{expected}\n\n" in GUIDES["kql"], f"The table should be:\n{expected}"
