@@ -34,6 +34,9 @@ _KNOWN = {
     "AllocatedCost": _COLOURS[0],
 }
 
+# What the dashboard adds to a name where the currency is known.
+_CURRENCY = re.compile(r" \([A-Z]{3}\)$")
+
 
 class Colours:
     """A colour for each series, the same in every picture; values of a column have fixed colours."""
@@ -44,7 +47,9 @@ class Colours:
 
     def of(self, column: str, value: str) -> str:
         """The colour of a value of a column."""
-        given = self._given.setdefault(column, dict(_KNOWN))
+        if (known := _KNOWN.get(_CURRENCY.sub("", value))) is not None:
+            return known
+        given = self._given.setdefault(column, {})
         if value not in given:
             given[value] = next(self._left.setdefault(column, cycle(_COLOURS)))
         return given[value]

@@ -84,7 +84,7 @@ def _bars(figure: Figure, rows: list[Row], colours: Colours) -> None:
     for at, (each, end) in enumerate(zip(names, left, strict=True)):
         text = money(end)
         if len(values) == 2:
-            text = f"{words(values[0]).lower()} {money(by_name[each][values[0]] or 0.0)} of {text}"
+            text = f"{words(values[0]).split()[0].lower()} {money(by_name[each][values[0]] or 0.0)} of {text}"
         axes.annotate(text, (max(end, 0), at), (4, 0), textcoords="offset points", va="center", color=FAINT, fontsize=8)
     axes.set_yticks(range(len(names)), [label(each) for each in names])
     axes.margins(x=0.55 if len(values) == 2 else 0.2)

@@ -145,7 +145,7 @@ def test_a_series_has_one_colour_in_every_picture() -> None:
     assert shop != ml
     assert (colours.of("Namespace", "ml"), colours.of("Namespace", "shop")) == (ml, shop)
     assert colours.of("Team", "storefront") == shop
-    assert colours.of("Team", "__unmounted__") == colours.of("Namespace", "__unmounted__")
+    assert colours.of("Team", "__unmounted__") == colours.of("Namespace", "__unmounted__ (USD)") == "#6b7280"
     picture = pictures.draw(tile("stackedcolumn"), COSTS, colours)
     red, green, blue = (int(shop[at : at + 2], 16) for at in (1, 3, 5))
     assert any(abs(r - red) + abs(g - green) + abs(b - blue) < 12 for r, g, b in colours_of(picture))
