@@ -26,6 +26,7 @@ from opencost_kusto.extract.framing import broken_off, counted, decompressed, is
 from opencost_kusto.extract.headers import date
 from opencost_kusto.extract.refusals import refusal
 from opencost_kusto.extract.tls import Certificates, certificates
+from opencost_kusto.names import variable
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
@@ -113,7 +114,9 @@ class HttpRoute:
         self.server_date: datetime | None = None
         self._connect_timeout = connect_timeout
         self._proxy = doors.proxy or proxy_for(address, environment)
-        self._certificates = certificates(doors, environment) if address.scheme == "https" else Certificates()
+        self._certificates = (
+            certificates(doors, environment, self._setting) if address.scheme == "https" else Certificates()
+        )
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.auth = _Signed(doors, address.credentials)
@@ -183,6 +186,10 @@ class HttpRoute:
         """The error for a status and a body that is no 200."""
         cure = f" {self._doors.cure()}." if status in _SIGN_IN else ""
         return refusal(where, status, body, headers, cure)
+
+    def _setting(self, option: str) -> str:
+        """What a user sets for an option of the doors, in messages."""
+        return variable(option)
 
     def late(self, where: str) -> OpenCostError:
         """The error for a response that did not come in time."""

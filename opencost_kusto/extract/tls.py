@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from opencost_kusto.errors import UsageError
@@ -32,12 +32,14 @@ _UNWANTED = frozenset(
 class Certificates:
     """`authorities` is a file or folder with those trusted, None for the ones of `requests`; `named` says who set it.
 
-    `client` is the certificate shown to the server and the file of its key, which may be the same.
+    `client` is the certificate shown to the server and the file of its key, which may be the same. `name` says, for an
+    option of the doors, what a user sets instead of it.
     """
 
     authorities: str | None = None
     named: str = ""
     client: tuple[str, str] | None = None
+    name: Callable[[str], str] = variable
 
     def why(self, error: ssl.SSLError) -> tuple[str, str]:
         """What a failure means, and what to do."""
@@ -45,8 +47,10 @@ class Certificates:
             return self._untrusted(error)
         if error.reason in _UNWANTED:
             if self.client is None:
-                return "the server wants a client certificate", f"Set {variable(CERT)} and {variable(KEY)}."
-            said = f"the server does not accept the client certificate in {self.client[0]}, which {CERT} names"
+                return "the server wants a client certificate", f"Set {self.name(CERT)} and {self.name(KEY)}."
+            said = (
+                f"the server does not accept the client certificate in {self.client[0]}, which {self.name(CERT)} names"
+            )
             return f"{said} ({error.reason})", "Check its issuer and whether it has expired."
         said = str(error.strerror or error.reason or error).rstrip(".")
         return said, f"Is it http?{self.perhaps(error)}"
@@ -55,7 +59,7 @@ class Certificates:
         """A sentence with a blank before it, where a server has hung up: some do so over the client's certificate."""
         if not isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
             return ""
-        cure = f"set {variable(CERT)}" if self.client is None else f"check the one in {self.client[0]}"
+        cure = f"set {self.name(CERT)}" if self.client is None else f"check the one in {self.client[0]}"
         return f" If it wants a client certificate, {cure}."
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
@@ -67,26 +71,27 @@ class Certificates:
         others = "set REQUESTS_CA_BUNDLE"
         if self.authorities is not None:
             others = f"add it to {self.authorities}, which {self.named} names"
-        cure = f"Set {variable(CA)} to the file with the certificate of its CA, or {others}."
-        if self.named == variable(CA):
+        cure = f"Set {self.name(CA)} to the file with the certificate of its CA, or {others}."
+        if self.named == self.name(CA):
             cure = f"Add the certificate of its CA to {self.authorities}, which {self.named} names."
         return f"its certificate is not trusted ({said})", cure
 
 
-def certificates(doors: Doors, environment: Mapping[str, str]) -> Certificates:
+def certificates(doors: Doors, environment: Mapping[str, str], name: Callable[[str], str] = variable) -> Certificates:
     """The certificates for an OpenCost: those of its doors, else of the environment.
 
-    Raises UsageError for a file that cannot be used, by its name and who named it.
+    `name` says, for an option of the doors, what a user sets instead of it. Raises UsageError for a file that cannot be
+    used, by its name and who named it.
     """
-    named = {variable(CA): doors.ca, **{name: environment.get(name, "").strip() for name in _CA_VARIABLES}}
-    who, authorities = next(((name, path) for name, path in named.items() if path), ("", None))
+    named = {name(CA): doors.ca, **{one: environment.get(one, "").strip() for one in _CA_VARIABLES}}
+    who, authorities = next(((one, path) for one, path in named.items() if path), ("", None))
     if authorities is not None:
         _load_authorities(who, authorities)
     if doors.cert is None:
-        return Certificates(authorities, who)
+        return Certificates(authorities, who, name=name)
     client = doors.cert, doors.key or doors.cert
-    _load_client(*client)
-    return Certificates(authorities, who, client)
+    _load_client(*client, name)
+    return Certificates(authorities, who, client, name)
 
 
 def _load_authorities(who: str, path: str) -> None:
@@ -98,14 +103,14 @@ def _load_authorities(who: str, path: str) -> None:
         raise UsageError(f"{who} names {path}, which cannot be used: {why}.") from error
 
 
-def _load_client(certificate: str, key: str) -> None:
+def _load_client(certificate: str, key: str, name: Callable[[str], str]) -> None:
     """Try the client's certificate and key: what OpenSSL refuses later has no file in its message."""
     for who, path in ((CERT, certificate), (KEY, key)):
         try:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise UsageError(f"{variable(who)} names {path}, which cannot be used: {error.strerror}.") from error
+            raise UsageError(f"{name(who)} names {path}, which cannot be used: {error.strerror}.") from error
     prompted = []
 
     def no_password() -> bytes:
@@ -120,4 +125,4 @@ def _load_client(certificate: str, key: str) -> None:
             why = f"the key in {key} is encrypted. Store it without a password, readable to this user alone"
         elif error.reason == "KEY_VALUES_MISMATCH":
             why = f"the key in {key} is of another certificate"
-        raise UsageError(f"{variable(CERT)} names {certificate}, which cannot be used: {why}.") from error
+        raise UsageError(f"{name(CERT)} names {certificate}, which cannot be used: {why}.") from error

@@ -188,7 +188,7 @@ def test_a_dataset_alone(servers: Emulator, run: Command) -> None:
 
 @pytest.mark.parametrize("spelled", ["disk", "Disk,LoadBalancer", "LOADBALANCER, node"])
 def test_filter_types_filters(servers: Emulator, run: Command, spelled: str) -> None:
-    """`--filter-types` keeps those asset types, in any case, of a server that has no filter."""
+    """`--filter-types` keeps those asset types, in any case, by OpenCost's own filter."""
     wanted = {word.strip().lower() for word in spelled.split(",")}
     everything = _rows(run(*_written(servers, "--dataset", "assets")).stdout)
     done = run(*_written(servers, "--dataset", "assets", "--filter-types", spelled))

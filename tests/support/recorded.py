@@ -90,6 +90,8 @@ class OpenCostEmulator(emulator.OpenCostEmulator):
         path = request.path.replace("/allocation/compute", "/allocation")
         query = _as_read(path, dict(request.query))
         found = exact or _index().get((path, frozenset(query.items())))
+        if found is None and path == "/assets" and (filtered := _filtered(query)) is not None:
+            return filtered
         if found is None:
             return _unrecorded(path, query) if path in _READ else refusals.not_found()
         headers = {"Vary": "Origin"}
@@ -157,6 +159,21 @@ def _index() -> dict[Key, _Recording]:
         if _WHOLE.fullmatch(name):
             index[_key(request)] = _Recording(int(status), content_type, name)
     return index
+
+
+def _filtered(query: dict[str, str]) -> Reply | None:
+    """Recorded assets of several types, which were recorded of one type and without a filter: derived from the latter.
+
+    None where the window was not recorded, or the filter is no list of types.
+    """
+    types = re.fullmatch(r'assetType:("[a-z]+"(?:,"[a-z]+")*)', query.get("filter", ""))
+    whole = _index().get(("/assets", frozenset({("window", query.get("window", ""))})))
+    if types is None or whole is None:
+        return None
+    document = msgspec.json.decode(whole.body())
+    wanted = types[1].replace('"', "").split(",")
+    document["data"] = {key: one for key, one in document["data"].items() if one["type"].lower() in wanted}
+    return json_reply(msgspec.json.encode(document))
 
 
 def _key(request: str) -> Key:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from opencost_kusto.address import Address
 from opencost_kusto.extract.doors import Doors
@@ -32,7 +32,8 @@ class Access:
     """An API server; the sign-in, certificates and proxy of its requests; the name of its cluster, if one is known.
 
     `said` names the sign-in for people. `verify` False accepts every certificate; `server_name` is the name that the
-    certificate has to have instead of the server's.
+    certificate has to have instead of the server's. `origin` is where all of it stands, `settings` what the options of
+    the doors are called there.
     """
 
     server: Address
@@ -41,3 +42,9 @@ class Access:
     cluster: str | None = None
     verify: bool = True
     server_name: str | None = None
+    origin: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def setting(self, option: str) -> str:
+        """What stands for an option of the doors."""
+        return f"{self.settings.get(option, option)} in {self.origin}"

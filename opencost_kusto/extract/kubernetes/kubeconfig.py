@@ -15,13 +15,14 @@ from typing import Any
 
 from opencost_kusto import address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
-from opencost_kusto.extract.doors import Doors
+from opencost_kusto.extract.doors import CA, CERT, KEY, Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization, Entra
 from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, missing
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
 
 _INSTALL = "kube:// needs the extra kubernetes: pip install '.[kubernetes]' from a clone."
+_SETTINGS = {CA: "certificate-authority", CERT: "client-certificate", KEY: "client-key"}
 _GET = "az aks get-credentials -g GROUP -n CLUSTER"
 
 
@@ -42,7 +43,12 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         loader.load_and_set(settings)
         # Read here, since older versions of the library leave it out.
         proxy = merged["clusters"].get_with_name(chosen["context"]["cluster"])["cluster"].value.get("proxy-url")
-    access = _access(settings, str(chosen["context"]["cluster"]), token, said)
+    named = " (KUBECONFIG)" if "KUBECONFIG" in environment else ""
+    access = replace(
+        _access(settings, str(chosen["context"]["cluster"]), token, said),
+        origin=f"the kubeconfig {paths}{named}",
+        settings=_SETTINGS,
+    )
     if not proxy:
         return access
     return replace(access, doors=replace(access.doors, proxy=address.named_proxy("proxy-url of the kubeconfig", proxy)))

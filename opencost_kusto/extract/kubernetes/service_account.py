@@ -7,7 +7,7 @@ from pathlib import Path
 
 from opencost_kusto.address import Address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
-from opencost_kusto.extract.doors import Doors
+from opencost_kusto.extract.doors import CA, Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -42,4 +42,4 @@ def service_account(environment: Mapping[str, str], mounted: Path = MOUNTED) -> 
     doors = Doors(
         headers={"Authorization": Authorization(authorization, f"the token in {token}")}, ca=str(mounted / "ca.crt")
     )
-    return Access(server, doors, "the pod's service account")
+    return Access(server, doors, "the pod's service account", origin=str(mounted), settings={CA: "ca.crt"})

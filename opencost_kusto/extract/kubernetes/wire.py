@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -49,7 +48,7 @@ class ApiServer(HttpRoute):
         timeout: float,
         environment: Mapping[str, str],
     ) -> None:
-        base = access.server
+        base, self._of = access.server, access
         super().__init__(
             Address(base.scheme, base.host, base.port, base.path + path),
             connect_timeout=connect_timeout,
@@ -76,11 +75,8 @@ class ApiServer(HttpRoute):
             return refusal(where, status, body, headers, cure)
         return ApiRefusal.of(where, found, headers)
 
-    def _distrust(self, error: ssl.SSLError) -> tuple[str, str]:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            why = f"its certificate is not trusted ({error.verify_message})"
-            return why, "Check certificate-authority in the kubeconfig; az aks get-credentials writes it anew."
-        return str(error.reason or error.strerror or error), "Check the server of the kubeconfig."
+    def _setting(self, option: str) -> str:
+        return self._of.setting(option)
 
 
 class ProxiedOpenCost(ApiServer):

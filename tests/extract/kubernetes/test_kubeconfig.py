@@ -235,9 +235,40 @@ def test_certificates_are_those_of_the_kubeconfig(tmp_path: Path) -> None:
         path = kubeconfig(tmp_path / "config", front.url, "jane", settings, **{"certificate-authority": other.ca})
         environment = {"KUBECONFIG": str(path), "REQUESTS_CA_BUNDLE": authority.ca}
         client = OpenCost(SERVICE, environment=environment, attempts=1)
-        with client, pytest.raises(OpenCostError, match="certificate-authority in the kubeconfig") as error:
+        with client, pytest.raises(OpenCostError, match="its certificate is not trusted") as error:
             client.source()
-    assert error.value.code is ReasonCode.TLS
+        named = f"certificate-authority in the kubeconfig {path} (KUBECONFIG)"
+        assert f"Add the certificate of its CA to {other.ca}, which {named} names" in str(error.value)
+        assert error.value.code is ReasonCode.TLS
+        certificate, key = Authority(tmp_path, "stranger").issue("john")
+        settings = {"client-certificate": certificate, "client-key": key}
+        path = kubeconfig(tmp_path / "config", front.url, "john", settings, **data)
+        client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1)
+        with client, pytest.raises(OpenCostError, match="does not accept the client certificate") as error:
+            client.source()
+        named = f"client-certificate in the kubeconfig {path} (KUBECONFIG)"
+        assert f"{certificate}, which {named} names" in str(error.value)
+
+
+def test_a_file_of_the_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """A CA without a certificate, and a key of another certificate, by file and by what names them."""
+    authority = Authority(tmp_path, "cluster")
+    certificate, _ = authority.issue("jane")
+    _, key = authority.issue("john")
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({"certificate-authority": key}, {"token": "x"}, f"certificate-authority in .* names {key}, .*no certificate"),
+        (
+            {"certificate-authority": authority.ca},
+            {"client-certificate": certificate, "client-key": key},
+            f"client-certificate in .* names {certificate}, .*is of another certificate",
+        ),
+    ]
+    for cluster, settings, says in cases:
+        path = kubeconfig(tmp_path / "config", "https://localhost:1", "me", settings, **cluster)
+        client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1)
+        with client, pytest.raises(UsageError, match=says) as error:
+            client.source()
+        assert f"the kubeconfig {path} (KUBECONFIG)" in str(error.value)
 
 
 def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
