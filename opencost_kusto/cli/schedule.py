@@ -134,7 +134,10 @@ def schedule_command(
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         tell_shard(source, opencosts, console)
         ready(kusto, patient=True)
-        load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
+        on_left = health.left if running.listen else None
+        load_missing = partial(
+            tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy(), on_left=on_left
+        )
         schedule = Schedule(
             lambda on_result: load_missing(run=mark.run(), on_result=on_result, on_covered=health.known_until),
             on_result=(console.result, health.count),

@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from opencost_kusto.errors import UsageError
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import retries
+from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.loop import TickResult
 from opencost_kusto.schema.tables import SYNC_RUNS
 from opencost_kusto.version import __version__
@@ -64,6 +65,12 @@ class Health:
             "Seconds since the newest landed or empty window ended.",
             of,
             registry=registry,
+        )
+        self._missing = Gauge(
+            "opencost_kusto_missing_windows", "Windows of the catch-up that the last run left.", of, registry=registry
+        )
+        self._lost = Gauge(
+            "opencost_kusto_lost_windows", "Windows of the catch-up that OpenCost has lost.", of, registry=registry
         )
         self._runs = Counter("opencost_kusto_runs", "Runs, by exit code.", ["exit_code"], registry=registry)
         self._seconds = Histogram(
@@ -105,6 +112,11 @@ class Health:
             self._begin(*of)
             self._lag.labels(*of).set_function(lambda: max((self._clock() - self._until[of]).total_seconds(), 0.0))
         self._until[of] = max(until, self._until.get(of, until))
+
+    def left(self, one: Left) -> None:
+        """Take what a run has left of a dataset."""
+        self._missing.labels(one.source, one.dataset).set(one.missing)
+        self._lost.labels(one.source, one.dataset).set(one.lost)
 
     def ticked(self, one: TickResult) -> None:
         """Take the end of a tick."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import contacts
 from opencost_kusto.pipeline.loading import Loading, timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
+from opencost_kusto.schedule.left import Left, left
 from opencost_kusto.window import Window
 
 
@@ -57,11 +59,13 @@ def tick(
     cancel: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
     on_covered: Callable[[str, str, datetime], None] = lambda *_: None,
+    on_left: Callable[[Left], None] | None = None,
 ) -> Report:
     """Load what is due of every source, in one report; the moment is the run's `collection_time`.
 
     A source with a name that cannot be read, or of which Kusto cannot be read, fails with its newest window; one
     without a name raises what went wrong. `cancel` ends it from another thread, with Cancelled.
+    `on_left` is called with what is missing and lost at the end; only then is that read.
     """
     run, policy = timed(run, kusto), policy or LoadPolicy()
     period, closed = lookback.period(run.collection_time, target.step), lookback.closed(run.collection_time)
@@ -85,6 +89,10 @@ def tick(
             [CatchUp(*one, gaps, target, run, closed, lookback.max_windows) for one, gaps in due], loading, scrape=True
         )
     loading.log()
+    if on_left is not None:
+        with suppress(KustoError):
+            for rest in left(kusto, [one.source for _, one in reached], target, period, run.collection_time):
+                on_left(rest)
     return loading.report
 
 

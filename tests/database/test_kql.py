@@ -30,6 +30,7 @@ from opencost_kusto.load.run_log import LogContext, append_command
 from opencost_kusto.load.table_columns import columns_command
 from opencost_kusto.pipeline.known import identities_query
 from opencost_kusto.result import Outcome, batch_result
+from opencost_kusto.schedule.left import lost_query
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import (
     batching_policy,
@@ -196,6 +197,7 @@ SENT = {
     "entries": state.entries_query([BATCH.source], BATCH.window),
     "entries of all": state.entries_query(None, BATCH.window),
     **{f"held {table.name}": state.held_query(table, [BATCH.source, "b"], BATCH.window) for table in FACTS},
+    "lost": lost_query(BATCH.window),
     "missing": missing_query([Source("a"), Source('odd " name')], MISSING, BATCH.window),
     "mapping of a table": ingest.mappings_command(ALLOCATION),
     "leftovers": replace.leftovers_command(),
@@ -307,6 +309,7 @@ KNOWN = {
     "held_keys_query(table, batch_id)",
     "identities_query(some)",
     "missing_query(sources, target, period)",
+    "lost_query(period)",
     "held_query(table, sources, month)",
     "leftovers_command()",
     "mappings_command(table)",

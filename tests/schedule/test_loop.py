@@ -30,6 +30,7 @@ from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.retry import retrying
 from opencost_kusto.schedule.health import Health, served
+from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.window import Window
@@ -318,6 +319,16 @@ def test_metrics_are_those_of_the_readme() -> None:
     lines = "\n".join(f"| `{name}` | {kinds[name]} | {doc} |" for name, doc in docs)
     pages = [ROOT / "README.md", *(ROOT / "opencost_kusto" / "guides").glob("*.md")]
     assert any(lines in page.read_text("utf-8") for page in pages), lines
+
+
+def test_gauges_say_what_a_run_has_left() -> None:
+    """Missing and lost windows are those of the last run."""
+    health = Health(HOUR, clock=lambda: NOW)
+    for missing in (3, 0):
+        health.left(Left("here", "allocation", missing, 1))
+        text = health.answer("/metrics")[2].decode()
+        assert f'opencost_kusto_missing_windows{{dataset="allocation",source="here"}} {missing}.0' in text
+        assert 'opencost_kusto_lost_windows{dataset="allocation",source="here"} 1.0' in text
 
 
 def test_metrics_count_what_was_told() -> None:

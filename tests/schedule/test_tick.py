@@ -13,6 +13,7 @@ from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.result import BatchResult, Report
+from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.tick import Lookback, tick
 from tests.coverage.forgetful import HOUR, MINUTE, World, wanted, world
 from tests.support.recorded import another_cluster
@@ -86,6 +87,23 @@ def test_what_is_there_already_is_known(here: World) -> None:
         assert known == {}
         assert by_source(tick([b], here.kusto, wanted(), HORIZON, run=run(1), on_covered=know)) == {}
     assert known == {("b", "allocation"): NOW.replace(minute=0)}
+
+
+def test_a_tick_says_what_it_has_left(here: World) -> None:
+    """With one window a tick, the others stay missing; what the run log calls lost is lost until something lands."""
+    left: list[Left] = []
+    narrow = Lookback(3 * HOUR, max_windows=1)
+    with OpenCost(here.emulator.opencost_url, cluster="b") as b, OpenCost(NOBODY, cluster="c", attempts=1) as c:
+        c.timeout = 0.1
+        tick([b, c], here.kusto, wanted(), narrow, run=run(), on_left=left.append)
+        assert left == [Left("b", "allocation", 1, 0), Left("c", "allocation", 2, 0)]
+        left.clear()
+        here.kusto.command(
+            ".set-or-append OpenCostSyncRuns <| OpenCostSyncRuns | where Outcome == 'landed' and Source == 'b'"
+            " | extend Outcome = 'lost', LoggedAt = now() + 1h"
+        )
+        tick([b], here.kusto, wanted(), narrow, run=run(1), on_left=left.append)
+        assert left == [Left("b", "allocation", 0, 1)]
 
 
 def test_a_replica_without_a_cluster_has_nothing_to_do(here: World) -> None:
