@@ -1,10 +1,10 @@
-"""A response with half of the rows of the window before is noted, wherever that window is known from."""
+"""A response with half of the rows of the window before, or whose rows all begin late, is noted in the run log."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -18,16 +18,20 @@ ROWS = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))["dat
 STEP = timedelta(hours=1)
 
 
-def hours(counts: Mapping[int, int]) -> Callable[[str, Mapping[str, str]], Reply | None]:
-    """Derived from the recorded hour: as many rows in each hour of the day."""
+def hours(counts: Mapping[int, int], minutes: int = 60) -> Callable[[str, Mapping[str, str]], Reply | None]:
+    """Derived from the recorded hour: as many rows in each hour of the day, each of its last minutes."""
 
     def respond(path: str, query: Mapping[str, str]) -> Reply | None:
         if path != "/allocation":
             return None
         start, end = query["window"].split(",")
-        bounds = {"window": {"start": start, "end": end}, "start": start, "end": end}
+        begun = stamp(datetime.fromisoformat(end) - timedelta(minutes=minutes))
+        bounds = {"window": {"start": start, "end": end}, "start": begun, "end": end}
         some = dict(list(ROWS.items())[: counts[int(start[11:13])]])
-        rows = {name: row | bounds | {"minutes": 60, "cpuCoreHours": row["cpuCores"]} for name, row in some.items()}
+        ran = {"minutes": minutes}
+        rows = {
+            name: row | bounds | ran | {"cpuCoreHours": row["cpuCores"] * minutes / 60} for name, row in some.items()
+        }
         return json_reply(json.dumps({"code": 200, "data": [rows]}).encode())
 
     return respond
@@ -64,3 +68,12 @@ def test_half_of_the_rows_of_the_window_before_is_noted(
             assert any("rows, after" in note for note in one.notes) == (one.window_start.hour in noted)
         logged = world.query('OpenCostSyncRuns | where ReasonCode == "rows halved" | order by WindowStart asc')
         assert [stamp(row["WindowStart"])[11:13] for row in logged] == [f"{at}" for at in noted]
+
+
+@pytest.mark.parametrize(("minutes", "noted"), [(60, None), (56, None), (55, "late start"), (10, "late start")])
+def test_rows_that_all_begin_late_are_noted(minutes: int, noted: str | None) -> None:
+    """The window lands, and the run log has the reason code for an alert."""
+    with World(answers=hours({10: 8}, minutes)) as world:
+        (one,) = world.sync(request=asked(10, 11)).results
+        assert (one.outcome, one.reason_code) == ("landed", noted)
+        assert [(row["Outcome"], row["ReasonCode"] or None) for row in world.log()] == [("landed", noted)]
