@@ -42,7 +42,7 @@ def cell(value: Json, kind: Kind = Kind.TEXT) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number(value, kind)
     if isinstance(value, (dict, list)):
-        return printable(json_text(value, indent=None))
+        return json_text(value, indent=None)
     return printable(str(plain(value)))
 
 

@@ -69,6 +69,16 @@ def test_a_token_is_sent(tmp_path: Path) -> None:
     assert sent(tmp_path, {"token": "abc"}) == {"Bearer abc"}
 
 
+def test_the_cluster_of_a_context_is_a_name(tmp_path: Path) -> None:
+    """Where nobody names the cluster its kubeconfig does, and what is no name there is refused as it is elsewhere."""
+    with Replay(recorded("service")) as server:
+        path = kubeconfig(tmp_path / "config", server.url)
+        path.write_text(path.read_text().replace("aks-tests", "$(AKS)"))
+        client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1)
+        with client, pytest.raises(UsageError, match=r"The cluster of the kubeconfig's context is '\$\(AKS\)'"):
+            client.source()
+
+
 def test_a_token_file_is_read_for_each_request(tmp_path: Path) -> None:
     """A token that was rotated is used at once; the file is beside the kubeconfig, and wins over a token."""
     (tmp_path / "token").write_text("first\n")
