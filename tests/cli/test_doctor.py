@@ -162,3 +162,5 @@ def test_the_dashboard_is_printed_for_a_database(run: Callable[..., tuple[int, s
     assert json.loads(out)["dataSources"][0]["clusterUri"] == f"{uri}/"
     with pytest.raises(UsageError, match="--kusto-uri"):
         run("dashboard")
+    with pytest.raises(UsageError, match=r"OPENCOST_KUSTO_DATABASE\) is .*: the quotes are part of it"):
+        run("dashboard", "--kusto-uri", uri, "--database", '"Costs"')

@@ -176,6 +176,29 @@ def test_the_earliest_entry_since_an_adoption_wins(entries: list[Known], *, at_o
     assert (refusal(source, list(reversed(entries)), at_once=at_once) is not None) is refused
 
 
+@pytest.mark.parametrize(
+    ("name", "print_", "refused"),
+    [
+        # The uid decides, whatever the resource group of the nodes is by now.
+        ("a", {"k8s": ONE, "arm": "s/g2"}, False),
+        ("a", {"k8s": OTHER, "arm": "s/g1"}, True),
+        # Without a uid in both, the group does.
+        ("a", {"arm": "s/g2"}, True),
+        ("a", {"arm": "s/g1"}, False),
+        ("b", {"arm": "s/g1"}, True),
+        # A cluster that was made anew in the same group, under a name of its own.
+        ("b", {"k8s": OTHER, "arm": "s/g1"}, False),
+        ("b", {"k8s": ONE, "arm": "s/g2"}, True),
+        ("b", {"nodes": ["n1"], "volumes": ["v1"]}, False),
+        ("a", {"nodes": ["n2"], "volumes": ["v2"]}, False),
+    ],
+)
+def test_the_surest_scheme_that_both_have_decides(name: str, print_: dict[str, Any], *, refused: bool) -> None:
+    """Sets of nodes and volumes never refuse."""
+    there = Known("a", {"k8s": ONE, "arm": "s/g1", "nodes": ["n1"], "volumes": ["v1"]}, FIRST, FIRST)
+    assert (refusal(Source(name, fingerprint=print_), [there]) is not None) is refused
+
+
 def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
     """A cluster that takes the same name between the look and the entry of this one is seen before anything is sent."""
     with World() as world, world.client() as kusto:
