@@ -199,6 +199,14 @@ def test_the_surest_scheme_that_both_have_decides(name: str, print_: dict[str, A
     assert (refusal(Source(name, fingerprint=print_), [there]) is not None) is refused
 
 
+def test_adopt_does_not_accept_a_name_that_differs_only_in_case() -> None:
+    """A cluster may be made anew or be renamed; a second spelling is a mistake."""
+    with World(tables=False) as world, world.client() as kusto:
+        identity = Identity(kusto, Source("A", fingerprint={"k8s": OTHER}), new_run(), adopt=True)
+        assert identity.decide([known("a", ONE, 1)]) is None
+        assert isinstance(identity.refused, UsageError)
+
+
 def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
     """A cluster that takes the same name between the look and the entry of this one is seen before anything is sent."""
     with World() as world, world.client() as kusto:
