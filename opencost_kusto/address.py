@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import shown
@@ -61,6 +61,15 @@ def _parsed(text: str) -> Address | None:
         return None
     credentials = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     return Address(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), credentials)
+
+
+def target(where: str, location: str) -> str:
+    """Where a redirect points, without what may be secret: credentials and what stands after the path."""
+    try:
+        parts = urlsplit(urljoin(where, location))
+        return str(Address(parts.scheme, parts.hostname or "", parts.port, parts.path[:120]))
+    except ValueError:
+        return "an address that is none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def parse(
             f"The window {text!r} lies in the future: it begins at {stamp(start)}, and what OpenCost has sampled ends "
             f"at {stamp(last)}."
         )
-    result = Window(floor(start, resolution), min(_ceiling(end, resolution), last))
+    result = Window(floor(start, resolution), _ceiling(min(end, last), resolution))
     if (result.start, result.end) != written:
         on_result(f"The window is {result}: it begins and ends on OpenCost's marks, every {_said(resolution)}.")
     return result
@@ -140,7 +140,7 @@ def between(start: str, end: str | None, *, now: datetime) -> Window:
         raise UsageError(f"The range ends at {stamp(closing)}, not after its start at {stamp(opening)}.")
     if floor(opening, MINUTE) >= floor(now, MINUTE):
         raise UsageError(f"The range lies in the future: it begins at {stamp(opening)}, and now is {stamp(now)}.")
-    return Window(floor(opening, MINUTE), min(_ceiling(closing, MINUTE), floor(now, MINUTE)))
+    return Window(floor(opening, MINUTE), _ceiling(min(closing, floor(now, MINUTE)), MINUTE))
 
 
 def since(text: str, *, now: datetime) -> datetime:

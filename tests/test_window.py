@@ -86,6 +86,12 @@ def test_words_at_the_edges_of_the_calendar(now: str, text: str, start: str, end
     assert parse(text, now=at(now)) == Window(at(start), at(end))
 
 
+def test_the_calendar_has_an_end_and_a_window_has_not() -> None:
+    """The last minute of the calendar has no mark after it; what has not come yet is cut off before."""
+    assert parse("2026-11-01,9999-12-31T23:59:59Z", now=NOW).end == NOW.replace(minute=40, second=0, microsecond=0)
+    assert between("2026-11-01", "9999-12-31T23:59:59Z", now=NOW).end == NOW.replace(second=0, microsecond=0)
+
+
 def test_now_may_be_in_any_zone() -> None:
     """The minute of now is taken in UTC wherever the clock is read."""
     tokyo = NOW.astimezone(timezone(timedelta(hours=9)))

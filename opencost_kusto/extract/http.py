@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
 from http.client import BadStatusLine
-from urllib.parse import urljoin, urlsplit
+from typing import Any
 
 import requests
 
-from opencost_kusto.address import Address, proxy_for
+from opencost_kusto.address import Address, proxy_for, target
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.causes import innermost, reason
 from opencost_kusto.extract.doors import Doors
@@ -30,7 +30,6 @@ from opencost_kusto.names import variable
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
-_NO_ADDRESS = "an address that is none"
 _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -84,6 +83,14 @@ class _Signed(requests.auth.AuthBase):
         return self._basic(request) if self._basic else request
 
 
+class _Session(requests.Session):
+    """Follows no redirect, and does not read where one points: that may be no address."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Nothing."""
+        return iter(())
+
+
 class HttpRoute:
     """The way to one OpenCost. `connect_timeout` and `timeout` are seconds, for connecting and for a whole response.
 
@@ -117,7 +124,7 @@ class HttpRoute:
         self._certificates = (
             certificates(doors, environment, self._setting) if address.scheme == "https" else Certificates()
         )
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.auth = _Signed(doors, address.credentials)
         self._session.headers["Accept-Encoding"] = "gzip"
@@ -164,7 +171,12 @@ class HttpRoute:
         """The error for a response that is no 200."""
         status, location = response.status_code, response.headers.get("Location")
         if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return self._redirected(where, _place(where, location))
+            return OpenCostError(
+                f"{where} redirects to {target(where, location)}: OpenCost never does, so a proxy or a sign-in "
+                f"page answered, or the address has changed. {self._doors.cure()}, or use an address that reaches "
+                "OpenCost itself as --endpoint.",
+                code=ReasonCode.REDIRECTED,
+            )
         body = b""
         # Whatever is wrong with the words of a refusal, it stays one.
         with suppress(OpenCostKustoError), Body(self, response, where, deadline) as chunks:
@@ -173,14 +185,6 @@ class HttpRoute:
                 if len(body) >= _CHUNK:
                     break
         return self._refusal(where, status, body, response.headers)
-
-    def _redirected(self, where: str, place: str) -> OpenCostError:
-        return OpenCostError(
-            f"{where} redirects to {place}: OpenCost never does, so a proxy or a sign-in page "
-            f"answered, or the address has changed. {self._doors.cure()}, or use an address that reaches OpenCost "
-            "itself as --endpoint.",
-            code=ReasonCode.REDIRECTED,
-        )
 
     def _refusal(self, where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
         """The error for a status and a body that is no 200."""
@@ -217,12 +221,10 @@ class HttpRoute:
             # Within a body, requests has no other error for a read that timed out.
             raise self.late(where) if reading else self._unreachable(where, error) from error
         except ValueError as error:
-            if reading:
-                raise
-            # requests reads where a redirect points, although it does not go there.
-            raise self._redirected(where, _NO_ADDRESS) from error
+            # A host that DNS has no spelling for.
+            raise self._unreachable(where, error) from error
 
-    def _unreachable(self, where: str, error: OSError) -> OpenCostError:
+    def _unreachable(self, where: str, error: Exception) -> OpenCostError:
         cause = innermost(error)
         more = ""
         if self._proxy is not None:
@@ -252,12 +254,3 @@ class HttpRoute:
 
     def _through(self) -> str:
         return "" if self._proxy is None else f", through {self._proxy},"
-
-
-def _place(where: str, location: str) -> str:
-    """Where a redirect points, without what may be secret: credentials and what stands after the path."""
-    try:
-        parts = urlsplit(urljoin(where, location))
-        return str(Address(parts.scheme, parts.hostname or "", parts.port, parts.path[:120]))
-    except ValueError:
-        return _NO_ADDRESS

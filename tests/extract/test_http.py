@@ -162,6 +162,16 @@ def test_a_redirect_to_no_address_is_refused() -> None:
     assert "HUSH" not in str(refused.value)
 
 
+@pytest.mark.parametrize("host", ["a" * 300, "..", "a..b"])
+def test_a_host_that_dns_has_no_spelling_for(host: str) -> None:
+    """It cannot be reached, which is no defect of this program."""
+    with (
+        OpenCost(f"http://{host}:9003", attempts=1) as opencost,
+        pytest.raises(OpenCostError, match="cannot be reached"),
+    ):
+        opencost.source()
+
+
 @pytest.mark.parametrize("length", ["²", "-1", "1e3", ""])
 def test_a_length_that_is_none_proves_nothing(length: str) -> None:
     """A header that is no number is as good as none: JSON is whole by itself."""

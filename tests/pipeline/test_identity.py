@@ -271,6 +271,18 @@ def test_a_set_that_has_changed_is_written_again() -> None:
         assert len(world.identities()) == 3
 
 
+def test_a_scheme_that_is_new_is_written() -> None:
+    """An upgrade of OpenCost that brings the uid makes it known: the next cluster of the name is then refused."""
+    with World(answers=cluster(None, nodes=("n1",))) as world:
+        world.sync(cluster="prod")
+        world.opencost.answers = cluster(ONE, nodes=("n1",))
+        world.sync(cluster="prod")
+        assert [one["Fingerprint"].get("k8s") for one in world.identities()] == [None, ONE]
+        world.opencost.answers = cluster(OTHER, nodes=("n1",))
+        with pytest.raises(KustoError, match="another cluster"):
+            world.sync(cluster="prod")
+
+
 def test_a_source_is_held_against_its_name_before_the_first_batch_where_kusto_was_down(tmp_path: Path) -> None:
     """Kusto cannot be read at the start: with a spool OpenCost is read, and nothing is sent of another cluster."""
     with World(answers=cluster(ONE)) as world:
