@@ -219,6 +219,7 @@ def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp
         ("currency = 'euro'", "the currency 'euro' is no code|The currency 'euro' is no code"),
         ("aggregate = 'foo'", "does not aggregate by 'foo'"),
         ("opencost_resolution = '7m'", "does not divide a day"),
+        ("opencost_retention = '2h=7'", "such as 1h=168"),
         ("opencost_token_file = 't'\nopencost_scope = 's'", "not both"),
         ("opencost_port = 1", "has no key 'opencost_port'"),
         ("window = '1h'", "has no key 'window'"),

@@ -13,7 +13,7 @@ from opencost_kusto.cli import app
 from opencost_kusto.cli.doctor import examine, line, worst
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.database.finding import Finding, Status
-from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator, json_reply
+from opencost_kusto.emulator import BUILT_IN_STORE, KustoEmulator, OpenCostEmulator, json_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from tests.pipeline.test_identity import ONE, OTHER, cluster
@@ -82,6 +82,19 @@ def test_an_hour_without_cost_fails(opencost: OpenCostEmulator) -> None:
         found = {one.hop: one for one in examine(client)}
         opencost.fault = None
     assert (found["cost"].status, found["cost"].exit_code) == (Status.FAILED, 8)
+
+
+def test_a_built_in_store_is_noted_with_what_it_keeps(run: Callable[..., tuple[int, str]]) -> None:
+    """OpenCost's default, or what the option says; with a Prometheus nothing is said of a store."""
+    with OpenCostEmulator(version="1.119", keeps=BUILT_IN_STORE) as server:
+        words = ("doctor", "--endpoint", server.url)
+        assert "note    store:              OpenCost keeps its measurements itself" in run(*words)[1]
+        assert "36 of 10m, 49 of 1h, 15 of 1d" in run(*words)[1]
+        assert "36 of 10m, 168 of 1h, 15 of 1d" in run(*words, "--opencost-retention", "1h=168")[1]
+        with pytest.raises(
+            UsageError, match=r"--opencost-retention \(or OPENCOST_KUSTO_OPENCOST_RETENTION\): .*'2h=1'"
+        ):
+            run(*words, "--opencost-retention", "2h=1")
 
 
 def test_a_clock_that_is_off_is_noted(opencost: OpenCostEmulator) -> None:

@@ -172,14 +172,14 @@ def test_doctor_goes_through_each_door(
         words = ("doctor", "--endpoint", url, "--cluster", "c")
         code, out, err = run(*words, *door.words(tmp_path, authority, proxy))
         assert code == 0, out
-        assert "ok      OpenCost " in out
-        assert "ok      cost " in out
+        assert "ok      OpenCost: " in out
+        assert "ok      cost: " in out
         shut, said, more = run(*words, *door.shut(proxy))
         # The word of a server is not known to be a secret where no door names it.
         assert "OPENSESAME" not in out + err + (said + more).replace("OPENSESAME is the word", "")
         assert bool(proxy.seen) == door.proxied
     assert shut == 3, said
-    assert "failed  OpenCost " in said
+    assert "failed  OpenCost: " in said
     assert door.says in said
 
 

@@ -77,7 +77,7 @@ def test_doctor_walks_each_route(
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server.url)))
         out = run("doctor", "--endpoint", endpoint)
     for line in ("Kubernetes", "OpenCost in the cluster", "OpenCost", "OpenCost's clock", "cost"):
-        assert f"ok      {line} " in out, out
+        assert f"ok      {line}: " in out, out
     assert found in out
     assert "signed in by a token" in out
     assert "me-token" not in out
@@ -93,14 +93,14 @@ def test_doctor_walks_a_port_forward(run: Command, tmp_path: Path, monkeypatch: 
         out = run("doctor", "--endpoint", ADD_ON)
         assert api.forwarded
     for line in ("Kubernetes", "OpenCost in the cluster", "OpenCost", "cost"):
-        assert f"ok      {line} " in out, out
+        assert f"ok      {line}: " in out, out
 
 
 @pytest.mark.parametrize(
     ("endpoint", "host", "says"),
     [
-        ("in-cluster://", None, "failed  Kubernetes         This is not a pod"),
-        ("in-cluster://", "127.0.0.1", "failed  Kubernetes         This pod has no token of its service account"),
+        ("in-cluster://", None, "failed  Kubernetes:         This is not a pod"),
+        ("in-cluster://", "127.0.0.1", "failed  Kubernetes:         This pod has no token of its service account"),
     ],
 )
 def test_doctor_says_where_a_way_of_pods_ends_outside(
