@@ -275,5 +275,11 @@ REVIEW: Final[dict[str, tuple[str, ...]]] = {
         "kql.test_dashboard.test_every_viewer_sees_the_answer_of_the_first",
         "coverage.test_months.test_a_long_period_is_read_month_by_month",
     ),
-    "K12 small things": ("schema.test_micros.test_kql_rounds_the_same_way",),
+    "K12 small things": (
+        "schema.test_micros.test_kql_rounds_the_same_way",
+        "load.test_tracker.test_no_reason_has_the_signature_of_a_blob",
+        FAULTS + "test_documented.test_a_value_that_kusto_drops",
+        # Whether labels that look like other types stay is not documented for certain: a cluster says.
+        ASSUMED + "test_every_assumption_is_tried_and_the_table_dropped",
+    ),
 }

@@ -73,11 +73,11 @@ class Tracked:
         self.world.kusto.respond(change(messages[number]))
         self.world.kusto.wait_idle()
 
-    def list_failure(self, kind: str, code: str = "BadRequest_X") -> None:
+    def list_failure(self, kind: str, code: str = "BadRequest_X", details: str = "It failed.") -> None:
         """Let Kusto list a failure of each blob."""
         now = self.world.kusto.engine.clock()
         self.world.kusto.engine.failures += [
-            Failure(ALLOCATION.name, blob, "It failed.", code, "{}", now, kind) for blob in self.world.storage.blobs
+            Failure(ALLOCATION.name, blob, details, code, "{}", now, kind) for blob in self.world.storage.blobs
         ]
 
 
@@ -135,6 +135,18 @@ def test_a_failure_at_the_deadline_is_the_reason(world: World, tmp_path: Path) -
     (one,) = tracked.run()
     assert one.outcome == "timed out"
     assert "of the last landing: It failed. Run again later." in (one.reason or "")
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("Transient", "timed out"), ("Permanent", "failed")])
+def test_no_reason_has_the_signature_of_a_blob(world: World, tmp_path: Path, kind: str, outcome: str) -> None:
+    """Kusto quotes the address of the blob that it could not read, which is a secret."""
+    tracked = Tracked(world, tmp_path, 1, timeout=60)
+    said = "Cannot read https://a.blob.core.windows.net/b?sp=r&sig=s3cr3t."
+    tracked.clock.after(1, lambda: tracked.list_failure(kind, details=said))
+    (one,) = tracked.run()
+    assert one.outcome == outcome
+    assert "Cannot read https://a.blob.core.windows.net/b" in (one.reason or "")
+    assert "s3cr3t" not in (one.reason or "")
 
 
 def test_a_permanent_failure_is_the_end(world: World, tmp_path: Path) -> None:
