@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.kusto.watch import Watched
 
 Auth = Literal[
     "default",
@@ -62,16 +63,12 @@ class Credential:
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, ...], Any] = {}
         self._authority = _PUBLIC
-        self._provider = ""
-        self._inner = self._watched()
+        self._inner = Watched(self._make(auth))
 
     @property
     def provider(self) -> str:
-        """The class of azure-identity that gave the last token, empty before the first.
-
-        Of the chain of `default` it is the one that answered; AZURE_TOKEN_CREDENTIALS takes the same names.
-        """
-        return self._provider
+        """The class of azure-identity that gave the last token, empty before the first; of a chain its member."""
+        return self._inner.provider
 
     def get_token(self, *scopes: str, **more: Any) -> Any:
         """A token for the scopes; raises what the credential raises."""
@@ -86,31 +83,12 @@ class Credential:
         with self._lock:
             if authority.rstrip("/").lower() != self._authority and not os.environ.get("AZURE_AUTHORITY_HOST"):
                 self._authority = authority.rstrip("/").lower()
-                self._inner = self._watched(authority=self._authority)
+                self._inner = Watched(self._make(self.auth, authority=self._authority))
         return self
 
     def close(self) -> None:
         """Close the credential's own connections."""
-        if close := getattr(self._inner, "close", None):
-            close()
-
-    def _watched(self, **more: Any) -> Any:
-        """A new credential whose members, if it is a chain, are noted when they give a token."""
-        made = self._make(self.auth, **more)
-        for member in getattr(made, "credentials", (made,)):
-            self._watch(member)
-        return made
-
-    def _watch(self, member: Any) -> None:
-        # A chain of azure-identity says only in its log which member answered.
-        original = member.get_token
-
-        def get_token(*scopes: str, **more: Any) -> Any:
-            token = original(*scopes, **more)
-            self._provider = type(member).__name__
-            return token
-
-        member.get_token = get_token
+        self._inner.close()
 
 
 def credential(uri: str, auth: Auth) -> Credential | None:

@@ -59,3 +59,17 @@ def test_a_command_that_loads_rows_ends_with_the_line_that_grants_the_right(
     assert ".add database ['OpenCost'] ingestors ('aadapp=1;2')" in str(refused.value)
     assert not [one for one in opencost.requests[asked:] if one.path in ("/allocation", "/assets")]
     assert not [one for one in kusto.requests[sent:] if is_upload(one) or is_message(one)]
+
+
+READING = (["bootstrap"], ["bootstrap", "--check"], ["status"], ["cost"], ["query", "ByNamespace"], ["query", "Proof"])
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_command_that_reads_ends_with_the_line_that_grants_the_right(words: list[str], kusto: KustoEmulator) -> None:
+    """An identity without a role is named, with the role that it lacks."""
+    nobody = "aadapp=nobody;tenant"
+    with kusto.door(nobody) as door, pytest.raises(KustoError) as refused:
+        app([*words, "--kusto-uri", door.url, "--database", kusto.database, "--auth", "none"], standalone_mode=False)
+    assert refused.value.code is ReasonCode.FORBIDDEN
+    assert f".add database ['OpenCost'] viewers ('{nobody}')" in str(refused.value)
+    assert refused.value.exit_code == 5

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
@@ -133,6 +135,25 @@ def test_the_member_of_the_chain_that_answered_is_known(tmp_path: Path, monkeypa
     assert [credential.get_token("https://x.kusto.windows.net/.default").token for _ in range(2)] == [TOKEN] * 2
     assert credential.provider == "AzureCliCredential"
     credential.close()
+
+
+def test_a_chain_without_anybody_names_its_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own message names them below its first sentence, which is all that an error shows."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "dev")
+    with pytest.raises(ClientAuthenticationError) as refused:
+        Credential("default").get_token("https://x.kusto.windows.net/.default")
+    assert re.fullmatch(r"none of its credentials is signed in \(.*AzureCliCredential.*\)\.", str(refused.value))
+
+
+def test_the_member_that_ended_the_chain_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod whose token is not mounted: the credential that is set up is named, with its reason."""
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential")
+    monkeypatch.setenv("AZURE_TENANT_ID", "11111111-1111-1111-1111-111111111111")
+    monkeypatch.setenv("AZURE_CLIENT_ID", "11111111-1111-1111-1111-111111111111")
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ClientAuthenticationError, match=r"^WorkloadIdentityCredential: .*No such file or directory"):
+        Credential("default").get_token("https://x.kusto.windows.net/.default")
 
 
 def test_both_endpoints_share_one_credential(monkeypatch: pytest.MonkeyPatch) -> None:
