@@ -39,11 +39,11 @@ class Watched:
             close()
 
     def _watch(self, member: Any) -> None:
-        ask, name = member.get_token, type(member).__name__
+        original, name = member.get_token, type(member).__name__
 
         def get_token(*scopes: str, **more: Any) -> Any:
             try:
-                token = ask(*scopes, **more)
+                token = original(*scopes, **more)
             except Exception as error:
                 self._refusals[name] = error
                 raise
