@@ -11,15 +11,20 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.batch import Source, SourceSettings
+from opencost_kusto.batch import Run, Source, SourceSettings
+from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.emulator import Answers, Reply, Request, json_reply, text_reply
 from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.identity import Identity, refusal
 from opencost_kusto.pipeline.known import Known
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.schedule.tick import Lookback, tick
+from opencost_kusto.window import Window
 from tests.support.world import HOUR, NAMESPACES, ROWS, World
 
 ONE, OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -269,6 +274,28 @@ def test_a_set_that_has_changed_is_written_again() -> None:
             world.opencost.answers = cluster(None, nodes=nodes)
         assert world.sync(cluster="prod").warnings == []
         assert len(world.identities()) == 3
+
+
+def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
+    """Of several sources the refused one fails alone; a backfill, which is asked for by hand, ends with the reason."""
+    target, now = Target(timedelta(hours=1), ("allocation",), NAMESPACES), HOUR.end + timedelta(minutes=15)
+    with World(answers=cluster(ONE)) as world, world.client() as kusto:
+        world.sync(cluster="prod")
+        world.opencost.answers = cluster(OTHER)
+        with world.source("prod") as prod, world.source("new") as new:
+            fleet = sync_all([prod, new], kusto, SyncRequest(HOUR, None, ("allocation",), NAMESPACES))
+            run = Run("tick", now, "1.0")
+            ticked = tick([prod, new], kusto, target, Lookback(timedelta(hours=3)), run=run)
+            for report in (fleet, ticked):
+                found = {one.source: (one.outcome, one.reason_code) for one in report.results}
+                assert found == {"prod": ("failed", "other cluster"), "new": ("landed", None)}
+                assert report.exit_code == 7
+            day = Window(HOUR.start.replace(hour=0), HOUR.end)
+            surveyed = survey([prod], kusto, target, day, now=now, closed=now)
+            with pytest.raises(KustoError, match="another cluster under the name prod"):
+                backfill(surveyed, kusto, run=Run("backfill", now, "1.0"))
+        (kept,) = world.query('OpenCostAllocation | where Source == "prod" | count')
+        assert kept["Count"] == ROWS
 
 
 def test_a_scheme_that_is_new_is_written() -> None:
