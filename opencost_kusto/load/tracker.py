@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Self
 
 from opencost_kusto.errors import DuplicateError, KustoError, OpenCostKustoError, ReasonCode, UsageError
@@ -17,6 +16,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
 from opencost_kusto.load.sealed import SealedBatch, is_taken
 from opencost_kusto.load.staged import StagedBatch
+from opencost_kusto.load.stuck import failures_in, failures_of, is_kept_out, reasons
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.schema.columns import Table
 
@@ -26,7 +26,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _POLLS_WITHOUT_LANDING = 4
 # Pending batches whose tags are looked for each time.
 _TAGS_PER_LOOK = 10
-_NO_FAILURE = "Kusto lists no failure: the blob is still queued, or the ingestion service refused it (rights, limits)"
 
 
 class IngestionTracker:
@@ -193,14 +192,14 @@ class IngestionTracker:
 
     def _stuck(self) -> Iterator[BatchResult]:
         """End the batches that Kusto refused permanently, and send again those that a tag without rows kept out."""
-        failed = self._failed()
+        failed = failures_of(self._kusto, self._pending.values())
         # One command for each tag: with many pending batches, some each time.
         looked_at = random.sample(list(self._pending), min(_TAGS_PER_LOOK, len(self._pending)))
         for pending in list(self._pending.values()):
-            mine = [failed[id_] for id_ in pending.source_ids if id_ in failed]
+            mine = failures_in(failed, pending)
             permanent = next((one.details for one in mine if one.permanent), None)
             try:
-                kept_out = not mine and pending.id in looked_at and self._is_kept_out(pending)
+                kept_out = not mine and pending.id in looked_at and is_kept_out(self._kusto, pending)
                 if not kept_out and permanent is None:
                     continue
                 # Count once more before acting on a refusal or a tag: rows may have arrived in between.
@@ -210,34 +209,16 @@ class IngestionTracker:
                 elif permanent is None:
                     self._send_again(pending)
                 else:
-                    yield self._refused(pending, permanent)
+                    reason = f"Kusto did not ingest {pending.id}: {permanent}. Correct that and run again."
+                    yield self._end(pending, Outcome.FAILED, KustoError(reason))
             except KustoError as error:
                 # A batch for a dropped table cannot land; a batch whose state is unknown may.
                 if error.code is ReasonCode.NOT_BOOTSTRAPPED:
                     yield self._end(pending, Outcome.FAILED, error)
 
-    def _failed(self) -> dict[str, ingest.Failure]:
-        """The failures of all pending batches, by source id; none if Kusto cannot be read."""
-        found: dict[str, ingest.Failure] = {}
-        for target in {pending.target for pending in self._pending.values()}:
-            ids = [id_ for one in self._pending.values() if one.target == target for id_ in one.source_ids]
-            with suppress(KustoError):
-                found |= ingest.failures(self._kusto, target, ids)
-        return found
-
-    def _is_kept_out(self, pending: Pending) -> bool:
-        """Whether an extent has the tag of a batch that has not landed."""
-        if pending.replacement or pending.tag is None:
-            return False
-        return bool(self._kusto.command(ingest.tagged_command(pending.target, pending.tag)))
-
     def _send_again(self, pending: Pending) -> None:
         pending.tag = ingest.free_tag(self._kusto, pending.target, pending.id)
         pending.source_ids.append(ingest.send(self._kusto, pending.sealed, pending.target, pending.tag))
-
-    def _refused(self, pending: Pending, details: str) -> BatchResult:
-        reason = f"Kusto did not ingest {pending.id}: {details}. Correct that and run again."
-        return self._end(pending, Outcome.FAILED, KustoError(reason))
 
     def _late(self, pending: Pending) -> Iterator[BatchResult]:
         """End a batch at the deadline, with the failure that Kusto lists."""
@@ -248,11 +229,10 @@ class IngestionTracker:
             if self._pending.get(pending.id) is not pending:
                 # It has ended, or its damage is being repaired, in the time of a batch that was queued just now.
                 return
-            failed = ingest.failures(self._kusto, pending.target, pending.source_ids)
+            why = reasons(self._kusto, pending)
         except KustoError as error:
             yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}, and the reason cannot be read: {error}")
             return
-        why = "; ".join(sorted({one.details for one in failed.values()})) or _NO_FAILURE
         yield self._end(pending, Outcome.TIMED_OUT, reason=f"{ended}: {why}. Run again later.")
 
     def _end(
