@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.result import Outcome, Report
 from opencost_kusto.schema.tables import TABLES
-from opencost_kusto.window import Window
+from opencost_kusto.window import Window, stamp
 
 # By default, Prometheus scrapes every minute, and OpenCost samples every five minutes: a shorter window may
 # have no sample at all, and a younger one not all of them yet.
@@ -25,5 +25,8 @@ def empty_reason(report: Report, window: Window, now: datetime) -> str | None:
     elif now - window.end < _YOUNG:
         why = "The window has just ended, and OpenCost has not measured it yet. Set --settle to a longer time"
     else:
-        why = "OpenCost probably cannot query its Prometheus, or Prometheus does not scrape OpenCost. Check both"
-    return f"OpenCost has no cost from {window}. {why}, or accept it with --no-fail-on-empty."
+        why = (
+            "OpenCost probably cannot query its Prometheus, Prometheus does not scrape OpenCost, or the window is older "
+            "than its data. Check these"
+        )
+    return f"OpenCost has no cost from {stamp(window.start)} to {stamp(window.end)}. {why}, or accept it with --no-fail-on-empty."

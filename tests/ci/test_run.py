@@ -274,7 +274,7 @@ def test_a_window_without_cost_is_exit_code_8(tmp_path: Path, capsys: pytest.Cap
         one = account(idle, Hour(), "idle", tmp_path / "page.md")
         assert one.of(["true"]) == 8
         told = capsys.readouterr().err
-        assert "OpenCost has no cost from 2026-11-23T10:00:00Z,2026-11-23T11:00:00Z." in told
+        assert "OpenCost has no cost from 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z." in told
         assert "--no-fail-on-empty" in told
         measured = account(idle, Hour(), "idle").cost.of(["true"])
         assert show_cost(one.console, measured, fail_on_empty=False) == 0
