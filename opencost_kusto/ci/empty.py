@@ -26,7 +26,8 @@ def empty_reason(report: Report, window: Window, now: datetime) -> str | None:
         why = "The window has just ended, and OpenCost has not measured it yet. Set --settle to a longer time"
     else:
         why = (
-            "OpenCost probably cannot query its Prometheus, Prometheus does not scrape OpenCost, or the window is older "
-            "than its data. Check these"
+            "OpenCost probably cannot query its Prometheus, Prometheus does not scrape OpenCost, or the window is "
+            "older than its data. Check these"
         )
-    return f"OpenCost has no cost from {stamp(window.start)} to {stamp(window.end)}. {why}, or accept it with --no-fail-on-empty."
+    times = f"{stamp(window.start)} to {stamp(window.end)}"
+    return f"OpenCost has no cost from {times}. {why}, or accept it with --no-fail-on-empty."
