@@ -459,6 +459,12 @@ RULES: Final[dict[str, Rule]] = {
         "test_ingestion.test_rows_are_ingested_inline_at_once",
         "test_ingestion.test_inline_data_that_cannot_be_read_is_an_error",
     ),
+    "commands have an endpoint of their own": Rule(
+        "management", "test_commands.test_a_command_does_not_run_as_a_query"
+    ),
+    "a query consistency is one of five": Rule(
+        "api/rest/request-properties", "test_commands.test_a_consistency_is_one_of_five"
+    ),
     "one bad record refuses a multijson file": Rule(
         "ingest-json-formats",
         "test_ingestion.test_multijson_takes_records_in_any_layout",

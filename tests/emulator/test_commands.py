@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from azure.kusto.data import ClientRequestProperties
 from azure.kusto.data.exceptions import KustoApiError
 
 from opencost_kusto.database import script
@@ -239,10 +240,25 @@ def test_another_database_is_not_found(costs: Client) -> None:
 
 
 def test_a_command_does_not_run_as_a_query(costs: Client) -> None:
-    """Only what reads is taken by the query endpoint."""
-    assert costs.query(".show tables | count") == [{"Count": 1}]
-    with pytest.raises(KustoApiError, match="management endpoint"):
-        costs.query(".drop table Costs")
+    """Commands have an endpoint of their own, also those that only read."""
+    for text in (".drop table Costs", ".show tables | count"):
+        with pytest.raises(KustoApiError, match="management endpoint"):
+            costs.query(text)
+    assert costs.command(".show tables | count") == [{"Count": 1}]
+    with pytest.raises(KustoApiError, match="not a command"):
+        costs.command("Costs | count")
+
+
+@pytest.mark.parametrize(("consistency", "known"), [("strongconsistency", True), ("strong", False)])
+def test_a_consistency_is_one_of_five(costs: Client, consistency: str, known: bool) -> None:
+    """https://learn.microsoft.com/kusto/api/rest/request-properties"""
+    properties: Any = ClientRequestProperties()  # type: ignore[no-untyped-call]
+    properties.set_option("queryconsistency", consistency)
+    if known:
+        assert costs.kusto.execute_query("OpenCost", "print 1", properties).primary_results
+    else:
+        with pytest.raises(KustoApiError, match="'strong' is not a query consistency"):
+            costs.kusto.execute_query("OpenCost", "print 1", properties)
 
 
 def test_the_service_says_its_version(client: Client) -> None:

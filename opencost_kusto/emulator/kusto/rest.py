@@ -25,6 +25,12 @@ _MANAGEMENT: Final = "/v1/rest/mgmt"
 _ROUTES: Final = {_MANAGEMENT, "/v1/rest/query", "/v2/rest/query"}
 
 
+_CONSISTENCIES: Final = (
+    *("strongconsistency", "weakconsistency", "weakconsistency_by_query", "weakconsistency_by_database"),
+    "weakconsistency_by_session_id",
+)
+
+
 class Rest:
     """Engine and data management behind one address."""
 
@@ -83,9 +89,8 @@ class Rest:
     def _query(self, body: dict[str, Any], principal: str) -> Result:
         text, engine = _text(body), self._service.engine(body.get("db"))
         if text.startswith("."):
-            if not commands.is_show(text):
-                raise KustoRefusal("A management command is sent to the management endpoint")
-            return commands.run(engine, text, principal=principal, capacity=self._service.capacity)
+            # Another endpoint for each: https://learn.microsoft.com/kusto/management
+            raise KustoRefusal("A management command is sent to the management endpoint")
         engine.access.reads(principal)
         restricted, secured = (engine.guarded(text, policy) for policy in ("restricted_view_access", SECURITY))
         engine.access.views(principal, restricted)
@@ -137,7 +142,11 @@ def _options(body: dict[str, Any]) -> dict[str, Any]:
     """The client request properties, which the SDK sends as JSON inside the JSON."""
     properties = body.get("properties") or {}
     found = json.loads(properties) if isinstance(properties, str) else properties
-    return found.get("Options") or {}
+    options: dict[str, Any] = found.get("Options") or {}
+    # https://learn.microsoft.com/kusto/api/rest/request-properties
+    if (consistency := options.get("queryconsistency", _CONSISTENCIES[0])) not in _CONSISTENCIES:
+        raise KustoRefusal(f"'{consistency}' is not a query consistency")
+    return options
 
 
 def _reply(status: int, document: Any) -> Reply:
