@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,17 @@ def test_the_currency_of_a_cluster_is_that_of_its_source(file: str, opencost: Op
     stronger = Configured(configured.file, frozenset({"currency"}))
     with SourceOptions(configured=stronger, currency="usd", endpoint=opencost.url).opencosts() as found:
         assert [one.source().currency for one in found] == ["USD"]
+
+
+def test_a_cluster_has_the_retention_of_its_store(tmp_path: Path) -> None:
+    """What the file says of one cluster comes before what the option says of all."""
+    path, hour = tmp_path / "c.toml", timedelta(hours=1)
+    clusters = ('name = "a"\nendpoint = "http://a"\nopencost_retention = "1h=168"', 'name = "b"\nendpoint = "http://b"')
+    path.write_text("".join(f"[[clusters]]\n{one}\n" for one in clusters))
+    configured = Configured(read(str(path), keys(typer.main.get_command(app))))
+    for text, kept in ((None, [168, None]), ("1h=72", [168, 72])):
+        with SourceOptions(configured=configured, opencost_retention=text).opencosts() as found:
+            assert [(one.settings.kept or {}).get(hour) for one in found] == kept
 
 
 def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:

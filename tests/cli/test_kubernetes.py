@@ -160,7 +160,13 @@ def test_a_role_is_printed_for_an_address(run: Command) -> None:
     ],
 )
 def test_a_run_says_how_opencost_was_reached(
-    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str, found: str
+    run: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    endpoint: str,
+    found: str,
 ) -> None:
     """The Service or the pod and the way to it: in the run log, with -v, and in the report as JSON."""
     with World() as world, Proxy(world.opencost.url, recorded(name)) as server:
@@ -173,6 +179,8 @@ def test_a_run_says_how_opencost_was_reached(
         assert f"route: aks-tests: {said}" in verbose
         assert "me-token" not in verbose
         assert f"route: aks-tests: {said}" not in run(*words)
+        app([*words[:-6], "-v", "--output", "-"], standalone_mode=False, obj=Process())
+        assert f"route: aks-tests: {said}" in capsys.readouterr().err
         assert json.loads(run(*words, "-o", "json"))["routes"] == {"aks-tests": said}
         assert {one["Route"] for one in world.log()} == {said}
         assert {one["OpenCostVersion"][:5] for one in world.log()} == {"1.112"}

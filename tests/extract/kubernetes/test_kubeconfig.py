@@ -295,6 +295,12 @@ def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
         path = kubeconfig(tmp_path / "config", front.url, "me", None, **named)
         with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
             assert client.source().name == "aks-tests"
+        del named["tls-server-name"]
+        kubeconfig(path, front.url, "me", None, **named)
+        client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1)
+        with client, pytest.raises(OpenCostError, match="its certificate is for another name") as error:
+            client.source()
+    assert f"Set tls-server-name in the kubeconfig {path} (KUBECONFIG) to a name" in str(error.value)
 
 
 def test_a_certificate_is_not_checked_where_the_kubeconfig_says_so(tmp_path: Path) -> None:
