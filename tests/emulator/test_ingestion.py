@@ -78,7 +78,7 @@ def test_rows_are_seen_only_after_the_message_was_read(costs: Client) -> None:
 
 def test_rows_come_after_the_latency() -> None:
     """The batching time passes between message and rows, for all waiting messages at once."""
-    with KustoEmulator(latency=0.4) as emulator:
+    with KustoEmulator(latency=2) as emulator:
         client = Client(emulator)
         client.command(TABLE)
         client.command(MAPPING)
@@ -87,7 +87,7 @@ def test_rows_come_after_the_latency() -> None:
             client.send(lines([ROW]))
         assert client.count() == 0
         emulator.wait_idle()
-        assert 0.4 < time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun > 2
         assert client.count() == 5
         client.close()
 
