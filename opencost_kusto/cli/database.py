@@ -63,7 +63,8 @@ def _check(kusto: Kusto, console: Console) -> None:
         console.warning(str(difference), "difference")
     if missing := [one for one in found if one.required]:
         raise KustoError(
-            f"{kusto.database} differs in {len(missing)} things that are needed. Run opencost-kusto bootstrap.",
+            f"{kusto.database} differs in {len(missing)} of the tables, mappings and functions that are needed. "
+            "Run opencost-kusto bootstrap.",
             code=ReasonCode.SCHEMA_DRIFT,
         )
     more = f" but {len(found)} policies or sentences" if found else ""
