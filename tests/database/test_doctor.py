@@ -125,7 +125,8 @@ def test_roles_are_held_against_what_each_task_needs(
 
 def test_a_table_whose_admin_one_is_needs_no_grant(emulator: KustoEmulator) -> None:
     """Who created a table is its admin."""
-    emulator.fault = roles(VIEWER, INGESTOR, ("Table OpenCostAssets", "Table Admin"))
+    ingests = ("Table OpenCostAllocation", "Table OpenCostAllocation Ingestor")
+    emulator.fault = roles(VIEWER, INGESTOR, ("Table OpenCostAssets", "Table OpenCostAssets Admin"), ingests)
     [one] = examined(emulator, engine_only=True)["right to sync --replace"]
     assert ".add table OpenCostAllocation admins" in one.cure
     assert "OpenCostAssets" not in one.cure
