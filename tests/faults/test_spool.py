@@ -41,6 +41,22 @@ def spooled(world: World, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("replays", [False, True])
+def test_what_a_killed_run_has_left_goes_with_the_next_run(world: World, tmp_path: Path, *, replays: bool) -> None:
+    """A folder that was never sealed is removed a day later, by whatever uses the spool; a younger one stays."""
+    folders = [tmp_path / f"{ALLOCATION.name}-{'0' * 16}-{number:08}" for number in range(2)]
+    for folder, age in zip(folders, (25, 1), strict=True):
+        folder.mkdir()
+        (folder / "rows.ndjson.gz").write_bytes(b"half")
+        for path in (folder / "rows.ndjson.gz", folder):
+            os.utime(path, (time.time() - age * 3600,) * 2)
+    if replays:
+        assert replayed(world, tmp_path).results == []
+    else:
+        assert result_of(world.sync(spool=tmp_path)).outcome == "landed"
+    assert list(tmp_path.iterdir()) == folders[1:]
+
+
 def untag(world: World) -> None:
     """A week goes by: Kusto drops the tags."""
     extents = world.kusto.engine.tables[ALLOCATION.name].extents
