@@ -155,6 +155,12 @@ def test_the_worst_hop_gives_the_exit_code(codes: list[int], expected: int) -> N
     assert worst([Finding("y", Status.NOTE, "note"), *found]) == expected
 
 
+def test_a_line_is_printable() -> None:
+    """What a server says of itself does not act on a terminal."""
+    said = line(Finding("rights", Status.FAILED, "a\x1b[2Jb\rc", "d\u202ee\n\x1b]0;x\x07", 5))
+    assert [each.isprintable() for each in said.split("\n")] == [True] * 3
+
+
 def test_a_line_has_the_cure_below_it() -> None:
     """Each command to paste stands on a line of its own."""
     said = line(Finding("rights", Status.FAILED, "missing.", "first\nsecond", 5))

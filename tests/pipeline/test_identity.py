@@ -283,9 +283,14 @@ def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
         world.sync(cluster="prod")
         world.opencost.answers = cluster(OTHER)
         with world.source("prod") as prod, world.source("new") as new:
+            world.opencost.requests.clear()
             fleet = sync_all([prod, new], kusto, SyncRequest(HOUR, None, ("allocation",), NAMESPACES))
-            run = Run("tick", now, "1.0")
-            ticked = tick([prod, new], kusto, target, Lookback(timedelta(hours=3)), run=run)
+            assert [one.path for one in world.opencost.requests].count("/allocation") == 1
+            run, lookback = Run("tick", now, "1.0"), Lookback(timedelta(hours=3))
+            ticked = tick([prod, new], kusto, target, lookback, run=run)
+            world.opencost.requests.clear()
+            assert tick([prod], kusto, target, lookback, run=run).exit_code == 5
+            assert "/allocation" not in [one.path for one in world.opencost.requests]
             for report in (fleet, ticked):
                 found = {one.source: (one.outcome, one.reason_code) for one in report.results}
                 assert found == {"prod": ("failed", "other cluster"), "new": ("landed", None)}
