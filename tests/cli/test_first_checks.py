@@ -14,6 +14,8 @@ from opencost_kusto.emulator import KustoEmulator, OpenCostEmulator
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Kusto
 from tests.faults.wire import is_message, is_resources, is_upload, kusto_refusal
+from tests.support.authority import Authority
+from tests.support.relay import TlsFront
 
 COMMANDS = {
     "sync": ["--window", "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"],
@@ -59,6 +61,24 @@ def test_a_command_that_loads_rows_ends_with_the_line_that_grants_the_right(
     assert ".add database ['OpenCost'] ingestors ('aadapp=1;2')" in str(refused.value)
     assert not [one for one in opencost.requests[asked:] if one.path in ("/allocation", "/assets")]
     assert not [one for one in kusto.requests[sent:] if is_upload(one) or is_message(one)]
+
+
+def test_a_sign_in_that_fails_is_one_sentence(
+    kusto: KustoEmulator, opencost: OpenCostEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without Azure CLI: what failed, why and what to do, before OpenCost is requested."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca)
+    monkeypatch.setenv("PATH", "")
+    asked = len(opencost.requests)
+    with TlsFront(authority.server(), int(kusto.url.rpartition(":")[2])) as front:
+        words = ["--kusto-uri", front.url, "--ingest-uri", front.url, "--database", "OpenCost", "--auth", "cli"]
+        words += ["--trusted-host", "localhost", "--endpoint", opencost.url]
+        with pytest.raises(KustoError) as refused:
+            app(["sync", *words], standalone_mode=False, obj=Process())
+    assert "failed: Azure CLI not found on path. Install Azure CLI and run az login" in str(refused.value)
+    assert refused.value.code is ReasonCode.UNAUTHORIZED
+    assert opencost.requests[asked:] == []
 
 
 READING = (["bootstrap"], ["bootstrap", "--check"], ["status"], ["cost"], ["query", "ByNamespace"], ["query", "Proof"])

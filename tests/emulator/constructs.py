@@ -213,6 +213,13 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     ),
 }
 
+# What the review proposes and the program does not do, by the words of the guide `operations` that say so, and why.
+STAYS: Final[dict[str, str]] = {
+    "**Ingestion over REST**": "In preview, without a client for Python; how it reports a hit of a tag is open.",
+    "**Large values.**": "Records are kilobytes, and a run notes a row in which Kusto may drop a value.",
+    "Do labels that look like other types stay?": "The documentation leaves it open; `doctor --write` measures it.",
+}
+
 # The rules of the review, and the tests that hold each.
 REVIEW: Final[dict[str, tuple[str, ...]]] = {
     "K1 the prefix of tag retention, and niceties": (

@@ -6,7 +6,8 @@ import importlib
 
 import pytest
 
-from tests.emulator.constructs import CONSTRUCTS, REVIEW, Construct
+from tests.emulator.constructs import CONSTRUCTS, REVIEW, STAYS, Construct
+from tests.support.documents import GUIDES
 
 
 def test_every_construct_is_judged() -> None:
@@ -26,6 +27,12 @@ def test_a_rule_of_the_review_has_its_tests(tests: tuple[str, ...]) -> None:
     """The tests that hold a rule are there."""
     assert tests
     exist(tests)
+
+
+@pytest.mark.parametrize("words", STAYS)
+def test_what_stays_is_in_the_guide(words: str) -> None:
+    """A user reads there what the program leaves as it is."""
+    assert words in GUIDES["operations"]
 
 
 def exist(tests: tuple[str, ...]) -> None:
