@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
-from opencost_kusto.names import shown
+from opencost_kusto.extract.dictionaries import Note
+from opencost_kusto.names import shown, variable
 from opencost_kusto.schema.tables import BUILT_IN_STORE
 from opencost_kusto.window import RESOLUTION, Window, floor
 
@@ -131,6 +132,24 @@ class Capabilities:
         """Whether its store no longer has a window; False with a Prometheus, of which that is not known."""
         kept = self.store.get(window.length)
         return kept is not None and window.start < floor(now, window.length) - (kept - 1) * window.length
+
+    def explain_nothing(self, batch: Batch, now: datetime, note: Note) -> None:
+        """Raise OpenCostError for a window that the store no longer has: that a response has no record is no cost else.
+
+        Where a store keeps other windows than by default, that it still has this one is worth a note.
+        """
+        if batch.table.retention.keys() != self.store.keys():
+            return
+        length = batch.window.length
+        if self.expired(batch.window, now):
+            raise OpenCostError(
+                f"OpenCost no longer has the window {batch.window}: its built-in store keeps the last "
+                f"{self.store[length]} windows of {spelled(length)}. If it keeps more, set "
+                f"{variable('--opencost-retention')}.",
+                code=ReasonCode.EXPIRED,
+            )
+        if self.store != BUILT_IN_STORE and length in self.store:
+            note("OpenCost's built-in store still has this window, without cost", ReasonCode.CONFIRMED_EMPTY)
 
     def check(self, batch: Batch) -> None:
         """Raise UsageError for a batch that it would respond to with something else."""

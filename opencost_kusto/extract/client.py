@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from opencost_kusto.batch import Batch, Source, SourceSettings
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract import documents, fingerprint, prometheus, responses
-from opencost_kusto.extract.capabilities import ASSET_FILTERS, NAMESPACES, PROMETHEUS, Capabilities, handshake, spelled
+from opencost_kusto.extract.capabilities import ASSET_FILTERS, NAMESPACES, PROMETHEUS, Capabilities, handshake
 from opencost_kusto.extract.checks import RecordChecks
-from opencost_kusto.extract.clusters import CLUSTER, ClusterFilter, check_idle, merges_clusters
+from opencost_kusto.extract.clusters import ClusterFilter, check_idle, merges_clusters
 from opencost_kusto.extract.dictionaries import Dictionaries, Note
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.filters import filtered, keeps
 from opencost_kusto.extract.kubernetes.access import Entra
+from opencost_kusto.extract.query import parameters
 from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.names import identity, variable
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.schema.tables import BUILT_IN_STORE
 
 
 class OpenCost(Dictionaries):
@@ -204,8 +204,8 @@ class OpenCost(Dictionaries):
                         yield record
         finally:
             self._several = self._several or clusters.several
-        if not came:
-            self._nothing_came(batch, note)
+        if not came and self._capabilities is not None:
+            self._capabilities.explain_nothing(batch, self.server_time() or datetime.now(UTC), note)
         if clusters.otherwise is not None:
             # Nothing was kept: what OpenCost calls its cluster is not what Prometheus does.
             self._own = clusters.otherwise
@@ -215,25 +215,6 @@ class OpenCost(Dictionaries):
             note(said, ReasonCode.FOREIGN_CLUSTERS)
         for sentence, code in check.remarks():
             note(sentence, code)
-
-    def _nothing_came(self, batch: Batch, note: Note) -> None:
-        """Raise OpenCostError for a window that its store no longer has: then a response without records is no cost.
-
-        Where a store has other windows than by default, that it still has this one is worth a note.
-        """
-        able = self._capabilities
-        if able is None or batch.table.retention.keys() != able.store.keys():
-            return
-        length = batch.window.length
-        if able.expired(batch.window, self.server_time() or datetime.now(UTC)):
-            raise OpenCostError(
-                f"OpenCost no longer has the window {batch.window}: its built-in store keeps the last "
-                f"{able.store[length]} windows of {spelled(length)}. If it keeps more, set "
-                f"{variable('--opencost-retention')}.",
-                code=ReasonCode.EXPIRED,
-            )
-        if able.store != BUILT_IN_STORE and length in able.store:
-            note("OpenCost's built-in store still has this window, without cost", ReasonCode.CONFIRMED_EMPTY)
 
     def _cluster_info(self) -> documents.ClusterInfo:
         return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
@@ -262,18 +243,3 @@ class OpenCost(Dictionaries):
                 return b"".join(body)
 
         return retrying(read, seconds=self.timeout, attempts=attempts or self._attempts)
-
-
-def parameters(batch: Batch, *, by_cluster: bool = False, filters: bool = False) -> dict[str, str]:
-    """The query of the GET for a batch; a scrape has none. With `by_cluster` no row is of several clusters.
-
-    With `filters`, OpenCost filters by the options that only leave out records.
-    """
-    if batch.table.records_at is None:
-        return {}
-    requested = batch.requested
-    options = [option for option in batch.table.options if filters or option.keeps is None]
-    sent = {option.parameter or option.name: option.query(requested[option.name]) for option in options}
-    if by_cluster and merges_clusters(batch):
-        sent["aggregate"] = f"{CLUSTER},{sent['aggregate']}"
-    return {"window": str(batch.window), **{name: value for name, value in sent.items() if value is not None}}

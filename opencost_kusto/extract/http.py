@@ -99,6 +99,8 @@ class HttpRoute:
     they call its address, and what they advise where it cannot be reached.
     """
 
+    # What a user sets for an option of the doors, in messages.
+    _setting = staticmethod(variable)
     cluster: str | None = None
     taken: str | None = None
     server = "OpenCost"
@@ -191,10 +193,6 @@ class HttpRoute:
         cure = f" {self._doors.cure()}." if status in _SIGN_IN else ""
         return refusal(where, status, body, headers, cure)
 
-    def _setting(self, option: str) -> str:
-        """What a user sets for an option of the doors, in messages."""
-        return variable(option)
-
     def late(self, where: str) -> OpenCostError:
         """The error for a response that did not come in time."""
         text = f"{self.server} did not respond to {where} within {self.timeout:g} s; try a smaller --step."
@@ -244,13 +242,9 @@ class HttpRoute:
         cause = innermost(error)
         why, hint = reason(error), "Is it http?"
         if isinstance(cause, ssl.SSLError):
-            why, hint = self._distrust(cause)
+            why, hint = self._certificates.why(cause)
         text = f"TLS with {self.server} at {where}{self._through()} failed: {why}. {hint}"
         return OpenCostError(text, code=ReasonCode.TLS)
-
-    def _distrust(self, error: ssl.SSLError) -> tuple[str, str]:
-        """What a failure of TLS means, and what to do."""
-        return self._certificates.why(error)
 
     def _through(self) -> str:
         return "" if self._proxy is None else f", through {self._proxy},"

@@ -22,10 +22,8 @@ class Route(Protocol):
     """Requests to one OpenCost."""
 
     server_date: datetime | None
-
-    @property
-    def taken(self) -> str | None:
-        """What the last request went to, and by which way; None where the address says it all."""
+    # What the last request went to, and by which way; None where the address says it all.
+    taken: str | None
 
     @property
     def cluster(self) -> str | None:

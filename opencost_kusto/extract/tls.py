@@ -11,9 +11,11 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, KEY, Doors
 from opencost_kusto.names import variable
 
+# The option of the address, which a certificate has to name.
+ENDPOINT = "--endpoint"
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 # X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
-_EXPIRED, OTHER_NAME = 10, (62, 64)
+_EXPIRED, _OTHER_NAME = 10, (62, 64)
 # By OpenSSL's names, what a server sends that wants another client certificate, or one at all.
 _UNWANTED = frozenset(
     {
@@ -64,8 +66,11 @@ class Certificates:
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
         said = str(error.verify_message or error.strerror).rstrip(".")
-        if error.verify_code in OTHER_NAME:
-            return f"its certificate is for another name ({said})", "Use a name of the certificate as --endpoint."
+        if error.verify_code in _OTHER_NAME:
+            return (
+                f"its certificate is for another name ({said})",
+                f"Use a name of the certificate as {self.name(ENDPOINT)}.",
+            )
         if error.verify_code == _EXPIRED:
             return f"its certificate is not valid now ({said})", "Renew it, or check this machine's clock."
         others = "set REQUESTS_CA_BUNDLE"

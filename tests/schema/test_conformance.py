@@ -19,8 +19,9 @@ from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract import prometheus, responses
 from opencost_kusto.extract.capabilities import Capabilities
-from opencost_kusto.extract.client import OpenCost, parameters
+from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.clusters import merges_clusters
+from opencost_kusto.extract.query import parameters
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.tables import DATASETS

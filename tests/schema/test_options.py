@@ -10,7 +10,7 @@ import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.extract.client import parameters
+from opencost_kusto.extract.query import parameters
 from opencost_kusto.schema.options import Option, OptionValue, RecordFilter, as_is, one_of, true_or_unset, unsent
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS, METRICS, OPTIONS, SYNC_RUNS, TABLES
 from opencost_kusto.window import Window

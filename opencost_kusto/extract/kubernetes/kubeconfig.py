@@ -18,11 +18,17 @@ from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract.doors import CA, CERT, KEY, Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization, Entra
 from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, missing
+from opencost_kusto.extract.tls import ENDPOINT
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
 
 _INSTALL = "kube:// needs the extra kubernetes: pip install '.[kubernetes]' from a clone."
-_SETTINGS = {CA: "certificate-authority", CERT: "client-certificate", KEY: "client-key"}
+_SETTINGS = {
+    CA: "certificate-authority",
+    CERT: "client-certificate",
+    KEY: "client-key",
+    ENDPOINT: "server or tls-server-name",
+}
 _GET = "az aks get-credentials -g GROUP -n CLUSTER"
 
 

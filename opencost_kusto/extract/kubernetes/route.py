@@ -41,7 +41,8 @@ class Timeouts(TypedDict):
 class KubernetesRoute:
     """Requests to an OpenCost of a cluster, as `HttpRoute` sends them. `sign_in` returns how to reach the API server.
 
-    `server_date` is the `Date` of OpenCost's last response.
+    `server_date` is the `Date` of OpenCost's last response, `taken` the Service or the pod that the last request went
+    to, and by which way.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class KubernetesRoute:
     ) -> None:
         self.address = address
         self.server_date: datetime | None = None
+        self.taken: str | None = None
         self._environment = environment
         self._timeouts: Timeouts = {"connect_timeout": connect_timeout, "timeout": timeout}
         self._entra = entra
@@ -64,7 +66,6 @@ class KubernetesRoute:
         self._api: ApiServer | None = None
         self._target: Target | None = None
         self._inner: HttpRoute | None = None
-        self._taken: str | None = None
         # The refusal of the proxy, where a port-forward is used instead.
         self._forbidden: ApiRefusal | None = None
         self._proxied: Right | None = None
@@ -73,11 +74,6 @@ class KubernetesRoute:
     def cluster(self) -> str | None:
         """The name of the cluster in the kubeconfig; None in a cluster. Raises what signing in raises."""
         return None if self.address.in_cluster else self._signed_in().cluster
-
-    @property
-    def taken(self) -> str | None:
-        """The Service or the pod that the last request went to, and by which way; None before the first request."""
-        return self._taken
 
     def fingerprint(self) -> dict[str, str]:
         """The uid of the namespace kube-system; empty where it may not be read."""
@@ -154,10 +150,10 @@ class KubernetesRoute:
             found = self._found()
             named = str(self.address)
             if self.address.in_cluster:
-                self._taken = f"{found}, by its {'address' if found.ip else 'name'} {found.host}"
+                self.taken = f"{found}, by its {'address' if found.ip else 'name'} {found.host}"
                 self._inner = HttpRoute(Address("http", found.host, found.port), environment={}, **self._timeouts)
             else:
-                self._taken = f"{found}, by the proxy of the API server {self._signed_in().server}"
+                self.taken = f"{found}, by the proxy of the API server {self._signed_in().server}"
                 self._inner = ProxiedOpenCost(
                     self._signed_in(), found.path, named, environment=self._environment, **self._timeouts
                 )
@@ -202,7 +198,7 @@ class KubernetesRoute:
         )
         self._replace(ForwardedOpenCost(tunnels, str(self.address), **self._timeouts))
         self._forbidden, self._proxied, self._target = refusal, found.right, pod
-        self._taken = f"{pod}, by a port-forward of the API server {self._signed_in().server}"
+        self.taken = f"{pod}, by a port-forward of the API server {self._signed_in().server}"
         return True
 
     def _replace(self, inner: HttpRoute | None) -> None:

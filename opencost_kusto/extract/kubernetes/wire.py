@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +17,6 @@ from opencost_kusto.extract.kubernetes.access import Access
 from opencost_kusto.extract.kubernetes.forward import Tunnels
 from opencost_kusto.extract.kubernetes.status import ApiRefusal, status_of
 from opencost_kusto.extract.refusals import refusal
-from opencost_kusto.extract.tls import OTHER_NAME
 
 _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -79,12 +77,6 @@ class ApiServer(HttpRoute):
 
     def _setting(self, option: str) -> str:
         return self._of.setting(option)
-
-    def _distrust(self, error: ssl.SSLError) -> tuple[str, str]:
-        why, cure = super()._distrust(error)
-        if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in OTHER_NAME:
-            cure = f"Set {self._of.setting('tls-server-name')} to a name of the certificate, or correct server there."
-        return why, cure
 
 
 class ProxiedOpenCost(ApiServer):

@@ -300,7 +300,7 @@ def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
         client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1)
         with client, pytest.raises(OpenCostError, match="its certificate is for another name") as error:
             client.source()
-    assert f"Set tls-server-name in the kubeconfig {path} (KUBECONFIG) to a name" in str(error.value)
+    assert f"Use a name of the certificate as server or tls-server-name in the kubeconfig {path}" in str(error.value)
 
 
 def test_a_certificate_is_not_checked_where_the_kubeconfig_says_so(tmp_path: Path) -> None:
