@@ -17,9 +17,9 @@ from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import stamp
 
 MAX_CONSECUTIVE_FAILURES = 3
-# The header Date has no fractions of a second.
 # https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic; a longer string is cut.
 _LARGEST_VALUE = 1 << 20
+# The header Date has no fractions of a second.
 _SECOND = timedelta(seconds=1)
 _NO_RESPONSE = {ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT, ReasonCode.TLS}
 
