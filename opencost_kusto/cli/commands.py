@@ -39,7 +39,7 @@ ENTRIES = {
     ),
     "replay": Entry("sync", "Load what a spool still holds, exactly once.", loading=True, reports=True),
     "backfill": Entry(
-        "schedule",
+        "backfill",
         "Load the missing windows of a range, and nothing else; run it again to continue where it stopped.",
         loading=True,
         reports=True,

@@ -13,7 +13,7 @@ from opencost_kusto.cli.configuration import key
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import LoadOptions, MarkOptions
-from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.cli.schedule_options import TimesOptions
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.config import Config

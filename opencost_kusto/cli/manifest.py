@@ -14,7 +14,7 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
 from opencost_kusto.cli.options import LoadOptions, MarkOptions, option
-from opencost_kusto.cli.schedule import TimesOptions, scheduled
+from opencost_kusto.cli.schedule_options import TimesOptions, scheduled
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, HEADER, KEY, PROXY, TOKEN

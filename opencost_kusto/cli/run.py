@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -44,10 +45,8 @@ def run_command(
 ) -> None:
     """Run a command, then load the window in which it ran and print what it cost; its exit code comes first."""
     # Whatever is wrong is said now, not when the command has run: only the window comes later.
-    now = clock()
     marks = marks_of(opencost_resolution)
-    cut = step_of(step, marks)
-    request = SyncRequest(covering(now, now, marks), cut, ask.datasets(), ask.options(), ask.optional())
+    request = _request(ask, step, marks)
     cost = CommandCost(
         source.opencosts,
         lambda: kusto_options.kusto(console.info),
@@ -64,9 +63,13 @@ def run_command(
         resolution=None if opencost_resolution is None else marks,
         require_coverage=require_coverage,
     )
-    measured = cost.of(command)
-    if code := show_cost(console, measured, fail_on_empty=fail_on_empty is not False):
+    if code := show_cost(console, cost.of(command), fail_on_empty=fail_on_empty is not False):
         raise typer.Exit(code)
+
+
+def _request(ask: AskOptions, step: Step, marks: timedelta) -> SyncRequest:
+    now = clock()
+    return SyncRequest(covering(now, now, marks), step_of(step, marks), ask.datasets(), ask.options(), ask.optional())
 
 
 def show_cost(console: Console, measured: Measured, *, fail_on_empty: bool = True) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from opencost_kusto.batch import Run
+from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
@@ -35,7 +36,7 @@ from opencost_kusto.pipeline.replay import check_is_spool, replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.window import RESOLUTION
+from opencost_kusto.window import RESOLUTION, Window
 
 # Loads a request for a run, and calls a function with each result.
 Target = Callable[[SyncRequest, Run, Callable[[BatchResult], None]], Report]
@@ -58,15 +59,11 @@ def sync_command(
     console: Console,
 ) -> None:
     """Load a window of cost from OpenCost into Kusto exactly once, and prove it."""
-    datasets = files.datasets(ask.datasets(), chosen="dataset" in explicit)
-    ask.check(explicit, datasets)
-    if files.given:
-        files.check(datasets, explicit, console)
+    datasets = _datasets(ask, files, when, explicit, console)
     # Whatever is wrong is said before the marks are read from OpenCost.
-    cut = step_of(step, marks_of(when.opencost_resolution))
-    request = SyncRequest(when.interval(), cut, datasets, ask.options(), ask.optional())
-    if "settle" in explicit and when.since is None:
-        raise UsageError("--settle goes with --since: the end of a window is not waited for.")
+    request = SyncRequest(
+        when.interval(), step_of(step, marks_of(when.opencost_resolution)), datasets, ask.options(), ask.optional()
+    )
     run = mark.run()
     with (
         page(summary) as content,
@@ -74,23 +71,37 @@ def sync_command(
         _target(files, datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
     ):
         tell_shard(source, opencosts, console)
-        marks = common_marks(opencosts) if when.opencost_resolution is None else RESOLUTION
-        elapsed = when.elapsed(marks=marks)
-        window = when.interval(say=console.info, marks=marks) if elapsed is None else elapsed.window
+        window, elapsed = _widened(when, opencosts, console)
         request = replace(request, window=window)
         run = when.ready(run, request, opencosts, process.cancel, console.info)
         with console.progress(plan(request)) as on_result:
             report = target(request, run, on_result)
         content.add(report, kusto if summary else None)
-    if elapsed is not None:
-        for line in elapsed.described(_cost(report)):
-            console.info(line)
+    for line in elapsed.described(_cost(report)) if elapsed else ():
+        console.info(line)
     expected = when.since is not None if fail_on_empty is None else fail_on_empty
     empty = empty_reason(report, window, clock()) if expected else None
-    if files.stdout:
-        _finish_rows(console, report, empty)
-    else:
-        finish(console, report, empty)
+    (_finish_rows if files.stdout else finish)(console, report, empty)
+
+
+def _datasets(
+    ask: AskOptions, files: FileOptions, when: WhenOptions, explicit: ExplicitOptions, console: Console
+) -> tuple[str, ...]:
+    """The datasets to request; raises UsageError for options that do not fit together."""
+    if "settle" in explicit and when.since is None:
+        raise UsageError("--settle goes with --since: the end of a window is not waited for.")
+    datasets = files.datasets(ask.datasets(), chosen="dataset" in explicit)
+    ask.check(explicit, datasets)
+    if files.given:
+        files.check(datasets, explicit, console)
+    return datasets
+
+
+def _widened(when: WhenOptions, opencosts: Sequence[OpenCost], console: Console) -> tuple[Window, Elapsed | None]:
+    """The window on the marks of the sources, and the period of --since that it contains."""
+    marks = common_marks(opencosts) if when.opencost_resolution is None else RESOLUTION
+    elapsed = when.elapsed(marks=marks)
+    return when.interval(say=console.info, marks=marks) if elapsed is None else elapsed.window, elapsed
 
 
 @contextmanager

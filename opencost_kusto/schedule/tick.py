@@ -18,6 +18,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import contacts
+from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Loading, timed
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schedule.left import Left, left
@@ -70,12 +71,7 @@ def tick(
     run, policy = timed(run, kusto), policy or LoadPolicy()
     period, closed = lookback.period(run.collection_time, target.step), lookback.closed(run.collection_time)
     with Loading(kusto, run, policy, cancel, on_result) as loading:
-        reached = []
-        for one in contacts(opencosts, kusto, run, policy, cancel):
-            if one.identity is not None and one.refused is None:
-                reached.append((one.opencost, one.identity))
-            else:
-                _failed(loading, one.opencost, one.refused, target, period)
+        reached = _reached(loading, opencosts, target, period)
         try:
             found = find_all(kusto, [identity.source for _, identity in reached], target, period, run.collection_time)
         except KustoError as error:
@@ -84,16 +80,28 @@ def tick(
             return loading.report
         for source, dataset, until in covered(found):
             on_covered(source, dataset, until)
-        due = zip(reached, found, strict=True)
-        load(
-            [CatchUp(*one, gaps, target, run, closed, lookback.max_windows) for one, gaps in due], loading, scrape=True
-        )
+        pairs = zip(reached, found, strict=True)
+        due = [CatchUp(*one, gaps, target, run, closed, lookback.max_windows) for one, gaps in pairs]
+        load(due, loading, scrape=True)
     loading.log()
     if on_left is not None:
         with suppress(KustoError):
             for rest in left(kusto, [one.source for _, one in reached], target, period, run.collection_time):
                 on_left(rest)
     return loading.report
+
+
+def _reached(
+    loading: Loading, opencosts: Sequence[OpenCost], target: Target, period: Window
+) -> list[tuple[OpenCost, Identity]]:
+    """The sources that may be loaded; each other one is reported."""
+    found = []
+    for one in contacts(opencosts, loading.kusto, loading.run, loading.policy, loading.cancel):
+        if one.identity is not None and one.refused is None:
+            found.append((one.opencost, one.identity))
+        else:
+            _failed(loading, one.opencost, one.refused, target, period)
+    return found
 
 
 def _failed(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto.batch import Run
-from opencost_kusto.cli.schedule import estimated
+from opencost_kusto.cli.backfill import estimated
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database import script

@@ -24,7 +24,7 @@ import pytest
 from apscheduler.triggers.base import BaseTrigger
 
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.cli.schedule import TimesOptions
+from opencost_kusto.cli.schedule_options import TimesOptions
 from opencost_kusto.emulator import CloseConnection, Reply
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.result import BatchResult, Outcome, Report

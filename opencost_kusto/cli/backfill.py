@@ -1,0 +1,96 @@
+"""`backfill`: load the missing windows of a period once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated
+
+from opencost_kusto.ci.settle import clock
+from opencost_kusto.cli.console import Console
+from opencost_kusto.cli.help import REQUIRED
+from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.options import WINDOW, LoadOptions, MarkOptions, option
+from opencost_kusto.cli.reports import finish, tell_shard
+from opencost_kusto.cli.schedule_options import Lag
+from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.termination import Process
+from opencost_kusto.cli.usage import read_option
+from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.database.doctor import ready
+from opencost_kusto.result import BatchResult
+from opencost_kusto.schedule.tick import Lookback
+from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
+from opencost_kusto.window import between, duration, stamp
+
+# Batches between two estimates, where no progress bar shows one.
+_ESTIMATED = 25
+
+
+def backfill_command(
+    source: SourceOptions,
+    ask: AskOptions,
+    mark: MarkOptions,
+    kusto_options: KustoOptions,
+    load: LoadOptions,
+    from_: Annotated[str, option("--from", "Where to begin: RFC 3339, a date, or Unix seconds.", panel=REQUIRED)],
+    to: Annotated[str | None, option("--to", "Where to end; now when left out.", panel=WINDOW)] = None,
+    step: Annotated[str, option("--step", "Length of the windows: 10m, 1h or 1d.", panel=WINDOW)] = "1h",
+    lag: Lag = "10m",
+    *,
+    process: Process,
+    console: Console,
+) -> None:
+    """Load the missing windows of a range, and nothing else; run it again to continue where it stopped."""
+    now = clock()
+    span = between(from_, to, now=now)
+    past = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
+    target = Target(read_option("--step", duration, step), ask.datasets() if ask.dataset else past, ask.options())
+    closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
+    run = mark.run()
+    with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
+        tell_shard(source, opencosts, console)
+        ready(kusto)
+        surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
+        whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
+        others = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
+        more = "".join(f", {count} {what}" for what, count in others.items() if count)
+        console.info(f"{surveyed.due} to load{more}, of {whole}.", "survey")
+        due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
+        with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
+            tell = estimated(on_result, surveyed.due, console.info) if not console.terminal else on_result
+            report = backfill(surveyed, kusto, run=run, cancel=process.cancel, on_result=tell, policy=load.policy())
+    if not report.results and console.format_ is None:
+        console.out(f"Nothing is missing: all {whole} are in Kusto, or empty.")
+    finish(console, report)
+
+
+def estimated(
+    on_result: Callable[[BatchResult], None],
+    total: int,
+    say: Callable[[str], None],
+    now: Callable[[], float] = time.monotonic,
+) -> Callable[[BatchResult], None]:
+    """`on_result`, and now and then a line with the batches that are done and the time that the others will take."""
+    began, done = now(), [0]
+
+    def counted(one: BatchResult) -> None:
+        on_result(one)
+        done[0] += 1
+        if done[0] % _ESTIMATED == 0 and done[0] < total:
+            left = (now() - began) / done[0] * (total - done[0])
+            say(f"{done[0]} of {total} batches, about {_spoken(left)} left")
+
+    return counted
+
+
+def _spoken(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
