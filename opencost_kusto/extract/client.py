@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from opencost_kusto.batch import Batch, Source, SourceSettings
-from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
-from opencost_kusto.extract import documents, fingerprint, prometheus, responses
-from opencost_kusto.extract.capabilities import ASSET_FILTERS, NAMESPACES, PROMETHEUS, Capabilities, handshake
+from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
+from opencost_kusto.extract import prometheus, responses
+from opencost_kusto.extract.capabilities import ASSET_FILTERS, Capabilities
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.clusters import ClusterFilter, check_idle, merges_clusters
 from opencost_kusto.extract.dictionaries import Dictionaries, Note
+from opencost_kusto.extract.documents import ClusterInfo
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.filters import filtered, keeps
 from opencost_kusto.extract.kubernetes.access import Entra
 from opencost_kusto.extract.query import parameters
 from opencost_kusto.extract.routes import parse, route
+from opencost_kusto.extract.server import Server
 from opencost_kusto.names import identity, variable
-from opencost_kusto.retry import retrying
-from opencost_kusto.schema.columns import Json, Table
+from opencost_kusto.schema.columns import Table
 
 
 class OpenCost(Dictionaries):
@@ -58,11 +58,9 @@ class OpenCost(Dictionaries):
         self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))
         self.timeout = timeout
         self.settings = settings or SourceSettings()
-        self._attempts = attempts
         # What OpenCost calls its cluster in its records, and whether it has records of several.
         self._own: str | None = None
         self._several = False
-        self._listed: frozenset[str] | None = None
         self._prices: dict[str, float] = {}
         self._capabilities: Capabilities | None = None
         self._route = route(
@@ -73,6 +71,7 @@ class OpenCost(Dictionaries):
             environment=environment,
             entra=entra,
         )
+        self._server = Server(self._route, self.endpoint, timeout=timeout, attempts=attempts)
 
     def __enter__(self) -> OpenCost:
         return self
@@ -91,20 +90,21 @@ class OpenCost(Dictionaries):
         cluster or OpenCost's id for it is no name.
         """
         try:
-            info = self._cluster_info()
+            info = self._server.cluster_info()
         except OpenCostError:
             if self.cluster is None:
                 raise
-            info = documents.ClusterInfo()
+            info = ClusterInfo()
         self._own = info.id
         name = self.cluster or self._cluster_of_route() or info.id
         if not name:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        found = self._capabilities = self._handshake(self._attempts)
-        print_ = self._fingerprint(found) or None
-        said = (name, info.region, found.version, info.id, self.settings.currency, print_)
+        found = self._capabilities = self._server.capabilities(self.settings.kept)
+        fingerprint, prices = self._server.fingerprint(found)
+        self._prices = prices or self._prices
+        said = (name, info.region, found.version, info.id, self.settings.currency, fingerprint or None)
         return Source(*said, found.store, self.settings, self.route)
 
     @property
@@ -114,10 +114,7 @@ class OpenCost(Dictionaries):
 
     def capabilities(self) -> Capabilities:
         """What the server can do, by what it says of itself; as of the last `source`, else requested, once."""
-        return self._capabilities or self._handshake(1)
-
-    def _handshake(self, attempts: int) -> Capabilities:
-        return handshake(self._version(attempts), lambda: self._document(PROMETHEUS, 1), self.settings.kept)
+        return self._capabilities or self._server.capabilities(self.settings.kept, attempts=1)
 
     def _cluster_of_route(self) -> str | None:
         cluster = self._route.cluster
@@ -130,35 +127,16 @@ class OpenCost(Dictionaries):
     def reach(self) -> Source:
         """Read the server's cluster; raises what `source` does, and OpenCostError where a named one is not reached."""
         try:
-            self._cluster_info()
+            self._server.cluster_info()
         except OpenCostError as error:
             # Not every proxy lets this path through.
             if error.code not in (ReasonCode.NOT_FOUND, ReasonCode.FORBIDDEN):
                 raise
         return self.source()
 
-    def _fingerprint(self, can: Capabilities) -> dict[str, Json]:
-        """What identifies the cluster, by scheme: what this version says of it, and what can be read now."""
-        found: dict[str, Json] = {}
-        # Not every proxy lets these paths through, and costs do not need them.
-        if can.can(NAMESPACES):
-            with suppress(OpenCostError, ContentError), self._route.get("/allNamespaces", {}) as body:
-                found |= fingerprint.of_namespaces(b"".join(body))
-        with suppress(OpenCostError, ContentError), self._route.get("/metrics", {}) as body:
-            scrape = fingerprint.of_metrics(body)
-            self._prices = scrape.prices
-            found |= scrape.fingerprint
-        return found if fingerprint.UID in found else {**found, **self._route.fingerprint()}
-
     def has(self, table: Table) -> bool:
         """Whether the server has a dataset: any response but 404 to a request without a window says so."""
-        try:
-            with self._route.get(table.path or "", {}):
-                return True
-        except OpenCostError as error:
-            return error.code not in (ReasonCode.NOT_FOUND, ReasonCode.UNREACHABLE, ReasonCode.TIMED_OUT)
-        except ContentError:
-            return True
+        return self._server.has(table.path or "")
 
     def server_time(self) -> datetime | None:
         """The time (UTC) by OpenCost's clock at its last response; None before the first, or where it has no Date."""
@@ -187,14 +165,14 @@ class OpenCost(Dictionaries):
         """The records of a batch that are of the cluster, or the clusters, that it is to have."""
         table, merges = batch.table, merges_clusters(batch)
         if merges and not self._several:
-            self._several = len(self._clusters()) > 1
+            self._several = len(self._server.clusters()) > 1
         if self._several and merges:
-            check_idle(batch, ", ".join(sorted(self._clusters())) or "by their rows")
+            check_idle(batch, ", ".join(sorted(self._server.clusters())) or "by their rows")
         # A server that does not read the filter sends everything, so records are filtered here all the same.
         filters = filtered(batch) and self.capabilities().surely(ASSET_FILTERS)
         query = parameters(batch, by_cluster=self._several, filters=filters)
         check = RecordChecks(batch, self._prices)
-        clusters = ClusterFilter(batch, self._own, self._clusters, by_cluster=self._several and merges)
+        clusters = ClusterFilter(batch, self._own, self._server.clusters, by_cluster=self._several and merges)
         came = False
         try:
             with self._route.get(table.path or "", query) as body:
@@ -215,31 +193,3 @@ class OpenCost(Dictionaries):
             note(said, ReasonCode.FOREIGN_CLUSTERS)
         for sentence, code in check.remarks():
             note(sentence, code)
-
-    def _cluster_info(self) -> documents.ClusterInfo:
-        return documents.cluster_info(self._document("/clusterInfo"), f"{self.endpoint}/clusterInfo")
-
-    def _clusters(self) -> frozenset[str]:
-        """The ids of all clusters of the server; none if it does not list them. Requested once."""
-        if self._listed is None:
-            try:
-                self._listed = documents.cluster_ids(
-                    self._document("/clusterInfoMap"), f"{self.endpoint}/clusterInfoMap"
-                )
-            except (OpenCostError, ContentError):
-                self._listed = frozenset()
-        return self._listed
-
-    def _version(self, attempts: int) -> str | None:
-        """The version, where the server says it: no run fails for want of it."""
-        try:
-            return documents.version(self._document("/installInfo", attempts), f"{self.endpoint}/installInfo")
-        except (OpenCostError, ContentError):
-            return None
-
-    def _document(self, path: str, attempts: int | None = None) -> bytes:
-        def read() -> bytes:
-            with self._route.get(path, {}) as body:
-                return b"".join(body)
-
-        return retrying(read, seconds=self.timeout, attempts=attempts or self._attempts)

@@ -24,7 +24,7 @@ from opencost_kusto.extract.causes import innermost, reason
 from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.framing import broken_off, counted, decompressed, is_compressed
 from opencost_kusto.extract.headers import date
-from opencost_kusto.extract.refusals import refusal
+from opencost_kusto.extract.refusals import redirected, refusal
 from opencost_kusto.extract.tls import Certificates, certificates
 from opencost_kusto.names import variable
 from opencost_kusto.retry import within
@@ -173,12 +173,7 @@ class HttpRoute:
         """The error for a response that is no 200."""
         status, location = response.status_code, response.headers.get("Location")
         if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return OpenCostError(
-                f"{where} redirects to {target(where, location)}: OpenCost never does, so a proxy or a sign-in "
-                f"page answered, or the address has changed. {self._doors.cure()}, or use an address that reaches "
-                "OpenCost itself as --endpoint.",
-                code=ReasonCode.REDIRECTED,
-            )
+            return redirected(where, target(where, location), self._doors.cure())
         body = b""
         # Whatever is wrong with the words of a refusal, it stays one.
         with suppress(OpenCostKustoError), Body(self, response, where, deadline) as chunks:

@@ -38,6 +38,15 @@ _WAIT_HELPS = {429, 502, 503, 504}
 _ONCE_MORE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 
 
+def redirected(where: str, place: str, cure: str) -> OpenCostError:
+    """The error for a response that points to another place."""
+    return OpenCostError(
+        f"{where} redirects to {place}: OpenCost never does, so a proxy or a sign-in page answered, or the address has "
+        f"changed. {cure}, or use an address that reaches OpenCost itself as --endpoint.",
+        code=ReasonCode.REDIRECTED,
+    )
+
+
 def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str], cure: str = "") -> OpenCostError:
     """A status other than 200 as an error; of a failure it quotes the first sentence of what the server said.
 

@@ -22,7 +22,7 @@ from opencost_kusto.extract.kubernetes.forward import Tunnels
 from opencost_kusto.extract.kubernetes.kubeconfig import kubeconfig
 from opencost_kusto.extract.kubernetes.objects import Objects
 from opencost_kusto.extract.kubernetes.rights import Right
-from opencost_kusto.extract.kubernetes.sentences import explained
+from opencost_kusto.extract.kubernetes.sentences import explained, no_endpoints
 from opencost_kusto.extract.kubernetes.service_account import service_account
 from opencost_kusto.extract.kubernetes.status import ApiRefusal
 from opencost_kusto.extract.kubernetes.wire import ApiServer, ForwardedOpenCost, ProxiedOpenCost
@@ -232,11 +232,7 @@ class KubernetesRoute:
             self._objects().service(found.namespace, found.name)
         except OpenCostError:
             return explained(refusal, found.right, str(self.address))
-        text = (
-            f"The Service {found.namespace}/{found.name} has no endpoints: no pod matches its selector. See: "
-            f"kubectl -n {found.namespace} get pods,endpoints"
-        )
-        return ApiRefusal(text, refusal.status)
+        return ApiRefusal(no_endpoints(found.namespace, found.name), refusal.status)
 
     def _check_api(self) -> str:
         version = self._objects().version()

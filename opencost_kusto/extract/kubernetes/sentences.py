@@ -89,3 +89,11 @@ def _service(right: Right) -> str:
 
 def _port(right: Right) -> str:
     return (right.name or "").rpartition(":")[2]
+
+
+def no_endpoints(namespace: str, name: str) -> str:
+    """The sentence for a Service that selects no pod."""
+    return (
+        f"The Service {namespace}/{name} has no endpoints: no pod matches its selector. See: "
+        f"kubectl -n {namespace} get pods,endpoints"
+    )
