@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,13 +22,17 @@ class Elapsed:
         """The window that contains the period, from mark to mark; its end may be in the future."""
         return covering(self.began, self.ended, self.resolution)
 
-    def described(self, cost: float) -> Iterator[str]:
-        """Sentences about the cost of the window: the period's share by time, and a warning for a short period."""
+    def described(self, costs: Mapping[str, float]) -> Iterator[str]:
+        """Sentences about the cost of the window: the period's share by time, and a warning for a short period.
+
+        `costs` are by what must not be added, such as currencies; "" is one without a name.
+        """
         # The clock may have been set back.
         length, minutes = max(self.ended - self.began, timedelta()), self.window.minutes
         share = length / timedelta(minutes=minutes)
         spent = f"Elapsed: {length / timedelta(minutes=1):.1f} of the window's {minutes:g} minutes"
-        yield f"{spent}. Its share of the cost by time: {cost * share:.5f}."
+        shares = ", ".join(f"{cost * share:.5f} {name}".strip() for name, cost in costs.items())
+        yield f"{spent}. Its share of the cost by time: {shares}."
         if length < 2 * self.resolution:
             every = self.resolution / timedelta(minutes=1)
             yield (

@@ -15,7 +15,7 @@ from opencost_kusto.rendering import Column, Kind, Table
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from opencost_kusto.window import stamp
 
 # The number of namespaces, and of batches that did not land, that are listed.
@@ -25,12 +25,13 @@ _NOT_THERE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of one namespace of one cluster, from the table."""
+    """The cost of one namespace of one cluster, from the table, and its currency, "" where that is not known."""
 
     cluster: str
     namespace: str
     rows: int
     micros: int
+    currency: str = ""
 
 
 @dataclass(slots=True)
@@ -82,7 +83,9 @@ def costs_query(batch_ids: Iterable[str]) -> str:
         ' | extend Namespace = case(isnotempty(Namespace), Namespace, AllocationName endswith "__idle__", "__idle__",'
         ' "__unallocated__")'
         f" | summarize Rows = count(), Micros = sum({micros.kql('TotalCost')}) by Cluster, Namespace"
-        " | order by Micros desc, Cluster asc, Namespace asc"
+        f" | lookup kind=leftouter ({SYNC_RUNS.name} | where isnotempty(Currency)"
+        " | extend Latest = coalesce(LoggedAt, CollectionTime) | summarize arg_max(Latest, Currency) by Cluster"
+        " | project Cluster, Currency) on Cluster | order by Micros desc, Cluster asc, Namespace asc"
     )
 
 
@@ -92,7 +95,7 @@ def by_namespace(kusto: Kusto, outcomes: Sequence[BatchResult]) -> list[Cost]:
     if not batch_ids:
         return []
     return [
-        Cost(row["Cluster"] or "", row["Namespace"], int(row["Rows"]), int(row["Micros"] or 0))
+        Cost(row["Cluster"] or "", row["Namespace"], int(row["Rows"]), int(row["Micros"] or 0), row["Currency"] or "")
         for row in kusto.query(costs_query(batch_ids))
     ]
 
@@ -115,18 +118,16 @@ def markdown(page: Page) -> str:
 
 
 def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
-    """The most expensive namespaces, the rest in one line, and each one's share of the total."""
+    """The most expensive namespaces, the rest in one line, and each one's share of the total; all by currency."""
     several = len({one.cluster for one in costs}) > 1
-    total = sum(one.micros for one in costs)
-    shown = list(costs[:top])
-    if rest := costs[top:]:
-        shown.append(Cost("", f"{len(rest)} more", sum(one.rows for one in rest), sum(one.micros for one in rest)))
+    totals = by_currency(costs)
     columns = (
         *([Column("Cluster")] if several else []),
         Column("Namespace"),
         Column("Rows", Kind.COUNT, total=True),
         Column("Cost", Kind.MONEY, total=True),
-        Column("Share", Kind.SHARE),
+        Column("Share", Kind.SHARE, total=True),
+        Column("Currency", Kind.CURRENCY),
     )
     rows = [
         (
@@ -134,11 +135,18 @@ def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
             one.namespace,
             one.rows,
             micros.to_cost(one.micros),
-            one.micros / total if total else None,
+            micros.to_cost(one.micros) / total if (total := totals[one.currency]) else None,
+            one.currency,
         )
-        for one in shown
+        for one in costs
     ]
-    return Table(columns, rows)
+    return Table(columns, rows).top(top)
+
+
+def by_currency(costs: Sequence[Cost]) -> dict[str, float]:
+    """The sum of costs by currency, "" where it is not known: amounts of two currencies are never added."""
+    names = sorted({one.currency for one in costs})
+    return {name: micros.to_cost(sum(one.micros for one in costs if one.currency == name)) for name in names}
 
 
 def _append(file: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from opencost_kusto.ci.command import executed
 from opencost_kusto.ci.command_cost import CommandCost, Measured
 from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time
-from opencost_kusto.ci.summary import cost_table
+from opencost_kusto.ci.summary import by_currency, cost_table
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, MarkOptions, Summary
@@ -95,10 +95,11 @@ def _costs(measured: Measured) -> Document:
         line = measured.page.unknown if costs is None else "No allocation was counted in Kusto."
         return Document(facts, lines=[line])
     table = cost_table(costs)
-    total = sum(row[-2] for row in table.rows)
-    line = f"From {facts['from']} to {facts['to']} everything cost {total:,.5f}."
+    totals = by_currency(costs)
+    said = " and ".join(f"{cost:,.5f} {currency}".strip() for currency, cost in totals.items())
+    line = f"From {facts['from']} to {facts['to']} everything cost {said}."
     return Document(
-        {**facts, "cost": total, "namespaces": table.documents()},
+        {**facts, "costs": totals, "namespaces": table.documents()},
         [table],
-        [line, *measured.command.elapsed.described(total)],
+        [line, *measured.command.elapsed.described(totals)],
     )

@@ -77,7 +77,7 @@ def sync_command(
         with console.progress(plan(request)) as on_result:
             report = target(request, run, on_result)
         content.add(report, kusto if summary else None)
-    for line in elapsed.described(_cost(report)) if elapsed else ():
+    for line in elapsed.described(_costs(report)) if elapsed else ():
         console.info(line)
     expected = when.since is not None if fail_on_empty is None else fail_on_empty
     empty = empty_reason(report, window, clock()) if expected else None
@@ -139,9 +139,15 @@ def _target(
         )
 
 
-def _cost(report: Report) -> float:
-    """What the allocations of a run cost, as far as they landed or were written."""
-    return sum(one.cost or 0.0 for one in report.results if one.table == ALLOCATION.name and one.outcome in ARRIVED)
+def _costs(report: Report) -> dict[str, float]:
+    """What the allocations of a run cost by cluster, as far as they landed or were written; "" for a single cluster."""
+    arrived = [one for one in report.results if one.table == ALLOCATION.name and one.outcome in ARRIVED]
+    several = len({one.source for one in arrived}) > 1
+    costs: dict[str, float] = {}
+    for one in arrived:
+        name = one.source if several else ""
+        costs[name] = costs.get(name, 0.0) + (one.cost or 0.0)
+    return costs or {"": 0.0}
 
 
 def _finish_rows(console: Console, report: Report, empty: str | None) -> None:

@@ -141,5 +141,5 @@ def test_the_window_is_on_the_marks_around_it(seconds: int, end: str) -> None:
     result = run_and_time(["load", "test"], now=lambda: next(times), execute=execute)
     assert result == CommandResult(3, Elapsed(BEGAN, BEGAN + timedelta(seconds=seconds)))
     assert result.elapsed.window == window
-    assert next(result.elapsed.described(1.0))
+    assert next(result.elapsed.described({"": 1.0}))
     assert commands == [["load", "test"]]

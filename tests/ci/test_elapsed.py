@@ -20,14 +20,14 @@ def test_the_window_is_the_one_on_the_marks_around_it() -> None:
 
 def test_the_share_of_its_cost_is_by_time() -> None:
     """Twelve of fifteen minutes cost four fifths of what the window cost."""
-    [said] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described(2.0)
+    [said] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described({"": 2.0})
     assert said == "Elapsed: 12.0 of the window's 15 minutes. Its share of the cost by time: 1.60000."
 
 
 def test_what_is_shorter_than_two_samples_is_warned_of() -> None:
     """OpenCost may have seen nothing of it at all."""
-    share, warning = Elapsed(BEGAN, BEGAN + timedelta(seconds=20)).described(0.5)
+    share, warning = Elapsed(BEGAN, BEGAN + timedelta(seconds=20)).described({"": 0.5})
     assert share == "Elapsed: 0.3 of the window's 5 minutes. Its share of the cost by time: 0.03333."
     assert "The cost of less than 10 minutes is an estimate, and a pod" in warning
-    _, warning = Elapsed(BEGAN, BEGAN + timedelta(minutes=1), timedelta(minutes=1)).described(0.5)
+    _, warning = Elapsed(BEGAN, BEGAN + timedelta(minutes=1), timedelta(minutes=1)).described({"": 0.5})
     assert "of less than 2 minutes" in warning

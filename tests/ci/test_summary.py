@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from opencost_kusto import Kusto, OpenCost, Report, SyncRequest, bootstrap, export, parse_window, sync
-from opencost_kusto.batch import Batch
-from opencost_kusto.ci.summary import Cost, Page, markdown, page
+from opencost_kusto.batch import Batch, SourceSettings
+from opencost_kusto.ci.summary import Cost, Page, by_currency, by_namespace, cost_table, markdown, page
 from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.rendering import money
@@ -82,7 +82,7 @@ def test_a_run_that_landed(servers: Emulator, tmp_path: Path) -> None:
     for text in (first, second):
         totals, namespaces = tables(text)
         assert totals[1:3] == [["allocation", "1", "61", "1.07"], ["assets", "1", "19", "1.35"]]
-        assert namespaces == [["Namespace", "Rows", "Cost", "Share"], *expected, ["Total", "61", "1.07", ""]]
+        assert namespaces == [["Namespace", "Rows", "Cost", "Share"], *expected, ["Total", "61", "1.07", "100.0 %"]]
         assert "but" not in text
         assert "did not land" not in text
 
@@ -155,7 +155,7 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
     [totals, shown] = tables(markdown(Page(Report("r"), costs)))
     assert totals == [["Dataset", "Batches", "Rows", "Cost"]]
     assert len(shown) == 1 + 20 + 2
-    assert shown[-2:] == [["5 more", "10", "5.00", "20.0 %"], ["Total", "50", "25.00", ""]]
+    assert shown[-2:] == [["5 others", "10", "5.00", "20.0 %"], ["Total", "50", "25.00", "100.0 %"]]
     [_, shown] = tables(markdown(Page(Report("r"), [*costs, Cost("test", "team-00", 1, 5)])))
     assert shown[0] == ["Cluster", "Namespace", "Rows", "Cost", "Share"]
     assert shown[1] == ["prod", "team-00", "2", "1.00", "4.0 %"]
@@ -223,3 +223,21 @@ def _sync(folder: Path, *words: str) -> int:
     environment = {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
     return done.returncode
+
+
+def test_two_currencies_are_never_added(servers: Emulator) -> None:
+    """Each currency has its own shares and its own total, and Kusto says which a cluster has."""
+    euros, dollars = Cost("a", "shop", 1, 3_000_000, "EUR"), Cost("b", "shop", 1, 1_000_000, "USD")
+    costs = [euros, dollars, Cost("b", "ml", 1, 10, "USD")]
+    assert by_currency(costs) == {"EUR": 3.0, "USD": 1.00001}
+    table = cost_table(costs, top=1)
+    assert [row[3:] for row in table.cells()] == [["3.00", "100.0 %", "EUR"], ["1.00", "100.0 %", "USD"]]
+    assert [total[3] for total in table.totals()] == ["3.00", "1.00"]
+    euro = SourceSettings(currency="EUR")
+    with (
+        another_cluster(servers.opencost),
+        OpenCost(servers.opencost_url, cluster="euros", settings=euro) as opencost,
+        Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto,
+    ):
+        report = sync(opencost, kusto, SyncRequest(HOUR, datasets=("allocation",)))
+        assert {one.currency for one in by_namespace(kusto, report.results)} == {"EUR"}
