@@ -76,7 +76,7 @@ class Kusto:
         more: dict[str, Any] = {"trusted_hosts": trusted_hosts, "advice": ADVICE.get(auth, "")}
         self._engine = Endpoint(self.uri, self._credential, **more)
         self._ingestion = Endpoint(self.ingest_uri, self._credential, **more)
-        self.storage = Storage(self._resources, self.ingest_uri, self.database)
+        self.storage = Storage(self._resources, self.ingest_uri)
 
     @property
     def signed_in_by(self) -> str:

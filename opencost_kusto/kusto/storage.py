@@ -78,13 +78,11 @@ class Storage:
         self,
         command: Callable[[str], list[Row]],
         uri: str,
-        database: str,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = command
         self._uri = uri
-        self._database = database
         self._clock = clock
         self._lock = threading.Lock()
         self._resources: _Resources | None = None
@@ -143,7 +141,7 @@ class Storage:
         """Upload a file as a blob in blocks; raises KustoError if no container accepts it."""
         source = str(uuid.uuid4())
         # For a blob that it could not ingest, Kusto shows the name, but not the source id.
-        blob = f"{self._database}__{table}__{source}__{name}"
+        blob = f"{table}__{source}__{name}"
 
         def put(container: str) -> str:
             client = self._container(container).get_blob_client(blob)

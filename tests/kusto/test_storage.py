@@ -154,7 +154,7 @@ def test_addresses_are_read_again_after_an_hour() -> None:
         kinds = ("TempStorage", "SecuredReadyForAggregationQueue")
         return [{"ResourceTypeName": kind, "StorageRoot": f"https://x/{kind}?sig={len(asked)}"} for kind in kinds]
 
-    storage = Storage(ask, "https://ingest-x", "OpenCost", clock=lambda: now[0])
+    storage = Storage(ask, "https://ingest-x", clock=lambda: now[0])
     assert storage.resources() == storage.resources()
     assert len(asked) == 2
     now[0] = 3601.0
