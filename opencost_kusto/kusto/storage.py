@@ -25,7 +25,7 @@ from opencost_kusto.kusto.network import Environment
 from opencost_kusto.kusto.sdk_errors import Exchange, status_of
 
 # Bytes of a block; an upload needs the memory of one block, whatever the size of the blob.
-BLOCK = 4 << 20
+BLOCK = 2 << 20
 # Seconds before the addresses are refreshed; Microsoft's clients refresh them every hour too.
 _REFRESHED_AFTER = 3600.0
 _TRIES = 3

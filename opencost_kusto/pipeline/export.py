@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-import msgspec
-
 from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.extract.client import OpenCost
@@ -18,7 +16,8 @@ from opencost_kusto.pipeline.stage import check_has_ended, is_unsupported
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.transform.flat import flattener
+from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
 # Bytes of a batch that are held in memory.
@@ -63,9 +62,9 @@ def _export(
         held.seek(0)
         held.truncate()
         notes.clear()
-        encoder = Encoder(batch.table, context)
+        encoder, flat = Encoder(batch.table, context), flattener(batch.table)
         for line in encoder.lines(opencost.records(batch, note)):
-            held.write(msgspec.json.encode(flatten(batch.table, line)) + b"\n")
+            held.write(flat(line))
         return encoder
 
     try:

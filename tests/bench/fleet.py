@@ -75,7 +75,7 @@ def run_fleet(clusters: int, files: int, *more: str) -> Measured:
             env={**os.environ, **image_environment()},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
         )
-        most = _watched(process.pid)
+        most = watched(process.pid)
         said = process.communicate(timeout=900)[0]
         return Measured(
             process.returncode,
@@ -88,7 +88,7 @@ def run_fleet(clusters: int, files: int, *more: str) -> Measured:
         )
 
 
-def _watched(pid: int) -> Counter[str]:
+def watched(pid: int) -> Counter[str]:
     """The most that a process is seen to have; a thread keeps watching until the process ends."""
     most: Counter[str] = Counter()
 

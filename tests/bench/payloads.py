@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(wire)
             return
-        info = b'{"code":200,"data":{"id":"bench"}}'
+        info = b'{"code":200,"data":{"id":"aks-shop-prod-weu"}}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(info)))
         self.end_headers()

@@ -1,0 +1,62 @@
+"""Rows as their table holds them, cut from the text of a row: no value is decoded, and none is written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from opencost_kusto.schema.columns import Table
+from opencost_kusto.transform.rows import flatten
+
+_NULL = Raw(b"null")
+
+
+class _Object:
+    """An object in a row: its members that columns are, as text, then those of the objects in it."""
+
+    def __init__(self, paths: Iterable[tuple[str, ...]]) -> None:
+        paths = list(paths)
+        names = list(dict.fromkeys(path[0] for path in paths))
+        fields = {f"f{number}": name for number, name in enumerate(names)}
+        made = msgspec.defstruct("Members", [(field, Raw, _NULL) for field in fields], rename=fields)
+        self._decode = msgspec.json.Decoder(made).decode
+        inner = {name: [path[1:] for path in paths if path[0] == name and path[1:]] for name in names}
+        self._inner = [(at, _Object(inner[name])) for at, name in enumerate(names) if inner[name]]
+        self.paths: list[tuple[str, ...]] = [(name,) for name in names]
+        self.paths += [(names[at], *path) for at, one in self._inner for path in one.paths]
+        self.nulls = (_NULL,) * len(self.paths)
+
+    def values(self, text: Raw | bytes) -> tuple[Any, ...]:
+        """The text of each path, null where there is none; raises ValidationError where an object is something else."""
+        found: tuple[Any, ...] = msgspec.structs.astuple(self._decode(text))
+        for at, one in self._inner:
+            inner = found[at]
+            found += one.nulls if inner == _NULL else one.values(inner)
+        return found
+
+
+@cache
+def flattener(table: Table) -> Callable[[bytes], bytes]:
+    """A function from a row of `Encoder.lines` to a line with every column by its name, as `flatten` has them."""
+    paths = [tuple(table.path_of(column).split(".")) for column in table.columns]
+    whole = _Object(paths)
+    chosen = itemgetter(*(whole.paths.index(path) for path in paths))
+    names = (msgspec.json.encode(column.name).replace(b"%", b"%%") for column in table.columns)
+    template = b"{" + b",".join(b"%b:%%b" % name for name in names) + b"}\n"
+
+    def flat(line: bytes) -> bytes:
+        text = line[:-1]
+        # A response with line breaks between its values has them in its rows.
+        if b"\n" not in text:
+            try:
+                return template % chosen(whole.values(text))  # type: ignore[no-any-return]
+            except msgspec.ValidationError:
+                pass
+        return msgspec.json.encode(flatten(table, line)) + b"\n"
+
+    return flat
