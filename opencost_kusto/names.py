@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from opencost_kusto.errors import UsageError
 
@@ -21,8 +24,29 @@ _MACRO = re.compile(
 _SHOWN = 60
 
 
+# Of the command that runs, the places in the configuration file of the options that are from there.
+_PLACES: ContextVar[Mapping[str, str]] = ContextVar("places")
+
+
+@contextmanager
+def placed(places: Mapping[str, str]) -> Iterator[None]:
+    """Within it, messages name an option by its place in the configuration file, where it is from there."""
+    token = _PLACES.set(places)
+    try:
+        yield
+    finally:
+        _PLACES.reset(token)
+
+
+def place_of(option: str) -> str | None:
+    """Where the configuration file sets an option of the command that runs; None where it does not."""
+    return _PLACES.get({}).get(option)
+
+
 def variable(option: str) -> str:
-    """An option and the environment variable that sets it, as a message names them."""
+    """An option and the environment variable that sets it, or its place in the file, as a message names them."""
+    if (place := place_of(option)) is not None:
+        return place
     return f"{option} (or OPENCOST_KUSTO_{option.removeprefix('--').replace('-', '_').upper()})"
 
 

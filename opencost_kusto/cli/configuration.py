@@ -114,6 +114,17 @@ class ConfigOptions:
     ] = None
 
 
+def places(context: typer.Context, file: Config) -> dict[str, str]:
+    """Line and key of the options that a command has from the file, by their names on the command line."""
+    found: dict[str, str] = {}
+    for one in context.command.params:
+        said, name = context.get_parameter_source(str(one.name)), key(one)
+        if said is not None and said.name == "DEFAULT_MAP" and name in file.settings:
+            flags = [flag for flag in one.opts if flag.startswith("--")]
+            found |= dict.fromkeys(flags, f"{file.settings[name].place}, {name}")
+    return found
+
+
 def stronger(context: typer.Context) -> frozenset[str]:
     """The options that the command line or the environment sets."""
     sources = {name: context.get_parameter_source(name) for name in context.params}

@@ -10,13 +10,13 @@ from typing import Any, TypeVar, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from opencost_kusto.cli.configuration import ConfigOptions, Configured, declare, options_of, stronger
+from opencost_kusto.cli.configuration import ConfigOptions, Configured, declare, options_of, places, stronger
 from opencost_kusto.cli.console import Console, Format
 from opencost_kusto.cli.options import LogOptions, ReportOptions
 from opencost_kusto.cli.source_options import AskOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import shown, variable
+from opencost_kusto.names import placed, shown, variable
 
 T = TypeVar("T")
 
@@ -61,14 +61,15 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
         given.pop("config", None)
         _check_encoding(given)
         explicit = ExplicitOptions.of(context)
-        taken = {name: gathered(group, given, explicit) for name, group in groups.items()}
-        for name, one in taken.items():
-            if isinstance(one, AskOptions):
-                one.check(explicit)
-            if isinstance(one, SourceOptions):
-                taken[name] = replace(one, configured=Configured(process.config, stronger(context)))
-        values = {ExplicitOptions: explicit, Process: process, Console: console, typer.Context: context}
-        command(**taken, **given, **{name: values[kind] for name, kind in injected.items()})
+        with placed(places(context, process.config)):
+            taken = {name: gathered(group, given, explicit) for name, group in groups.items()}
+            for name, one in taken.items():
+                if isinstance(one, AskOptions):
+                    one.check(explicit)
+                if isinstance(one, SourceOptions):
+                    taken[name] = replace(one, configured=Configured(process.config, stronger(context)))
+            values = {ExplicitOptions: explicit, Process: process, Console: console, typer.Context: context}
+            command(**taken, **given, **{name: values[kind] for name, kind in injected.items()})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from opencost_kusto.cli.door_options import DoorOptions
 from opencost_kusto.cli.options import OPENCOST, Shards, key_values, listed, option, seconds, shard_of
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.names import variable
+from opencost_kusto.names import place_of, variable
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
@@ -164,7 +164,8 @@ class AskOptions:
 
 
 def _parsed(declared: Option, value: Json) -> Json:
-    """The value of a declared option, where it is given as words."""
+    """The value of a declared option, where it is given as words; a mistake in the configuration has its place."""
     if isinstance(value, bool):
         return value
-    return declared.parse(value if isinstance(value, str) else ",".join(listed(value)))
+    with at(place_of(declared.flag)):
+        return declared.parse(value if isinstance(value, str) else ",".join(listed(value)))

@@ -192,6 +192,31 @@ def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
     assert str(refusal(refused.value)).startswith(f"{path}, line 2, gzip_level: ")
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("aggregate = 'foo'", ": OpenCost does not aggregate by 'foo'"),
+        ("every = 'soon'", ", every: 'soon' is not a duration"),
+        ("catch_up = '5m'", "No closed window lies in the catch-up"),
+        ("jitter = 'x'", ", jitter: 'x' is not a duration"),
+        ("timeout = 0", ", timeout 0 is not possible"),
+        ("run_id = '\"quoted\"'", ", run_id is "),
+    ],
+)
+def test_what_is_wrong_with_a_default_has_its_place(tmp_path: Path, setting: str, said: str) -> None:
+    """What the file says of all clusters, and a command refuses, is named by its line; not so on the command line."""
+    path = tmp_path / "c.toml"
+    path.write_text(f"[kusto]\nkusto_uri = 'http://127.0.0.1:1'\ndatabase = 'd'\n[defaults]\n{setting}\n")
+    words = ["schedule", "--once", "--endpoint", "http://127.0.0.1:1", "--auth", "none", "--config", str(path)]
+    with pytest.raises(UsageError) as refused:
+        app(words, standalone_mode=False, obj=Process())
+    text = str(refused.value)
+    assert said in text
+    assert text.startswith(f"{path}, line 5") or setting.startswith("catch_up")
+    with pytest.raises(UsageError, match=r"--every \(or OPENCOST_KUSTO_EVERY\): 'soon'"):
+        app([*words[:-2], "--every", "soon"], standalone_mode=False, obj=Process())
+
+
 def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostEmulator) -> None:
     """--cluster selects those of the file and of --source, and names the one of --endpoint."""
     with pytest.raises(UsageError, match="There is no cluster 'nope'; there are old, prod, test"):
