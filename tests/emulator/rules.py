@@ -2,6 +2,10 @@
 
 Pages are below https://learn.microsoft.com/kusto/, whose source is MicrosoftDocs/dataexplorer-docs, folder
 data-explorer/kusto. `COMMANDS` are rules that one command can obey or break; the rest name the tests that do both.
+
+Queries run on DuckDB, which compares names of columns without case and some types more loosely than Kusto. There the
+second witness is Microsoft's analyser: it judges every text that the program ships or sends (`tests/database/test_kql`,
+`tests/kql`).
 """
 
 from __future__ import annotations
