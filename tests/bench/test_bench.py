@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from opencost_kusto.schema.columns import RowNumber, Total
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.transform.rows import Encoder, flatten
 from tests.bench import bench
+from tests.bench.functions import MOST_OVER_PLAIN, names
 from tests.bench.payloads import body, record_texts
 from tests.bench.pipelines import ORIGIN, PIPELINES, asked_columns, plain_row, plain_whole
 
@@ -64,3 +66,11 @@ def test_the_payloads_are_whole_answers() -> None:
 def test_the_gates_hold() -> None:
     """What the issue about speed agreed holds on this machine."""
     assert bench.main(["--rows", "10000", "--gates"]) == 0
+
+
+def test_every_gate_of_a_function_is_in_the_checks() -> None:
+    """.ci/run measures each function that has a gate, and each gate is of a function."""
+    gated = re.search(r"^gated=(.*)$", Path(".ci/run").read_text(), re.MULTILINE)
+    assert gated is not None
+    assert gated[1].split(",") == list(MOST_OVER_PLAIN)
+    assert set(MOST_OVER_PLAIN) <= set(names())

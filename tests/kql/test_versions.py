@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kql import recorded
-from tests.kql.database import Asked, Database
+from tests.kql.database import COLLECTED, HOUR, Asked, Database
 from tests.kql.test_cost import DAY, approximately, by
 from tests.support.recordings import recording
 
@@ -136,3 +136,61 @@ def test_price_changes_come_from_assets(version: str, empty: Database) -> None:
     assert by(rows, "Name", "Price", value="FirstPrice") == pytest.approx(expected)
     assert by(rows, "Name", "Price", value="LastPrice") == pytest.approx({name: after[name] for name in expected})
     assert {round(row["ChangePercent"]) for row in rows} == {100}
+
+
+@pytest.mark.parametrize("change", [as_it_is, gpus, negative])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_idle_percent(version: str, change: Change, empty: Database) -> None:
+    """Idle cost by the cost of each node, never below 0, and no percentage of a node that costs nothing."""
+    rows = rows_of(version, change)
+    assets: dict[str, recorded.Record] = json.loads(recording(version, "assets_hour.json"))["data"]
+    nodes = [asset for asset in assets.values() if asset["type"] == "Node"]
+    nodes[0] |= {"cpuCost": 0.0, "ramCost": 0.0, "gpuCost": 0.0, "totalCost": 0.0}
+    empty.allocation(landed(rows))
+    empty.assets(json.dumps({"data": assets}).encode())
+    used = Counter(recorded.summed(rows, recorded.node, recorded.compute))
+    cost = {node["properties"]["name"]: node["totalCost"] for node in nodes}
+    idle = {name: max(paid - used[name], 0.0) for name, paid in cost.items()}
+    found = empty.rows(f"OpenCostIdleByNode({DAY})")
+    assert by(found, "Node", value="IdleCost") == pytest.approx(idle)
+    expected = {name: 100 * idle[name] / paid if paid > 0 else None for name, paid in cost.items()}
+    assert by(found, "Node", value="IdlePercent") == pytest.approx(expected)
+    assert None in expected.values()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_month_so_far(version: str, empty: Database) -> None:
+    """Cost of the month, of the same days of the last one and of all of it, the change, and the forecast."""
+    hours = {"2026-11-02T05": rows_of(version), "2026-10-02T05": rows_of("1.112", negative)[10:]}
+    hours["2026-10-20T05"] = rows_of(version, gpus)
+    for start, rows in hours.items():
+        for row in rows:
+            row["window"] = {"start": f"{start}:00:00Z", "end": f"{start[:-1]}6:00:00Z"}
+        empty.allocation(landed(rows))
+    so_far, same_days, later = (Counter(recorded.summed(rows, recorded.namespace)) for rows in hours.values())
+    found = empty.rows('OpenCostMonthToDate("", datetime(2026-11-03))')
+    got = {row["Namespace"]: row for row in found}
+    assert len(got) == len(found)
+    assert got.keys() == so_far.keys() | same_days.keys() | later.keys()
+    for name, row in got.items():
+        assert row["MonthToDate"] == pytest.approx(so_far[name])
+        assert row["SameDaysLastMonth"] == pytest.approx(same_days[name])
+        assert row["LastMonth"] == pytest.approx(same_days[name] + later[name])
+        assert row["Forecast"] == pytest.approx(so_far[name] * 720 / 48)
+        assert row["Change"] == pytest.approx(so_far[name] - same_days[name])
+        percent = 100 * (so_far[name] - same_days[name]) / same_days[name] if same_days[name] > 0 else None
+        assert row["ChangePercent"] == pytest.approx(percent)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_batch_that_was_replaced_counts_once(version: str, empty: Database) -> None:
+    """Rows and cost are those of the last attempt, and attempts are counted."""
+    times = {"window_start": "2026-11-23T10:00:00Z", "window_end": "2026-11-23T11:00:00Z"}
+    rows = rows_of(version)
+    for number, kept in enumerate((rows[5:], rows[2:], rows)):
+        ended: dict[str, Any] = {"batch_id": "b", "outcome": "landed", "source": "c", "dataset": "allocation", **times}
+        ended |= {"rows": len(kept), "cost": recorded.total(kept)}
+        empty.runs([ended], Asked(run=f"run-{number}", collected=COLLECTED + number * HOUR))
+    row = empty.one(f"OpenCostBatches({DAY})")
+    assert (row["Batches"], row["Attempts"], row["Rows"]) == (1, 3, len(rows))
+    assert row["Cost"] == pytest.approx(recorded.total(rows))
