@@ -180,6 +180,7 @@ def _for_people(report: CostReport, lines: Sequence[Line], count: int) -> Table:
     if len(names) > 2 or _is_compared(report):
         return table
     at = next(at for at, column in enumerate(columns) if column.name == _HEADINGS["TotalCost"])
-    drawn = bars((row[at] for row in table.rows), _BAR)
+    # Other runs have no sum, and so no bar.
+    drawn = bars((row[at] or 0.0 for row in table.rows), _BAR)
     rows = [[*row, bar] for row, bar in zip(table.rows, drawn, strict=True)]
     return Table((*columns, Column("")), rows)

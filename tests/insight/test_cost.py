@@ -171,10 +171,17 @@ class ManyRuns:
         return [{"Cluster": "a", "RunId": found[1], "TotalCost": float(found[1]), "Currency": ""}] if found else []
 
 
-def test_every_run_of_a_window_has_its_cost() -> None:
-    """By run there is a line for each run, however many; a window with more than can be read is refused."""
+def test_every_run_of_a_window_has_its_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """By run there is a line for each run, however many, and no sum; a window with too many is refused."""
     report = cost_report(ManyRuns(42), CostRequest(HOUR, by="run"))
     assert [line.cost for line in report.lines] == [float(number) for number in reversed(range(42))]
+    Console().show(cost_document(report, NOW, top=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines if "others" in line or "█" in line] == [
+        ["41", "41.00", "████████████"],
+        ["41", "others"],
+    ]
+    assert not any("Total" in line for line in lines)
     with pytest.raises(UsageError, match=r"1,000 at most; the window has 1,001. Choose a shorter --window"):
         cost_report(ManyRuns(1001), CostRequest(HOUR, by="run"))
 
