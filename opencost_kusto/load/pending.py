@@ -16,13 +16,17 @@ from opencost_kusto.schema.columns import Json
 
 @dataclass(slots=True)
 class Pending:
-    """A queued batch. `source_ids` identify its blobs, one for each time it was queued; `tag` is its ingest-by tag."""
+    """A queued batch. `source_ids` identify its blobs, one for each time it was queued; `tag` is its ingest-by tag.
+
+    `replaces` is the note of a replacement that has landed.
+    """
 
     staged: StagedBatch
     sealed: SealedBatch
     replacement: BatchReplacement | None = None
     tag: str | None = None
     source_ids: list[str] = field(default_factory=list)
+    replaces: str = ""
 
     @property
     def id(self) -> str:
@@ -60,6 +64,8 @@ class Pending:
     ) -> BatchResult:
         """Release what the batch holds; its result. `keep` leaves a batch that has not landed in its spool."""
         sealed, staged = self.sealed, self.staged
+        if self.replaces and outcome is Outcome.LANDED:
+            staged.note(self.replaces)
         if sentence := self.clean():
             staged.note(sentence)
         if keep and outcome not in (Outcome.LANDED, Outcome.ALREADY_LANDED):

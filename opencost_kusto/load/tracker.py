@@ -71,9 +71,9 @@ class IngestionTracker:
     def replace(self, staged: StagedBatch, sealed: SealedBatch, held: Holding) -> Iterator[BatchResult]:
         """Queue a batch for a staging table, from which it replaces what its table holds."""
         cost = "" if held.cost is None else f" and {held.cost:.6f} in cost"
-        staged.note(f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}")
+        said = f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}"
         replacement = BatchReplacement(self._kusto, staged.batch, sealed.rows, sleep=self._sleep)
-        yield from self._send(Pending(staged, sealed, replacement))
+        yield from self._send(Pending(staged, sealed, replacement, replaces=said))
 
     def _send(self, pending: Pending) -> Iterator[BatchResult]:
         sealed = pending.sealed

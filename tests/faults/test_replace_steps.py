@@ -49,9 +49,14 @@ STEPS = {
 )
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_fails(changed: World, step: str, ending: Ending) -> None:
-    """When any step is refused, nothing has changed in the table, the batch has failed, and a later run replaces."""
+    """When any step is refused, nothing has changed in the table, the batch has failed, and a later run replaces.
+
+    No note says that rows were replaced.
+    """
     changed.kusto.fault = lambda request: REFUSED if request.csl.startswith(STEPS[step]) else None
-    ending.failed(changed, changed.sync(replace=True, timeout=2), ROWS)
+    report = changed.sync(replace=True, timeout=2)
+    ending.failed(changed, report, ROWS)
+    assert not [note for note in result_of(report).notes if "replaces" in note]
     changed.kusto.fault = None
     assert not changed.staging
     assert result_of(changed.sync(replace=True)).outcome == "landed"
