@@ -39,17 +39,23 @@ class SecretFile:
         """The text without the line break at its end; raises UsageError, which never repeats it."""
         said = f"{variable(self.option)} names {self.path}, which"
         try:
-            text = Path(self.path).read_bytes().decode("ascii").strip()
+            text = Path(self.path).read_bytes().decode("utf-8", "replace").strip()
         except OSError as error:
             raise UsageError(f"{said} cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError:
-            # Not chained: the error holds the bytes.
-            raise UsageError(f"{said} holds characters that a header cannot.") from None
-        if not text:
-            raise UsageError(f"{said} is empty.")
-        if not text.isprintable() or len(text) > _LONGEST:
-            raise UsageError(f"{said} is not one line of at most {_LONGEST:,} characters.")
+        if why := unfit(text):
+            raise UsageError(f"{said} {why}.")
         return text
+
+
+def unfit(secret: str) -> str | None:
+    """Why a header cannot hold a secret, without any of it; None if it can."""
+    if not secret:
+        return "is empty"
+    if not secret.isascii():
+        return "holds characters that a header cannot"
+    if not secret.isprintable() or len(secret) > _LONGEST:
+        return f"is not one line of at most {_LONGEST:,} characters"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +92,13 @@ class Doors:
         named = self.token is not None or any(name.lower() == _AUTHORIZATION for name in self.headers)
         if named and address.credentials is not None:
             raise UsageError(f"{address} has a user name, and its requests a token: leave one of them out.")
-        if self.token is not None and address.scheme == "http" and not address.is_local:
+        if named and address.scheme == "http" and not address.is_local:
             raise UsageError(
                 f"{address} is plain http, which must not carry a token. Use https, or the name of the Service with "
                 ".svc in this cluster."
             )
+        if self.cert is not None and address.scheme == "http":
+            raise UsageError(f"{address} is plain http, which has no client certificate. Use https.")
 
 
 def doors(

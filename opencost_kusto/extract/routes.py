@@ -60,6 +60,12 @@ def route(
     if isinstance(to, Address):
         return HttpRoute(to, connect_timeout=connect_timeout, timeout=timeout, doors=doors, environment=environment)
     if doors not in (None, Doors()):
+        if to.in_cluster:
+            raise UsageError(
+                f"{to} has no sign-in, certificate or proxy. Write the address of the Service, https://SERVICE.NAMESPACE"
+                ".svc:PORT, as --endpoint, or leave out the options of --opencost-token-file, -header, -scope, -ca, "
+                "-cert, -key and -proxy."
+            )
         raise UsageError(
             f"{to} goes through the Kubernetes API, which removes a sign-in for OpenCost, and takes its own from the "
             "kubeconfig. Leave out the options of --opencost-token-file, -header, -scope, -ca, -cert, -key and -proxy."

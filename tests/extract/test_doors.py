@@ -311,12 +311,25 @@ def test_a_secret_that_is_none_is_refused(opencost: OpenCostEmulator, tmp_path: 
 )
 def test_a_token_is_not_sent_in_the_clear(url: str, accepted: bool) -> None:
     """Over plain http a token stays on this machine or in this cluster; an address has one sign-in only."""
-    through = Doors(token=lambda: "HUSH")
-    if accepted:
-        OpenCost(url, doors=through, environment={}).close()
-        return
-    with pytest.raises(UsageError, match=r"must not carry a token|has a user name"):
-        OpenCost(url, doors=through, environment={})
+    for through in (Doors(token=lambda: "HUSH"), Doors(headers={"authorization": lambda: "Basic HUSH"})):
+        if accepted:
+            OpenCost(url, doors=through, environment={}).close()
+            continue
+        with pytest.raises(UsageError, match=r"must not carry a token|has a user name"):
+            OpenCost(url, doors=through, environment={})
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:9003", "which has no client certificate. Use https"),
+        ("in-cluster://a/b", "has no sign-in, certificate or proxy. Write the address of the Service"),
+    ],
+)
+def test_a_certificate_that_would_not_be_shown_is_refused(url: str, says: str) -> None:
+    """A door that an address does not have is not passed over."""
+    with pytest.raises(UsageError, match=says):
+        OpenCost(url, doors=Doors(cert="/nowhere/client.crt"), environment={})
 
 
 def test_another_request_is_not_signed(opencost: OpenCostEmulator) -> None:

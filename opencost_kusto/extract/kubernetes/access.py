@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from opencost_kusto.address import Address
-from opencost_kusto.extract.doors import Doors
+from opencost_kusto.errors import OpenCostError, ReasonCode
+from opencost_kusto.extract.doors import Doors, unfit
 
 # Makes, of a scope of Microsoft Entra, a callable that returns a token which has not expired.
 Entra = Callable[[str], Callable[[], str]]
@@ -20,8 +21,14 @@ class Authorization:
     said: str
 
     def __call__(self) -> str:
-        """The value of the header; raises what `read` raises."""
-        return self.read()
+        """The value of the header; raises what `read` raises, and OpenCostError for what no header can hold."""
+        header = self.read().strip()
+        if why := unfit(header.partition(" ")[2].strip()):
+            raise OpenCostError(
+                f"Signing in to Kubernetes failed: the value from {self.said} {why}. Nothing was sent without it.",
+                code=ReasonCode.UNAUTHORIZED,
+            )
+        return header
 
     def __str__(self) -> str:
         return self.said

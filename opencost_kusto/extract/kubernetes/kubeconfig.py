@@ -29,6 +29,7 @@ _SETTINGS = {
     KEY: "client-key",
     ENDPOINT: "server or tls-server-name",
 }
+_IMPERSONATION = frozenset({"as", "as-uid", "as-groups", "as-user-extra"})
 _GET = "az aks get-credentials -g GROUP -n CLUSTER"
 
 
@@ -43,7 +44,8 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         from kubernetes.config.kube_config import KubeConfigLoader
 
         chosen = _context(merged.value, context, paths)
-        token, said = _sign_in(_user(merged, chosen), environment, entra)
+        user = _user(merged, chosen, paths)
+        token, said = _sign_in(user, environment, entra)
         loader = KubeConfigLoader(merged, active_context=chosen["name"], config_base_path=None)
         settings = Configuration()
         loader.load_and_set(settings)
@@ -55,6 +57,8 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         origin=f"the kubeconfig {paths}{named}",
         settings=_SETTINGS,
     )
+    if user is not None and not access.doors.headers and access.doors.cert is None:
+        raise _unsigned(str(chosen["context"]["user"]))
     if not proxy:
         return access
     return replace(access, doors=replace(access.doors, proxy=address.named_proxy("proxy-url of the kubeconfig", proxy)))
@@ -86,9 +90,14 @@ def _read(environment: Mapping[str, str]) -> Iterator[tuple[Any, str]]:
         merger.config.value["current-context"] = next(filter(None, named), None)
         yield merger.config, paths
     except ConfigException as error:
-        why = first_sentence(str(error).replace(". ", ": ", 1))
-        raise UsageError(f"The kubeconfig {paths} cannot be used: {why}") from error
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, library_yaml.YAMLError) as error:
+        # The library names a user by all its settings, in braces.
+        why = first_sentence(str(error).replace(". ", ": ", 1).partition("{")[0]).rstrip("/")
+        raise UsageError(f"The kubeconfig {paths} cannot be used: {why}") from None
+    except KeyError as error:
+        raise UsageError(f"The kubeconfig {paths} cannot be used: a key {error} is missing.") from error
+    except (AttributeError, TypeError) as error:
+        raise UsageError(f"The kubeconfig {paths} cannot be used: a part of it is of another type.") from error
+    except (OSError, ValueError, library_yaml.YAMLError) as error:
         why = first_sentence(str(error)) or type(error).__name__
         raise UsageError(f"The kubeconfig {paths} cannot be read: {why}") from error
 
@@ -104,11 +113,35 @@ def _context(config: dict[str, Any], name: str | None, paths: str) -> dict[str, 
     raise UsageError(f"The kubeconfig {paths} has {missed}; it has {listed}. Write one as kube://CONTEXT.")
 
 
-def _user(merged: Any, chosen: dict[str, Any]) -> Any:
-    """The node of the context's user, whose `value` is its settings; None if it has none."""
+def _user(merged: Any, chosen: dict[str, Any], paths: str) -> Any:
+    """The node of the context's user, whose `value` is its settings; None if it has none.
+
+    Raises UsageError for a user that is not there, and for one that acts as another.
+    """
     name = chosen["context"].get("user")
-    found = merged["users"].get_with_name(name, safe=True) if name and merged.safe_get("users") else None
-    return found["user"] if found and found.value.get("user") else None
+    if not name:
+        return None
+    found = merged["users"].get_with_name(name, safe=True) if merged.safe_get("users") else None
+    if found is None:
+        context = shown(str(chosen["name"]))
+        raise UsageError(f"The kubeconfig {paths} has no user {shown(str(name))}, which its context {context} names.")
+    if not found.value.get("user"):
+        return None
+    if acts := sorted(_IMPERSONATION & found.value["user"].keys()):
+        raise UsageError(
+            f"The user {shown(str(name))} of the kubeconfig {paths} has {', '.join(acts)}: impersonation is not "
+            "supported. Name a context whose user has the rights itself."
+        )
+    return found["user"]
+
+
+def _unsigned(user: str) -> OpenCostError:
+    return OpenCostError(
+        f"Signing in to Kubernetes failed: the user {shown(user)} of the kubeconfig has no token, certificate or "
+        "program that signs in. An auth-provider is replaced by a program: on AKS, kubelogin convert-kubeconfig. "
+        "Nothing was sent without a sign-in.",
+        code=ReasonCode.UNAUTHORIZED,
+    )
 
 
 def _sign_in(user: Any, environment: Mapping[str, str], entra: Entra | None) -> tuple[Callable[[], str] | None, str]:
@@ -119,6 +152,9 @@ def _sign_in(user: Any, environment: Mapping[str, str], entra: Entra | None) -> 
     if user is None:
         return None, "no user"
     settings: dict[str, Any] = user.value
+    # Kubernetes has no other since 1.26; the library would send nothing, or a token that has expired.
+    if (settings.get("auth-provider") or {}).get("name") != "oidc":
+        settings.pop("auth-provider", None)
     folder = str(Path(user.path or ".").absolute().parent)
     for name in ("client-certificate", "client-key"):
         # The library looks for them beside the file that has the cluster.
@@ -153,8 +189,9 @@ def _program(node: Any, command: str, folder: str) -> Program:
     def run() -> Any:
         try:
             return ExecProvider(node, folder).run()
-        except ConfigException as error:
-            raise program.failed(error) from error
+        except (ConfigException, ValueError, TypeError, AttributeError) as error:
+            # What it printed may be of any type, in any encoding, and a secret.
+            raise program.failed(error) from None
 
     program = Program(command, run, hint=first_sentence(str(node.value.get("installHint") or ""), 400))
     return program
@@ -165,17 +202,26 @@ def _reader(file: Path) -> Callable[[], str]:
 
     def read() -> str:
         try:
-            return file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            text = f"The token file {file} of the kubeconfig cannot be read: {type(error).__name__}."
+            return file.read_text("utf-8", "replace").strip()
+        except OSError as error:
+            text = f"The token file {file} of the kubeconfig cannot be read: {error.strerror}."
             raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from None
 
     return read
 
 
+def _server(text: str) -> address.Address:
+    """The address of an API server; raises UsageError, which does not repeat it: it may have a password."""
+    try:
+        return address.parse(text)
+    except UsageError:
+        text = "The cluster of the kubeconfig has a server that is no address; write https://HOST:PORT."
+        raise UsageError(text) from None
+
+
 def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: str) -> Access:
     """What the library read, and the token that it does not get."""
-    server = address.parse(settings.host)
+    server = _server(settings.host)
 
     def authorization() -> str:
         # Before version 36 of the library it has another name.
@@ -187,7 +233,7 @@ def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: 
     elif authorization():
         value = authorization
     doors = Doors(
-        headers={} if value is None else {"Authorization": Authorization(value, f"the kubeconfig: {said}")},
+        headers={} if value is None else {"Authorization": Authorization(value, f"{said} of the kubeconfig")},
         ca=settings.ssl_ca_cert,
         cert=settings.cert_file,
         key=settings.key_file,

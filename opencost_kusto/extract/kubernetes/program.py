@@ -68,6 +68,8 @@ class Program:
         pair = ("clientCertificateData", "clientKeyData")
         if not isinstance(status, dict) or not (status.get("token") or all(status.get(name) for name in pair)):
             raise self._failed("it returned neither a token nor a certificate with its key")
+        if not isinstance(status.get("token") or "", str):
+            raise self._failed("its token is no text")
         return status
 
     def _expired(self, status: dict[str, Any]) -> bool:
@@ -79,6 +81,8 @@ class Program:
 
     def failed(self, error: Exception) -> OpenCostError:
         """The error for a program that ran and failed."""
+        if isinstance(error, UnicodeDecodeError | TypeError | AttributeError):
+            return self._failed("what it printed is no ExecCredential in JSON")
         # The library writes "exec: process returned 1. " before what the program said.
         return self._failed(first_sentence(str(error).replace(". ", ": ", 1), 300))
 

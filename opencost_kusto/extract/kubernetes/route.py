@@ -25,7 +25,7 @@ from opencost_kusto.extract.kubernetes.rights import Right
 from opencost_kusto.extract.kubernetes.sentences import explained, no_endpoints
 from opencost_kusto.extract.kubernetes.service_account import service_account
 from opencost_kusto.extract.kubernetes.status import ApiRefusal
-from opencost_kusto.extract.kubernetes.wire import ApiServer, ForwardedOpenCost, ProxiedOpenCost
+from opencost_kusto.extract.kubernetes.wire import ApiServer, ForwardedOpenCost, OpenCostOfPods, ProxiedOpenCost
 
 # Seconds for a list of a few objects.
 _LIST_SECONDS = 30.0
@@ -151,7 +151,7 @@ class KubernetesRoute:
             named = str(self.address)
             if self.address.in_cluster:
                 self.taken = f"{found}, by its {'address' if found.ip else 'name'} {found.host}"
-                self._inner = HttpRoute(Address("http", found.host, found.port), environment={}, **self._timeouts)
+                self._inner = OpenCostOfPods(Address("http", found.host, found.port), environment={}, **self._timeouts)
             else:
                 self.taken = f"{found}, by the proxy of the API server {self._signed_in().server}"
                 self._inner = ProxiedOpenCost(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
+from opencost_kusto.extract.kubernetes.address import IN_CLUSTER
 from opencost_kusto.extract.kubernetes.rights import Right
 from opencost_kusto.extract.kubernetes.status import ApiRefusal
 
@@ -19,6 +20,11 @@ def explained(refusal: ApiRefusal, right: Right | None, endpoint: str) -> ApiRef
 
 def _text(refusal: ApiRefusal, right: Right | None, endpoint: str) -> str:
     status = refusal.status
+    if status.code == 401 and endpoint.startswith(IN_CLUSTER):
+        return (
+            "The cluster does not accept the token of this pod's service account (401). Check that the account still "
+            "exists, and start the pod again."
+        )
     if status.code == 401:
         return (
             "The cluster does not accept this sign-in (401). Sign in again: az login, az aks get-credentials, or "

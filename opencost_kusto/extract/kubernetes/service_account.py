@@ -33,9 +33,9 @@ def service_account(environment: Mapping[str, str], mounted: Path = MOUNTED) -> 
 
     def authorization() -> str:
         try:
-            return f"Bearer {token.read_text('ascii').strip()}"
-        except (OSError, UnicodeDecodeError) as error:
-            text = f"The token of the service account at {token} cannot be read: {type(error).__name__}."
+            return f"Bearer {token.read_text('utf-8', 'replace')}"
+        except OSError as error:
+            text = f"The token of the service account at {token} cannot be read: {error.strerror}."
             raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from None
 
     server = Address("https", host, int(environment.get(_PORT) or 443))

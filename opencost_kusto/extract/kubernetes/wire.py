@@ -98,6 +98,12 @@ class ProxiedOpenCost(ApiServer):
         self.named = named
 
 
+class OpenCostOfPods(HttpRoute):
+    """Requests to an OpenCost from another pod of its cluster."""
+
+    hint = ". Is this a pod of that cluster, is the Service or the pod there, and does a network policy let it through?"
+
+
 class ForwardedOpenCost(HttpRoute):
     """Requests to an OpenCost through connections that are forwarded into its pod."""
 

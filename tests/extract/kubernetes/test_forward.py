@@ -112,7 +112,7 @@ def test_a_port_forward_goes_through_the_proxy_of_the_kubeconfig(tmp_path: Path)
         ForwardProxy() as proxy,
     ):
         url = api.url.replace("127.0.0.1", "api.aks.example")
-        path = kubeconfig(tmp_path / "config", url, "me", None, **{"proxy-url": proxy.url})
+        path = kubeconfig(tmp_path / "config", url, "me", {}, **{"proxy-url": proxy.url})
         with OpenCost(ADD_ON, environment={"KUBECONFIG": str(path)}, attempts=1, timeout=20) as client:
             assert len(list(client.records(batch("allocation"), lambda *_: None))) == 1
         assert api.forwarded == [FORWARD]

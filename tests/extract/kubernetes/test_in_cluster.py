@@ -47,7 +47,9 @@ def test_the_token_is_read_for_each_request(tmp_path: Path, renewed: bool) -> No
         if renewed:
             assert b"".join(second.get("/clusterInfo", {}))
         else:
-            with pytest.raises(OpenCostError, match="does not accept this sign-in") as refused:
+            with pytest.raises(
+                OpenCostError, match="does not accept the token of this pod's service account"
+            ) as refused:
                 second.get("/clusterInfo", {})
             assert refused.value.code is ReasonCode.UNAUTHORIZED
         first.close()
@@ -55,3 +57,12 @@ def test_the_token_is_read_for_each_request(tmp_path: Path, renewed: bool) -> No
     assert list(dict.fromkeys(server.authorizations)) == ["Bearer first", "Bearer second"]
     assert len(server.authorizations) == 3
     assert all("authorization" not in one.headers for one in opencost.requests)
+
+
+def test_outside_the_cluster_a_service_is_not_reached() -> None:
+    """The message says where such an address is for: nothing is forwarded there."""
+    way = KubernetesRoute(parse("in-cluster://nowhere/opencost"), connect_timeout=5, timeout=20)
+    with pytest.raises(OpenCostError, match="Is this a pod of that cluster, is the Service or the pod there") as missed:
+        way.get("/clusterInfo", {})
+    way.close()
+    assert missed.value.code is ReasonCode.UNREACHABLE

@@ -112,6 +112,10 @@ def test_a_program_signs_in(tmp_path: Path, version: str) -> None:
         (printing({}), "neither a token nor a certificate"),
         (printing({"clientCertificateData": "x"}), "neither a token nor a certificate"),
         (printing({"token": "abc"}, "v1beta1"), "does not match"),
+        (printing({"token": ["HUSH"]}), "its token is no text"),
+        (printing({"token": "HUSH\nHUSH"}), "not one line"),
+        ("print(5)", "no ExecCredential in JSON"),
+        ("import sys; sys.stdout.buffer.write(bytes([255]))", "no ExecCredential in JSON"),
     ],
 )
 def test_a_program_that_fails_is_an_error(tmp_path: Path, text: str, says: str) -> None:
@@ -120,6 +124,55 @@ def test_a_program_that_fails_is_an_error(tmp_path: Path, text: str, says: str) 
     assert (type(error), error.code) == (OpenCostError, ReasonCode.UNAUTHORIZED)
     assert says in str(error)
     assert "Nothing was sent" in str(error)
+    assert "HUSH" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"token": ""}, "the user 'me' of the kubeconfig has no token"),
+        ({"auth-provider": {"name": "azure", "config": {"access-token": "HUSH"}}}, "kubelogin convert-kubeconfig"),
+        ({"auth-provider": {"name": "oidc", "config": {"id-token": "HUSH"}}}, "An auth-provider is replaced"),
+        ({"token": "HUSH\nHUSH"}, "a token of the kubeconfig is not one line"),
+        ({"token": "HUSH ö"}, "a token of the kubeconfig holds characters"),
+        ({"tokenFile": "empty"}, "a token file of the kubeconfig is empty"),
+        ({"tokenFile": "lines"}, "a token file of the kubeconfig is not one line"),
+        ({"tokenFile": "/"}, "The token file / of the kubeconfig cannot be read: Is a directory"),
+    ],
+)
+def test_a_user_without_a_token_that_can_be_sent_is_an_error(
+    tmp_path: Path, settings: dict[str, Any], says: str
+) -> None:
+    """Neither an anonymous request nor half a token is sent, and no word of a secret is printed."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "lines").write_text("HUSH\nHUSH\n")
+    error = failed(tmp_path, settings)
+    assert (type(error), error.code) == (OpenCostError, ReasonCode.UNAUTHORIZED)
+    assert says in str(error)
+    assert "HUSH" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "found", "put", "says"),
+    [
+        ({"token": "a"}, "user: me", "user: you", "has no user 'you', which its context 'tests' names"),
+        ({"token": "a", "as": "root"}, "", "", "has as: impersonation is not supported"),
+        ({"exec": None, "client-key-data": "HUSH"}, "", "", "Expected key exec in"),
+        ({"token": "a"}, "http://", "HUSH@", "a server that is no address; write https://HOST:PORT"),
+        ({"tokenFile": ["a"]}, "", "", "a part of it is of another type"),
+        ({"exec": {"command": "x", "env": [{"name": "HOME"}]}}, "", "", "a key 'value' is missing"),
+    ],
+)
+def test_a_user_of_a_kubeconfig_that_cannot_be_used(
+    tmp_path: Path, settings: dict[str, Any], found: str, put: str, says: str
+) -> None:
+    """What cannot be done as it is written is refused, in words that hold no secret of the file."""
+    path = kubeconfig(tmp_path / "config", "http://localhost:1", "me", settings)
+    path.write_text(path.read_text().replace(found, put))
+    with pytest.raises(UsageError) as error:
+        sign_in(None, {"KUBECONFIG": str(path), "PATH": "/nowhere"})
+    assert says in str(error.value)
+    assert "HUSH" not in str(error.value)
 
 
 @pytest.mark.parametrize("command", ["no-such-program", "./no-such-program", "kubelogin"])
@@ -351,7 +404,7 @@ def test_a_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
     """proxy-url leads to the API server."""
     with Replay(recorded("service")) as server, ForwardProxy() as proxy:
         url = server.url.replace("127.0.0.1", "api.aks.example")
-        path = kubeconfig(tmp_path / "config", url, "me", None, **{"proxy-url": proxy.url})
+        path = kubeconfig(tmp_path / "config", url, "me", {}, **{"proxy-url": proxy.url})
         with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
             assert client.source().name == "aks-tests"
         assert proxy.seen
@@ -379,6 +432,14 @@ def test_a_service_account_is_a_pods(tmp_path: Path, environment: dict[str, str]
     """Outside a pod, and in one without a token, the message says what to write."""
     with pytest.raises(UsageError, match=says):
         service_account(environment, tmp_path)
+
+
+def test_a_pod_sends_no_empty_token(tmp_path: Path) -> None:
+    """A token that was truncated is an error, as one that is missing."""
+    (tmp_path / "token").write_text("\n")
+    access = service_account({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path)
+    with pytest.raises(OpenCostError, match=f"the value from the token in {tmp_path}/token is empty"):
+        access.doors.signed()
 
 
 def test_a_list_of_contexts_needs_yaml(tmp_path: Path) -> None:
