@@ -32,8 +32,10 @@ START = datetime(2026, 11, 1)
 # and hour against each other; FOCUS lists containers by day, where one summarize by its columns alone takes 1.8.
 MOST_OVER_PLAIN = {
     "OpenCostByNamespace": 3.0,
+    "OpenCostByCluster": 3.0,
+    "OpenCostByNode": 3.0,
     "OpenCostByController": 7.0,
-    "OpenCostIdleByNode": 5.0,
+    "OpenCostIdleByNode": 6.0,
     "OpenCostChargeback": 6.0,
     "OpenCostFocus": 10.0,
 }
