@@ -32,7 +32,9 @@ class QueryOptions:
     window: Annotated[
         str | None, option("--window", "startTime and endTime: 7d (the default), yesterday, START,END, …")
     ] = None
-    cluster: Annotated[str | None, option("--cluster", "This cluster alone.")] = None
+    cluster: Annotated[
+        list[str] | None, option("--cluster", "This cluster alone; repeatable, one after the other.")
+    ] = None
     param: Annotated[list[str] | None, option("--param", "k=v for another parameter of the function; repeatable.")] = (
         None
     )
@@ -41,20 +43,31 @@ class QueryOptions:
         """The window, if one is named; raises UsageError."""
         return read_option("--window", lambda one: window_of(one, now), self.window) if self.window else None
 
-    def question(self, name: str | None, explicit: ExplicitOptions, now: datetime) -> Question:
-        """The query; raises UsageError for none, or two, and for values that it cannot take."""
-        if (name is None) == (self.kql is None):
+    def questions(self, name: str | None, explicit: ExplicitOptions, now: datetime) -> dict[str | None, Question]:
+        """The query by cluster, of all together without --cluster.
+
+        Raises UsageError for none, or two, and for values that it cannot take.
+        """
+        text = sys.stdin.read() if self.kql == "-" else self.kql
+        clusters: list[str | None] = [*(self.cluster or [])] or [None]
+        found = {one: self._question(name, text, one, explicit, now) for one in clusters}
+        # What the environment says of clusters does not count for a function that takes none.
+        return found if len({one.text for one in found.values()}) > 1 else {None: found[clusters[0]]}
+
+    def _question(
+        self, name: str | None, text: str | None, cluster: str | None, explicit: ExplicitOptions, now: datetime
+    ) -> Question:
+        if (name is None) == (text is None):
             raise UsageError("Name one function, as in opencost-kusto query ByNamespace, or write --kql. See --list.")
-        if self.kql is not None:
+        if text is not None:
             if self.param:
                 raise UsageError("--param is for a function; write the values into --kql.")
-            text = sys.stdin.read() if self.kql == "-" else self.kql
-            return kql_question(text, self.period(now), self.cluster, now)
+            return kql_question(text, self.period(now), cluster, now)
         values = key_values(self.param or [], "--param")
         takes = {parameter.name for parameter in named(name or "").parameters} - values.keys()
         # What the environment says is for other functions too.
         window = self.period(now) if "startTime" in takes or "window" in explicit else None
-        cluster = self.cluster if "cluster" in takes or "cluster" in explicit else None
+        cluster = cluster if "cluster" in takes or "cluster" in explicit else None
         return function_question(name or "", window, cluster, values, now)
 
 
@@ -72,9 +85,12 @@ def query_command(
     if show:
         console.show(functions_document())
         return
-    question = options.question(name, explicit, datetime.now(UTC))
+    questions = options.questions(name, explicit, datetime.now(UTC))
+    question = next(iter(questions.values()))
     with kusto_options.kusto(console.info) as kusto:
-        table = table_of(kusto.query(question.text))
+        # Rows of several clusters say which one they are of.
+        of = {one: {"Cluster": one} if len(questions) > 1 else {} for one in questions}
+        table = table_of([of[one] | row for one, each in questions.items() for row in kusto.query(each.text)])
     count = len(table.rows) if top is None else top
     first = table.first(count)
     lines = [] if table.rows else ["No rows."]

@@ -168,6 +168,9 @@ def replay_command(
         float, option("--timeout", "Seconds to wait for the next batch to land.", panel=LOADING)
     ] = TIMEOUT,
     tags: Tags = True,
+    cluster: Annotated[
+        list[str] | None, option("--cluster", "The batches of this cluster alone; repeatable.", panel=LOADING)
+    ] = None,
     *,
     process: Process,
     console: Console,
@@ -179,5 +182,6 @@ def replay_command(
         check_is_spool(folder)
         ready(kusto)
         with console.progress({}) as on_result:
-            report = replay(folder, kusto, policy=policy, cancel=process.cancel, on_result=on_result)
+            more = {"cancel": process.cancel, "on_result": on_result, "clusters": cluster or ()}
+            report = replay(folder, kusto, policy=policy, **more)  # type: ignore[arg-type]
     finish(console, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +31,11 @@ def replay(
     policy: LoadPolicy | None = None,
     cancel: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
+    clusters: Collection[str] = (),
 ) -> Report:
     """Load the batches that a spool holds, each exactly once, and remove those that are in Kusto.
+
+    With `clusters`, batches of other clusters stay where they are.
 
     Decisions are those of `sync` with the same response at hand: a batch that landed stays, a damaged one is repaired,
     and one of another cluster than its name stands for fails.
@@ -41,7 +44,8 @@ def replay(
     check_is_spool(folder)
     run = new_run(kind="replay")
     report = Report(run.id, on_result=on_result)
-    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _newest(folder)}
+    wanted = (one for one in _newest(folder) if not clusters or one.source in clusters)
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in wanted}
     if not sealed:
         return report
     run, token, policy = timed(run, kusto), cancel or CancelToken(), replace(policy or LoadPolicy(), spool=folder)

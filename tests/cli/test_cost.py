@@ -106,6 +106,17 @@ def test_a_function_has_a_window_and_a_top(asked: Asked) -> None:
     assert csv[1].split(",")[1] == str(COST)
 
 
+def test_a_query_is_asked_of_each_cluster(asked: Asked) -> None:
+    """With --cluster twice the rows say which cluster they are of, and a name without rows adds none."""
+    names = ("--cluster", "aks-shop-prod-weu", "--cluster", "nobody")
+    rows = json.loads(asked("query", "DailyCost", "--window", WINDOW, *names, "-o", "json"))
+    assert {row["Cluster"] for row in rows} == {"aks-shop-prod-weu"}
+    text = "print One = _cluster"
+    assert json.loads(asked("query", "--kql", text, *names, "-o", "json")) == [
+        {"Cluster": name, "One": name} for name in ("aks-shop-prod-weu", "nobody")
+    ]
+
+
 def test_a_function_has_parameters_and_formats(asked: Asked) -> None:
     """`--param` sets any parameter; every format has the same rows, and of no rows CSV has no text."""
     day = ("--param", "startTime=2026-11-23", "--param", "endTime=2026-11-24")

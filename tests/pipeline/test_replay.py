@@ -9,6 +9,8 @@ import pytest
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.replay import replay
+from tests.bench.fleet import nameless
+from tests.support.world import World
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -22,6 +24,17 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         pytest.raises(UsageError, match="it holds no batch"),
     ):
         replay(tmp_path, kusto)
+
+
+def test_the_batches_of_a_cluster_are_replayed_alone(tmp_path: Path) -> None:
+    """Those of other clusters stay in the spool."""
+    with World(answers=nameless) as world:
+        for cluster in ("a", "b"):
+            assert world.sync(cluster=cluster, spool=tmp_path, wait=False).counts == {"queued": 1}
+        world.kusto.wait_idle()
+        with world.client() as kusto:
+            found = [replay(tmp_path, kusto, clusters=each).sources for each in (["b"], [])]
+    assert [list(each) for each in found] == [["b"], ["a"]]
 
 
 def test_an_empty_spool_has_nothing_to_send(tmp_path: Path) -> None:
