@@ -1,4 +1,4 @@
-"""Random histories find nothing: a hundred in the suite, thousands by `python -m tests.histories`."""
+"""Random histories find nothing: two hundred in the suite, thousands by `python -m tests.histories`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WITHOUT_TAGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 100, _TOGETHER))
+@pytest.mark.parametrize("first", range(0, 200, _TOGETHER))
 def test_random_histories_find_nothing(first: int) -> None:
     """What is called landed is there, once and whole, after every run and when the queue has drained."""
     for seed in range(first, first + _TOGETHER):
