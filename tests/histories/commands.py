@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from pathlib import Path
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
+from opencost_kusto.ci.command_cost import CommandCost
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.kusto.client import Deadlines, Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest, new_run
@@ -20,7 +24,7 @@ from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.window import Window
-from tests.histories.steps import Backfill, Command, Replay, Sync, Tick
+from tests.histories.steps import Backfill, Command, CommandRun, Replay, Sync, Tick
 from tests.support.world import NAMESPACES, World
 
 NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)
@@ -76,6 +80,9 @@ def run_command(
     with world.client(_ALLOWED) as kusto, world.source(CLUSTER) as opencost:
         if isinstance(step, Replay):
             return replay(spool, kusto, policy=policy, cancel=token, on_result=on_result)
+        if isinstance(step, CommandRun):
+            policy = replace(policy, spool=spool if step.spool else None)
+            return _measured(step.hour, opencost, kusto, policy, token, on_result)
         run = _run_of(step.skew)
         match step:
             case Sync(hours, replace=replaces, wait=wait, spool=spooled):
@@ -89,6 +96,35 @@ def run_command(
                 now = run.collection_time
                 surveyed = survey([opencost], kusto, _TARGET, window_of(hours), now=now, closed=now)
                 return backfill(surveyed, kusto, run=run, policy=policy, cancel=token, on_result=on_result)
+
+
+def _measured(
+    hour: int,
+    opencost: OpenCost,
+    kusto: Kusto,
+    policy: LoadPolicy,
+    token: CancelToken,
+    on_result: Callable[[BatchResult], None],
+) -> Report:
+    """The report of `run` of a command that took an hour, and was waited for until now."""
+    window = window_of((hour, hour + 1))
+    moments = chain([window.start, window.end], repeat(NOW))
+    cost = CommandCost(
+        lambda: nullcontext([opencost]),
+        lambda: nullcontext(kusto),
+        SyncRequest(window, None, ("allocation",), NAMESPACES),
+        _run_of(0),
+        timedelta(),
+        policy,
+        progress=lambda _: nullcontext(on_result),
+        now=lambda: next(moments),
+        sleep=token.sleep,
+        execute=lambda _: 0,
+        cancel=token,
+    )
+    report = cost.of(["true"]).report
+    assert report is not None
+    return report
 
 
 def _run_of(skew: int) -> Run:

@@ -10,6 +10,7 @@ from tests.histories.steps import (
     Backfill,
     Both,
     Command,
+    CommandRun,
     Damage,
     Harm,
     History,
@@ -57,7 +58,8 @@ def generate(seed: int) -> History:
     steps = [_step(draw, narrow) for _ in range(draw.randint(2, 10 if narrow else 7))]
     if not any(isinstance(one, Sync | Tick | Backfill | Both) for one in steps):
         steps.insert(0, _command(draw, narrow))
-    return History(seed, tuple(steps), switches)
+    runs = random.Random(f"run {seed}")
+    return History(seed, tuple(_run(step, runs) for step in steps), switches)
 
 
 def with_kill(seed: int, number: int) -> History:
@@ -84,6 +86,15 @@ def _step(draw: random.Random, narrow: bool) -> Step:
     if kind < 0.86:
         return Harm(draw.choice(_DAMAGE), FIRST if narrow else draw.randrange(FIRST, LAST - 1))
     return Hold() if kind < 0.93 else Release(drain=draw.random() < 0.5)
+
+
+def _run(step: Step, draw: random.Random) -> Step:
+    """`run` of a command in place of some syncs of one hour, which it loads under the same id."""
+    if isinstance(step, Both):
+        return Both(_run(step.one, draw), _run(step.other, draw))  # type: ignore[arg-type]
+    if isinstance(step, Sync) and step.hours[1] == step.hours[0] + 1 < LAST and step.wait and not step.replace:
+        return CommandRun(step.hours[0], step.spool, step.cancel) if draw.random() < 0.4 else step
+    return step
 
 
 def _command(draw: random.Random, narrow: bool) -> Command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
-from tests.histories.steps import Backfill, Both, History, Replay, Step, Sync, Tick
+from tests.histories.steps import Backfill, Both, CommandRun, History, Replay, Step, Sync, Tick
 
 # Concurrent steps do not end in the same way each time, so a smaller history is played more than once.
 _PLAYS = 3
@@ -38,7 +38,7 @@ def _simpler(step: Step) -> Iterator[Step]:
         yield from (step.one, step.other)
         yield from (Both(one, step.other) for one in _simpler(step.one))  # type: ignore[arg-type]
         yield from (Both(step.one, other) for other in _simpler(step.other))  # type: ignore[arg-type]
-    elif isinstance(step, Sync | Tick | Backfill | Replay):
+    elif isinstance(step, Sync | Tick | Backfill | Replay | CommandRun):
         defaults = {"skew": 0, "cancel": None, "spool": False, "replace": False, "wait": True}
         for field in fields(step):
             if field.name in defaults and getattr(step, field.name) != defaults[field.name]:

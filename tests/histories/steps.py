@@ -51,6 +51,15 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandRun:
+    """`run` of a command that takes an hour of the day."""
+
+    hour: int
+    spool: bool = False
+    cancel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """`sync` in a process of its own, which gets a signal at the request to Kusto of that number."""
 
@@ -61,7 +70,7 @@ class Kill:
     spool: bool = False
 
 
-Command = Sync | Tick | Backfill | Replay
+Command = Sync | Tick | Backfill | Replay | CommandRun
 
 
 @dataclass(frozen=True, slots=True)

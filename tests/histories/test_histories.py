@@ -14,7 +14,7 @@ from tests.histories.generate import SWITCHES, generate, with_kill, without_tags
 from tests.histories.ledger import Held
 from tests.histories.play import finished
 from tests.histories.shrink import shrunk
-from tests.histories.steps import Backfill, Both, Harm, History, Hold, Release, Replay, Respond, Sync, Tick
+from tests.histories.steps import Backfill, Both, CommandRun, Harm, History, Hold, Release, Replay, Respond, Sync, Tick
 
 # Histories in one test, so that work is shared among processes.
 _TOGETHER = 10
@@ -28,6 +28,7 @@ FOUND = {
     "rows are queued, and OpenCost has none any more": History(
         0, (Hold(), Sync((12, 13), wait=False), Respond("empty"), Sync((12, 13)))
     ),
+    "a command's window was damaged": History(0, (CommandRun(12), Harm("mixed", 12), CommandRun(12))),
     "the window has not ended": History(0, (Sync((14, 15)),)),
     "the machine's clock is wrong": History(0, (Sync((12, 13), skew=2),)),
     "results are cached": History(
@@ -83,7 +84,7 @@ def test_a_seed_is_a_history() -> None:
     histories = [generate(seed) for seed in range(300)]
     assert histories == [generate(seed) for seed in range(300)]
     steps = {type(step) for history in histories for step in history.steps}
-    assert steps == {Sync, Tick, Backfill, Replay, Both, Respond, Harm, Hold, Release}
+    assert steps == {Sync, Tick, Backfill, Replay, CommandRun, Both, Respond, Harm, Hold, Release}
     assert set(SWITCHES) <= {name for history in histories for name in history.switches}
 
 
