@@ -204,6 +204,17 @@ def test_the_surest_scheme_that_both_have_decides(name: str, print_: dict[str, A
     assert (refusal(Source(name, fingerprint=print_), [there]) is not None) is refused
 
 
+def test_a_cluster_that_was_adopted_again_stands_from_then_on() -> None:
+    """One cluster, then another, then the first again: the last adoption decides, though the first is older."""
+    first, second = FIRST, FIRST + timedelta(days=1)
+    entries = [
+        Known("a", {"k8s": ONE}, first, second + timedelta(days=1), adopted=True),
+        Known("a", {"k8s": OTHER}, second, second, adopted=True),
+    ]
+    assert refusal(Source("a", fingerprint={"k8s": ONE}), entries) is None
+    assert refusal(Source("a", fingerprint={"k8s": OTHER}), entries) is not None
+
+
 def test_adopt_does_not_accept_a_name_that_differs_only_in_case() -> None:
     """A cluster may be made anew or be renamed; a second spelling is a mistake."""
     with World(tables=False) as world, world.client() as kusto:
