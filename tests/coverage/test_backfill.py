@@ -17,14 +17,12 @@ from opencost_kusto.batch import Run
 from opencost_kusto.cli.backfill import estimated
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.database import script
 from opencost_kusto.emulator import Reply, Request, text_reply
 from opencost_kusto.errors import UsageError
-from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.window import Window, stamp
-from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, wanted, world
-from tests.support.recorded import Emulator
+from tests.support.store_world import CLUSTER, DAY, HOUR, MINUTE, StoreWorld, target_of
+from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
 RANGE = ("--from", "2026-11-23T08:00Z", "--to", "2026-11-23T12:00:00Z")
@@ -34,24 +32,21 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def servers() -> Iterator[Emulator]:
+def servers() -> Iterator[World]:
     """Both emulators, with our tables."""
-    with Emulator(latency=0) as emulator:
-        with Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto:
-            for command in script.commands("tables"):
-                kusto.command(command.text)
-        yield emulator
+    with World() as world:
+        yield world
 
 
 @pytest.fixture
-def run(servers: Emulator, tmp_path: Path) -> Command:
+def run(servers: World, tmp_path: Path) -> Command:
     """Runs `opencost-kusto backfill` against the emulators."""
     return runner(servers, tmp_path)
 
 
-def command(servers: Emulator) -> list[str]:
+def command(servers: World) -> list[str]:
     """The words of a backfill against the emulators."""
-    place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
+    place = ["--endpoint", servers.opencost.url, "--kusto-uri", servers.kusto.url, "--database", "OpenCost"]
     return [sys.executable, "-m", "opencost_kusto", "backfill", *place, "--auth", "none"]
 
 
@@ -60,7 +55,7 @@ def environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
-def runner(servers: Emulator, home: Path) -> Command:
+def runner(servers: World, home: Path) -> Command:
     """Runs it with more words."""
     words, own = command(servers), environment(home)
     return lambda *more: subprocess.run(
@@ -68,7 +63,7 @@ def runner(servers: Emulator, home: Path) -> Command:
     )
 
 
-def test_a_range_is_brought_and_a_second_run_does_nothing(servers: Emulator, run: Command) -> None:
+def test_a_range_is_brought_and_a_second_run_does_nothing(servers: World, run: Command) -> None:
     """Four hours of two datasets land; the second run asks OpenCost for none of them, says so, and exits 0."""
     first = run(*RANGE)
     assert first.returncode == 0, first.stderr
@@ -83,7 +78,7 @@ def test_a_range_is_brought_and_a_second_run_does_nothing(servers: Emulator, run
     assert {request.path for request in servers.opencost.requests} <= identity
 
 
-def test_a_run_that_was_broken_goes_on_where_it_was(servers: Emulator, run: Command) -> None:
+def test_a_run_that_was_broken_goes_on_where_it_was(servers: World, run: Command) -> None:
     """What failed makes the exit code 7, and only that is requested the next time."""
     servers.opencost.fault = _refuse("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z")
     broken = run(*RANGE, "--dataset", "allocation")
@@ -122,11 +117,11 @@ def test_what_cannot_be_done_is_refused(run: Command, words: tuple[str, ...], sa
 
 def test_what_is_lost_stays_in_the_exit_code() -> None:
     """Days that have expired are lost; the second run asks for nothing, and says still that they are not in Kusto."""
-    with world(NOW) as here:
+    with StoreWorld(NOW) as here:
         span = Window(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC))
         for expected in ({"expired": 2, "landed": 2, "lost": 2}, {"lost": 2}):
-            found = survey([here.opencost], here.kusto, wanted(DAY), span, now=NOW, closed=NOW)
-            report = backfill(found, here.kusto, run=Run("again", NOW, "1.0"))
+            found = survey([here.opencost_client], here.kusto_client, target_of(DAY), span, now=NOW, closed=NOW)
+            report = backfill(found, here.kusto_client, run=Run("again", NOW, "1.0"))
             assert report.counts == expected
             assert report.exit_code == (7 if "landed" in expected else 3)
         assert sorted(here.windows()) == [Window(span.end - n * DAY, span.end - (n - 1) * DAY) for n in (2, 1)]
@@ -135,19 +130,19 @@ def test_what_is_lost_stays_in_the_exit_code() -> None:
 def test_the_command_says_what_is_lost_before_it_does(tmp_path: Path) -> None:
     """What the exit code says of windows that are lost, the first line says too: there is nothing to load, and why."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    with world(now) as here:
+    with StoreWorld(now) as here:
         midnight = now.replace(hour=0, minute=0)
         span = Window(midnight - 20 * DAY, midnight - 18 * DAY)
-        found = survey([here.opencost], here.kusto, wanted(DAY), span, now=now, closed=now)
-        backfill(found, here.kusto, run=Run("first", now, "1.0"))
+        found = survey([here.opencost_client], here.kusto_client, target_of(DAY), span, now=now, closed=now)
+        backfill(found, here.kusto_client, run=Run("first", now, "1.0"))
         words = ("--step", "1d", "--aggregate", "namespace", "--dataset", "allocation", "--cluster", CLUSTER)
-        done = runner(here.emulator, tmp_path)("--from", stamp(span.start), "--to", stamp(span.end), *words)
+        done = runner(here, tmp_path)("--from", stamp(span.start), "--to", stamp(span.end), *words)
     days = f"2 batches from {stamp(span.start)} to {stamp(span.end)}"
     assert (done.returncode, f"0 to load, 2 lost, of {days}." in done.stderr) == (3, True), done.stderr
     assert len(re.findall(" 1440m lost", done.stderr)) == 2
 
 
-def test_told_to_end_it_reports_no_failure(servers: Emulator, tmp_path: Path) -> None:
+def test_told_to_end_it_reports_no_failure(servers: World, tmp_path: Path) -> None:
     """In the middle of waiting for rows to land SIGTERM ends it at once, with nothing reported that is not so."""
     servers.kusto.pause()
     words = [*command(servers), *RANGE, "--dataset", "allocation"]
@@ -169,13 +164,13 @@ def test_told_to_end_it_reports_no_failure(servers: Emulator, tmp_path: Path) ->
 
 def test_many_windows_reach_the_ledger_in_between() -> None:
     """More than two hundred tens are two writes of the run log, so one that is broken off has lost little."""
-    with world(NOW) as here:
-        here.forgetful.keeps[10 * MINUTE] = 300
+    with StoreWorld(NOW) as here:
+        here.store.keeps[10 * MINUTE] = 300
         span = Window(NOW.replace(minute=0) - 35 * HOUR, NOW.replace(minute=0))
-        found = survey([here.opencost], here.kusto, wanted(10 * MINUTE), span, now=NOW, closed=NOW)
+        found = survey([here.opencost_client], here.kusto_client, target_of(10 * MINUTE), span, now=NOW, closed=NOW)
         assert (found.due, found.expected) == (210, 210)
-        report = backfill(found, here.kusto, run=Run("long", NOW, "1.0"))
-        logged = here.ask(
+        report = backfill(found, here.kusto_client, run=Run("long", NOW, "1.0"))
+        logged = here.query(
             "OpenCostSyncRuns | where isnotempty(BatchId)"
             " | summarize Rows = count() by LoggedAt | order by LoggedAt asc"
         )

@@ -22,7 +22,8 @@ from opencost_kusto.result import Outcome, Report
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import ALLOCATION, BUILT_IN_STORE
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, catch_up, wanted, world
+from tests.support.store_world import CLUSTER, DAY, HOUR, MINUTE, StoreWorld, catch_up, target_of
+from tests.support.world import NAMESPACES
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 NOON = datetime(2026, 12, 10, 12, 15, tzinfo=UTC)
@@ -30,21 +31,21 @@ TEN = 10 * MINUTE
 
 
 @pytest.fixture
-def here() -> Iterator[World]:
+def here() -> Iterator[StoreWorld]:
     """A world at NOW."""
-    with world(NOW) as one:
+    with StoreWorld(NOW) as one:
         yield one
 
 
-def bring(here: World, want: Target, back: timedelta, *, lag: timedelta = TEN, **more: Any) -> Report:
+def load_missing(here: StoreWorld, want: Target, back: timedelta, *, lag: timedelta = TEN, **more: Any) -> Report:
     """One catch-up at the world's moment."""
     horizon = Lookback(back, lag)
-    now = here.forgetful.now
+    now = here.store.now
     # The clock of the run is the world's, not the machine's.
     run = new_run()
     moment = type(run)(run.id, now, run.tool_version)
     span = horizon.period(now, want.step)
-    return catch_up(here.opencost, here.kusto, want, span, run=moment, closed=horizon.closed(now), **more)
+    return catch_up(here.opencost_client, here.kusto_client, want, span, run=moment, closed=horizon.closed(now), **more)
 
 
 def hours(first: datetime, count: int, step: timedelta = HOUR) -> list[Window]:
@@ -87,72 +88,77 @@ def test_a_step_that_does_not_tile_a_day_is_refused() -> None:
         check_step(7 * MINUTE)
 
 
-def test_what_is_missing_is_brought_oldest_first_and_once(here: World) -> None:
+def test_what_is_missing_is_brought_oldest_first_and_once(here: StoreWorld) -> None:
     """Two hours are missing in the middle: they are requested in order, and then nothing is."""
     eight = datetime(2026, 12, 10, 1, tzinfo=UTC)
     for window in (*hours(eight, 3), *hours(eight + 5 * HOUR, 3)):
-        assert sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES)).exit_code == 0
-    here.forgetful.asked.clear()
-    report = bring(here, wanted(), 8 * HOUR + 15 * MINUTE)
-    assert [window for _, window in here.forgetful.asked] == hours(eight + 3 * HOUR, 2)
+        assert (
+            sync(
+                here.opencost_client, here.kusto_client, SyncRequest(window, None, ("allocation",), NAMESPACES)
+            ).exit_code
+            == 0
+        )
+    here.store.requested.clear()
+    report = load_missing(here, target_of(), 8 * HOUR + 15 * MINUTE)
+    assert [window for _, window in here.store.requested] == hours(eight + 3 * HOUR, 2)
     assert (kinds(report), report.exit_code) == ({"landed": 2}, 0)
     assert here.windows() == dict.fromkeys(hours(eight, 8), 8)
-    assert bring(here, wanted(), 8 * HOUR + 15 * MINUTE).results == []
+    assert load_missing(here, target_of(), 8 * HOUR + 15 * MINUTE).results == []
 
 
-def test_only_closed_windows_are_asked_for(here: World) -> None:
+def test_only_closed_windows_are_asked_for(here: StoreWorld) -> None:
     """At a quarter past, with a lag of twenty minutes, the last hour is not closed yet."""
-    bring(here, wanted(), 3 * HOUR, lag=20 * MINUTE)
+    load_missing(here, target_of(), 3 * HOUR, lag=20 * MINUTE)
     assert list(here.windows()) == hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1)
-    bring(here, wanted(), 3 * HOUR, lag=15 * MINUTE)
+    load_missing(here, target_of(), 3 * HOUR, lag=15 * MINUTE)
     assert max(here.windows()).end == datetime(2026, 12, 10, 9, tzinfo=UTC)
 
 
-def test_datasets_are_caught_up_each_by_what_it_lacks(here: World) -> None:
+def test_datasets_are_caught_up_each_by_what_it_lacks(here: StoreWorld) -> None:
     """An hour whose allocation is there lacks its assets only."""
-    bring(here, wanted(), 3 * HOUR)
-    here.forgetful.asked.clear()
-    report = bring(here, wanted(HOUR, "allocation", "assets", "metrics"), 3 * HOUR, scrape=True)
-    assert [name for name, _ in here.forgetful.asked] == ["assets"] * 2
+    load_missing(here, target_of(), 3 * HOUR)
+    here.store.requested.clear()
+    report = load_missing(here, target_of(HOUR, "allocation", "assets", "metrics"), 3 * HOUR, scrape=True)
+    assert [name for name, _ in here.store.requested] == ["assets"] * 2
     assert Counter(one.dataset for one in report.results) == {"assets": 2, "metrics": 1}
     assert here.windows("OpenCostAssets") == dict.fromkeys(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 2), 19)
 
 
-def test_other_options_are_another_question(here: World) -> None:
+def test_other_options_are_another_question(here: StoreWorld) -> None:
     """Hours by namespace do not settle hours by pod."""
-    bring(here, wanted(), 3 * HOUR)
+    load_missing(here, target_of(), 3 * HOUR)
     span = Lookback(3 * HOUR).period(NOW, HOUR)
     by_pod = Target(HOUR, ("allocation",), RequestOptions(aggregate="pod"))
     source = Source(CLUSTER)
-    assert len(find_gaps(here.kusto, source, by_pod, span, NOW).due) == 2
-    assert find_gaps(here.kusto, Source("another"), wanted(), span, NOW).expected == 2
-    assert len(find_gaps(here.kusto, Source("another"), wanted(), span, NOW).due) == 2
-    assert find_gaps(here.kusto, source, wanted(), span, NOW).due == []
+    assert len(find_gaps(here.kusto_client, source, by_pod, span, NOW).due) == 2
+    assert find_gaps(here.kusto_client, Source("another"), target_of(), span, NOW).expected == 2
+    assert len(find_gaps(here.kusto_client, Source("another"), target_of(), span, NOW).due) == 2
+    assert find_gaps(here.kusto_client, source, target_of(), span, NOW).due == []
 
 
-def test_windows_of_another_grain_settle_the_minutes_they_hold(here: World) -> None:
+def test_windows_of_another_grain_settle_the_minutes_they_hold(here: StoreWorld) -> None:
     """Six tens are an hour, an hour is its tens, and five tens are no hour."""
-    bring(here, wanted(TEN), HOUR + 25 * MINUTE)
+    load_missing(here, target_of(TEN), HOUR + 25 * MINUTE)
     assert len(here.windows()) == 7
-    here.forgetful.asked.clear()
-    bring(here, wanted(HOUR), 2 * HOUR + 15 * MINUTE)
-    assert [window for _, window in here.forgetful.asked] == hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1)
-    bring(here, wanted(TEN), 2 * HOUR + 15 * MINUTE)
+    here.store.requested.clear()
+    load_missing(here, target_of(HOUR), 2 * HOUR + 15 * MINUTE)
+    assert [window for _, window in here.store.requested] == hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1)
+    load_missing(here, target_of(TEN), 2 * HOUR + 15 * MINUTE)
     assert len(here.windows()) == 8
 
 
-def test_rows_prove_themselves_without_the_run_log(here: World) -> None:
+def test_rows_prove_themselves_without_the_run_log(here: StoreWorld) -> None:
     """Where the run log was lost the table still proves that a batch is whole, and nothing is requested again."""
-    bring(here, wanted(), 2 * HOUR)
-    here.kusto.command(".clear table OpenCostSyncRuns data")
-    assert bring(here, wanted(), 2 * HOUR).results == []
+    load_missing(here, target_of(), 2 * HOUR)
+    here.kusto_client.command(".clear table OpenCostSyncRuns data")
+    assert load_missing(here, target_of(), 2 * HOUR).results == []
 
 
-def test_rows_that_went_are_brought_again(here: World) -> None:
+def test_rows_that_went_are_brought_again(here: StoreWorld) -> None:
     """The run log's word is not enough: the rows must be there."""
-    bring(here, wanted(), 2 * HOUR)
-    here.kusto.command(".clear table OpenCostAllocation data")
-    assert kinds(bring(here, wanted(), 2 * HOUR)) == {"landed": 1}
+    load_missing(here, target_of(), 2 * HOUR)
+    here.kusto_client.command(".clear table OpenCostAllocation data")
+    assert kinds(load_missing(here, target_of(), 2 * HOUR)) == {"landed": 1}
 
 
 WHOLE, DAMAGED = Holding(8, 1, "k", NOW), Holding(7, 1, "k", NOW, damage="7 rows instead of 8")
@@ -197,41 +203,41 @@ def test_every_state_is_reached() -> None:
     assert {known for *_, known in STATES} == set(WindowState)
 
 
-def test_a_window_without_cost_is_asked_once(here: World) -> None:
+def test_a_window_without_cost_is_asked_once(here: StoreWorld) -> None:
     """Empty within what OpenCost keeps is a fact, and not tried again."""
-    here.forgetful.idle = set(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1))
-    assert kinds(bring(here, wanted(), 3 * HOUR)) == {"empty": 1, "landed": 1}
-    here.forgetful.asked.clear()
-    assert bring(here, wanted(), 3 * HOUR).results == []
-    assert here.forgetful.asked == []
+    here.store.idle = set(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1))
+    assert kinds(load_missing(here, target_of(), 3 * HOUR)) == {"empty": 1, "landed": 1}
+    here.store.requested.clear()
+    assert load_missing(here, target_of(), 3 * HOUR).results == []
+    assert here.store.requested == []
 
 
-def test_what_failed_is_tried_again(here: World) -> None:
+def test_what_failed_is_tried_again(here: StoreWorld) -> None:
     """A failure closes nothing, whatever it was, and is in the exit code."""
-    here.forgetful.down = True
-    failed = bring(here, wanted(), 3 * HOUR)
+    here.store.down = True
+    failed = load_missing(here, target_of(), 3 * HOUR)
     assert (kinds(failed), failed.exit_code) == ({"failed": 2}, 3)
-    here.forgetful.down = False
-    assert kinds(bring(here, wanted(), 3 * HOUR)) == {"landed": 2}
+    here.store.down = False
+    assert kinds(load_missing(here, target_of(), 3 * HOUR)) == {"landed": 2}
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
-def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool) -> None:
+def test_tens_that_are_forgotten_come_with_their_hour(here: StoreWorld, silent: bool) -> None:
     """Of twelve hours in tens, the last come as requested and what is older as hours, each once."""
-    here.forgetful.silent = silent
-    here.forgetful.now = NOON
+    here.store.silent = silent
+    here.store.now = NOON
     back = 12 * HOUR + 15 * MINUTE
     # 33 tens that are kept for sure, then the 15 oldest others, which lie in three hours.
-    first = bring(here, wanted(TEN), back)
+    first = load_missing(here, target_of(TEN), back)
     assert (kinds(first), first.exit_code) == ({"landed": 36}, 0)
     assert first.counts["expired"] == 15
     # One ten was kept after all, and the other 20 lie in four hours, of which it is a part.
-    second = bring(here, wanted(TEN), back)
+    second = load_missing(here, target_of(TEN), back)
     assert (kinds(second), second.exit_code) == ({"landed": 5}, 0)
-    assert bring(here, wanted(TEN), back).results == []
+    assert load_missing(here, target_of(TEN), back).results == []
     assert Counter(window.minutes for window in here.windows()) == {10: 34, 60: 7}
     # The ledger's last word, which dashboards and alerts read, knows of no failure.
-    last = here.ask("OpenCostSyncRuns | where isnotempty(BatchId) | summarize arg_max(LoggedAt, Outcome) by BatchId")
+    last = here.query("OpenCostSyncRuns | where isnotempty(BatchId) | summarize arg_max(LoggedAt, Outcome) by BatchId")
     assert Counter(row["Outcome"] for row in last) == {"landed": 41, "expired": 35}
     assert set(here.windows().values()) == {8}
 
@@ -239,10 +245,10 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: World, silent: bool)
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
 def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: bool) -> None:
     """Hours of four days ago come as a day; those of a day that has expired too are lost, said so, and left alone."""
-    with world(NOW, silent=silent) as here:
+    with StoreWorld(NOW, silent=silent) as here:
         back = 17 * DAY
         span_start = NOW - back
-        report = bring(here, wanted(), back, max_windows=None)
+        report = load_missing(here, target_of(), back, max_windows=None)
         days = [window for window in here.windows() if window.minutes == 24 * 60]
         # The oldest day that is kept is the 26th; hours are kept from nine o'clock of the 8th on.
         assert min(days).start == datetime(2026, 11, 26, tzinfo=UTC)
@@ -252,35 +258,35 @@ def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: 
         assert min(one.window_start for one in lost) >= span_start
         assert report.exit_code == 7
         assert "at no step any more" in (lost[0].reason or "")
-        here.forgetful.asked.clear()
-        again = bring(here, wanted(), back, max_windows=None)
-        assert (again.results, here.forgetful.asked) == ([], [])
-        ledger = here.ask('OpenCostSyncRuns | where Outcome == "lost" | summarize Rows = count()')
+        here.store.requested.clear()
+        again = load_missing(here, target_of(), back, max_windows=None)
+        assert (again.results, here.store.requested) == ([], [])
+        ledger = here.query('OpenCostSyncRuns | where Outcome == "lost" | summarize Rows = count()')
         assert ledger == [{"Rows": len(lost)}]
 
 
 def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> None:
     """A cluster was off for half an hour, and its OpenCost, which remembers for long, says so: no cost comes twice."""
-    with world(NOON, silent=True) as here:
-        here.forgetful.keeps = {TEN: 1000, HOUR: 1000, DAY: 100}
-        here.forgetful.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
+    with StoreWorld(NOON, silent=True) as here:
+        here.store.keeps = {TEN: 1000, HOUR: 1000, DAY: 100}
+        here.store.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
         back = 12 * HOUR + 15 * MINUTE
-        report = bring(here, wanted(TEN), back, max_windows=None)
+        report = load_missing(here, target_of(TEN), back, max_windows=None)
         assert (kinds(report), report.exit_code) == ({"landed": 69, "empty": 3}, 0)
         assert {one.reason for one in report.results if one.outcome == "empty"} == {
             "the longer window that contains it costs no more than what landed of it"
         }
         assert {window.minutes for window in here.windows()} == {10}
-        here.forgetful.asked.clear()
-        assert bring(here, wanted(TEN), back, max_windows=None).results == []
-        assert here.forgetful.asked == []
+        here.store.requested.clear()
+        assert load_missing(here, target_of(TEN), back, max_windows=None).results == []
+        assert here.store.requested == []
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_an_empty_window_older_than_a_known_store_is_expired_by_name(known: bool) -> None:
     """Where it is known what a store keeps, an empty window of old has expired; else it is not known whether it has."""
-    with world(NOON, BUILT_IN_STORE if known else None, silent=True) as here:
-        report = bring(here, wanted(TEN), 12 * HOUR + 15 * MINUTE, max_windows=None)
+    with StoreWorld(NOON, BUILT_IN_STORE if known else None, silent=True) as here:
+        report = load_missing(here, target_of(TEN), 12 * HOUR + 15 * MINUTE, max_windows=None)
         assert report.exit_code == 0
         codes = {one.reason_code for one in report.results if one.outcome == "expired"}
         assert codes == {"expired" if known else "inconclusive"}
@@ -292,71 +298,69 @@ def test_an_empty_window_older_than_a_known_store_is_expired_by_name(known: bool
 def test_an_empty_window_that_a_known_store_still_has_is_empty() -> None:
     """A store that keeps more than by default settles its empty windows without the longer one around them."""
     kept = {TEN: 1000, HOUR: 1000, DAY: 100}
-    with world(NOON, kept, silent=True) as here:
-        here.forgetful.keeps = dict(kept)
-        here.forgetful.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
+    with StoreWorld(NOON, kept, silent=True) as here:
+        here.store.keeps = dict(kept)
+        here.store.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
         back = 12 * HOUR + 15 * MINUTE
-        report = bring(here, wanted(TEN), back, max_windows=None)
+        report = load_missing(here, target_of(TEN), back, max_windows=None)
         assert (kinds(report), report.exit_code) == ({"landed": 69, "empty": 3}, 0)
         assert {one.reason_code for one in report.results if one.outcome == "empty"} == {"confirmed empty"}
-        assert {window.minutes for _, window in here.forgetful.asked} == {10}
-        here.forgetful.asked.clear()
-        assert bring(here, wanted(TEN), back, max_windows=None).results == []
-        assert here.forgetful.asked == []
+        assert {window.minutes for _, window in here.store.requested} == {10}
+        here.store.requested.clear()
+        assert load_missing(here, target_of(TEN), back, max_windows=None).results == []
+        assert here.store.requested == []
 
 
-def test_an_empty_day_that_came_in_time_settles_its_hours(here: World) -> None:
+def test_an_empty_day_that_came_in_time_settles_its_hours(here: StoreWorld) -> None:
     """A true "no cost" of the day is the answer for hours that have expired, and nothing is lost."""
     day = Window(datetime(2026, 12, 7, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))
-    here.forgetful.idle = {day}
-    report = bring(here, wanted(), 81 * HOUR + 15 * MINUTE, max_windows=None)
+    here.store.idle = {day}
+    report = load_missing(here, target_of(), 81 * HOUR + 15 * MINUTE, max_windows=None)
     assert report.exit_code == 0
     assert kinds(report)["empty"] == 1
     assert "lost" not in kinds(report)
-    assert bring(here, wanted(), 81 * HOUR + 15 * MINUTE, max_windows=None).results == []
+    assert load_missing(here, target_of(), 81 * HOUR + 15 * MINUTE, max_windows=None).results == []
 
 
-def test_a_coarser_window_that_is_not_closed_is_waited_for(here: World) -> None:
+def test_a_coarser_window_that_is_not_closed_is_waited_for(here: StoreWorld) -> None:
     """Hours that have expired early wait for the end of their day, failed until then and not lost."""
-    here.forgetful.keeps[HOUR] = 3
-    report = bring(here, wanted(), 9 * HOUR + 15 * MINUTE)
+    here.store.keeps[HOUR] = 3
+    report = load_missing(here, target_of(), 9 * HOUR + 15 * MINUTE)
     assert kinds(report) == {"landed": 2, "failed": 7}
     assert report.exit_code == 7
-    here.forgetful.now = NOW + DAY
-    report = bring(here, wanted(), 33 * HOUR + 15 * MINUTE)
+    here.store.now = NOW + DAY
+    report = load_missing(here, target_of(), 33 * HOUR + 15 * MINUTE)
     assert "lost" not in kinds(report)
     assert [window.minutes for window in sorted(here.windows())].count(24 * 60) == 1
 
 
-def test_a_tick_is_bounded(here: World) -> None:
+def test_a_tick_is_bounded(here: StoreWorld) -> None:
     """The windows beyond the bound are left for the next tick, the oldest that are kept come first."""
-    report = bring(here, wanted(), 30 * HOUR, max_windows=4)
+    report = load_missing(here, target_of(), 30 * HOUR, max_windows=4)
     assert kinds(report) == {"landed": 4}
-    assert [window for _, window in here.forgetful.asked] == hours(datetime(2026, 12, 9, 4, tzinfo=UTC), 4)
+    assert [window for _, window in here.store.requested] == hours(datetime(2026, 12, 9, 4, tzinfo=UTC), 4)
 
 
-def test_an_opencost_that_nobody_reaches_is_given_up(here: World) -> None:
+def test_an_opencost_that_nobody_reaches_is_given_up(here: StoreWorld) -> None:
     """After three failures in a row nothing more is requested: each would take long to fail."""
-    here.emulator.opencost.stop()
-    here.opencost.timeout = 0.1
-    report = bring(here, wanted(), 30 * HOUR + 15 * MINUTE)
+    here.opencost.stop()
+    here.opencost_client.timeout = 0.1
+    report = load_missing(here, target_of(), 30 * HOUR + 15 * MINUTE)
     assert report.exit_code == 3
     assert kinds(report) == {"failed": 30}
     assert sum("Not requested" in (one.reason or "") for one in report.results) == 27
 
 
-def test_a_kusto_that_cannot_be_asked_is_an_error(here: World) -> None:
+def test_a_kusto_that_cannot_be_asked_is_an_error(here: StoreWorld) -> None:
     """Without knowing what is there OpenCost is not requested."""
-    here.emulator.kusto.fault = lambda _: Reply(
-        400, {"Content-Type": "application/json"}, b'{"error":{"message":"no"}}'
-    )
+    here.kusto.fault = lambda _: Reply(400, {"Content-Type": "application/json"}, b'{"error":{"message":"no"}}')
     with pytest.raises(KustoError):
-        bring(here, wanted(), 3 * HOUR)
-    assert here.forgetful.asked == []
+        load_missing(here, target_of(), 3 * HOUR)
+    assert here.store.requested == []
 
 
 def test_the_ids_are_those_of_sync() -> None:
     """A window that a catch-up asks for is the batch that a sync of that hour would land."""
     window = hours(NOW.replace(minute=0), 1)[0]
-    (batch,) = wanted().batches(CLUSTER, window)
+    (batch,) = target_of().batches(CLUSTER, window)
     assert batch.id == Batch(ALLOCATION, CLUSTER, window, NAMESPACES).id

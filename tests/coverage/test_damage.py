@@ -13,38 +13,38 @@ from opencost_kusto.coverage.status import DatasetStatus, status
 from opencost_kusto.result import Report
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import CLUSTER, HOUR, World, wanted, world
 from tests.faults.damage import DAMAGE
 from tests.histories.commands import Skipping
+from tests.support.store_world import CLUSTER, HOUR, StoreWorld, target_of
 from tests.support.world import ROWS
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 EIGHT = Window(NOW.replace(hour=8, minute=0), NOW.replace(hour=9, minute=0))
 
 
-def ticked(here: World, name: str) -> Report:
+def ticked(here: StoreWorld, name: str) -> Report:
     """The report of a run of the scheduler that looks two hours back."""
     run = Run(name, NOW, "1.0")
-    return tick([here.opencost], here.kusto, wanted(), Lookback(2 * HOUR), run=run, cancel=Skipping())
+    return tick([here.opencost_client], here.kusto_client, target_of(), Lookback(2 * HOUR), run=run, cancel=Skipping())
 
 
-def backfilled(here: World, name: str) -> Report:
+def backfilled(here: StoreWorld, name: str) -> Report:
     """The report of a backfill of that hour."""
     run = Run(name, NOW, "1.0")
-    surveyed = survey([here.opencost], here.kusto, wanted(), EIGHT, now=NOW, closed=NOW)
-    return backfill(surveyed, here.kusto, run=run, cancel=Skipping())
+    surveyed = survey([here.opencost_client], here.kusto_client, target_of(), EIGHT, now=NOW, closed=NOW)
+    return backfill(surveyed, here.kusto_client, run=run, cancel=Skipping())
 
 
-def state(here: World) -> DatasetStatus:
+def state(here: StoreWorld) -> DatasetStatus:
     """What `status` says of allocation."""
-    (one,) = (one for one in status(here.kusto, now=NOW, back=3 * HOUR) if one.dataset == "allocation")
+    (one,) = (one for one in status(here.kusto_client, now=NOW, back=3 * HOUR) if one.dataset == "allocation")
     return one
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[World]:
+def here() -> Iterator[StoreWorld]:
     """A world in which the hour has landed."""
-    with world(NOW) as one:
+    with StoreWorld(NOW) as one:
         assert ticked(one, "first").counts == {"landed": 1}
         yield one
 
@@ -59,10 +59,10 @@ def here() -> Iterator[World]:
         ("another mapping", ticked),
     ],
 )
-def test_damage_is_named_and_repaired(here: World, kind: str, repair: Callable[[World, str], Report]) -> None:
+def test_damage_is_named_and_repaired(here: StoreWorld, kind: str, repair: Callable[[StoreWorld, str], Report]) -> None:
     """It is no gap and no success; what repairs it replaces it whole, and nothing is left to name."""
     for command in DAMAGE[kind][0]:
-        here.kusto.command(command)
+        here.kusto_client.command(command)
     before = state(here)
     assert (before.source, before.damaged, before.missing) == (CLUSTER, [EIGHT], [])
     report = repair(here, kind)

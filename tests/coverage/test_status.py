@@ -24,30 +24,39 @@ from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import CLUSTER, DAY, HOUR, MINUTE, NAMESPACES, World, catch_up, wanted, world
+from tests.support.store_world import CLUSTER, DAY, HOUR, MINUTE, StoreWorld, catch_up, target_of
+from tests.support.world import NAMESPACES
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 
 
 @pytest.fixture
-def here() -> Iterator[World]:
+def here() -> Iterator[StoreWorld]:
     """A world at NOW."""
-    with world(NOW) as one:
+    with StoreWorld(NOW) as one:
         yield one
 
 
-def bring(here: World, back: timedelta, *datasets: str, step: timedelta = HOUR, **more: Any) -> None:
+def load_missing(here: StoreWorld, back: timedelta, *datasets: str, step: timedelta = HOUR, **more: Any) -> None:
     """One catch-up at the world's moment."""
-    now, horizon = here.forgetful.now, Lookback(back)
-    want = wanted(step, *datasets)
+    now, horizon = here.store.now, Lookback(back)
+    want = target_of(step, *datasets)
     run = Run(f"{now:%d%H%M}", now, "1.0")
-    catch_up(here.opencost, here.kusto, want, horizon.period(now, step), run=run, closed=horizon.closed(now), **more)
+    catch_up(
+        here.opencost_client,
+        here.kusto_client,
+        want,
+        horizon.period(now, step),
+        run=run,
+        closed=horizon.closed(now),
+        **more,
+    )
 
 
-def of(here: World, back: timedelta = 48 * HOUR, dataset: str = "allocation") -> DatasetStatus:
+def of(here: StoreWorld, back: timedelta = 48 * HOUR, dataset: str = "allocation") -> DatasetStatus:
     """The status of one dataset at the world's moment."""
-    (one,) = (one for one in status(here.kusto, now=here.forgetful.now, back=back) if one.dataset == dataset)
+    (one,) = (one for one in status(here.kusto_client, now=here.store.now, back=back) if one.dataset == dataset)
     return one
 
 
@@ -69,9 +78,9 @@ def test_a_set_of_minutes_knows_its_holes() -> None:
     assert list(IntervalSet([]).gaps(hour(5))) == [hour(5)]
 
 
-def test_a_whole_day_has_nothing_missing(here: World) -> None:
+def test_a_whole_day_has_nothing_missing(here: StoreWorld) -> None:
     """Every hour is there: the age is that of the last, the last day is counted whole."""
-    bring(here, 26 * HOUR, "allocation", "assets", "metrics", scrape=True)
+    load_missing(here, 26 * HOUR, "allocation", "assets", "metrics", scrape=True)
     one = of(here)
     assert (one.source, one.until, one.age(NOW)) == (CLUSTER, hour(8).end, 15 * MINUTE)
     assert (one.missing, one.lost, one.failures) == ([], [], [])
@@ -82,15 +91,15 @@ def test_a_whole_day_has_nothing_missing(here: World) -> None:
     assert of(here, dataset="metrics").missing == []
 
 
-def test_rows_that_nobody_waited_for_count_once_they_are_there(here: World) -> None:
+def test_rows_that_nobody_waited_for_count_once_they_are_there(here: StoreWorld) -> None:
     """With --no-wait the run log says queued; the rows in the tables prove it, and without them nothing has landed."""
-    bring(here, 3 * HOUR, "allocation", "metrics", scrape=True, policy=LoadPolicy(wait=False))
-    here.emulator.kusto.wait_idle()
+    load_missing(here, 3 * HOUR, "allocation", "metrics", scrape=True, policy=LoadPolicy(wait=False))
+    here.kusto.wait_idle()
     one, scraped = of(here), of(here, dataset="metrics")
     assert (one.until, one.rows, one.missing) == (hour(8).end, 16, [])
     # The minute of the scrape, which is not over: nothing is said to be there of what is to come.
     assert (scraped.until, scraped.document(NOW)["age_seconds"]) == (NOW, 0.0)
-    here.kusto.command(".clear table OpenCostAllocation data")
+    here.kusto_client.command(".clear table OpenCostAllocation data")
     assert of(here).until is None
 
 
@@ -100,17 +109,19 @@ def lines(one: DatasetStatus, now: datetime = NOW) -> list[str]:
     return [" ".join(document.tables[0].cells()[0]), *document.lines]
 
 
-def hourly(here: World, table: str = "OpenCostAllocation") -> float:
+def hourly(here: StoreWorld, table: str = "OpenCostAllocation") -> float:
     """The cost of one derived hour, as the table has it."""
     return float(
-        here.ask(f"{table} | where WindowMinutes == 60 | summarize C = sum(TotalCost) by WindowStart | take 1")[0]["C"]
+        here.query(f"{table} | where WindowMinutes == 60 | summarize C = sum(TotalCost) by WindowStart | take 1")[0][
+            "C"
+        ]
     )
 
 
-def test_what_lies_between_is_missing(here: World) -> None:
+def test_what_lies_between_is_missing(here: StoreWorld) -> None:
     """Two missing periods are reported with their bounds, and the command that loads them."""
     for window in (hour(0, 2), hour(4), hour(7, 2)):
-        sync(here.opencost, here.kusto, SyncRequest(window, HOUR, ("allocation",), NAMESPACES))
+        sync(here.opencost_client, here.kusto_client, SyncRequest(window, HOUR, ("allocation",), NAMESPACES))
     one = of(here)
     assert one.missing == [hour(2, 2), hour(5, 2)]
     period = "2026-12-10T02:00:00Z to 2026-12-10T04:00:00Z (2h 0m)"
@@ -119,84 +130,84 @@ def test_what_lies_between_is_missing(here: World) -> None:
     assert of(here, 3 * HOUR).missing == [Window(NOW - 3 * HOUR, hour(7).start)]
 
 
-def test_failures_are_told_with_their_reason_until_the_window_is_there(here: World) -> None:
+def test_failures_are_told_with_their_reason_until_the_window_is_there(here: StoreWorld) -> None:
     """A reason that several windows share is reported once; what came later, or coarser, is no failure."""
-    here.forgetful.down = True
-    bring(here, 3 * HOUR)
+    here.store.down = True
+    load_missing(here, 3 * HOUR)
     (failure,) = of(here).failures
     assert (failure.window, failure.outcome, failure.windows) == (hour(8), "failed", 2)
     assert "500" in failure.reason
     assert of(here).until is None
     assert of(here).until is None
     assert " 2026-12-10T08:00:00Z to 2026-12-10T09:00:00Z (1h 0m) and 1 more: OpenCost" in lines(of(here))[-1]
-    here.forgetful.down = False
-    here.forgetful.now += MINUTE
-    bring(here, 3 * HOUR)
+    here.store.down = False
+    here.store.now += MINUTE
+    load_missing(here, 3 * HOUR)
     assert of(here).failures == []
 
 
-def test_the_last_word_is_the_last_that_was_written(here: World) -> None:
+def test_the_last_word_is_the_last_that_was_written(here: StoreWorld) -> None:
     """A machine whose clock is two hours ahead failed first; what came after it settles the window for everybody."""
     request = SyncRequest(hour(8), HOUR, ("allocation",), NAMESPACES)
-    here.forgetful.down = True
-    sync(here.opencost, here.kusto, request, run=Run("ahead", NOW + 2 * HOUR, "1.0"))
-    here.forgetful.down, here.forgetful.idle = False, {hour(8)}
-    sync(here.opencost, here.kusto, request, run=Run("right", NOW, "1.0"))
+    here.store.down = True
+    sync(here.opencost_client, here.kusto_client, request, run=Run("ahead", NOW + 2 * HOUR, "1.0"))
+    here.store.down, here.store.idle = False, {hour(8)}
+    sync(here.opencost_client, here.kusto_client, request, run=Run("right", NOW, "1.0"))
     one = of(here)
     assert (one.failures, one.missing, one.empty_until) == ([], [], hour(8).end)
-    source = here.opencost.source()
-    assert find_gaps(here.kusto, source, wanted(), hour(8), NOW).due == []
-    assert here.ask(missing_query([source], wanted(), hour(8))) == []
+    source = here.opencost_client.source()
+    assert find_gaps(here.kusto_client, source, target_of(), hour(8), NOW).due == []
+    assert here.query(missing_query([source], target_of(), hour(8))) == []
 
 
-def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: World) -> None:
+def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: StoreWorld) -> None:
     """The refusals of what has expired are in the run log, and not reported; costs count each minute once."""
-    here.forgetful.now = NOW + 3 * HOUR
+    here.store.now = NOW + 3 * HOUR
     for _ in range(2):
-        bring(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
+        load_missing(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
     one = of(here)
     assert (one.missing, one.lost, one.failures) == ([], [], [])
     # Of 34 tens and seven hours, of which one holds four of the tens.
     assert one.day_cost == pytest.approx(12 * hourly(here), rel=1e-4)
 
 
-def test_what_is_lost_is_told_as_lost(here: World) -> None:
+def test_what_is_lost_is_told_as_lost(here: StoreWorld) -> None:
     """Days that no step has are lost and not missing; if they are loaded later, they are not lost."""
-    here.forgetful.keeps = {HOUR: 49, DAY: 3}
-    bring(here, 5 * DAY, max_windows=None)
+    here.store.keeps = {HOUR: 49, DAY: 3}
+    load_missing(here, 5 * DAY, max_windows=None)
     one = of(here, 6 * DAY)
     # Hours are kept from nine o'clock of the 8th on, days from the 8th on.
     assert one.lost == [Window(datetime(2026, 12, 5, 10, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))]
     assert (one.missing, one.failures) == ([], [])
     assert f"lost: {CLUSTER} allocation 2026-12-05T10:00:00Z to 2026-12-08T00:00:00Z (2d 14h)" in lines(one)
-    here.forgetful.keeps[DAY] = 15
+    here.store.keeps[DAY] = 15
     window = Window(datetime(2026, 12, 6, tzinfo=UTC), datetime(2026, 12, 7, tzinfo=UTC))
     later = Run("later", NOW + MINUTE, "1.0")
-    sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES), run=later)
+    sync(here.opencost_client, here.kusto_client, SyncRequest(window, None, ("allocation",), NAMESPACES), run=later)
     assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
 
 
-def test_some_types_of_assets_are_not_the_whole(here: World) -> None:
+def test_some_types_of_assets_are_not_the_whole(here: StoreWorld) -> None:
     """Disks alone settle nothing, and cost what disks cost; beside everything they change neither."""
     disks, everything = (
         SyncRequest(hour(5, 4), HOUR, ("assets",), RequestOptions(filter_types=types)) for types in (("disk",), ())
     )
-    sync(here.opencost, here.kusto, disks)
+    sync(here.opencost_client, here.kusto_client, disks)
     one = of(here, dataset="assets")
     assert (one.batches, one.until, one.missing) == (4, None, [hour(5, 4)])
-    here.kusto.command(".clear table OpenCostAssets data")
-    sync(here.opencost, here.kusto, everything)
+    here.kusto_client.command(".clear table OpenCostAssets data")
+    sync(here.opencost_client, here.kusto_client, everything)
     whole = of(here, dataset="assets")
     assert (whole.until, whole.missing) == (hour(8).end, [])
     assert whole.day_cost == pytest.approx(4 * hourly(here, "OpenCostAssets"), rel=1e-6)
-    sync(here.opencost, here.kusto, disks)
+    sync(here.opencost_client, here.kusto_client, disks)
     assert of(here, dataset="assets").day_cost == pytest.approx(whole.day_cost)
 
 
-def test_hours_that_were_empty_are_no_news_of_cost(here: World) -> None:
+def test_hours_that_were_empty_are_no_news_of_cost(here: StoreWorld) -> None:
     """An OpenCost whose Prometheus is gone knows of no cost: nothing is missing, the age is that of the last cost."""
-    here.forgetful.idle = {hour(6), hour(7), hour(8)}
-    bring(here, 5 * HOUR)
+    here.store.idle = {hour(6), hour(7), hour(8)}
+    load_missing(here, 5 * HOUR)
     one = of(here)
     assert (one.until, one.empty_until, one.age(NOW), one.empty_since_last) == (
         hour(5).end,
@@ -206,46 +217,48 @@ def test_hours_that_were_empty_are_no_news_of_cost(here: World) -> None:
     )
     assert "2026-12-10T06:00:00Z 3h 15m 2026-12-10T09:00:00Z 4" in lines(one)[0]
     assert (one.missing, one.document(NOW)["empty_until"]) == ([], "2026-12-10T09:00:00Z")
-    here.forgetful.now, here.forgetful.idle = NOW + HOUR, set()
-    bring(here, 2 * HOUR)
+    here.store.now, here.store.idle = NOW + HOUR, set()
+    load_missing(here, 2 * HOUR)
     assert "2026-12-10T09:00:00Z" not in lines(of(here), NOW + HOUR)[0].partition("h ")[2]
 
 
-def test_minutes_between_two_commands_are_not_missing(here: World) -> None:
+def test_minutes_between_two_commands_are_not_missing(here: StoreWorld) -> None:
     """What `run` loads is of the minutes of a command: what lies between two of them nobody ever wanted."""
-    here.forgetful.keeps |= {14 * MINUTE: 1000, 5 * MINUTE: 1000}
+    here.store.keeps |= {14 * MINUTE: 1000, 5 * MINUTE: 1000}
     eight = hour(8).start
     for start, minutes in ((3, 14), (20, 5), (41, 5)):
         window = Window(eight + start * MINUTE, eight + (start + minutes) * MINUTE)
-        sync(here.opencost, here.kusto, SyncRequest(window, None, ("allocation",), NAMESPACES))
+        sync(here.opencost_client, here.kusto_client, SyncRequest(window, None, ("allocation",), NAMESPACES))
     one = of(here)
     assert (one.batches, one.until, one.missing) == (3, eight + 46 * MINUTE, [])
-    sync(here.opencost, here.kusto, SyncRequest(hour(5), None, ("allocation",), NAMESPACES))
-    sync(here.opencost, here.kusto, SyncRequest(hour(7), None, ("allocation",), NAMESPACES))
+    sync(here.opencost_client, here.kusto_client, SyncRequest(hour(5), None, ("allocation",), NAMESPACES))
+    sync(here.opencost_client, here.kusto_client, SyncRequest(hour(7), None, ("allocation",), NAMESPACES))
     assert of(here).missing == [hour(6)]
 
 
-def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: World) -> None:
+def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: StoreWorld) -> None:
     """A thousand days that OpenCost refused say nothing about the last two: not as a failure, and not as missing."""
-    sync(here.opencost, here.kusto, SyncRequest(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
-    here.forgetful.down = True
+    sync(here.opencost_client, here.kusto_client, SyncRequest(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
+    here.store.down = True
     sync(
-        here.opencost, here.kusto, SyncRequest(Window(hour(9).start - 1000 * DAY, hour(9).start), None, ("allocation",))
+        here.opencost_client,
+        here.kusto_client,
+        SyncRequest(Window(hour(9).start - 1000 * DAY, hour(9).start), None, ("allocation",)),
     )
     assert (of(here).failures, of(here).missing) == ([], [])
     assert len(of(here, 1000 * DAY + HOUR).failures) == 1
 
 
-def test_rows_that_went_are_missing(here: World) -> None:
+def test_rows_that_went_are_missing(here: StoreWorld) -> None:
     """The run log alone proves nothing."""
-    bring(here, 5 * HOUR)
-    here.kusto.command(".clear table OpenCostAllocation data")
+    load_missing(here, 5 * HOUR)
+    here.kusto_client.command(".clear table OpenCostAllocation data")
     assert of(here).missing == [hour(5, 4)]
 
 
-def command(here: World, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def command(here: StoreWorld, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `opencost-kusto status` against the world's Kusto."""
-    place = ["--kusto-uri", here.emulator.kusto_url, "--database", here.emulator.database, "--auth", "none"]
+    place = ["--kusto-uri", here.kusto.url, "--database", "OpenCost", "--auth", "none"]
     words = [sys.executable, "-m", "opencost_kusto", "status", *place]
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
     return lambda *more: subprocess.run(
@@ -255,8 +268,8 @@ def command(here: World, home: Path) -> Callable[..., subprocess.CompletedProces
 
 def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
     """Lines for people, a document for programs, and exit code 6 for what is too old."""
-    with world(datetime.now(UTC)) as here:
-        bring(here, 5 * HOUR)
+    with StoreWorld(datetime.now(UTC)) as here:
+        load_missing(here, 5 * HOUR)
         run = command(here, tmp_path)
         lines = run("--max-age", "3h")
         assert lines.returncode == 0, lines.stderr
@@ -274,9 +287,9 @@ def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
 
 def test_an_opencost_without_prometheus_is_an_alert(tmp_path: Path) -> None:
     """When all of the last hours were empty `--max-age` fails, and says where to look."""
-    with world(datetime.now(UTC)) as here:
-        begun = here.forgetful.now.replace(minute=0, second=0, microsecond=0)
-        here.forgetful.idle = {Window(begun - n * HOUR, begun - (n - 1) * HOUR) for n in range(1, 5)}
-        bring(here, 6 * HOUR + 15 * MINUTE)
+    with StoreWorld(datetime.now(UTC)) as here:
+        begun = here.store.now.replace(minute=0, second=0, microsecond=0)
+        here.store.idle = {Window(begun - n * HOUR, begun - (n - 1) * HOUR) for n in range(1, 5)}
+        load_missing(here, 6 * HOUR + 15 * MINUTE)
         dry = command(here, tmp_path)("--max-age", "3h")
         assert (dry.returncode, "Check whether its Prometheus is running" in dry.stderr) == (6, True), dry.stderr

@@ -1,9 +1,9 @@
-"""A fortnight in which OpenCost, Kusto and the scheduler go away at random while OpenCost forgets.
+"""A fortnight in which OpenCost, Kusto and the scheduler fail at random while OpenCost's windows expire.
 
-The clock is moved from tick to tick. OpenCost's answers are derived (see `forgetful`); where it refuses what it has
-forgotten it keeps days for four days only, so that something is lost at all. Some ticks are broken in the middle: by a
-Kusto that refuses what it is sent, or by a scheduler that is killed. At the end everything OpenCost still had when the
-scheduler could have asked is in Kusto once, status names everything else, and a backfill brings what there is of that.
+The clock is moved from tick to tick. The responses of OpenCost are derived (see `store_world`); where it refuses an
+expired window it keeps days for four days only, so that some are lost. Some ticks are broken in the middle: by a Kusto
+that refuses what it is sent, or by a scheduler that is killed. At the end, everything that OpenCost still had when the
+scheduler could have requested it is in Kusto once, status names everything else, and a backfill loads what is left.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schedule.tick import Lookback, tick
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import DAY, HOUR, MINUTE, ROWS, World, wanted, world
+from tests.support.store_world import DAY, HOUR, MINUTE, ROWS, StoreWorld, target_of
 
 START = datetime(2026, 12, 1, tzinfo=UTC)
 _REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","@permanent":true}}'
@@ -54,9 +54,9 @@ NO_WAIT = LoadPolicy(wait=False)
 class Fortnight:
     """What happens, and what must come of it: `expected` is the window with which each is to be in Kusto."""
 
-    def __init__(self, here: World, step: timedelta, days: int, every: int, random: Random) -> None:
+    def __init__(self, here: StoreWorld, step: timedelta, days: int, every: int, random: Random) -> None:
         self.here, self.days, self.every, self.random = here, days, every, random
-        self.want = wanted(step)
+        self.want = target_of(step)
         self.horizon = Lookback(5 * DAY if step == HOUR else DAY, max_windows=1000)
         self.opencost, self.kusto, self.scheduler = (outages(random, days) for _ in range(3))
         self.expected: dict[Window, Window | None] = {}
@@ -67,24 +67,24 @@ class Fortnight:
         for number in range(2, self.days * 24, self.every):
             hour = Window(START + number * HOUR, START + (number + 1) * HOUR)
             now = hour.start + 10 * MINUTE
-            self.here.forgetful.now = now
+            self.here.store.now = now
             if hour.start in self.scheduler:
                 self.ticks["none"] += 1
             elif hour.start in self.opencost or hour.start in self.kusto:
-                self.here.forgetful.down = hour.start in self.opencost
-                self.here.emulator.kusto.fault = (lambda _: _NO) if hour.start in self.kusto else None
+                self.here.store.down = hour.start in self.opencost
+                self.here.kusto.fault = (lambda _: _NO) if hour.start in self.kusto else None
                 self.tick(number, "away")
             elif number < self.days * 24 - 6 and self.random.random() < 0.25:
                 self.tick(number, self.break_it())
             else:
                 self.expect(now)
                 assert self.tick(number, "good") in (0, 3, 7)
-            self.here.forgetful.down, self.here.emulator.kusto.fault = False, None
+            self.here.store.down, self.here.kusto.fault = False, None
 
     def tick(self, number: int, kind: str) -> int | None:
         """One tick; its exit code, None when it raised."""
         self.ticks[kind] += 1
-        run = Run(f"tick-{number}", self.here.forgetful.now, "1.0")
+        run = Run(f"tick-{number}", self.here.store.now, "1.0")
         left = [self.random.randint(0, 3) if kind == "killed" else None]
 
         def on_result(_: BatchResult) -> None:
@@ -96,8 +96,8 @@ class Fortnight:
         try:
             # Rows that nobody waits for must be found by the next tick.
             report = tick(
-                [self.here.opencost],
-                self.here.kusto,
+                [self.here.opencost_client],
+                self.here.kusto_client,
                 self.want,
                 self.horizon,
                 run=run,
@@ -108,9 +108,9 @@ class Fortnight:
             assert kind != "good"
             return None
         finally:
-            fault, self.here.emulator.kusto.fault = self.here.emulator.kusto.fault, None
-            self.here.emulator.kusto.wait_idle()
-            self.here.emulator.kusto.fault = fault
+            fault, self.here.kusto.fault = self.here.kusto.fault, None
+            self.here.kusto.wait_idle()
+            self.here.kusto.fault = fault
         return report.exit_code
 
     def break_it(self) -> str:
@@ -128,7 +128,7 @@ class Fortnight:
             after[0] -= 1
             return None if after[0] >= 0 else _NO if kind == "query" else _STORAGE_NO
 
-        self.here.emulator.kusto.fault = None if kind == "killed" else fault
+        self.here.kusto.fault = None if kind == "killed" else fault
         return kind
 
     def expect(self, now: datetime) -> None:
@@ -139,13 +139,13 @@ class Fortnight:
                 continue
             tried = [window, *(containing(window, step) for step in fallbacks(self.want.step))]
             closed = [one for one in tried if one.end <= self.horizon.closed(now)]
-            found = next((one for one in closed if self.here.forgetful.has(one)), None)
+            found = next((one for one in closed if self.here.store.has(one)), None)
             if found is not None or len(closed) == len(tried):
                 self.expected[window] = found
 
     def status(self) -> DatasetStatus:
         """What status says at the end of all of it."""
-        (one,) = status(self.here.kusto, now=self.here.forgetful.now, back=15 * DAY)
+        (one,) = status(self.here.kusto_client, now=self.here.store.now, back=15 * DAY)
         return one
 
 
@@ -157,8 +157,8 @@ class Fortnight:
 )
 def test_a_fortnight(seed: int, silent: bool, step: timedelta, days: int, every: int) -> None:
     """Everything that could be had is in Kusto once, and everything else is named."""
-    with world(START, silent=silent) as here:
-        here.forgetful.keeps[DAY] = 15 if silent else 4
+    with StoreWorld(START, silent=silent) as here:
+        here.store.keeps[DAY] = 15 if silent else 4
         fortnight = Fortnight(here, step, days, every, Random(seed))
         fortnight.live()
         kinds = check(fortnight, here.windows(), fortnight.status())
@@ -167,9 +167,11 @@ def test_a_fortnight(seed: int, silent: bool, step: timedelta, days: int, every:
         assert (kinds["lost"] > 10) == (step == HOUR and not silent), kinds
         assert all(fortnight.ticks[kind] for kind in ("none", "away", "good")), fortnight.ticks
 
-        now, closed = here.forgetful.now, fortnight.horizon.closed(here.forgetful.now)
-        found = survey([here.opencost], here.kusto, fortnight.want, Window(START, closed), now=now, closed=closed)
-        filled = backfill(found, here.kusto, run=Run("backfill", now + MINUTE, "1.0"), policy=NO_WAIT)
+        now, closed = here.store.now, fortnight.horizon.closed(here.store.now)
+        found = survey(
+            [here.opencost_client], here.kusto_client, fortnight.want, Window(START, closed), now=now, closed=closed
+        )
+        filled = backfill(found, here.kusto_client, run=Run("backfill", now + MINUTE, "1.0"), policy=NO_WAIT)
         assert "failed" not in filled.counts
         end = fortnight.status()
         assert end.missing == []
@@ -185,7 +187,7 @@ def check(fortnight: Fortnight, held: dict[Window, int], said: DatasetStatus) ->
     assert set(held.values()) == {ROWS["allocation"]}
     there, lost, missing = IntervalSet(held), IntervalSet(said.lost), IntervalSet(said.missing)
     kinds = Counter[str]()
-    for window in aligned(START + HOUR, fortnight.horizon.closed(fortnight.here.forgetful.now), fortnight.want.step):
+    for window in aligned(START + HOUR, fortnight.horizon.closed(fortnight.here.store.now), fortnight.want.step):
         expected = fortnight.expected.get(window)
         if expected is not None:
             # A tick that was broken in the middle may have brought it finer before.

@@ -34,8 +34,8 @@ from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.window import Window
-from tests.coverage.forgetful import HOUR, MINUTE, Forgetful, World, world
-from tests.support.recorded import Emulator
+from tests.support.store_world import HOUR, MINUTE, BuiltInStore, StoreWorld
+from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
 # A Thursday.
@@ -418,15 +418,15 @@ def test_health_is_served() -> None:
 
 
 @pytest.fixture
-def here() -> Iterator[World]:
+def here() -> Iterator[StoreWorld]:
     """A world at this moment, since a process has no other clock."""
-    with world(datetime.now(UTC)) as one:
+    with StoreWorld(datetime.now(UTC)) as one:
         yield one
 
 
-def command(servers: Emulator, *more: str) -> list[str]:
+def command(servers: World, *more: str) -> list[str]:
     """The words of `opencost-kusto schedule` against the emulators."""
-    place = ["--endpoint", servers.opencost_url, "--kusto-uri", servers.kusto_url, "--database", servers.database]
+    place = ["--endpoint", servers.opencost.url, "--kusto-uri", servers.kusto.url, "--database", "OpenCost"]
     asked = ["--auth", "none", "--aggregate", "namespace", "--catch-up", "3h", *more]
     return [sys.executable, "-m", "opencost_kusto", "schedule", *place, *asked]
 
@@ -436,12 +436,12 @@ def environment(folder: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 
-def test_once_brings_what_is_missing_and_ends(here: World, tmp_path: Path) -> None:
+def test_once_brings_what_is_missing_and_ends(here: StoreWorld, tmp_path: Path) -> None:
     """`--once` lands the closed hours of all datasets and a scrape; the next one has the scrape only to do."""
     # In the first ten minutes of an hour, the last one is not closed yet.
     for expected in ((1, 2), (0, 1)):
         done = subprocess.run(
-            command(here.emulator, "--once", "-o", "json"),
+            command(here, "--once", "-o", "json"),
             **{"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60},  # type: ignore[call-overload]
             capture_output=True,
             text=True,
@@ -463,9 +463,9 @@ def read_until(stream: IO[str], pattern: str) -> re.Match[str]:
     raise AssertionError(pattern)
 
 
-def test_a_scheduler_is_healthy_and_ends_when_told(here: World, tmp_path: Path) -> None:
+def test_a_scheduler_is_healthy_and_ends_when_told(here: StoreWorld, tmp_path: Path) -> None:
     """After its first tick it is ready and counts; at SIGTERM it ends with 0."""
-    words = command(here.emulator, "--listen", "127.0.0.1:0", "--dataset", "allocation")
+    words = command(here, "--listen", "127.0.0.1:0", "--dataset", "allocation")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
@@ -482,7 +482,7 @@ def test_a_scheduler_is_healthy_and_ends_when_told(here: World, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("once", [(), ("--once",)], ids=["run", "once"])
-def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: World, tmp_path: Path, once: tuple[str, ...]) -> None:
+def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: StoreWorld, tmp_path: Path, once: tuple[str, ...]) -> None:
     """An OpenCost that does not answer is waited for as long as the grace; then the exit code is 143."""
     asked, go_on = threading.Event(), threading.Event()
 
@@ -494,8 +494,8 @@ def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: World, tmp_path: Pa
         go_on.wait(30)
         raise CloseConnection
 
-    here.emulator.opencost.answers = slow
-    words = command(here.emulator, "--grace", "0.2", "--dataset", "allocation", *once)
+    here.opencost.answers = slow
+    words = command(here, "--grace", "0.2", "--dataset", "allocation", *once)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
@@ -520,10 +520,12 @@ def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: World, tmp_path: Pa
         (("--metadata", "x"), "is not key=value"),
     ],
 )
-def test_what_cannot_be_scheduled_is_refused(here: World, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_scheduled_is_refused(
+    here: StoreWorld, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
     """Exit code 2 and one sentence, before the first tick."""
     done = subprocess.run(
-        command(here.emulator, *words),
+        command(here, *words),
         **{"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60},  # type: ignore[call-overload]
         capture_output=True,
         text=True,
@@ -531,13 +533,13 @@ def test_what_cannot_be_scheduled_is_refused(here: World, tmp_path: Path, words:
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert said in done.stderr
-    assert here.forgetful.asked == []
+    assert here.store.requested == []
 
 
 def test_the_stand_in_is_what_it_says() -> None:
-    """The forgetful emulator keeps 36 tens, 49 hours and 15 days, and nothing between."""
-    forgetful = Forgetful(NOW)
+    """The store emulator keeps 36 tens, 49 hours and 15 days, and nothing between."""
+    store = BuiltInStore(NOW)
     for step, kept in ((10 * MINUTE, 36), (HOUR, 49), (24 * HOUR, 15), (30 * MINUTE, 0)):
         unfinished = NOW - (NOW - datetime(1970, 1, 1, tzinfo=UTC)) % step
         starts = [unfinished - n * step for n in range(60)]
-        assert sum(forgetful.has(Window(start, start + step)) for start in starts) == kept
+        assert sum(store.has(Window(start, start + step)) for start in starts) == kept

@@ -15,8 +15,8 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.tick import Lookback, tick
-from tests.coverage.forgetful import HOUR, MINUTE, World, wanted, world
 from tests.support.recorded import another_cluster
+from tests.support.store_world import HOUR, MINUTE, StoreWorld, target_of
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 HORIZON = Lookback(3 * HOUR)
@@ -25,9 +25,9 @@ _REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","
 
 
 @pytest.fixture
-def here() -> Iterator[World]:
+def here() -> Iterator[StoreWorld]:
     """A world at NOW."""
-    with world(NOW) as one:
+    with StoreWorld(NOW) as one:
         yield one
 
 
@@ -45,70 +45,70 @@ def by_source(report: Report) -> dict[str, list[str]]:
     return dict(found)
 
 
-def test_a_source_that_is_away_fails_alone(here: World) -> None:
+def test_a_source_that_is_away_fails_alone(here: StoreWorld) -> None:
     """Of two sources one lands all the same; the exit code is 7, and the next tick loads the other."""
     told: list[BatchResult] = []
     with (
-        OpenCost(here.emulator.opencost_url, cluster="b", attempts=1) as b,
+        OpenCost(here.opencost.url, cluster="b", attempts=1) as b,
         OpenCost(NOBODY, cluster="c", attempts=1) as c,
     ):
         c.timeout = 0.1
-        report = tick([b, c], here.kusto, wanted(), HORIZON, run=run(), on_result=told.append)
+        report = tick([b, c], here.kusto_client, target_of(), HORIZON, run=run(), on_result=told.append)
         assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"] * 2}
         assert report.exit_code == 7
         assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.results)
-    with another_cluster(here.emulator.opencost), OpenCost(here.emulator.opencost_url, cluster="c") as c:
-        assert by_source(tick([c], here.kusto, wanted(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
+    with another_cluster(here.opencost), OpenCost(here.opencost.url, cluster="c") as c:
+        assert by_source(tick([c], here.kusto_client, target_of(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
 
 
-def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: World) -> None:
+def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: StoreWorld) -> None:
     """Nobody knows what is missing, so each named source says so of its newest window; one without a name raises."""
-    here.emulator.kusto.fault = lambda _: Reply(400, {"Content-Type": "application/json"}, _REFUSAL)
-    with OpenCost(here.emulator.opencost_url, cluster="b") as b, OpenCost(here.emulator.opencost_url, cluster="c") as c:
-        report = tick([b, c], here.kusto, wanted(HOUR, "allocation", "assets"), HORIZON, run=run())
+    here.kusto.fault = lambda _: Reply(400, {"Content-Type": "application/json"}, _REFUSAL)
+    with OpenCost(here.opencost.url, cluster="b") as b, OpenCost(here.opencost.url, cluster="c") as c:
+        report = tick([b, c], here.kusto_client, target_of(HOUR, "allocation", "assets"), HORIZON, run=run())
         assert by_source(report) == {"b": ["failed"] * 2, "c": ["failed"] * 2}
         assert {one.window_end for one in report.results} == {NOW.replace(minute=0)}
         assert report.exit_code == 5
-    with OpenCost(here.emulator.opencost_url) as unnamed, pytest.raises(KustoError):
-        tick([unnamed], here.kusto, wanted(), HORIZON, run=run())
+    with OpenCost(here.opencost.url) as unnamed, pytest.raises(KustoError):
+        tick([unnamed], here.kusto_client, target_of(), HORIZON, run=run())
     with OpenCost(NOBODY, attempts=1) as unnamed, pytest.raises(OpenCostError):
-        tick([unnamed], here.kusto, wanted(), HORIZON, run=run())
+        tick([unnamed], here.kusto_client, target_of(), HORIZON, run=run())
 
 
-def test_what_is_there_already_is_known(here: World) -> None:
+def test_what_is_there_already_is_known(here: StoreWorld) -> None:
     """A scheduler that starts anew knows how old Kusto is, though it has nothing to load."""
     known: dict[tuple[str, str], datetime] = {}
 
     def know(source: str, dataset: str, until: datetime) -> None:
         known[source, dataset] = until
 
-    with OpenCost(here.emulator.opencost_url, cluster="b") as b:
-        tick([b], here.kusto, wanted(), HORIZON, run=run(), on_covered=know)
+    with OpenCost(here.opencost.url, cluster="b") as b:
+        tick([b], here.kusto_client, target_of(), HORIZON, run=run(), on_covered=know)
         assert known == {}
-        assert by_source(tick([b], here.kusto, wanted(), HORIZON, run=run(1), on_covered=know)) == {}
+        assert by_source(tick([b], here.kusto_client, target_of(), HORIZON, run=run(1), on_covered=know)) == {}
     assert known == {("b", "allocation"): NOW.replace(minute=0)}
 
 
-def test_a_tick_says_what_it_has_left(here: World) -> None:
+def test_a_tick_says_what_it_has_left(here: StoreWorld) -> None:
     """With one window a tick, the others stay missing; what the run log calls lost is lost until something lands."""
     left: list[Left] = []
     narrow = Lookback(3 * HOUR, max_windows=1)
-    with OpenCost(here.emulator.opencost_url, cluster="b") as b, OpenCost(NOBODY, cluster="c", attempts=1) as c:
+    with OpenCost(here.opencost.url, cluster="b") as b, OpenCost(NOBODY, cluster="c", attempts=1) as c:
         c.timeout = 0.1
-        tick([b, c], here.kusto, wanted(), narrow, run=run(), on_left=left.append)
+        tick([b, c], here.kusto_client, target_of(), narrow, run=run(), on_left=left.append)
         assert left == [Left("b", "allocation", 1, 0), Left("c", "allocation", 2, 0)]
         left.clear()
-        here.kusto.command(
+        here.kusto_client.command(
             ".set-or-append OpenCostSyncRuns <| OpenCostSyncRuns | where Outcome == 'landed' and Source == 'b'"
             " | extend Outcome = 'lost', LoggedAt = now() + 1h"
         )
-        tick([b], here.kusto, wanted(), narrow, run=run(1), on_left=left.append)
+        tick([b], here.kusto_client, target_of(), narrow, run=run(1), on_left=left.append)
         assert left == [Left("b", "allocation", 0, 1)]
 
 
-def test_a_replica_without_a_cluster_has_nothing_to_do(here: World) -> None:
+def test_a_replica_without_a_cluster_has_nothing_to_do(here: StoreWorld) -> None:
     """With more replicas than clusters, one of none succeeds and asks nobody."""
-    report = tick([], here.kusto, wanted(), HORIZON, run=run())
+    report = tick([], here.kusto_client, target_of(), HORIZON, run=run())
     assert (report.results, report.exit_code) == ([], 0)
 
 

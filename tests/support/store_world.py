@@ -1,22 +1,21 @@
-"""An OpenCost that forgets, on a clock that tests move.
+"""The world with an OpenCost whose built-in store keeps some windows only, on a clock that tests move.
 
-What its store no longer has, it refuses as early releases do, or is silent about as later ones are (`modules/
-collector-source/pkg/collector/metricsquerier.go` of opencost/opencost): derived, since no such store was recorded.
-Its answers are derived: the recorded hour 2026-11-23T10Z of 1.112, by namespace (8 rows) and its assets (19 rows),
-with the window asked for in the place of its own, and every cost as much larger as that is longer.
+It refuses a window that it no longer has, as early releases do, or answers without a record, as later ones do
+(`modules/collector-source/pkg/collector/metricsquerier.go` of opencost/opencost): derived, since no such store was
+recorded. Its responses are derived: the recorded hour 2026-11-23T10Z of 1.112, by namespace (8 rows) and its assets
+(19 rows), with the requested window instead of its own, and costs in proportion to the length.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
-from opencost_kusto.batch import RequestOptions, Run, SourceSettings
+from opencost_kusto.batch import Run, SourceSettings
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import find_all
@@ -29,12 +28,11 @@ from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import Window, stamp
-from tests.support.recorded import Emulator
 from tests.support.recordings import recording
+from tests.support.world import NAMESPACES, World
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 CLUSTER = "aks-shop-prod-weu"
-NAMESPACES = RequestOptions(aggregate="namespace")
 ROWS = {"allocation": 8, "assets": 19}
 # What the built-in store keeps, by length of the window, the unfinished one included.
 _KEPT = {10 * MINUTE: 36, HOUR: 49, DAY: 15}
@@ -43,12 +41,11 @@ _EMPTY = {"/allocation": b'{"code":200,"data":[{}]}', "/assets": b'{"code":200,"
 
 
 @dataclass
-class Forgetful:
-    """Answers of a built-in store at `now`; what it no longer has it refuses, or with `silent` answers as empty.
+class BuiltInStore:
+    """Responses of a built-in store at `now`; an expired window is refused, or with `silent` empty.
 
     `down` refuses everything; `keeps` replaces how many windows it keeps by length; windows in `idle` have no cost, and
-    add none to those that hold them.
-    `asked` lists what was asked of it.
+    add none to those that hold them. `requested` lists the requests.
     """
 
     now: datetime
@@ -56,17 +53,17 @@ class Forgetful:
     down: bool = False
     keeps: dict[timedelta, int] = field(default_factory=lambda: dict(_KEPT))
     idle: set[Window] = field(default_factory=set)
-    asked: list[tuple[str, Window]] = field(default_factory=list)
+    requested: list[tuple[str, Window]] = field(default_factory=list)
 
     def __call__(self, path: str, query: Mapping[str, str]) -> Reply | None:
-        """The answer to a request."""
+        """The response to a request."""
         if self.down:
             return text_reply("no\n", status=500)
         if path not in _BODIES:
             return None
         start, end = (datetime.fromisoformat(bound).astimezone(UTC) for bound in query["window"].split(","))
         window = Window(start, end)
-        self.asked.append((path.removeprefix("/"), window))
+        self.requested.append((path.removeprefix("/"), window))
         if window in self.idle:
             return json_reply(_EMPTY[path])
         if not self.has(window):
@@ -76,17 +73,17 @@ class Forgetful:
         return json_reply(body.replace(b"2026-11-23T11:00:00Z", stamp(end).encode()))
 
     def has(self, window: Window) -> bool:
-        """Whether it remembers a window."""
-        grain = window.end - window.start
-        if grain not in self.keeps:
+        """Whether it still has a window."""
+        length = window.end - window.start
+        if length not in self.keeps:
             return False
-        unfinished = self.now - (self.now - datetime(1970, 1, 1, tzinfo=UTC)) % grain
-        return window.start >= unfinished - (self.keeps[grain] - 1) * grain
+        unfinished = self.now - (self.now - datetime(1970, 1, 1, tzinfo=UTC)) % length
+        return window.start >= unfinished - (self.keeps[length] - 1) * length
 
 
 @cache
 def _body(path: str, hours: float) -> bytes:
-    """The recorded hour's answer with costs of so many hours."""
+    """The recorded hour's response with costs of so many hours."""
 
     def scaled(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -103,47 +100,43 @@ def _refusal(window: Window) -> Reply:
     return json_reply(said.encode(), status=500)
 
 
-@dataclass
-class World:
-    """Both emulators, with our clients of them and our tables."""
+class StoreWorld(World):
+    """The world with a built-in store, all tables and functions, and a client of each server.
 
-    forgetful: Forgetful
-    emulator: Emulator
-    opencost: OpenCost
-    kusto: Kusto
+    `kept` is what the program is told that the store keeps; the other options are those of BuiltInStore.
+    """
+
+    def __init__(self, now: datetime, kept: Mapping[timedelta, int] | None = None, **store: Any) -> None:
+        self.store = BuiltInStore(now, **store)
+        super().__init__(answers=self.store, clock=lambda: self.store.now)
+        self._settings = SourceSettings(kept=kept)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.kusto_client = self._stack.enter_context(self.client(Deadlines(query=30)))
+        self.opencost_client = self._stack.enter_context(
+            OpenCost(self.opencost.url, cluster=CLUSTER, settings=self._settings, attempts=1)
+        )
+        return self
+
+    def create(self) -> None:
+        """Create tables and functions, as bootstrap does."""
+        self.command(*(command.text for command in script.commands()))
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """Rows of a query, past every fault, once ingestion is done."""
+        self.kusto.wait_idle()
+        return super().query(text)
 
     def windows(self, table: str = "OpenCostAllocation") -> dict[Window, int]:
-        """Rows in a table by window, asked past every fault."""
+        """Rows in a table by window."""
         return {
             Window(row["WindowStart"].astimezone(UTC), row["WindowEnd"].astimezone(UTC)): row["Rows"]
-            for row in self.ask(f"{table} | summarize Rows = count() by WindowStart, WindowEnd")
+            for row in self.query(f"{table} | summarize Rows = count() by WindowStart, WindowEnd")
         }
 
-    def ask(self, text: str) -> list[dict[str, Any]]:
-        """The rows of a query, asked past every fault once ingestion is done."""
-        fault, self.emulator.kusto.fault = self.emulator.kusto.fault, None
-        try:
-            self.emulator.kusto.wait_idle()
-            return self.kusto.query(text)
-        finally:
-            self.emulator.kusto.fault = fault
 
-
-@contextmanager
-def world(now: datetime, kept: Mapping[timedelta, int] | None = None, **forgetful: Any) -> Iterator[World]:
-    """A world at a moment, its tables empty; `kept` is what the program knows of the store."""
-    answers = Forgetful(now, **forgetful)
-    with (
-        Emulator(answers=answers, clock=lambda: answers.now, latency=0) as emulator,
-        Kusto(emulator.kusto_url, emulator.database, auth="none", deadlines=Deadlines(query=30)) as kusto,
-        OpenCost(emulator.opencost_url, cluster=CLUSTER, settings=SourceSettings(kept=kept), attempts=1) as opencost,
-    ):
-        for command in script.commands():
-            kusto.command(command.text)
-        yield World(answers, emulator, opencost, kusto)
-
-
-def wanted(step: timedelta = HOUR, *datasets: str) -> Target:
+def target_of(step: timedelta = HOUR, *datasets: str) -> Target:
     """Datasets by namespace in windows of a step; allocation when none is named."""
     return Target(step, datasets or ("allocation",), NAMESPACES)
 
