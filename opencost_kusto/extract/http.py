@@ -186,6 +186,8 @@ class HttpRoute:
     def _refusal(self, where: str, status: int, body: bytes, headers: Mapping[str, str]) -> OpenCostError:
         """The error for a status and a body that is no 200."""
         cure = f" {self._doors.cure()}." if status in _SIGN_IN else ""
+        if self._proxy is not None and self.address.scheme == "http":
+            cure += f" The response may be that of {self._proxy}."
         return refusal(where, status, body, headers, cure)
 
     def late(self, where: str) -> OpenCostError:

@@ -131,6 +131,14 @@ def test_a_sign_in_that_nobody_set_is_named(opencost: OpenCostEmulator) -> None:
         assert "Sign in with --opencost-token-file, --opencost-header or --opencost-scope" in str(error)
 
 
+@pytest.mark.parametrize("status", [407, 503])
+def test_a_proxy_that_refuses_is_named(opencost: OpenCostEmulator, status: int) -> None:
+    """Over plain http, what a proxy says looks like OpenCost's response."""
+    opencost.fault = lambda _: Reply(status)
+    error = refused("http://cost.example:9003", doors(proxy=opencost.url))
+    assert f"may be that of the proxy {opencost.url} that --opencost-proxy names" in str(error)
+
+
 def test_a_private_authority_is_trusted_for_one_source_only(front: TlsFront, authority: Authority) -> None:
     """--opencost-ca is of its OpenCost; the environment's certificates stay those of everything else."""
     assert name_of(front.url, doors(ca=authority.ca))

@@ -91,7 +91,8 @@ def pod_of(found: Target, objects: Objects) -> Target:
 
 def _searched(objects: Objects, address: KubernetesAddress) -> Target:
     refused: list[OpenCostError] = []
-    services = [one for one in _services(objects, refused) if _port(one) is not None]
+    labelled = _services(objects, refused)
+    services = [one for one in labelled if _port(one) is not None]
     if len(services) > 1:
         raise _several(services, address)
     for one in services:
@@ -102,6 +103,8 @@ def _searched(objects: Objects, address: KubernetesAddress) -> Target:
             return _pod(pods, place)
     except OpenCostError as error:
         _keep(error, refused)
+    if labelled:
+        raise _portless(labelled[0])
     if refused:
         raise refused[0]
     raise OpenCostError(_NONE, code=ReasonCode.UNREACHABLE)
@@ -129,6 +132,16 @@ def _port(service: Service) -> int | None:
     ports = service.spec.ports
     numbered = (one.port for one in ports if one.port == PORT)
     return next(numbered, next((one.port for one in ports if one.name in _PORT_NAMES), None))
+
+
+def _portless(service: Service) -> OpenCostError:
+    named = f"{service.metadata.namespace}/{service.metadata.name}"
+    ports = ", ".join(str(one.port) for one in service.spec.ports) or "none"
+    text = (
+        f"The Service {named} has the label {_CHART}, but neither port {PORT} nor one named "
+        f"{' or '.join(_PORT_NAMES)}; its ports: {ports}. If one of them is OpenCost's API, write kube://CONTEXT/{named}:PORT."
+    )
+    return OpenCostError(text, code=ReasonCode.UNREACHABLE)
 
 
 def _several(services: list[Service], address: KubernetesAddress) -> UsageError:

@@ -119,12 +119,13 @@ class Pod(msgspec.Struct):
         return "; ".join(reasons or unmet[:1]) or f"is {self.status.phase or 'not scheduled'}"
 
 
+# Go writes a list without elements as null, unless its author took care.
 class _Services(msgspec.Struct):
-    items: list[Service] = []
+    items: list[Service] | None = None
 
 
 class _Pods(msgspec.Struct):
-    items: list[Pod] = []
+    items: list[Pod] | None = None
 
 
 class _Namespace(msgspec.Struct):
@@ -155,7 +156,8 @@ class Objects:
 
     def services(self, label: str, namespace: str | None = None) -> list[Service]:
         """The Services with a label, of one namespace or of all."""
-        return self._read(_path("services", namespace), _Services, Right("list", "services", namespace), label).items
+        right = Right("list", "services", namespace)
+        return self._read(_path("services", namespace), _Services, right, label).items or []
 
     def service(self, namespace: str, name: str) -> Service:
         """A Service."""
@@ -164,7 +166,7 @@ class Objects:
 
     def pods(self, namespace: str, label: str) -> list[Pod]:
         """The pods of a namespace with a label."""
-        return self._read(_path("pods", namespace), _Pods, Right("list", "pods", namespace), label).items
+        return self._read(_path("pods", namespace), _Pods, Right("list", "pods", namespace), label).items or []
 
     def _read(self, path: str, kind: type[T], right: Right | None = None, label: str = "") -> T:
         query: Mapping[str, str] = {"labelSelector": label} if label else {}

@@ -71,9 +71,10 @@ def _forbidden(refusal: ApiRefusal, right: Right, endpoint: str) -> str:
 
 def _denied(refusal: ApiRefusal, right: Right | None) -> str:
     """The refusal of an admission policy, which no Role changes."""
-    policy = refusal.status.policy or "an admission policy"
+    policy = refusal.status.policy or ""
     what = f" to {right}" if right is not None else ""
-    text = f"The admission policy {policy} denied the request{what}: {refusal.status.said}."
+    who = f"The admission policy {policy}" if policy else "An admission policy"
+    text = f"{who} denied the request{what}: {refusal.status.said}."
     if policy.startswith(_AKS_POLICY):
         text += " AKS Automatic guards its system namespaces, and no Role changes that."
     return (

@@ -50,6 +50,29 @@ def test_a_portal_is_no_api_server(tmp_path: Path) -> None:
             client.source()
 
 
+SERVICES = "/api/v1/services?labelSelector=app.kubernetes.io%2Fname%3Dopencost"
+PODS = f"{SYSTEM}/pods?labelSelector=app"
+WEB = {"metadata": {"namespace": "cost", "name": "web"}, "spec": {"ports": [{"port": 80, "name": "web"}]}}
+
+
+@pytest.mark.parametrize(
+    ("services", "says"),
+    [(None, "This cluster has no OpenCost"), ([WEB], "The Service cost/web has the label .* its ports: 80")],
+    ids=["null", "another port"],
+)
+def test_a_search_that_finds_nothing_says_what_is_there(tmp_path: Path, services: object, says: str) -> None:
+    """A list may be null, as Go writes it; a Service of the chart without a known port is named, with its ports."""
+    kind = "application/json"
+    lists = [Exchange(SERVICES, 200, kind, json.dumps({"items": services}))]
+    for label in ("%3Dcost-analysis-agent", ".kubernetes.io%2Fname%3Dcost-analysis-agent"):
+        lists.append(Exchange(f"{PODS}{label}", 200, kind, '{"items": null}'))
+    with Replay(lists) as server:
+        environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
+        client = OpenCost("kube://", environment=environment, attempts=1)
+        with client, pytest.raises(OpenCostError, match=says):
+            client.source()
+
+
 @pytest.mark.parametrize(("status", "code"), [(401, ReasonCode.UNAUTHORIZED), (404, ReasonCode.NOT_FOUND)])
 def test_what_opencost_refuses_is_opencosts(tmp_path: Path, status: int, code: ReasonCode) -> None:
     """A refusal without a Status is OpenCost's; a sign-in does not get through to it."""

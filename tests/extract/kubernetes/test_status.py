@@ -39,6 +39,7 @@ def body(code: int, message: str) -> bytes:
         (403, DENIED, PODS, R.FORBIDDEN, False, "The admission policy mine denied"),
         (403, HOOK, PODS, R.FORBIDDEN, False, "The admission policy gatekeeper.sh denied"),
         (422, DENIED, PODS, R.FORBIDDEN, False, "in-cluster://"),
+        (422, "no", PODS, R.FORBIDDEN, False, "An admission policy denied"),
         (404, 'services "opencost" not found', SERVICE, R.UNREACHABLE, False, "no Service opencost/opencost"),
         (404, 'pods "agent-0" not found', PODS, R.UNREACHABLE, False, "not found"),
         (503, 'no endpoints available for service "opencost"', SERVICE, R.UNAVAILABLE, True, "get pods,service"),
