@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import grouped
-from opencost_kusto.cli.options import LogOptions, MarkOptions
+from opencost_kusto.cli.options import LogOptions, RunOptions
 from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import LONGEST, identity, shown, variable
@@ -152,9 +152,9 @@ def test_what_is_quoted_is_short_and_printable() -> None:
 @pytest.mark.parametrize(
     ("give", "named"),
     [
-        (lambda text: MarkOptions(run_id=text).run({}), "OPENCOST_KUSTO_RUN_ID"),
-        (lambda text: MarkOptions(scenario_name=text).run({}), "OPENCOST_KUSTO_SCENARIO_NAME"),
-        (lambda text: MarkOptions(metadata=[f"{text}=1"]).run({}), "OPENCOST_KUSTO_METADATA"),
+        (lambda text: RunOptions(run_id=text).run({}), "OPENCOST_KUSTO_RUN_ID"),
+        (lambda text: RunOptions(scenario_name=text).run({}), "OPENCOST_KUSTO_SCENARIO_NAME"),
+        (lambda text: RunOptions(metadata=[f"{text}=1"]).run({}), "OPENCOST_KUSTO_METADATA"),
         (lambda text: SourceOptions(cluster=[text]).opencosts().__enter__(), "OPENCOST_KUSTO_CLUSTER"),
         (lambda text: SourceOptions(source=[f"{text}=http://h:1"]).opencosts().__enter__(), "OPENCOST_KUSTO_SOURCE"),
         (
@@ -172,7 +172,7 @@ def test_every_identity_that_a_user_gives_is_a_name(give: Callable[[str], object
 
 def test_marks_lose_the_line_ends_of_env_files() -> None:
     """A carriage return at the end of a value, as Windows writes env files, is no part of a mark."""
-    run = MarkOptions(run_id="run-7\r", scenario_name=" s1\r\n", metadata=["team\r=shop"]).run({})
+    run = RunOptions(run_id="run-7\r", scenario_name=" s1\r\n", metadata=["team\r=shop"]).run({})
     assert (run.id, run.scenario_name, run.metadata) == ("run-7", "s1", {"team": "shop"})
     with SourceOptions(cluster=["crlf-1\r"]).opencosts() as opencosts:
         assert [one.cluster for one in opencosts] == ["crlf-1"]

@@ -38,7 +38,7 @@ def busy(retry_after: float | None = None) -> OpenCostError:
 
 
 def test_a_call_that_succeeds_is_made_once() -> None:
-    """Nothing is asked twice that was answered."""
+    """Nothing is requested twice that was answered."""
     script = Script()
     assert (script.retried(), script.calls, script.slept) == (42, 1, [])
 

@@ -367,5 +367,5 @@ def test_a_window_that_is_not_as_written_is_said() -> None:
         parse(text, now=NOW, on_result=said.append)
     assert said == []
     parse("1h", now=NOW, on_result=said.append)
-    told = "2026-11-24T06:40:00Z,2026-11-24T07:40:00Z"
-    assert said == [f"The window is {told}: it begins and ends on OpenCost's marks, every 5 minutes."]
+    shown = "2026-11-24T06:40:00Z,2026-11-24T07:40:00Z"
+    assert said == [f"The window is {shown}: it begins and ends on OpenCost's marks, every 5 minutes."]

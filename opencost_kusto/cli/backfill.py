@@ -11,10 +11,10 @@ from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
-from opencost_kusto.cli.options import WINDOW, LoadOptions, MarkOptions, option
+from opencost_kusto.cli.options import WINDOW, LoadOptions, RunOptions, option
 from opencost_kusto.cli.reports import finish, tell_shard
 from opencost_kusto.cli.schedule_options import Lag
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.coverage.backfill import backfill, survey
@@ -31,8 +31,8 @@ _ESTIMATED = 25
 
 def backfill_command(
     source: SourceOptions,
-    ask: AskOptions,
-    mark: MarkOptions,
+    data: DataOptions,
+    run_options: RunOptions,
     kusto_options: KustoOptions,
     load: LoadOptions,
     from_: Annotated[str, option("--from", "Where to begin: RFC 3339, a date, or Unix seconds.", panel=REQUIRED)],
@@ -47,9 +47,9 @@ def backfill_command(
     now = clock()
     span = between(from_, to, now=now)
     past = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
-    target = Target(read_option("--step", duration, step), ask.datasets() if ask.dataset else past, ask.options())
+    target = Target(read_option("--step", duration, step), data.datasets() if data.dataset else past, data.options())
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
-    run = mark.run()
+    run = run_options.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         tell_shard(source, opencosts, console)
         ready(kusto)

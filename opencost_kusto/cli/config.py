@@ -12,9 +12,9 @@ import typer
 from opencost_kusto.cli.configuration import key
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
-from opencost_kusto.cli.options import LoadOptions, MarkOptions
+from opencost_kusto.cli.options import LoadOptions, RunOptions
 from opencost_kusto.cli.schedule_options import TimesOptions
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.config import Config
 from opencost_kusto.errors import UsageError
@@ -29,8 +29,8 @@ def config_command(
     context: typer.Context,
     kusto_options: KustoOptions,
     source: SourceOptions,
-    ask: AskOptions,
-    mark: MarkOptions,
+    data: DataOptions,
+    run_options: RunOptions,
     load: LoadOptions,
     when: TimesOptions,
     from_kubeconfig: Annotated[
@@ -44,11 +44,11 @@ def config_command(
 
     The options are those of schedule.
     """
-    del kusto_options, mark, load, when
+    del kusto_options, run_options, load, when
     if from_kubeconfig:
         console.out("\n".join(proposed(contexts(os.environ))))
         return
-    ask.options()
+    data.options()
     # Whatever is wrong with a cluster is an error here, as it is for a command that requests it.
     with source.opencosts():
         pass

@@ -13,9 +13,9 @@ from opencost_kusto import deploy
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
-from opencost_kusto.cli.options import LoadOptions, MarkOptions, option
+from opencost_kusto.cli.options import LoadOptions, RunOptions, option
 from opencost_kusto.cli.schedule_options import TimesOptions, scheduled
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, HEADER, KEY, PROXY, TOKEN
 from opencost_kusto.extract.kubernetes.address import KubernetesAddress
@@ -203,13 +203,13 @@ def _check(args: list[str], program: Any) -> None:
     name, *words = args
     parsed = program.commands[name].make_context(name, words)
     explicit = ExplicitOptions.of(parsed)
-    ask = gathered(AskOptions, parsed.params, explicit)
-    ask.check(explicit)
-    scheduled(duration(parsed.params["every"]), ask, ask.datasets())
+    data = gathered(DataOptions, parsed.params, explicit)
+    data.check(explicit)
+    scheduled(duration(parsed.params["every"]), data, data.datasets())
     times = gathered(TimesOptions, parsed.params, explicit)
     times.lookback()
     times.delay()
-    gathered(MarkOptions, parsed.params, explicit).run()
+    gathered(RunOptions, parsed.params, explicit).run()
     gathered(LoadOptions, parsed.params, explicit)
     with gathered(SourceOptions, parsed.params, explicit).opencosts():
         return

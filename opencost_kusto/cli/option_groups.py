@@ -13,7 +13,7 @@ from typer.models import OptionInfo
 from opencost_kusto.cli.configuration import ConfigOptions, Configured, declare, options_of, places, stronger
 from opencost_kusto.cli.console import Console, Format
 from opencost_kusto.cli.options import LogOptions, ReportOptions
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import placed, shown, variable
@@ -64,7 +64,7 @@ def grouped(command: Callable[..., None], *, loading: bool = False, reports: boo
         with placed(places(context, process.config)):
             taken = {name: gathered(group, given, explicit) for name, group in groups.items()}
             for name, one in taken.items():
-                if isinstance(one, AskOptions):
+                if isinstance(one, DataOptions):
                     one.check(explicit)
                 if isinstance(one, SourceOptions):
                     taken[name] = replace(one, configured=Configured(process.config, stronger(context)))

@@ -95,8 +95,8 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkOptions:
-    """What every row is marked with."""
+class RunOptions:
+    """What every row of a run says of it."""
 
     PANEL = MARKS
     run_id: Annotated[str | None, option("--run-id", "The run every row is marked with.")] = None

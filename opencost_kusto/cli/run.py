@@ -14,9 +14,9 @@ from opencost_kusto.ci.settle import SETTLE, clock, settle_time
 from opencost_kusto.ci.summary import by_currency, cost_table
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
-from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, MarkOptions, Summary
+from opencost_kusto.cli.options import FailOnEmpty, LoadOptions, RunOptions, Summary
 from opencost_kusto.cli.reports import plan, report_document
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.window_options import RequireCoverage, Resolution, Settle, Step, marks_of, step_of
 from opencost_kusto.errors import EmptyError
@@ -29,8 +29,8 @@ from opencost_kusto.window import covering, stamp
 def run_command(
     command: Annotated[list[str], typer.Argument(help="The command and its own options, after --.")],
     source: SourceOptions,
-    ask: AskOptions,
-    mark: MarkOptions,
+    data: DataOptions,
+    run_options: RunOptions,
     kusto_options: KustoOptions,
     load: LoadOptions,
     step: Step = None,
@@ -46,12 +46,12 @@ def run_command(
     """Run a command, then load the window in which it ran and print what it cost; its exit code comes first."""
     # Whatever is wrong is said now, not when the command has run: only the window comes later.
     marks = marks_of(opencost_resolution)
-    request = _request(ask, step, marks)
+    request = _request(data, step, marks)
     cost = CommandCost(
         source.opencosts,
         lambda: kusto_options.kusto(console.info),
         request,
-        mark.run(),
+        run_options.run(),
         settle_time(settle),
         load.policy(),
         summary,
@@ -67,9 +67,11 @@ def run_command(
         raise typer.Exit(code)
 
 
-def _request(ask: AskOptions, step: Step, marks: timedelta) -> SyncRequest:
+def _request(data: DataOptions, step: Step, marks: timedelta) -> SyncRequest:
     now = clock()
-    return SyncRequest(covering(now, now, marks), step_of(step, marks), ask.datasets(), ask.options(), ask.optional())
+    return SyncRequest(
+        covering(now, now, marks), step_of(step, marks), data.datasets(), data.options(), data.optional()
+    )
 
 
 def show_cost(console: Console, measured: Measured, *, fail_on_empty: bool = True) -> int:

@@ -13,10 +13,10 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.kusto_options import KustoOptions
-from opencost_kusto.cli.options import LoadOptions, MarkOptions
+from opencost_kusto.cli.options import LoadOptions, RunOptions
 from opencost_kusto.cli.reports import report_document, report_line, route_lines, tell_shard
 from opencost_kusto.cli.schedule_options import RunningOptions, TimesOptions, scheduled
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.database.doctor import ready
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 def schedule_command(
     source: SourceOptions,
-    ask: AskOptions,
-    mark: MarkOptions,
+    data: DataOptions,
+    run_options: RunOptions,
     kusto_options: KustoOptions,
     load: LoadOptions,
     when: TimesOptions,
@@ -48,9 +48,9 @@ def schedule_command(
     """Load missing windows of the last days at each interval, until SIGTERM or Ctrl-C."""
     from opencost_kusto.schedule.health import Health
 
-    _check(console, running, mark)
+    _check(console, running, run_options)
     every = read_option("--every", duration, when.every)
-    target, lookback = scheduled(every, ask, ask.datasets()), when.lookback()
+    target, lookback = scheduled(every, data, data.datasets()), when.lookback()
     times, delay = Trigger(every, lookback.lag, when.cron), when.delay()
     health = Health(2 * times.longest_pause(clock()), clock=clock)
     stop = CancelToken()
@@ -60,7 +60,7 @@ def schedule_command(
         load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
         watched = partial(load_missing, on_covered=health.known_until, on_left=health.left if running.listen else None)
         schedule = Schedule(
-            lambda on_result: watched(run=mark.run(), on_result=on_result),
+            lambda on_result: watched(run=run_options.run(), on_result=on_result),
             on_result=(console.result, health.count),
             on_end=(lambda one: _ended(console, one, once=running.once), health.ticked),
             grace=running.grace,
@@ -71,9 +71,9 @@ def schedule_command(
     raise typer.Exit(code)
 
 
-def _check(console: Console, running: RunningOptions, mark: MarkOptions) -> None:
+def _check(console: Console, running: RunningOptions, run_options: RunOptions) -> None:
     """Report what is wrong with options before the first run."""
-    mark.run()
+    run_options.run()
     if console.format_ is not None and not running.once:
         raise UsageError("--format is for --once, which has one report; use --log-format json for a schedule.")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.options import OUTPUT, WINDOW, option
-from opencost_kusto.cli.source_options import AskOptions
+from opencost_kusto.cli.source_options import DataOptions
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
@@ -72,11 +72,11 @@ class RunningOptions:
     ] = None
 
 
-def scheduled(step: timedelta, ask: AskOptions, datasets: tuple[str, ...]) -> Target:
+def scheduled(step: timedelta, data: DataOptions, datasets: tuple[str, ...]) -> Target:
     """What is requested for each window; raises UsageError for options that do not fit scheduled windows."""
-    if getattr(ask, "share_idle", False):
+    if getattr(data, "share_idle", False):
         raise UsageError(
             "--share-idle is not for schedule and backfill: rows with shared idle cost count only where no other "
             "window does. Use --include-idle; OpenCostChargeback shares idle cost in Kusto."
         )
-    return Target(step, datasets, ask.options())
+    return Target(step, datasets, data.options())

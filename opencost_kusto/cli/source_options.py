@@ -123,7 +123,7 @@ def _with_declared(group: type[T]) -> type[T]:
 
 @dataclass(frozen=True)
 @_with_declared
-class AskOptions:
+class DataOptions:
     """What is requested from OpenCost for a window: datasets, and an attribute for each of their options."""
 
     PANEL = OPENCOST

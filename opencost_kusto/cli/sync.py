@@ -19,9 +19,9 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
-from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, MarkOptions, Summary, Tags, option, seconds
+from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, RunOptions, Summary, Tags, option, seconds
 from opencost_kusto.cli.reports import finish, plan, report_line, route_lines, tell_shard
-from opencost_kusto.cli.source_options import AskOptions, SourceOptions
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.window_options import Step, WhenOptions, marks_of, step_of
@@ -44,8 +44,8 @@ Target = Callable[[SyncRequest, Run, Callable[[BatchResult], None]], Report]
 
 def sync_command(
     source: SourceOptions,
-    ask: AskOptions,
-    mark: MarkOptions,
+    data: DataOptions,
+    run_options: RunOptions,
     kusto_options: KustoOptions,
     load: LoadOptions,
     when: WhenOptions,
@@ -59,12 +59,12 @@ def sync_command(
     console: Console,
 ) -> None:
     """Load a window of cost from OpenCost into Kusto exactly once, and prove it."""
-    datasets = _datasets(ask, files, when, explicit, console)
+    datasets = _datasets(data, files, when, explicit, console)
     # Whatever is wrong is said before the marks are read from OpenCost.
     request = SyncRequest(
-        when.interval(), step_of(step, marks_of(when.opencost_resolution)), datasets, ask.options(), ask.optional()
+        when.interval(), step_of(step, marks_of(when.opencost_resolution)), datasets, data.options(), data.optional()
     )
-    run = mark.run()
+    run = run_options.run()
     with (
         page(summary) as content,
         source.opencosts() as opencosts,
@@ -85,13 +85,13 @@ def sync_command(
 
 
 def _datasets(
-    ask: AskOptions, files: FileOptions, when: WhenOptions, explicit: ExplicitOptions, console: Console
+    data: DataOptions, files: FileOptions, when: WhenOptions, explicit: ExplicitOptions, console: Console
 ) -> tuple[str, ...]:
     """The datasets to request; raises UsageError for options that do not fit together."""
     if "settle" in explicit and when.since is None:
         raise UsageError("--settle goes with --since: the end of a window is not waited for.")
-    datasets = files.datasets(ask.datasets(), chosen="dataset" in explicit)
-    ask.check(explicit, datasets)
+    datasets = files.datasets(data.datasets(), chosen="dataset" in explicit)
+    data.check(explicit, datasets)
     if files.given:
         files.check(datasets, explicit, console)
     return datasets

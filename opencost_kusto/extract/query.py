@@ -1,4 +1,4 @@
-"""The query of a request: what OpenCost is asked for a batch."""
+"""The query of a request to OpenCost for a batch."""
 
 from __future__ import annotations
 

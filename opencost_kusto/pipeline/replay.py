@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from opencost_kusto.batch import Source
+from opencost_kusto.batch import Run, Source
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
@@ -44,8 +44,7 @@ def replay(
     check_is_spool(folder)
     run = new_run(kind="replay")
     report = Report(run.id, on_result=on_result)
-    wanted = (one for one in _newest(folder) if not clusters or one.source in clusters)
-    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in wanted}
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _newest(folder, clusters)}
     if not sealed:
         return report
     run, token, policy = timed(run, kusto), cancel or CancelToken(), replace(policy or LoadPolicy(), spool=folder)
@@ -63,15 +62,22 @@ def replay(
             staged.sealed, staged.begun = sealed[staged.batch.id][0], time.monotonic()
             report.add(loader.load(staged))
         report.add(loader.finish())
+    _log(kusto, run, report)
+    return report
+
+
+def _log(kusto: Kusto, run: Run, report: Report) -> None:
     try:
         write_run_log(kusto, run, map(Source, report.sources), report.results)
     except KustoError as error:
         report.run_log = error
-    return report
 
 
-def _newest(folder: Path) -> Iterator[SealedBatch]:
-    """The sealed batches; of several responses to one request, the newest. The older ones are removed."""
+def _newest(folder: Path, clusters: Collection[str]) -> Iterator[SealedBatch]:
+    """The sealed batches of these clusters, or of all; of several responses to one request, the newest.
+
+    The older ones are removed.
+    """
     spool = Spool(folder, durable=True)
     spool.sweep()
     newest: dict[str, SealedBatch] = {}
@@ -80,7 +86,7 @@ def _newest(folder: Path) -> Iterator[SealedBatch]:
         older, newest[one.batch_id] = sorted((one, other or one), key=lambda sealed: sealed.collected)
         if other is not None:
             remove(older.folder)
-    yield from newest.values()
+    yield from (one for one in newest.values() if not clusters or one.source in clusters)
 
 
 def check_is_spool(folder: Path) -> None:

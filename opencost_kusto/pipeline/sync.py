@@ -30,10 +30,10 @@ def sync(
     """Load a window of cost into Kusto, exactly once, and report what became of each batch.
 
     `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`; `source` is what
-    the server has said of itself, if it was asked. The next response is read while this one is loaded. `cancel` ends
-    the run from another thread; `on_result` is called with each result as it comes. Raises UsageError, OpenCostError
-    when the server does not say which cluster it serves, and KustoError for another cluster than the name stands for;
-    an error of a batch is in the report and its `exit_code`.
+    `opencost.source()` returned, where that was called already. The next response is read while this one is loaded.
+    `cancel` ends the run from another thread; `on_result` is called with each result as it comes. Raises UsageError,
+    OpenCostError when the server does not say which cluster it serves, and KustoError for another cluster than the name
+    stands for; an error of a batch is in the report and its `exit_code`.
     """
     plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
     source = source or opencost.source()

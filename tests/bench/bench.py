@@ -38,7 +38,7 @@ from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import recording
 
 STEPS, ANSWER_TAKES = 48, 0.2
-# Measured on 2026-11-29. It is not the 4 times that was asked for, which held before each record was checked.
+# Measured on 2026-11-29. It is not the 4 times that was requested, which held before each record was checked.
 LEAST_OVER_PLAIN = 2.75
 MOST_OVER_FLOOR, MOST_OVER_OPENCOST = 4.0, 1.15
 MOST_GROWTH, MOST_PEAK = 10.0, 110.0

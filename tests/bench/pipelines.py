@@ -70,7 +70,7 @@ def plain_our_rows(url: str, folder: Path, level: int) -> int:
 
 def _plain(url: str, folder: Path, level: int, row: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]) -> int:
     reply = requests.get(f"{url}/allocation", params={"window": str(_WINDOW)}, timeout=600)
-    asked = asked_columns()
+    asked = requested_columns()
     count = 0
     with gzip.open(folder / "part-0.ndjson.gz", "wt", compresslevel=level, encoding="utf-8") as file:
         for members in reply.json()["data"]:
@@ -95,7 +95,7 @@ def floor(url: str, folder: Path, level: int) -> int:
     return count
 
 
-def asked_columns() -> dict[str, Any]:
+def requested_columns() -> dict[str, Any]:
     """What every row of the batch says alike."""
     return {
         "Timestamp": "2026-11-23T10:00:00Z",

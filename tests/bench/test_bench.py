@@ -19,7 +19,7 @@ from opencost_kusto.transform.rows import Encoder, flatten
 from tests.bench import bench
 from tests.bench.functions import MOST_OVER_PLAIN, names
 from tests.bench.payloads import body, record_texts
-from tests.bench.pipelines import ORIGIN, PIPELINES, asked_columns, plain_row, plain_whole
+from tests.bench.pipelines import ORIGIN, PIPELINES, plain_row, plain_whole, requested_columns
 
 ROWS = 100
 
@@ -46,8 +46,8 @@ def test_the_plain_reference_writes_our_rows() -> None:
     for record, line in zip(record_texts(ROWS), encoder.lines(record_texts(ROWS)), strict=True):
         proof = dict.fromkeys(one.name for one in ALLOCATION.columns if isinstance(one.source, RowNumber | Total))
         whole = json.loads(line)
-        assert plain_row(json.loads(record), asked_columns()) | proof == flatten(ALLOCATION, line) | proof
-        assert plain_whole(json.loads(record), asked_columns()) | proof == whole | proof
+        assert plain_row(json.loads(record), requested_columns()) | proof == flatten(ALLOCATION, line) | proof
+        assert plain_whole(json.loads(record), requested_columns()) | proof == whole | proof
 
 
 def test_the_payloads_are_whole_answers() -> None:

@@ -31,7 +31,7 @@ _HOUR = timedelta(hours=1)
 class Counting(Kusto):
     """A database that counts questions, and the bytes of their answers as JSON."""
 
-    asked = 0
+    requested = 0
     read = 0
     written = 0
 
@@ -44,7 +44,7 @@ class Counting(Kusto):
         return self._counted(text, super().command(text, retry=retry))
 
     def _counted(self, text: str, rows: list[Row]) -> list[Row]:
-        self.asked += 1
+        self.requested += 1
         self.written += len(text)
         self.read += sum(len(json.dumps(row, default=str)) for row in rows)
         return rows
@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=14)
     options = parser.parse_args()
     found = run_tick(options.clusters, options.days)
-    print(f"{found.asked} questions of {found.written / 1000:.1f} kB together")
+    print(f"{found.requested} questions of {found.written / 1000:.1f} kB together")
     what = f"what a tick of {options.clusters} clusters with {options.days} days of history reads"
     gate: Gate = at_most(what, MOST_KILOBYTES, "kB", found.read / 1000)
     print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)

@@ -32,10 +32,10 @@ from opencost_kusto.cli.termination import Process
 process = Process()
 sys.exit(process.run(lambda: executed(sys.argv[1:], process.signals_to)))
 """
-# Says how often it was interrupted or told to end, and ends a moment after the first time.
+# Says how often it was interrupted or terminated, and ends a moment after the first time.
 COUNTING = (
     "trap 'n=${n}I' INT; trap 'n=${n}T' TERM; echo ready; "
-    'while [ -z "$n" ]; do sleep 0.05; done; sleep 0.3; echo told $n; exit 9'
+    'while [ -z "$n" ]; do sleep 0.05; done; sleep 0.3; echo received $n; exit 9'
 )
 
 
@@ -89,14 +89,14 @@ def test_streams_are_ours() -> None:
         assert process.communicate("shop\n", timeout=30)[0] == "SHOP\n"
 
 
-@pytest.mark.parametrize(("number", "told"), [(signal.SIGTERM, "T"), (signal.SIGINT, "I")])
-def test_signals_are_passed_on(number: signal.Signals, told: str) -> None:
+@pytest.mark.parametrize(("number", "received"), [(signal.SIGTERM, "T"), (signal.SIGINT, "I")])
+def test_signals_are_passed_on(number: signal.Signals, received: str) -> None:
     """Without a terminal, a signal to us reaches the command once, and the command decides how to end."""
     with wrapping("sh", "-c", COUNTING) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        assert process.stdout.read() == f"told {told}\n"
+        assert process.stdout.read() == f"received {received}\n"
         assert process.wait(30) == 9
 
 
@@ -117,7 +117,7 @@ def test_an_interruption_by_the_terminal_comes_once() -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             os.write(leader, b"\x03")
-            assert process.stdout.read() == "told I\n"
+            assert process.stdout.read() == "received I\n"
             assert process.wait(30) == 9
     finally:
         os.close(leader)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from opencost_kusto.ci.metadata import pipeline
-from opencost_kusto.cli.options import MarkOptions
+from opencost_kusto.cli.options import RunOptions
 
 AZURE = {
     "TF_BUILD": "True",
@@ -109,14 +109,14 @@ def test_no_secret_and_nothing_empty_is_told(environment: dict[str, str]) -> Non
     empty = dict.fromkeys(environment, "") | flags
     assert list(pipeline(empty)) == list(pipeline(flags)) == ["ciSystem"]
     signed = {name: value.replace("https://", "https://user:a-secret@") for name, value in environment.items()}
-    told = pipeline(signed)
-    assert told["ciRunUrl"].startswith("https://<credentials>@")
-    assert "a-secret" not in json.dumps(told)
+    metadata = pipeline(signed)
+    assert metadata["ciRunUrl"].startswith("https://<credentials>@")
+    assert "a-secret" not in json.dumps(metadata)
 
 
 def test_what_the_user_gave_stands() -> None:
     """A key given with --metadata keeps its value, and the pipeline's other keys stand beside it."""
-    run = MarkOptions(metadata=["ciRunId=mine", "team=shop"]).run(GITHUB)
+    run = RunOptions(metadata=["ciRunId=mine", "team=shop"]).run(GITHUB)
     assert run.metadata == pipeline(GITHUB) | {"ciRunId": "mine", "team": "shop"}
     assert run.id.startswith("sync-")
-    assert MarkOptions(metadata=["team=shop"]).run({}).metadata == {"team": "shop"}
+    assert RunOptions(metadata=["team=shop"]).run({}).metadata == {"team": "shop"}

@@ -108,5 +108,5 @@ def test_run_ids_are_of_variables_we_read_too() -> None:
     for call, environment in zip(IN_PIPELINES, (azure, github), strict=True):
         run_id = call[call.index("--run-id") + 1]
         said = {variable: environment[variable] for variable in re.findall(r"\$(\w+)", run_id)}
-        told = pipeline(environment)
-        assert list(said.values()) == [told["ciRunId"], told["ciRunAttempt"]]
+        metadata = pipeline(environment)
+        assert list(said.values()) == [metadata["ciRunId"], metadata["ciRunAttempt"]]

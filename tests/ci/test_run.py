@@ -95,26 +95,26 @@ def account(servers: Emulator, hour: Hour, cluster: str, summary: Path | None = 
 
 
 def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The hour it ran in lands under its run id when it has settled, and each namespace's cost is told on stderr."""
+    """The hour it ran in lands under its run id when it has settled, and each namespace's cost is stderr on stderr."""
     hour = Hour()
     assert account(servers, hour, "cheap", tmp_path / "page.md").of(["load", "--test"]) == 0
     assert hour.commands == [["load", "--test"]]
     assert hour.time == datetime(2026, 11, 23, 11, 2, tzinfo=UTC)
-    written, told = capsys.readouterr()
+    written, stderr = capsys.readouterr()
     assert written == ""
-    assert "Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z." in told
-    assert "Elapsed: 59.5 of the window's 60 minutes. Its share of the cost by time: 1.06315." in told
-    assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208." in told
-    assert re.search(r"^ *kube-system +26 +0\.\d{4} +\d+\.\d %$", told, re.MULTILINE)
+    assert "Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z." in stderr
+    assert "Elapsed: 59.5 of the window's 60 minutes. Its share of the cost by time: 1.06315." in stderr
+    assert "From 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z everything cost 1.07208." in stderr
+    assert re.search(r"^ *kube-system +26 +0\.\d{4} +\d+\.\d %$", stderr, re.MULTILINE)
     assert "### Cost by namespace" in (tmp_path / "page.md").read_text("utf-8")
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
         [row] = kusto.query(
             'OpenCostAllocation | where RunId == "run-cheap" | summarize Rows = count(), From = min(WindowStart), '
-            "To = max(WindowEnd), Asked = min(CollectionTime)"
+            "To = max(WindowEnd), Requested = min(CollectionTime)"
         )
     assert row["Rows"] == 61
     assert (row["From"], row["To"]) == (BEGAN.replace(second=0), BEGAN.replace(hour=11, second=0))
-    assert row["Asked"] == hour.time
+    assert row["Requested"] == hour.time
 
 
 def test_the_commands_exit_code_comes_first(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,9 +273,9 @@ def test_a_window_without_cost_is_exit_code_8(tmp_path: Path, capsys: pytest.Cap
             bootstrap(kusto)
         one = account(idle, Hour(), "idle", tmp_path / "page.md")
         assert one.of(["true"]) == 8
-        told = capsys.readouterr().err
-        assert "OpenCost has no cost from 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z." in told
-        assert "--no-fail-on-empty" in told
+        stderr = capsys.readouterr().err
+        assert "OpenCost has no cost from 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z." in stderr
+        assert "--no-fail-on-empty" in stderr
         measured = account(idle, Hour(), "idle").cost.of(["true"])
         assert show_cost(one.console, measured, fail_on_empty=False) == 0
         assert account(idle, Hour(exit_code=3), "idle").of(["false"]) == 3

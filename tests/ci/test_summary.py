@@ -58,15 +58,15 @@ def tables(text: str) -> list[list[list[str]]]:
 def test_a_run_that_landed(servers: Emulator, tmp_path: Path) -> None:
     """Totals by dataset, and namespaces with what their rows in Kusto cost, which adds up to what landed."""
     file = tmp_path / "summary.md"
-    file.write_text("# What an earlier step told\n", "utf-8")
+    file.write_text("# What an earlier step content\n", "utf-8")
     rows: list[dict[str, float | str]] = []
     with OpenCost(servers.opencost_url) as opencost, Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto:
         export(opencost, SyncRequest(HOUR, datasets=("allocation",)), lambda _, line: rows.append(json.loads(line)))
         for _ in ("landed", "already landed"):
-            with page(file) as told:
-                told.add(sync(opencost, kusto, COSTS), kusto)
+            with page(file) as content:
+                content.add(sync(opencost, kusto, COSTS), kusto)
     head, first, second = file.read_text("utf-8").split("## OpenCost to Kusto: ")
-    assert head == "# What an earlier step told\n"
+    assert head == "# What an earlier step content\n"
     assert first.startswith("2 landed\n\nRun sync-")
     assert second.startswith("2 already landed\n\nRun sync-")
     costs: Counter[str] = Counter()
@@ -101,8 +101,8 @@ def test_a_batch_that_failed_is_told_with_its_reason(tmp_path: Path) -> None:
         OpenCost(broken.opencost_url, timeout=0.1) as opencost,
     ):
         bootstrap(kusto)
-        with page(file) as told:
-            told.add(sync(opencost, kusto, COSTS), kusto)
+        with page(file) as content:
+            content.add(sync(opencost, kusto, COSTS), kusto)
     text = file.read_text("utf-8")
     assert ", exit code 7." in text
     lost = tables(text)[-1]
@@ -144,8 +144,8 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
     """No option, no page."""
-    with page(None) as told:
-        told.add(Report("r"))
+    with page(None) as content:
+        content.add(Report("r"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,15 +161,15 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
     assert shown[1] == ["prod", "team-00", "2", "1.00", "4.0 %"]
     assert "The cost by namespace was not queried." in markdown(Page(Report("r")))
     assert "No allocation was counted in Kusto." in markdown(Page(Report("r"), []))
-    told = Page()
+    content = Page()
     with Emulator() as servers:
         kusto = Kusto(servers.kusto_url, "OpenCost", auth="none")
         with OpenCost(servers.opencost_url) as opencost:
             bootstrap(kusto)
             report = sync(opencost, kusto, SyncRequest(HOUR, datasets=("allocation",)))
             kusto.command(".drop table OpenCostAllocation")
-    told.add(report, kusto)
-    assert "The cost by namespace could not be queried:" in markdown(told)
+    content.add(report, kusto)
+    assert "The cost by namespace could not be queried:" in markdown(content)
     assert report.exit_code == 0
 
 

@@ -291,7 +291,7 @@ REFUSED = {
         "needs AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET",
     ),
     "dataset": (["--dataset", "costs"], "There is no dataset 'costs'"),
-    "idle shared and not asked for": (["--share-idle"], "add --include-idle"),
+    "idle shared and not requested": (["--share-idle"], "add --include-idle"),
 }
 
 

@@ -87,8 +87,8 @@ def test_only_printable_characters_reach_a_terminal(capsys: Captured, format_: F
     said.traceback(f"{HOSTILE}\n")
     said.result(one(Outcome.FAILED, reason=HOSTILE, notes=[HOSTILE]))
     # Colours are ours.
-    told = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err + shown.getvalue())
-    assert not [each for each in told if each != "\n" and not each.isprintable()]
+    stderr = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err + shown.getvalue())
+    assert not [each for each in stderr if each != "\n" and not each.isprintable()]
 
 
 def test_quiet_leaves_warnings_and_errors(capsys: Captured) -> None:
@@ -99,8 +99,8 @@ def test_quiet_leaves_warnings_and_errors(capsys: Captured) -> None:
     quiet.result(one())
     quiet.result(one(Outcome.FAILED, reason="no"))
     quiet.show(report_document(report, 0))
-    written, told = capsys.readouterr()
-    assert (written, told.count("\n"), "ERROR" in told) == ("", 1, True)
+    written, stderr = capsys.readouterr()
+    assert (written, stderr.count("\n"), "ERROR" in stderr) == ("", 1, True)
     console(quiet=True, format_=Format.JSON).show(report_document(report, 0))
     assert json.loads(capsys.readouterr().out)["counts"] == {"landed": 1}
 

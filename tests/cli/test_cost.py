@@ -19,7 +19,7 @@ from tests.support.world import HOUR, PATIENT, World
 
 WINDOW = "2026-11-23T10:00Z,2026-11-23T11:00Z"
 COST = 1.07208
-Asked = Callable[..., str]
+Requested = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def asked(world: World, capsys: pytest.CaptureFixture[str]) -> Asked:
+def requested(world: World, capsys: pytest.CaptureFixture[str]) -> Requested:
     """Runs a command against the emulator; what it writes to stdout."""
 
     def run(*words: str) -> str:
@@ -44,24 +44,24 @@ def asked(world: World, capsys: pytest.CaptureFixture[str]) -> Asked:
     return run
 
 
-def test_cost_has_a_header_a_total_and_json(asked: Asked) -> None:
+def test_cost_has_a_header_a_total_and_json(requested: Requested) -> None:
     """`cost` prints header, lines and total; with -o json it is one document."""
-    lines = asked("cost", "--window", WINDOW, "--top", "2").splitlines()
+    lines = requested("cost", "--window", WINDOW, "--top", "2").splitlines()
     assert lines[:3] == [
         "Cost by namespace",
         "Period:    2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z (1h 0m)",
         "Currency:  not set (sync --currency sets it)",
     ]
     assert lines[-2].split() == ["Total", "1.07", "100.0", "%"]
-    document = json.loads(asked("cost", "--window", WINDOW, "--by", "cluster", "-o", "json"))
+    document = json.loads(requested("cost", "--window", WINDOW, "--by", "cluster", "-o", "json"))
     assert document["totals"] == [{"Currency": "", "TotalCost": COST}]
     assert document["missing"] == []
 
 
-def test_cost_draws_a_chart(asked: Asked, tmp_path: Path) -> None:
+def test_cost_draws_a_chart(requested: Requested, tmp_path: Path) -> None:
     """`--chart` leaves a picture, beside the report."""
     file = tmp_path / "cost.png"
-    assert asked("cost", "--window", WINDOW, "--chart", str(file))
+    assert requested("cost", "--window", WINDOW, "--chart", str(file))
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
@@ -86,66 +86,66 @@ def test_cost_draws_a_chart(asked: Asked, tmp_path: Path) -> None:
         (("query", "--kql", "print 1", "--param", "a=b"), "--param is for a function"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(asked: Asked, words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_asked_is_refused(requested: Requested, words: tuple[str, ...], said: str) -> None:
     """What contradicts itself, does not exist or would have no effect is refused by its option."""
     with pytest.raises(UsageError, match=said):
-        asked(*words)
+        requested(*words)
 
 
-def test_a_function_has_a_window_and_a_top(asked: Asked) -> None:
+def test_a_function_has_a_window_and_a_top(requested: Requested) -> None:
     """`query` sets the times of a function, lists the first rows, adds up the others, and leaves out empty columns."""
-    text = asked("query", "namespace", "--window", WINDOW, "--top", "1")
+    text = requested("query", "namespace", "--window", WINDOW, "--top", "1")
     head, period, *rest = text.splitlines()
     assert head.startswith("OpenCostByNamespace: What each namespace cost")
     assert period == "Period: 2026-11-23T10:00:00Z to 2026-11-23T11:00:00Z (1h 0m)"
     assert "Currency" not in rest[1].split()
     assert [line.split()[:2] for line in rest if "others" in line] == [["7", "others"]]
-    rows = json.loads(asked("query", "OpenCostByNamespace", "--window", WINDOW, "--top", "3", "-o", "json"))
+    rows = json.loads(requested("query", "OpenCostByNamespace", "--window", WINDOW, "--top", "3", "-o", "json"))
     assert (len(rows), "Currency" in rows[0]) == (3, True)
-    csv = asked("query", "ByCluster", "--window", WINDOW, "--cluster", rows[0]["Cluster"], "-o", "csv").splitlines()
+    csv = requested("query", "ByCluster", "--window", WINDOW, "--cluster", rows[0]["Cluster"], "-o", "csv").splitlines()
     assert csv[1].split(",")[1] == str(COST)
 
 
-def test_a_query_is_asked_of_each_cluster(asked: Asked) -> None:
+def test_a_query_is_asked_of_each_cluster(requested: Requested) -> None:
     """With --cluster twice the rows say which cluster they are of, and a name without rows adds none."""
     names = ("--cluster", "aks-shop-prod-weu", "--cluster", "nobody")
-    rows = json.loads(asked("query", "DailyCost", "--window", WINDOW, *names, "-o", "json"))
+    rows = json.loads(requested("query", "DailyCost", "--window", WINDOW, *names, "-o", "json"))
     assert {row["Cluster"] for row in rows} == {"aks-shop-prod-weu"}
     text = "print One = _cluster"
-    assert json.loads(asked("query", "--kql", text, *names, "-o", "json")) == [
+    assert json.loads(requested("query", "--kql", text, *names, "-o", "json")) == [
         {"Cluster": name, "One": name} for name in ("aks-shop-prod-weu", "nobody")
     ]
 
 
-def test_a_function_has_parameters_and_formats(asked: Asked) -> None:
+def test_a_function_has_parameters_and_formats(requested: Requested) -> None:
     """`--param` sets any parameter; every format has the same rows, and of no rows CSV has no text."""
     day = ("--param", "startTime=2026-11-23", "--param", "endTime=2026-11-24")
-    rows = json.loads(asked("query", "OpenCostByNamespace", *day, "--format", "json"))
+    rows = json.loads(requested("query", "OpenCostByNamespace", *day, "--format", "json"))
     assert {row["Namespace"] for row in rows} >= {"shop", "payments", "data", "ml", "monitoring", "kube-system"}
-    lines = asked("query", "ByNamespace", *day, "-o", "csv").splitlines()
+    lines = requested("query", "ByNamespace", *day, "-o", "csv").splitlines()
     assert (len(lines), lines[0].split(",")) == (len(rows) + 1, list(rows[0]))
-    lines = asked("query", "ByNamespace", *day).splitlines()
+    lines = requested("query", "ByNamespace", *day).splitlines()
     assert lines[2].split() == [name for name in rows[0] if name != "Currency"]
     assert [line.split()[1] for line in lines[4 : 4 + len(rows)]] == [row["Namespace"] for row in rows]
     none = ("--param", "startTime=2020-01-01", "--param", "endTime=2020-01-02")
-    assert asked("query", "ByNamespace", *none, "-o", "csv") == ""
+    assert requested("query", "ByNamespace", *none, "-o", "csv") == ""
 
 
-def test_any_kql_is_asked(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_kql_is_asked(requested: Requested, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--kql` is a query with the names of the dashboard; `-` reads it from stdin."""
     text = "OpenCostAllocation | where Timestamp between (_startTime .. _endTime) | summarize Rows = count()"
-    assert json.loads(asked("query", "--kql", text, "--window", WINDOW, "-o", "json")) == [{"Rows": 61}]
+    assert json.loads(requested("query", "--kql", text, "--window", WINDOW, "-o", "json")) == [{"Rows": 61}]
     monkeypatch.setattr("sys.stdin", io.StringIO("print One = 1"))
-    assert json.loads(asked("query", "--kql", "-", "-o", "json")) == [{"One": 1}]
-    assert asked("query", "--kql", "print One = 1 | where One > 1") == "No rows.\n"
+    assert json.loads(requested("query", "--kql", "-", "-o", "json")) == [{"One": 1}]
+    assert requested("query", "--kql", "print One = 1 | where One > 1") == "No rows.\n"
 
 
-def test_the_environment_is_for_other_commands_too(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_for_other_commands_too(requested: Requested, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that a variable sets is no error of a function without times; --run wins over it."""
     monkeypatch.setenv("OPENCOST_KUSTO_WINDOW", WINDOW)
-    assert asked("query", "Currencies", "-o", "json") == "[]\n"
+    assert requested("query", "Currencies", "-o", "json") == "[]\n"
     with pytest.raises(UsageError, match="No cost of a run 'x'"):
-        asked("cost", "--run", "x")
+        requested("cost", "--run", "x")
 
 
 def test_the_functions_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,7 +186,7 @@ def test_doctor_goes_through_each_door(
 def test_a_scope_that_cannot_sign_in_is_named(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the variables of its method, --opencost-scope ends before OpenCost is asked, with their names."""
+    """Without the variables of its method, --opencost-scope ends before OpenCost is requested, with their names."""
     for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     with emulator.OpenCostEmulator() as opencost:

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 from opencost_kusto.cli import app
-from opencost_kusto.cli.source_options import AskOptions
+from opencost_kusto.cli.source_options import DataOptions
 from opencost_kusto.cli.window_options import WhenOptions
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.schema.tables import DEFAULT_DATASETS
@@ -39,12 +39,12 @@ REFUSED = {
     "a dry run that waits for nothing": ((*DRY, "--no-wait"), "leave out --wait/--no-wait"),
     "a dry run in no time": ((*DRY, "--timeout", "5"), "leave out --timeout"),
     "settling of a window": (("sync", *KUSTO, "--settle", "5m"), "--settle goes with --since"),
-    "types of what is not asked for": (
+    "types of what is not requested": (
         ("sync", *KUSTO, "--dataset", "allocation", "--filter-types", "Disk"),
         "--filter-types is of assets",
     ),
-    "metrics that are not asked for": (("run", *KUSTO, "--dataset", "assets", "--all-metrics", "true"), "of metrics"),
-    "idle that is not asked for": (("sync", *KUSTO, "--dataset", "assets", "--include-idle"), "of allocation"),
+    "metrics that are not requested": (("run", *KUSTO, "--dataset", "assets", "--all-metrics", "true"), "of metrics"),
+    "idle that is not requested": (("sync", *KUSTO, "--dataset", "assets", "--include-idle"), "of allocation"),
     "printed and compared": (("bootstrap", "--print", "--check"), "one of --print, --check and --migrate"),
     "no window": (("sync", *KUSTO, "--window", ""), "'' is not a window"),
     "no time to begin at": (("backfill", *KUSTO, "--from", "foo"), "--from 'foo' is not a time"),
@@ -52,7 +52,7 @@ REFUSED = {
     "a range of the future": (("backfill", *KUSTO, "--from", "2999-01-01", "--to", "2999-01-02"), "in the future"),
     "a file where a folder is meant": (("sync", "--output", "costs.json"), "Write --output costs, or"),
     "a file and a folder": (("sync", "--output", "rows", "--assets-output", "a.json"), "Use either --output or"),
-    "a file of what is not asked for": (
+    "a file of what is not requested": (
         ("sync", "--dataset", "metrics", "--assets-output", "a.json"),
         "leave out --dataset, or name the same",
     ),
@@ -106,18 +106,18 @@ def now() -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("window", "told"),
+    ("window", "shown"),
     [
         ("2026-11-24T10:00:00Z,2026-11-24T12:00:00Z", "2026-11-24T10:00:00Z,2026-11-24T11:15:00Z"),
         ("2026-11-24T10:00:30Z,2026-11-24T11:00:30Z", "2026-11-24T10:00:00Z,2026-11-24T11:05:00Z"),
         ("2026-11-24", "2026-11-24T00:00:00Z,2026-11-24T11:15:00Z"),
     ],
 )
-def test_a_window_that_is_not_as_written_is_told(window: str, told: str) -> None:
+def test_a_window_that_is_not_as_written_is_told(window: str, shown: str) -> None:
     """Where times are cut to now, or widened to OpenCost's marks, the window that is requested is reported."""
     said: list[str] = []
-    assert str(WhenOptions(window).interval(now, said.append)) == told
-    assert said == [f"The window is {told}: it begins and ends on OpenCost's marks, every 5 minutes."]
+    assert str(WhenOptions(window).interval(now, said.append)) == shown
+    assert said == [f"The window is {shown}: it begins and ends on OpenCost's marks, every 5 minutes."]
 
 
 @pytest.mark.parametrize("window", ["1h", "today", "yesterday", "2026-11-23", "2026-11-24T10:00Z,2026-11-24T11:00Z"])
@@ -189,7 +189,7 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 )
 def test_lists_are_repeated_or_have_commas(given: list[str] | None, datasets: tuple[str, ...]) -> None:
     """Plain words are given one by one or with commas, and each counts once."""
-    assert AskOptions(dataset=given).datasets() == datasets
+    assert DataOptions(dataset=given).datasets() == datasets
     with pytest.raises(UsageError, match="'nod'"):
         app(
             [*DRY, "--dataset", "assets", "--filter-types", "Disk,nod", "--filter-types", "Node"], standalone_mode=False

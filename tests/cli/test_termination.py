@@ -259,11 +259,11 @@ def test_an_interruption_is_said(tmp_path: Path, number: signal.Signals) -> None
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(number)
-            _, told = process.communicate(timeout=30)
-    assert (process.returncode, told.splitlines()[-1]) == (
+            _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr.splitlines()[-1]) == (
         128 + number,
         f"opencost-kusto: Interrupted by {number.name}.{LATER}",
-    ), told
+    ), stderr
 
 
 UNREPORTED = {

@@ -181,14 +181,14 @@ def test_many_windows_reach_the_ledger_in_between() -> None:
 def test_the_time_left_is_estimated() -> None:
     """After 25 of 100 batches in 50 seconds, 150 seconds are left."""
     now = [0.0]
-    told: list[BatchResult] = []
+    reported: list[BatchResult] = []
     lines: list[str] = []
-    on_result = estimated(told.append, 100, lines.append, now=lambda: now[0])
+    on_result = estimated(reported.append, 100, lines.append, now=lambda: now[0])
     for _ in range(25):
         now[0] += 2
         on_result(_landed("allocation"))
     assert lines == ["25 of 100 batches, about 2 min left"]
-    assert len(told) == 25
+    assert len(reported) == 25
 
 
 def _landed(dataset: str) -> BatchResult:

@@ -54,7 +54,7 @@ def bounds(emulator: KustoEmulator, sent: int) -> list[timedelta]:
     """The lengths of the periods that the questions to the run log since then are about."""
     found = []
     for request in emulator.requests[sent:]:
-        # Whether there is anything earlier is asked of one row.
+        # Whether there is anything earlier is requested of one row.
         if request.csl.startswith(f"{SYNC_RUNS.name} | where") and "take 1" not in request.csl:
             one, other = (datetime.fromisoformat(text) for text in BOUND.findall(request.csl)[:2])
             found.append(abs(one - other))
@@ -99,5 +99,5 @@ def test_status_counts_what_is_years_old(emulator: KustoEmulator, kusto: Kusto) 
     sent = len(emulator.requests)
     found = status(kusto, now=datetime(2029, 3, 1, tzinfo=UTC))
     assert [(one.source, one.batches) for one in found] == [("east", DAYS), ("west", DAYS)]
-    asked = [request.csl for request in emulator.requests[sent:] if "distinct Month" in request.csl]
-    assert [re.findall(r"datetime\((\d+)-01-01\)", text)[0] for text in asked] == ["2029", "2028", "2027", "2026"]
+    requested = [request.csl for request in emulator.requests[sent:] if "distinct Month" in request.csl]
+    assert [re.findall(r"datetime\((\d+)-01-01\)", text)[0] for text in requested] == ["2029", "2028", "2027", "2026"]

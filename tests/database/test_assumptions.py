@@ -161,8 +161,8 @@ def test_the_guide_says_what_another_result_means(assumption: Assumption) -> Non
 def test_every_question_for_a_real_cluster_has_its_answer(emulator: KustoEmulator) -> None:
     """A hop that only reads, an assumption of `--write`, or a construct that this program no longer sends."""
     assert [*QUESTIONS] == list(range(1, 37))
-    asked = {*examined(emulator), *(one.question for one in ASSUMPTIONS), "is dropped"}
-    assert {text for text in QUESTIONS.values() if not text.startswith(GONE)} <= asked
+    requested = {*examined(emulator), *(one.question for one in ASSUMPTIONS), "is dropped"}
+    assert {text for text in QUESTIONS.values() if not text.startswith(GONE)} <= requested
     sources = "".join(path.read_text() for path in Path(opencost_kusto.__file__).parent.glob("[!e]*/*.py"))
     for word in (".replace extents", "based-on", "policy merge", r"\.set [A-Z{]"):
         assert not re.search(rf'["`(f]{word}', sources), word

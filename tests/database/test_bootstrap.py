@@ -90,14 +90,14 @@ def _changes(emulator: KustoEmulator, since: int = 0) -> list[str]:
 
 def test_twice_in_a_row_changes_nothing(emulator: KustoEmulator, kusto: Kusto) -> None:
     """The first run sends each bundled command once, in order; the second sends none, and both say so."""
-    told: list[Difference] = []
+    reported: list[Difference] = []
     commands = list(script.commands())
-    assert bootstrap(kusto, told.append).changed == len(commands) == len(told)
-    assert [difference.command for difference in told] == [command.text for command in commands]
+    assert bootstrap(kusto, reported.append).changed == len(commands) == len(reported)
+    assert [difference.command for difference in reported] == [command.text for command in commands]
     assert _changes(emulator) == [command.text for command in commands]
     after = len(emulator.requests)
-    assert bootstrap(kusto, told.append).changed == 0
-    assert len(told) == len(commands)
+    assert bootstrap(kusto, reported.append).changed == 0
+    assert len(reported) == len(commands)
     assert _changes(emulator, after) == []
 
 

@@ -29,10 +29,10 @@ def roles(*held: tuple[str, str]) -> Fault:
     """
 
     def fault(request: Request) -> Reply | None:
-        asked = re.fullmatch(r"\.show (\w+) (\S+) principal roles", request.csl)
-        if asked is None:
+        requested = re.fullmatch(r"\.show (\w+) (\S+) principal roles", request.csl)
+        if requested is None:
             return None
-        scope = f"{asked[1].capitalize()} {asked[2].strip(chr(91) + chr(93) + chr(39))}"
+        scope = f"{requested[1].capitalize()} {requested[2].strip(chr(91) + chr(93) + chr(39))}"
         rows: list[list[object]] = [[of, "me", "", role] for of, role in held if of == scope]
         return answer("", ["Scope", "DisplayName", "AADObjectID", "Role"], *rows)(request)
 
@@ -252,7 +252,7 @@ def firewall(*kinds: str) -> Fault:
     [("TempStorage", "storage of blobs"), ("SecuredReadyForAggregationQueue", "storage of queue messages")],
 )
 def test_a_firewall_before_storage_is_a_failure(emulator: KustoEmulator, kind: str, hop: str) -> None:
-    """The cluster responds and its storage does not: each host is named, and a run ends before OpenCost is asked."""
+    """The cluster responds and its storage does not: each host is named, and a run ends before it requests."""
     emulator.fault = firewall(kind)
     found = examined(emulator)
     [one] = found[hop]

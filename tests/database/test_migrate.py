@@ -62,13 +62,13 @@ def test_bootstrap_alone_refuses_and_names_the_option(kusto: Kusto) -> None:
 
 def test_rows_are_carried_over_window_by_window(kusto: Kusto) -> None:
     """The newest row of each key, numbered, with the totals of its batch on the last; the old tables are kept."""
-    told: list[str] = []
-    done = migrate(kusto, told.append)
+    lines: list[str] = []
+    done = migrate(kusto, lines.append)
     assert done == [
         Migrated("OpenCostAllocation", "OpenCostAllocation_v0", 2, 3),
         Migrated("OpenCostMetrics", "OpenCostMetrics_v0", 0, 0),
     ]
-    assert told[0] == "OpenCostAllocation is renamed to OpenCostAllocation_v0"
+    assert lines[0] == "OpenCostAllocation is renamed to OpenCostAllocation_v0"
     rows = kusto.query("OpenCostAllocation | order by WindowStart asc, RowNumber asc")
     assert [
         (row["Namespace"], row["TotalCost"], row["RowNumber"], row["BatchRows"], row["BatchCost"]) for row in rows

@@ -147,8 +147,8 @@ def test_every_command_has_a_sample() -> None:
 
 def test_answers_have_the_columns_of_microsofts(engine: Engine, analyser: Analyser) -> None:
     """Names, types and order are what the analyser says of each command, or its page where the analyser is silent."""
-    asked = [*SAMPLES.items(), *((text, (text, None)) for text in MORE)]
-    for _, (text, page) in sorted(asked, key=lambda one: one[0].startswith(".drop") or ".clear" in one[0]):
+    requested = [*SAMPLES.items(), *((text, (text, None)) for text in MORE)]
+    for _, (text, page) in sorted(requested, key=lambda one: one[0].startswith(".drop") or ".clear" in one[0]):
         answer = commands.run(engine, text)
         columns = [(column.name, column.kql) for column in answer.columns]
         assert columns == (page if page is not None else analyser.result_columns(text, schema=SCHEMA)), text

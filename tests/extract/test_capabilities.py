@@ -189,7 +189,7 @@ def test_a_built_in_store_is_recognized(built_in: OpenCostEmulator) -> None:
 
 
 def test_a_window_is_loaded_in_the_buckets_of_the_store(built_in: OpenCostEmulator) -> None:
-    """Of a built-in store each request is of a window that it has; a Prometheus is asked for the whole."""
+    """Of a built-in store each request is of a window that it has; a Prometheus is requested the whole."""
     window = Window(NOON - timedelta(hours=13, minutes=20), NOON + timedelta(minutes=10))
     request = SyncRequest(window, None, ("allocation",))
     with OpenCost(built_in.url) as opencost:

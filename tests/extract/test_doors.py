@@ -341,7 +341,7 @@ def test_a_certificate_that_would_not_be_shown_is_refused(url: str, says: str) -
 
 
 def test_another_request_is_not_signed(opencost: OpenCostEmulator) -> None:
-    """A token that expires is asked for each time: the callable decides, not the client."""
+    """A token that expires is requested each time: the callable decides, not the client."""
     tokens = iter(["one", "two", "three", "four", "five", "six"])
     seen: list[Request] = opencost.requests
     assert name_of(opencost.url, Doors(token=lambda: next(tokens)))

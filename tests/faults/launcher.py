@@ -26,26 +26,26 @@ from opencost_kusto import cli
 def main() -> None:
     """Run what each line says until there are no more."""
     for line in sys.stdin:
-        asked = json.loads(line)
+        requested = json.loads(line)
         began = time.monotonic()
         child = os.fork()
         if child == 0:
-            run(asked)
-        if asked["signal"]:
-            time.sleep(asked["after"])
-            os.kill(child, asked["signal"])
+            run(requested)
+        if requested["signal"]:
+            time.sleep(requested["after"])
+            os.kill(child, requested["signal"])
         _, status = os.waitpid(child, 0)
         print(json.dumps({"exit_code": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - began}))
         sys.stdout.flush()
 
 
-def run(asked: dict[str, Any]) -> None:
+def run(requested: dict[str, Any]) -> None:
     """Be the command line, as a fresh process would be, and end like one."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for number, path in ((1, asked["stdout"]), (2, asked["stderr"])):
+    for number, path in ((1, requested["stdout"]), (2, requested["stderr"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    os.environ["TMPDIR"] = tempfile.tempdir = asked["tmp"]
-    sys.argv = ["opencost-kusto", *asked["arguments"]]
+    os.environ["TMPDIR"] = tempfile.tempdir = requested["tmp"]
+    sys.argv = ["opencost-kusto", *requested["arguments"]]
     cli.main()
 
 

@@ -78,10 +78,10 @@ class Launcher:
         arguments += ["--auth", "none", "--window", f"{start},{end}", "--step", "1h", "--aggregate", "namespace"]
         arguments += ["--dataset", "allocation", "--dataset", "assets", *more]
         out, err = self._folder / "stdout", self._folder / "stderr"
-        asked = {"arguments": arguments, "signal": number, "after": after, "tmp": str(self.tmp)}
+        requested = {"arguments": arguments, "signal": number, "after": after, "tmp": str(self.tmp)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps(asked | {"stdout": str(out), "stderr": str(err)}), file=self._process.stdin, flush=True)
+        print(json.dumps(requested | {"stdout": str(out), "stderr": str(err)}), file=self._process.stdin, flush=True)
         ended = json.loads(self._process.stdout.readline())
         return Ended(ended["exit_code"], ended["seconds"], out.read_text(), err.read_text())
 

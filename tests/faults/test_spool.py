@@ -87,8 +87,8 @@ def test_kusto_comes_back_under_way(world: World, tmp_path: Path, ending: Ending
     untag(world)
 
     def fault_until_requested(request: Request) -> Reply | None:
-        asked = [one.path for one in world.opencost.requests].count("/allocation") > 1
-        return DOWN if is_query(request) and not asked else None
+        requested = [one.path for one in world.opencost.requests].count("/allocation") > 1
+        return DOWN if is_query(request) and not requested else None
 
     world.kusto.fault = fault_until_requested
     ending.result_of(world.sync(deadlines=Deadlines(query=1, resources=1), spool=tmp_path))

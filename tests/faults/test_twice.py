@@ -85,9 +85,9 @@ def test_two_machines_at_the_same_moment(world: World, ending: Ending) -> None:
     rounds = [HOUR.start + timedelta(hours=number) for number in range(3)]
     for hour in rounds:
         window = f"{hour:%Y-%m-%dT%H:%M:%SZ},{hour + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
-        asked = ["--window", window, "--aggregate", "namespace", "--dataset", "allocation", "--dataset", "assets"]
+        requested = ["--window", window, "--aggregate", "namespace", "--dataset", "allocation", "--dataset", "assets"]
         where = ["--endpoint", world.opencost.url, "--kusto-uri", world.kusto.url, "--database", "OpenCost"]
-        command = [sys.executable, "-m", "opencost_kusto", "sync", *where, "--auth", "none", "-o", "json", *asked]
+        command = [sys.executable, "-m", "opencost_kusto", "sync", *where, "--auth", "none", "-o", "json", *requested]
         machines = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
         for machine in machines:
             out, err = machine.communicate(timeout=60)

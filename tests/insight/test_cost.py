@@ -22,7 +22,7 @@ from opencost_kusto.insight.cost_lines import Line
 from opencost_kusto.insight.cost_request import CostRequest, window_of
 from opencost_kusto.insight.dimensions import dimension, idle_query, run_query, runs_query
 from opencost_kusto.window import Window, stamp
-from tests.kql.database import CLUSTER, DAY, NEXT, Asked, Database
+from tests.kql.database import CLUSTER, DAY, NEXT, Database, Requested
 from tests.support.recordings import recording
 
 TEN = DAY + timedelta(hours=10)
@@ -55,7 +55,7 @@ def kusto() -> Iterator[Queried]:
         database.install()
         database.allocation(recording("1.112", "allocation_hour.json"))
         database.assets(recording("1.112", "assets_hours/10.json"))
-        database.allocation(recording("1.112", "allocation_hour.json"), Asked("research", "test-42"))
+        database.allocation(recording("1.112", "allocation_hour.json"), Requested("research", "test-42"))
         log = logged("test-42", "", "landed") | {"Currency": "EUR"}
         database.insert("OpenCostSyncRuns", [log])
         yield Queried(database)

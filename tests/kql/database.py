@@ -31,8 +31,8 @@ CLUSTER = "aks-shop-prod-weu"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asked what, of everything a batch can be asked; the defaults are those of a nightly run."""
+class Requested:
+    """Who requested what, of everything a batch can be requested; the defaults are those of a nightly run."""
 
     cluster: str = CLUSTER
     run: str = "nightly"
@@ -84,28 +84,28 @@ class Database:
         (row,) = self.rows(text)
         return row
 
-    def allocation(self, body: bytes, asked: Asked | None = None) -> None:
+    def allocation(self, body: bytes, requested: Requested | None = None) -> None:
         """Land the answer of /allocation, a batch for each of its sets."""
         for members in json.loads(body)["data"]:
             if members:
                 window = _window(next(iter(members.values()))["window"])
-                self._land((asked or Asked()).origin(ALLOCATION, window), map(_encoded, members.values()))
+                self._land((requested or Requested()).origin(ALLOCATION, window), map(_encoded, members.values()))
 
-    def assets(self, body: bytes, asked: Asked | None = None) -> None:
+    def assets(self, body: bytes, requested: Requested | None = None) -> None:
         """Land the answer of /assets."""
         members = json.loads(body)["data"]
         window = _window(next(iter(members.values()))["window"])
-        self._land((asked or Asked()).origin(ASSETS, window), map(_encoded, members.values()))
+        self._land((requested or Requested()).origin(ASSETS, window), map(_encoded, members.values()))
 
-    def metrics(self, body: bytes, asked: Asked | None = None, scraped: datetime = SCRAPED) -> None:
+    def metrics(self, body: bytes, requested: Requested | None = None, scraped: datetime = SCRAPED) -> None:
         """Land a scrape of /metrics."""
         minute = scraped.replace(second=0)
-        origin = (asked or Asked()).origin(METRICS, Window(minute, minute + timedelta(minutes=1)), scraped)
+        origin = (requested or Requested()).origin(METRICS, Window(minute, minute + timedelta(minutes=1)), scraped)
         self._land(origin, map(msgspec.json.encode, samples(body)))
 
-    def runs(self, outcomes: Iterable[dict[str, Any]], asked: Asked | None = None) -> None:
+    def runs(self, outcomes: Iterable[dict[str, Any]], requested: Requested | None = None) -> None:
         """Land rows of the run log."""
-        origin = (asked or Asked()).origin(SYNC_RUNS, Window(DAY, NEXT))
+        origin = (requested or Requested()).origin(SYNC_RUNS, Window(DAY, NEXT))
         self._land(origin, map(_encoded, outcomes))
 
     def insert(self, name: str, rows: Rows) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, Asked, Database
+from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, Database, Requested
 from tests.kql.test_freshness import outcome
 from tests.support.documents import GUIDES
 from tests.support.recordings import recording
@@ -57,8 +57,10 @@ def test_late_names_what_stopped(hours: Database) -> None:
 def test_failed_counts_what_did_not_succeed_later(hours: Database) -> None:
     """A failure that a later run mended is none; one that lies hours back is not of now."""
     failed = [outcome("allocation", hour, "failed", reason="Prometheus is down") for hour in (4, 5)]
-    hours.runs(failed, Asked(run="down", collected=COLLECTED + HOUR))
-    hours.runs([outcome("allocation", 4, "landed", rows=9)], Asked(run="up", collected=COLLECTED + HOUR + HOUR / 60))
+    hours.runs(failed, Requested(run="down", collected=COLLECTED + HOUR))
+    hours.runs(
+        [outcome("allocation", 4, "landed", rows=9)], Requested(run="up", collected=COLLECTED + HOUR + HOUR / 60)
+    )
     (row,) = run(hours, "Failed", COLLECTED + HOUR + HOUR / 30)
     assert (row["Dataset"], row["Outcome"], row["Batches"], row["Reason"]) == (
         "allocation",

@@ -12,7 +12,7 @@ from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from tests.kql import recorded
 from tests.kql.conftest import load_day
-from tests.kql.database import COLLECTED, HOUR, Asked, Database
+from tests.kql.database import COLLECTED, HOUR, Database, Requested
 from tests.support.kql_analyser import Analyser, Schema
 from tests.support.recordings import recording
 
@@ -127,8 +127,10 @@ def test_efficiency_and_the_money_wasted(day: Database) -> None:
     keys = ("Namespace", "Controller", "Container")
     assert by(rows, *keys, value="WastedCost") == approximately(recorded.summed(recorded.workloads(), key, wasted))
     used = recorded.summed(recorded.workloads(), key, lambda row: row["cpuCoreUsageAverage"] * row["minutes"] / 60)
-    asked = recorded.summed(recorded.workloads(), key, lambda row: row["cpuCoreRequestAverage"] * row["minutes"] / 60)
-    expected = {name: used[name] / asked[name] if asked[name] else None for name in used}
+    requested = recorded.summed(
+        recorded.workloads(), key, lambda row: row["cpuCoreRequestAverage"] * row["minutes"] / 60
+    )
+    expected = {name: used[name] / requested[name] if requested[name] else None for name in used}
     assert by(rows, *keys, value="CpuEfficiency") == pytest.approx(expected)
     assert None in expected.values()
 
@@ -203,10 +205,10 @@ def test_top_movers_know_what_came_and_what_went(empty: Database) -> None:
 def test_cost_of_a_run_is_of_its_rows_and_of_what_it_found_there(empty: Database) -> None:
     """A run's cost is that of the batches it wrote and of those its run log calls already landed; of no other."""
     load_day(empty)
-    test = Asked(run="test-123", collected=COLLECTED + HOUR)
+    test = Requested(run="test-123", collected=COLLECTED + HOUR)
     empty.allocation(
         recording("1.112", "allocation_window_1min.json"),
-        Asked(run="test-123", options=RequestOptions(aggregate="namespace")),
+        Requested(run="test-123", options=RequestOptions(aggregate="namespace")),
     )
     batch = empty.one("OpenCostAllocation | where WindowStart == datetime(2026-11-23 03:00) | distinct BatchId")[
         "BatchId"

@@ -17,7 +17,7 @@ from opencost_kusto.insight import tiles
 from opencost_kusto.insight.tiles import Query, Tile, slug
 from opencost_kusto.window import Window
 from tests.kql.conftest import load_day
-from tests.kql.database import CLUSTER, Asked, Database
+from tests.kql.database import CLUSTER, Database, Requested
 from tests.support.kql_analyser import Analyser, Schema
 from tests.support.recordings import recording
 
@@ -193,8 +193,8 @@ def two_currencies() -> Iterator[Database]:
     with Database() as database:
         database.install()
         for cluster, currency in ((CLUSTER, "EUR"), ("other", "USD")):
-            database.allocation(recording("1.112", "allocation_hour.json"), Asked(cluster))
-            database.assets(recording("1.112", "assets_hour.json"), Asked(cluster))
+            database.allocation(recording("1.112", "allocation_hour.json"), Requested(cluster))
+            database.assets(recording("1.112", "assets_hour.json"), Requested(cluster))
             known = {"Cluster": cluster, "Currency": currency, "LoggedAt": str(DAY.start)}
             database.insert("OpenCostSyncRuns", [known])
         yield database
@@ -248,7 +248,7 @@ def test_a_bad_day_is_told(empty: Database) -> None:
     end = DAY.start + timedelta(hours=3)
     hour = Window(DAY.start, DAY.start + timedelta(hours=1))
     facts = {"batch_id": "b", "dataset": "assets", "outcome": "failed", "reason": "down"}
-    empty.runs([facts | {"window_start": str(hour.start), "window_end": str(hour.end)}], Asked())
+    empty.runs([facts | {"window_start": str(hour.start), "window_end": str(hour.end)}], Requested())
     window = replace(DAY, end=end)
     rows = empty.rows(TILES["Missing hours, and why"].query.posed(window))
     found = {

@@ -9,7 +9,7 @@ import pytest
 
 from opencost_kusto.batch import RequestOptions
 from tests.kql.conftest import load_day
-from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, SCRAPED, Asked, Database
+from tests.kql.database import CLUSTER, COLLECTED, DAY, HOUR, SCRAPED, Database, Requested
 from tests.support.recordings import recording
 
 
@@ -34,8 +34,8 @@ def gaps(empty: Database) -> Database:
     ]
     empty.runs([*landed, outcome("allocation", 3, "failed", reason="Prometheus is down"), *assets])
     again = [outcome("allocation", 3, "empty", rows=0), outcome("metrics", 3, "timed out")]
-    empty.runs(again, Asked(run="again", collected=COLLECTED + HOUR))
-    empty.runs([outcome("allocation", 0, "queued", rows=9)], Asked("quiet", run="other"))
+    empty.runs(again, Requested(run="again", collected=COLLECTED + HOUR))
+    empty.runs([outcome("allocation", 0, "queued", rows=9)], Requested("quiet", run="other"))
     return empty
 
 
@@ -84,7 +84,7 @@ def test_missing_windows_are_neither_held_nor_empty(gaps: Database) -> None:
 
 def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
     """Disks alone leave the hour missing, and nobody requested the others; assets the run log does not know count."""
-    disks = Asked(options=RequestOptions(filter_types=("disk",)))
+    disks = Requested(options=RequestOptions(filter_types=("disk",)))
     empty.assets(recording("1.112", "assets_hour.json"), disks)
     empty.assets(recording("1.112", "assets_hours/09.json"))
     (batch,) = empty.rows("OpenCostAssets | where WindowStart == datetime(2026-11-23 10:00) | distinct BatchId")
@@ -103,7 +103,7 @@ def test_a_day_as_one_set_covers_its_hours_and_half_an_hour_does_not(empty: Data
     """Coverage is by the minute, whatever the length of windows; a cluster that never landed lacks all requested."""
     empty.allocation(recording("1.112", "allocation_day.json"))
     empty.assets(recording("1.112", "assets_hour.json").replace(b"T11:00", b"T10:30"))
-    empty.runs([outcome("assets", 0, "landed")], Asked("quiet"))
+    empty.runs([outcome("assets", 0, "landed")], Requested("quiet"))
     rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 10:00), datetime(2026-11-23 12:00))")
     found = [(row["Cluster"], row["Dataset"], row["WindowStart"].hour, row["MissingMinutes"]) for row in rows]
     quiet = [("quiet", "assets", hour, 60.0) for hour in (10, 11)]

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from tests.kql import recorded
-from tests.kql.database import Asked, Database
+from tests.kql.database import Database, Requested
 from tests.kql.test_cost import DAY, approximately, by
 from tests.kql.test_once import BY_NAMESPACE, hour_of
 from tests.support.recordings import recording
@@ -65,7 +65,7 @@ def test_costs_without_a_node_leave_idle_what_it_is(by_container: int, empty: Da
         if hour < by_container:
             empty.allocation(hour_of("allocation_day_step1h.json", hour))
         else:
-            empty.allocation(hour_of("allocation_day_step1h_namespace.json", hour), Asked(options=BY_NAMESPACE))
+            empty.allocation(hour_of("allocation_day_step1h_namespace.json", hour), Requested(options=BY_NAMESPACE))
     rows = [row for hour in recorded.allocation_hours()[:by_container] for row in hour]
     rows += [row for hour in NAMESPACE_HOURS[by_container:] for row in hour.values()]
     nodes = recorded.total(asset for asset in recorded.assets() if asset["type"] == "Node")
@@ -96,7 +96,7 @@ def test_a_cluster_that_is_used_up_takes_costs_without_a_node(empty: Database) -
         for field in ("cpuCost", "ramCost", "gpuCost"):
             row[field] += 5
     empty.allocation(json.dumps(dear).encode())
-    empty.allocation(hour_of("allocation_day_step1h_namespace.json", 10), Asked(options=BY_NAMESPACE))
+    empty.allocation(hour_of("allocation_day_step1h_namespace.json", 10), Requested(options=BY_NAMESPACE))
     for hour in (9, 10):
         empty.assets(recording("1.112", f"assets_hours/{hour:02}.json"))
     rows = [*dear["data"][0].values(), *NAMESPACE_HOURS[10].values()]

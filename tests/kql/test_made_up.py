@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import RequestOptions
-from tests.kql.database import COLLECTED, DAY, HOUR, Asked, Database
+from tests.kql.database import COLLECTED, DAY, HOUR, Database, Requested
 
 PERIOD = "datetime(2026-11-23), datetime(2026-11-24)"
 NOBODY = {"namespace": "", "pod": "", "container": ""}
@@ -35,8 +35,8 @@ class MadeUp:
         """Land a window of workloads: by namespace what its CPU cost, or fields of the record."""
         rows = {name: self._workload(name, start, end, cost) for name, cost in costs.items()}
         collected = COLLECTED + HOUR if later else COLLECTED
-        asked = Asked(self.cluster, collected=collected, options=options or RequestOptions())
-        self.database.allocation(json.dumps({"data": [rows]}).encode(), asked)
+        requested = Requested(self.cluster, collected=collected, options=options or RequestOptions())
+        self.database.allocation(json.dumps({"data": [rows]}).encode(), requested)
 
     def assets(self, start: float, end: float, **costs: Any) -> None:
         """Land a window of assets: nodes by their cost, others by their fields."""
@@ -47,7 +47,7 @@ class MadeUp:
             fields = cost if isinstance(cost, dict) else node
             where = {"properties": {"cluster": self.cluster, "name": name}, "minutes": (end - start) * 60}
             found[name] = {**where, "window": bounds, **bounds, **fields}
-        self.database.assets(json.dumps({"data": found}).encode(), Asked(self.cluster))
+        self.database.assets(json.dumps({"data": found}).encode(), Requested(self.cluster))
 
     def _workload(self, name: str, start: float, end: float, cost: Any) -> dict[str, Any]:
         fields = cost if isinstance(cost, dict) else {"cpuCost": cost, "totalCost": cost}

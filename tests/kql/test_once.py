@@ -12,7 +12,7 @@ import pytest
 from opencost_kusto.batch import RequestOptions
 from tests.kql import recorded
 from tests.kql.conftest import load_day
-from tests.kql.database import CLUSTER, COLLECTED, HOUR, Asked, Database
+from tests.kql.database import CLUSTER, COLLECTED, HOUR, Database, Requested
 from tests.support.recordings import recording
 
 DAY = "datetime(2026-11-23), datetime(2026-11-24)"
@@ -49,19 +49,21 @@ def test_nothing_that_is_loaded_beside_the_hours_by_container_is_added_up(empty:
     load_day(empty)
     rows, cost = workloads(empty)
     body = recording("1.112", "allocation_day_step1h_namespace.json")
-    empty.allocation(body, Asked(options=BY_NAMESPACE))
-    empty.allocation(recording("1.112", "allocation_day_step1h_idle_namespace.json"), Asked(options=WITH_IDLE))
-    empty.allocation(recording("1.112", "allocation_hour_idle.json"), Asked(options=RequestOptions(include_idle=True)))
+    empty.allocation(body, Requested(options=BY_NAMESPACE))
+    empty.allocation(recording("1.112", "allocation_day_step1h_idle_namespace.json"), Requested(options=WITH_IDLE))
+    empty.allocation(
+        recording("1.112", "allocation_hour_idle.json"), Requested(options=RequestOptions(include_idle=True))
+    )
     shared = RequestOptions(include_idle=True, share_idle=True)
-    empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Asked(options=shared))
+    empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Requested(options=shared))
     empty.allocation(
         recording("1.112", "allocation_hour_agg_full.json"),
-        Asked(options=RequestOptions(aggregate="cluster,node,namespace,pod,container")),
+        Requested(options=RequestOptions(aggregate="cluster,node,namespace,pod,container")),
     )
     empty.allocation(recording("1.112", "allocation_day.json"))
-    empty.allocation(recording("1.112", "allocation_day_namespace.json"), Asked(options=BY_NAMESPACE))
-    empty.allocation(recording("1.112", "allocation_2days_namespace.json"), Asked(options=BY_NAMESPACE))
-    later = Asked(run="again", collected=COLLECTED + HOUR)
+    empty.allocation(recording("1.112", "allocation_day_namespace.json"), Requested(options=BY_NAMESPACE))
+    empty.allocation(recording("1.112", "allocation_2days_namespace.json"), Requested(options=BY_NAMESPACE))
+    later = Requested(run="again", collected=COLLECTED + HOUR)
     empty.allocation(recording("1.112", "allocation_day_step1h.json"), later)
     assert empty.one("OpenCostAllocation | summarize Cost = sum(TotalCost)")["Cost"] > 5 * cost
     assert workloads(empty) == [rows, pytest.approx(cost)]
@@ -73,9 +75,9 @@ def test_assets_loaded_by_day_or_by_type_are_not_added_up(empty: Database) -> No
     cost = infrastructure(empty)
     empty.assets(recording("1.112", "assets_day.json"))
     empty.assets(
-        recording("1.112", "assets_filter_disk_lower.json"), Asked(options=RequestOptions(filter_types=("disk",)))
+        recording("1.112", "assets_filter_disk_lower.json"), Requested(options=RequestOptions(filter_types=("disk",)))
     )
-    empty.assets(recording("1.112", "assets_hour.json"), Asked(collected=COLLECTED + HOUR))
+    empty.assets(recording("1.112", "assets_hour.json"), Requested(collected=COLLECTED + HOUR))
     assert infrastructure(empty) == pytest.approx(cost)
 
 
@@ -83,7 +85,7 @@ def test_an_hour_of_some_types_does_not_hide_a_day_of_all(empty: Database) -> No
     """Where an hour has disks only, its nodes and load balancers come from the day, which costs what it did."""
     empty.assets(recording("1.112", "assets_day.json"))
     empty.assets(
-        recording("1.112", "assets_filter_disk_lower.json"), Asked(options=RequestOptions(filter_types=("disk",)))
+        recording("1.112", "assets_filter_disk_lower.json"), Requested(options=RequestOptions(filter_types=("disk",)))
     )
     day = list(json.loads(recording("1.112", "assets_day.json"))["data"].values())
     by_type = recorded.summed(day, lambda asset: asset["type"])
@@ -111,7 +113,7 @@ def test_a_day_counts_for_the_hours_that_did_not_land(empty: Database) -> None:
 
 def test_windows_count_first_whose_aggregate_answers_the_question(empty: Database) -> None:
     """Hours by namespace tile a day by container for a question about namespaces, and not for one about pods."""
-    empty.allocation(recording("1.112", "allocation_day_step1h_namespace.json"), Asked(options=BY_NAMESPACE))
+    empty.allocation(recording("1.112", "allocation_day_step1h_namespace.json"), Requested(options=BY_NAMESPACE))
     by_namespace = sum(
         recorded.total(hour.values())
         for hour in json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
@@ -147,7 +149,7 @@ def test_bounds_cut_windows_by_the_minute(day: Database) -> None:
 
 def test_idle_rows_are_never_workloads(empty: Database) -> None:
     """Hours that landed only with idle give the same workloads as without."""
-    empty.allocation(recording("1.112", "allocation_hour_idle_namespace.json"), Asked(options=WITH_IDLE))
+    empty.allocation(recording("1.112", "allocation_hour_idle_namespace.json"), Requested(options=WITH_IDLE))
     rows = json.loads(recording("1.112", "allocation_hour_idle_namespace.json"))["data"][0]
     assert "__idle__" in rows
     assert workloads(empty)[1] == pytest.approx(recorded.total(rows.values()) - rows["__idle__"]["totalCost"])
@@ -156,7 +158,7 @@ def test_idle_rows_are_never_workloads(empty: Database) -> None:
 def test_hours_with_idle_shared_out_count_where_nothing_else_does(empty: Database) -> None:
     """A batch whose rows carry shared idle counts until another window covers its minutes."""
     shared = RequestOptions(include_idle=True, share_idle=True)
-    empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Asked(options=shared))
+    empty.allocation(recording("1.112", "allocation_hour_idle_share.json"), Requested(options=shared))
     hour = json.loads(recording("1.112", "allocation_hour_idle_share.json"))["data"][0].values()
     assert workloads(empty) == [61, pytest.approx(recorded.total(hour))]
     empty.allocation(recording("1.112", "allocation_day.json"))
@@ -168,9 +170,9 @@ def test_clusters_do_not_take_each_others_minutes(empty: Database) -> None:
     """Two clusters over the same time count both, and a cluster's name selects its own."""
     for name in (CLUSTER, "other"):
         empty.allocation(
-            recording("1.112", "allocation_hour.json").replace(CLUSTER.encode(), name.encode()), Asked(name)
+            recording("1.112", "allocation_hour.json").replace(CLUSTER.encode(), name.encode()), Requested(name)
         )
-        empty.assets(recording("1.112", "assets_hour.json").replace(CLUSTER.encode(), name.encode()), Asked(name))
+        empty.assets(recording("1.112", "assets_hour.json").replace(CLUSTER.encode(), name.encode()), Requested(name))
     cost = recorded.total(recorded.allocation_hours()[10])
     assert workloads(empty)[1] == pytest.approx(2 * cost)
     assert workloads(empty, f'{DAY}, "other"')[1] == pytest.approx(cost)
@@ -180,12 +182,16 @@ def test_clusters_do_not_take_each_others_minutes(empty: Database) -> None:
 
 def test_the_last_response_of_a_batch_counts_alone(empty: Database) -> None:
     """Of two responses under one batch the later counts, even when it landed first; copies of it count once."""
-    later = replace(Asked(), run="later", collected=COLLECTED + timedelta(hours=2))
+    later = replace(Requested(), run="later", collected=COLLECTED + timedelta(hours=2))
     renamed = recording("1.112", "allocation_hour.json").replace(b"/ml/trainer", b"/ml/tutor")
-    for body, asked in ((renamed, later), (recording("1.112", "allocation_hour.json"), Asked()), (renamed, later)):
-        empty.allocation(body, asked)
-        empty.assets(recording("1.112", "assets_hour.json"), asked)
-        empty.metrics(recording("1.112", "metrics.txt"), asked)
+    for body, requested in (
+        (renamed, later),
+        (recording("1.112", "allocation_hour.json"), Requested()),
+        (renamed, later),
+    ):
+        empty.allocation(body, requested)
+        empty.assets(recording("1.112", "assets_hour.json"), requested)
+        empty.metrics(recording("1.112", "metrics.txt"), requested)
     assert workloads(empty)[1] == pytest.approx(recorded.total(recorded.allocation_hours()[10]))
     assert infrastructure(empty) == pytest.approx(recorded.total(recorded.asset_hours()[10]))
     assert {row["RunId"] for row in empty.rows(f"OpenCostWorkloadCost({DAY}) | distinct RunId")} == {"later"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kql import recorded
-from tests.kql.database import COLLECTED, HOUR, Asked, Database
+from tests.kql.database import COLLECTED, HOUR, Database, Requested
 from tests.kql.test_cost import DAY, approximately, by
 from tests.support.recordings import recording
 
@@ -77,11 +77,11 @@ def test_efficiency(version: str, change: Change, empty: Database) -> None:
     found = empty.rows(f"OpenCostEfficiency({DAY})")
     keys = ("Namespace", "Controller", "Container")
     assert by(found, *keys, value="WastedCost") == approximately(recorded.summed(rows, key, wasted))
-    asked, used = (
+    requested, used = (
         recorded.summed(rows, key, lambda row, field=field: row[field] * row["minutes"] / 60)  # type: ignore[misc]
         for field in ("cpuCoreRequestAverage", "cpuCoreUsageAverage")
     )
-    expected = {name: used[name] / asked[name] if asked[name] else None for name in used}
+    expected = {name: used[name] / requested[name] if requested[name] else None for name in used}
     assert by(found, *keys, value="CpuEfficiency") == pytest.approx(expected)
 
 
@@ -92,8 +92,8 @@ def test_a_run_against_a_baseline(version: str, change: Change, empty: Database)
     baseline, rows = rows_of("1.112"), rows_of(version, change)[10:]
     for row in rows:
         row["window"] = {"start": "2026-11-23T12:00:00Z", "end": "2026-11-23T13:00:00Z"}
-    empty.allocation(landed(baseline), Asked(run="before"))
-    empty.allocation(landed(rows), Asked(run="after"))
+    empty.allocation(landed(baseline), Requested(run="before"))
+    empty.allocation(landed(rows), Requested(run="after"))
     cost, previous = (Counter(recorded.summed(some, recorded.controller)) for some in (rows, baseline))
     found = empty.rows('OpenCostRunDiff("after", "before")')
     got = {(row["Namespace"], row["Controller"]): row for row in found}
@@ -190,7 +190,7 @@ def test_a_batch_that_was_replaced_counts_once(version: str, empty: Database) ->
     for number, kept in enumerate((rows[5:], rows[2:], rows)):
         ended: dict[str, Any] = {"batch_id": "b", "outcome": "landed", "source": "c", "dataset": "allocation", **times}
         ended |= {"rows": len(kept), "cost": recorded.total(kept)}
-        empty.runs([ended], Asked(run=f"run-{number}", collected=COLLECTED + number * HOUR))
+        empty.runs([ended], Requested(run=f"run-{number}", collected=COLLECTED + number * HOUR))
     row = empty.one(f"OpenCostBatches({DAY})")
     assert (row["Batches"], row["Attempts"], row["Rows"]) == (1, 3, len(rows))
     assert row["Cost"] == pytest.approx(recorded.total(rows))

@@ -1,4 +1,4 @@
-"""Writes down what an API server says, and says it again: requests and responses, without who asked."""
+"""Writes down what an API server says, and says it again: requests and responses, without who requested."""
 
 from __future__ import annotations
 
@@ -87,23 +87,23 @@ class Recorder(_Server):
 
 
 class Replay(_Server):
-    """Says again what was recorded; a path that was asked several times has its responses in their order."""
+    """Says again what was recorded; a path that was requested several times has its responses in their order."""
 
     def __init__(self, exchanges: Iterable[Exchange]) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.authorizations: list[str | None] = []
         ahead: dict[str, list[Exchange]] = defaultdict(list)
         for each in exchanges:
             ahead[each.path].append(each)
 
         def respond(request: BaseHTTPRequestHandler) -> Exchange:
-            # A proxy is asked for a whole address.
+            # A proxy is requested a whole address.
             path = urlsplit(request.path)._replace(scheme="", netloc="").geturl()
-            self.asked.append(path)
+            self.requested.append(path)
             self.authorizations.append(request.headers["Authorization"])
             found = ahead.get(path)
             if not found:
-                return Exchange(path, 404 if _PROXY in path else 599, "text/plain", f"{path} was never asked")
+                return Exchange(path, 404 if _PROXY in path else 599, "text/plain", f"{path} was never requested")
             return found.pop(0) if len(found) > 1 else found[0]
 
         super().__init__(respond)
@@ -117,17 +117,17 @@ class Proxy(_Server):
 
     def __init__(self, url: str, exchanges: Iterable[Exchange], replaced: str = "") -> None:
         known = {each.path: each for each in exchanges if _PROXY not in each.path}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
         def respond(request: BaseHTTPRequestHandler) -> Exchange:
             before, proxied, path = request.path.partition(_PROXY)
-            gone = replaced if any(one.startswith("allocation") for one in self.asked) else ""
+            gone = replaced if any(one.startswith("allocation") for one in self.requested) else ""
             if not proxied:
                 found = known[request.path]
                 return found._replace(body=found.body.replace(gone, f"{gone}-new")) if gone else found
             if gone and f":{gone}:" in before:
                 return Exchange(path, 404, "application/json", _NOT_FOUND % gone)
-            self.asked.append(path)
+            self.requested.append(path)
             response = requests.get(f"{url}/{path}", timeout=30)
             return Exchange(path, response.status_code, response.headers.get("Content-Type", ""), response.text)
 
@@ -135,7 +135,7 @@ class Proxy(_Server):
 
 
 def of_the_api(paths: Iterable[str]) -> list[str]:
-    """The paths that say how an API server is asked: its own, and the first of each OpenCost."""
+    """The paths that say how an API server is requested: its own, and the first of each OpenCost."""
     return [path for path in paths if _PROXY not in path or path.endswith("/clusterInfo")]
 
 

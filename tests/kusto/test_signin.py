@@ -98,13 +98,13 @@ class Counted:
     """A credential that counts its requests."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requested = 0
         self.closed = False
 
     def get_token(self, *_: str, **__: Any) -> Token:
         """The next token."""
-        self.asked += 1
-        return Token(f"token {self.asked}", 1000.0 * self.asked)
+        self.requested += 1
+        return Token(f"token {self.requested}", 1000.0 * self.requested)
 
     def close(self) -> None:
         """End it."""
@@ -183,13 +183,13 @@ def test_the_authority_of_a_national_cloud_is_the_cluster_s(
     monkeypatch.delenv("AZURE_AUTHORITY_HOST", raising=False)
     if variable:
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", variable)
-    asked: list[dict[str, Any]] = []
+    requested: list[dict[str, Any]] = []
 
     def make(_: Auth, **more: Any) -> Counted:
-        asked.append(more)
+        requested.append(more)
         return Counted()
 
     credential = Credential("client-secret", make=make)
     for _ in range(2):
         assert credential.at("https://login.microsoftonline.us") is credential
-    assert asked == [{}, {"authority": "https://login.microsoftonline.us"}][:made]
+    assert requested == [{}, {"authority": "https://login.microsoftonline.us"}][:made]

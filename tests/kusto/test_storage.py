@@ -145,18 +145,18 @@ def test_addresses_are_read_again_after_an_hour() -> None:
 
     https://learn.microsoft.com/kusto/api/netfx/kusto-ingest-client-rest
     """
-    now, asked = [0.0], []
+    now, requested = [0.0], []
 
     def ask(command: str) -> list[dict[str, str]]:
-        asked.append(command)
+        requested.append(command)
         if "identity" in command:
             return [{"AuthorizationContext": "token"}]
         kinds = ("TempStorage", "SecuredReadyForAggregationQueue")
-        return [{"ResourceTypeName": kind, "StorageRoot": f"https://x/{kind}?sig={len(asked)}"} for kind in kinds]
+        return [{"ResourceTypeName": kind, "StorageRoot": f"https://x/{kind}?sig={len(requested)}"} for kind in kinds]
 
     storage = Storage(ask, "https://ingest-x", clock=lambda: now[0])
     assert storage.resources() == storage.resources()
-    assert len(asked) == 2
+    assert len(requested) == 2
     now[0] = 3601.0
     assert storage.resources()[0] == ["https://x/TempStorage?sig=3"]
 

@@ -48,16 +48,16 @@ class Meeting:
 def test_sources_run_side_by_side(world: World) -> None:
     """Three servers are requested at once, each lands under its own name, and each has its run log."""
     meeting = Meeting(3)
-    told: list[BatchResult] = []
+    reported: list[BatchResult] = []
     with ExitStack() as stack, world.client(Deadlines()) as kusto:
         servers = [stack.enter_context(OpenCostEmulator(answers=meeting)) for _ in range(3)]
         opencosts = [
             stack.enter_context(OpenCost(server.url, cluster=name)) for name, server in zip("abc", servers, strict=True)
         ]
-        report = sync_all(opencosts, kusto, QUESTION, on_result=told.append)
+        report = sync_all(opencosts, kusto, QUESTION, on_result=reported.append)
         check_consistent(report)
         assert (report.counts, report.exit_code, sorted(report.sources)) == ({"landed": 3}, 0, ["a", "b", "c"])
-        assert {one.source for one in told} == set("abc")
+        assert {one.source for one in reported} == set("abc")
         logged = kusto.query(f"{SYNC_RUNS.name} | where isnotempty(BatchId) | project Source | order by Source asc")
         assert logged == [{"Source": name} for name in "abc"]
         by_source = kusto.query(f"{ALLOCATION.name} | summarize Rows = count() by Source | order by Source asc")

@@ -288,7 +288,7 @@ def test_a_set_that_has_changed_is_written_again() -> None:
 
 
 def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
-    """Of several sources the refused one fails alone; a backfill, which is asked for by hand, ends with the reason."""
+    """Of several sources the refused one fails alone; a backfill, which is requested by hand, ends with the reason."""
     target, now = Target(timedelta(hours=1), ("allocation",), NAMESPACES), HOUR.end + timedelta(minutes=15)
     with World(answers=cluster(ONE)) as world, world.client() as kusto:
         world.sync(cluster="prod")

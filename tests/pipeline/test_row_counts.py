@@ -37,7 +37,7 @@ def hours(counts: Mapping[int, int], minutes: int = 60) -> Callable[[str, Mappin
     return respond
 
 
-def asked(first: int, last: int) -> SyncRequest:
+def requested(first: int, last: int) -> SyncRequest:
     """The hours from one to another of the recorded day."""
     day = HOUR.start.replace(hour=0)
     return SyncRequest(Window(day + first * STEP, day + last * STEP), STEP, ("allocation",), NAMESPACES)
@@ -58,7 +58,7 @@ def test_half_of_the_rows_of_the_window_before_is_noted(
 ) -> None:
     """In one run and in runs of one hour each, in the report and in the run log; nothing is refused."""
     with World(answers=hours(counts)) as world:
-        requests = [asked(10, 13)] if together else [asked(at, at + 1) for at in counts]
+        requests = [requested(10, 13)] if together else [requested(at, at + 1) for at in counts]
         reports = [world.sync(request=one) for one in requests]
         assert [one.exit_code for one in reports] == [0] * len(requests)
         results = [result for one in reports for result in one.results]
@@ -74,6 +74,6 @@ def test_half_of_the_rows_of_the_window_before_is_noted(
 def test_rows_that_all_begin_late_are_noted(minutes: int, noted: str | None) -> None:
     """The window lands, and the run log has the reason code for an alert."""
     with World(answers=hours({10: 8}, minutes)) as world:
-        (one,) = world.sync(request=asked(10, 11)).results
+        (one,) = world.sync(request=requested(10, 11)).results
         assert (one.outcome, one.reason_code) == ("landed", noted)
         assert [(row["Outcome"], row["ReasonCode"] or None) for row in world.log()] == [("landed", noted)]

@@ -71,7 +71,7 @@ class Synced:
     emulator: Emulator
     kusto: Kusto
     report: Report
-    told: list[BatchResult]
+    reported: list[BatchResult]
     watched: Watched
 
     def asked(self, path: str) -> list[dict[str, str]]:
@@ -88,15 +88,15 @@ def _tables(kusto: Kusto) -> None:
 def day() -> Iterator[Synced]:
     """The recorded day, synced once for all tests that only look at it."""
     watched = Watched()
-    told: list[BatchResult] = []
+    reported: list[BatchResult] = []
     with (
         Emulator(answers=watched, latency=0.02) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto,
         OpenCost(emulator.opencost_url) as opencost,
     ):
         _tables(kusto)
-        report = sync(opencost, kusto, SyncRequest(DAY, HOUR), run=RUN, on_result=told.append)
-        yield Synced(emulator, kusto, report, told, watched)
+        report = sync(opencost, kusto, SyncRequest(DAY, HOUR), run=RUN, on_result=reported.append)
+        yield Synced(emulator, kusto, report, reported, watched)
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_the_day_lands_whole(day: Synced) -> None:
 
 def test_the_report_is_what_was_told(day: Synced) -> None:
     """Every outcome was reported as it came, and its rows and cost are those that are in the table."""
-    assert day.told == day.report.results
+    assert day.reported == day.report.results
     for table in (ALLOCATION, ASSETS):
-        mine = [one for one in day.told if one.table == table.name]
+        mine = [one for one in day.reported if one.table == table.name]
         found = {
             row["BatchId"]: (row["Rows"], round(row["Cost"], 4))
             for row in day.kusto.query(f"{table.name} | summarize Rows = count(), Cost = sum(TotalCost) by BatchId")
@@ -137,8 +137,8 @@ def test_the_report_is_what_was_told(day: Synced) -> None:
 def test_the_run_ledger_has_a_row_for_each_batch(day: Synced) -> None:
     """OpenCostSyncRuns has one row per batch, with its outcome, rows, cost and window, in the right run."""
     ledger = day.kusto.query("OpenCostSyncRuns | where isnotempty(BatchId)")
-    assert len(ledger) == len(day.told) == 49
-    outcomes = {one.batch_id: one for one in day.told}
+    assert len(ledger) == len(day.reported) == 49
+    outcomes = {one.batch_id: one for one in day.reported}
     assert {row["BatchId"] for row in ledger} == outcomes.keys()
     for row in ledger:
         one = outcomes[row["BatchId"]]
@@ -304,7 +304,7 @@ def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost
 def test_export_writes_what_sync_would_land(day: Synced) -> None:
     """The rows that `export` writes are, table by table, as many and as dear as those that land; Kusto is not asked."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    told: list[BatchResult] = []
+    reported: list[BatchResult] = []
 
     def write(table: Table, line: bytes) -> None:
         assert line.endswith(b"\n")
@@ -312,12 +312,12 @@ def test_export_writes_what_sync_would_land(day: Synced) -> None:
 
     before = len(day.emulator.kusto.requests)
     with OpenCost(day.emulator.opencost_url) as opencost:
-        report = export(opencost, SyncRequest(TEN), write, run=RUN, on_result=told.append)
+        report = export(opencost, SyncRequest(TEN), write, run=RUN, on_result=reported.append)
     assert len(day.emulator.kusto.requests) == before
-    assert told == report.results
+    assert reported == report.results
     assert (report.counts, report.rows, report.exit_code) == ({"written": 3}, 1121, 0)
     for table in (ALLOCATION, ASSETS):
-        batch = next(one for one in told if one.table == table.name)
+        batch = next(one for one in reported if one.table == table.name)
         found = day.kusto.query(
             f'{table.name} | where BatchId == "{batch.batch_id}" | summarize Rows = count(), Cost = sum(TotalCost)'
         )[0]

@@ -128,13 +128,13 @@ def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
             schedule.signal(signal.SIGTERM)
         return Report(str(number))
 
-    told: list[BatchResult] = []
-    schedule = Schedule(tick, on_result=[told.append], on_end=[ended.append])
+    reported: list[BatchResult] = []
+    schedule = Schedule(tick, on_result=[reported.append], on_end=[ended.append])
     # A fourth could begin before the signal is heard.
-    assert schedule.run(soon(lambda: len(told) < 3)) == 0
+    assert schedule.run(soon(lambda: len(reported) < 3)) == 0
     assert [each.exit_code for each in ended] == [0, 5, 0]
     assert str(ended[1].error) == "Kusto is away."
-    assert len(told) == 3
+    assert len(reported) == 3
 
 
 def test_each_tick_waits_a_time_of_its_own() -> None:
@@ -166,7 +166,7 @@ def test_each_tick_waits_a_time_of_its_own() -> None:
 
 
 def test_a_signal_ends_the_wait_for_one_tick() -> None:
-    """What waits for its time is told to end at once: nothing is under way."""
+    """What waits for its time is terminated at once: nothing is under way."""
     schedule = Schedule(lambda _: Report("never"), delay=lambda: 3600.0)
     schedule.signal(signal.SIGTERM)
     assert schedule.once() == 128 + signal.SIGTERM
@@ -228,7 +228,7 @@ def test_a_tick_that_is_under_way_may_end() -> None:
 def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -> None:
     """After the grace, or at a second signal, the process ends with 128 + the signal, and nothing more is reported."""
     go_on = threading.Event()
-    told: list[BatchResult] = []
+    reported: list[BatchResult] = []
     ended: list[TickResult] = []
 
     def tick(on_result: Tell) -> Report:
@@ -239,13 +239,13 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
         on_result(one())
         return Report("late")
 
-    schedule = Schedule(tick, on_result=[told.append], on_end=[ended.append], grace=60 if second else 0.05)
+    schedule = Schedule(tick, on_result=[reported.append], on_end=[ended.append], grace=60 if second else 0.05)
     assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
     go_on.set()
     for thread in threading.enumerate():
         if thread.name == "tick":
             thread.join(20)
-    assert (told, ended) == ([], [])
+    assert (reported, ended) == ([], [])
 
 
 @pytest.mark.parametrize("once", [False, True], ids=["run", "once"])

@@ -47,16 +47,16 @@ def by_source(report: Report) -> dict[str, list[str]]:
 
 def test_a_source_that_is_away_fails_alone(here: StoreWorld) -> None:
     """Of two sources one lands all the same; the exit code is 7, and the next tick loads the other."""
-    told: list[BatchResult] = []
+    reported: list[BatchResult] = []
     with (
         OpenCost(here.opencost.url, cluster="b", attempts=1) as b,
         OpenCost(NOBODY, cluster="c", attempts=1) as c,
     ):
         c.timeout = 0.1
-        report = tick([b, c], here.kusto_client, target_of(), HORIZON, run=run(), on_result=told.append)
+        report = tick([b, c], here.kusto_client, target_of(), HORIZON, run=run(), on_result=reported.append)
         assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"] * 2}
         assert report.exit_code == 7
-        assert sorted(one.batch_id for one in told) == sorted(one.batch_id for one in report.results)
+        assert sorted(one.batch_id for one in reported) == sorted(one.batch_id for one in report.results)
     with another_cluster(here.opencost), OpenCost(here.opencost.url, cluster="c") as c:
         assert by_source(tick([c], here.kusto_client, target_of(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
 

@@ -1,4 +1,4 @@
-"""Microsoft's own KQL parser and analyser, asked by the tests about queries and management commands."""
+"""Microsoft's own KQL parser and analyser, requested by the tests about queries and management commands."""
 
 import json
 import subprocess

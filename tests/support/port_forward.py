@@ -1,7 +1,7 @@
 """An API server's port-forward: WebSockets with v4.channel.k8s.io, each joined to a connection to a pod.
 
-Written after the protocol of Kubernetes (pkg/kubelet/server/portforward/websocket.go); everything else that is asked of
-it is answered from a table.
+Written after the protocol of Kubernetes (pkg/kubelet/server/portforward/websocket.go); everything else is answered
+from a table.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PortForward(Listener):
         request = head(client)
         if not request:
             return
-        # A proxy is asked for a whole address.
+        # A proxy is requested a whole address.
         path = urlsplit(request.split(b" ", 2)[1].decode())._replace(scheme="", netloc="").geturl()
         if b"Upgrade: websocket" not in request or path in self._replies:
             client.sendall(self._replies[path])

@@ -213,8 +213,8 @@ def _unrecorded(path: str, query: Mapping[str, str]) -> Reply:
         return refusals.empty_window(version, path, window)
     inside = "," in text and window.start < _DAY.end and window.end > _DAY.start and window.start < window.end
     if path == "/allocation/summary" or inside:
-        asked = "&".join(f"{name}={value}" for name, value in sorted(query.items()))
-        return text_reply(f"There is no recording of {path}?{asked}\n", status=501)
+        requested = "&".join(f"{name}={value}" for name, value in sorted(query.items()))
+        return text_reply(f"There is no recording of {path}?{requested}\n", status=501)
     length, step = window.end - window.start, windows.step(query.get("step", ""), window)
     count = int(-(-length // step)) if step and "," in text else int(length > 0)
     data = b"{}" if path == "/assets" else b"[" + b",".join([b"{}"] * count) + b"]"

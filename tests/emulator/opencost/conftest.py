@@ -1,4 +1,4 @@
-"""A computed OpenCost at a fixed moment, asked without a network."""
+"""A computed OpenCost at a fixed moment, requested without a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Sets = list[dict[str, dict[str, Any]]]
 
 
 @dataclass
-class Asked:
+class Requested:
     """An OpenCost whose clock stands; `now` may be moved."""
 
     version: str = "1.112"
@@ -66,6 +66,6 @@ def window(start: str, end: str) -> str:
 
 
 @pytest.fixture
-def opencost() -> Asked:
+def opencost() -> Requested:
     """A computed OpenCost 1.112 of the first cluster."""
-    return Asked()
+    return Requested()

@@ -12,7 +12,7 @@ from opencost_kusto.emulator import BUILT_IN_STORE, OpenCostEmulator
 from opencost_kusto.emulator.http import CloseConnection
 from opencost_kusto.emulator.opencost.fleet import NAMES
 from opencost_kusto.errors import UsageError
-from tests.emulator.opencost.conftest import NOW, Asked, Sets
+from tests.emulator.opencost.conftest import NOW, Requested, Sets
 from tests.support.recordings import ALL_VERSIONS
 
 HOUR = "window=2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
@@ -34,7 +34,7 @@ HOUR = "window=2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
         ("1795428000,1795431600", "23T10:00", "23T11:00"),
     ],
 )
-def test_windows_in_words(opencost: Asked, word: str, start: str, end: str) -> None:
+def test_windows_in_words(opencost: Requested, word: str, start: str, end: str) -> None:
     """Durations end with the unfinished unit, weeks begin on Sunday, `week` and `month` end now; as recorded."""
     [rows] = json.loads(opencost.body(f"/allocation?window={word}&aggregate=cluster"))["data"]
     [row] = rows.values()
@@ -45,7 +45,7 @@ def test_windows_in_words(opencost: Asked, word: str, start: str, end: str) -> N
 @pytest.mark.parametrize(
     "text", ["2026-11-23T10:00:00+01:00,2026-11-23T11:00:00Z", "2026-11-23T10:00:00.0Z,2026-11-23T11:00:00Z", "1y", ""]
 )
-def test_illegal_windows(opencost: Asked, text: str) -> None:
+def test_illegal_windows(opencost: Requested, text: str) -> None:
     """Offsets, fractions and unknown units are 400 on /allocation and /assets; the summary closes the connection."""
     assert opencost.reply(f"/allocation?window={text}").status == 400
     assert opencost.reply(f"/assets?window={text}").status == 400
@@ -53,7 +53,7 @@ def test_illegal_windows(opencost: Asked, text: str) -> None:
         opencost.reply(f"/allocation/summary?window={text}")
 
 
-def test_steps(opencost: Asked) -> None:
+def test_steps(opencost: Requested) -> None:
     """The last set runs past the end, a step that cannot be read is the window, and the future is empty."""
     sets = opencost.sets("23T00:00", "24T00:00", step="5h", aggregate="cluster")
     assert [one["aks-shop-prod-weu"]["window"]["end"][8:13] for one in sets] == [
@@ -68,7 +68,7 @@ def test_steps(opencost: Asked) -> None:
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_idle_is_what_the_nodes_cost_and_nobody_uses(version: str) -> None:
     """Idle and the allocated cores, memory and GPUs are the cost of the nodes in /assets."""
-    opencost = Asked(version)
+    opencost = Requested(version)
     [rows] = opencost.sets("23T10:00", "23T11:00", includeIdle="true", aggregate="namespace")
     nodes = [one for one in opencost.assets("23T10:00", "23T11:00").values() if one["type"] == "Node"]
     resources = sum(row["cpuCost"] + row["ramCost"] + row["gpuCost"] for row in rows.values())
@@ -79,12 +79,16 @@ def test_idle_is_what_the_nodes_cost_and_nobody_uses(version: str) -> None:
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_shared_idle_by_version(version: str) -> None:
     """1.111 ignores `shareIdle`; the others spread idle by cluster, or by node with `idleByNode`."""
-    opencost = Asked(version)
+    opencost = Requested(version)
 
-    def asked(**more: str) -> Sets:
+    def requested(**more: str) -> Sets:
         return opencost.sets("23T10:00", "23T11:00", aggregate="node", includeIdle="true", **more)
 
-    [plain], [shared], [by_node] = asked(), asked(shareIdle="true"), asked(shareIdle="true", idleByNode="true")
+    [plain], [shared], [by_node] = (
+        requested(),
+        requested(shareIdle="true"),
+        requested(shareIdle="true", idleByNode="true"),
+    )
     total = sum(row["totalCost"] for row in plain.values())
     if version == "1.111":
         assert plain == shared == by_node
@@ -102,7 +106,7 @@ def test_shared_idle_by_version(version: str) -> None:
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_filters_by_version(version: str) -> None:
     """1.119 filters containers before it groups them, and drops sets and idle; older ones ignore `filter`."""
-    opencost = Asked(version)
+    opencost = Requested(version)
     [plain] = opencost.sets("23T10:00", "23T11:00", aggregate="namespace", includeIdle="true")
     named = opencost.sets(
         "23T10:00", "23T11:00", aggregate="namespace", includeIdle="true", filter='namespace:"shop","data"'
@@ -133,7 +137,7 @@ def test_filters_by_version(version: str) -> None:
 )
 def test_the_filter_grammar(text: str, names: set[str]) -> None:
     """Fields, keyed fields, the operators, values in a list, and, or and parentheses."""
-    sets = Asked("1.119").sets("23T10:00", "23T11:00", aggregate="pod", filter=text)
+    sets = Requested("1.119").sets("23T10:00", "23T11:00", aggregate="pod", filter=text)
     found = {name for one in sets for name in one}
     assert {name for name in names if any(pod.startswith(name) for pod in found)} == names
     assert all(pod.startswith(tuple(names)) for pod in found)
@@ -143,7 +147,7 @@ def test_the_filter_grammar(text: str, names: set[str]) -> None:
 @pytest.mark.parametrize(("kind", "count"), [("node", 5), ("disk", 15), ("loadbalancer", 2), ("clustermanagement", 1)])
 def test_assets_by_type(version: str, kind: str, count: int) -> None:
     """`assetType` in lower case, in every version; the management fee is 1.119's."""
-    found = json.loads(Asked(version).body(f'/assets?{HOUR}&filter=assetType:"{kind}"'))["data"]
+    found = json.loads(Requested(version).body(f'/assets?{HOUR}&filter=assetType:"{kind}"'))["data"]
     expected = 0 if kind == "clustermanagement" and version != "1.119" else count
     assert {one["type"].lower() for one in found.values()} <= {kind}
     assert len(found) == expected
@@ -154,7 +158,7 @@ def test_the_clusters_uid(version: str) -> None:
     """/allNamespaces has it in older versions, /metrics in newer ones, and clusters differ in it."""
     found = set()
     for name in NAMES:
-        opencost = Asked(version, name)
+        opencost = Requested(version, name)
         namespaces = opencost.reply("/allNamespaces")
         metrics = opencost.body("/metrics").decode()
         [line] = [each for each in metrics.splitlines() if 'namespace="kube-system"' in each and "ce_labels" in each]
@@ -173,7 +177,7 @@ def test_the_clusters_uid(version: str) -> None:
 def test_a_window_without_length(version: str) -> None:
     """/allocation answers []; /assets refuses it in older versions and closes the connection in newer ones."""
     target = "?window=2026-11-23T10:00:00Z,2026-11-23T10:00:00Z"
-    opencost = Asked(version)
+    opencost = Requested(version)
     assert json.loads(opencost.body(f"/allocation{target}"))["data"] == []
     if version == "1.119":
         with pytest.raises(CloseConnection):
@@ -185,7 +189,7 @@ def test_a_window_without_length(version: str) -> None:
 def test_load_balancer_assets_by_version() -> None:
     """An hour is 0.005 in 1.119 and five minutes more in older versions."""
     costs = {
-        version: {one["totalCost"] for one in Asked(version).assets("23T10:00", "23T11:00").values() if "ip" in one}
+        version: {one["totalCost"] for one in Requested(version).assets("23T10:00", "23T11:00").values() if "ip" in one}
         for version in ALL_VERSIONS
     }
     assert costs == {"1.111": {0.005417}, "1.112": {0.005417}, "1.119": {0.005}}
@@ -194,7 +198,7 @@ def test_load_balancer_assets_by_version() -> None:
 def test_a_bare_replicaset_by_version() -> None:
     """Its pods have a controller up to 1.112."""
     for version in ALL_VERSIONS:
-        [rows] = Asked(version).sets("23T10:00", "23T11:00", aggregate="controller")
+        [rows] = Requested(version).sets("23T10:00", "23T11:00", aggregate="controller")
         assert ("replicaset:cart" in rows) == (version != "1.119")
 
 
@@ -208,7 +212,7 @@ def test_the_built_in_store_expires_windows(length: timedelta, kept: int) -> Non
     pkg/util/resolution.go, and queryCollector in pkg/collector/metricsquerier.go, for which a bucket that is gone is no
     error.
     """
-    opencost = Asked("1.119", keeps=BUILT_IN_STORE)
+    opencost = Requested("1.119", keeps=BUILT_IN_STORE)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     unfinished = epoch + (NOW - epoch) // length * length
     for back, there in ((0, True), (kept - 1, True), (kept, False)):
@@ -223,7 +227,7 @@ def test_the_built_in_store_expires_windows(length: timedelta, kept: int) -> Non
     assert opencost.reply("/allocation?window=30m").status == 501
 
 
-def test_proportions_are_not_computed(opencost: Asked) -> None:
+def test_proportions_are_not_computed(opencost: Requested) -> None:
     """With idle, the one option that is not computed is refused with 501 and named."""
     name = "includeProportionalAssetResourceCosts"
     reply = opencost.reply(f"/allocation?{HOUR}&includeIdle=true&{name}=true")
@@ -246,8 +250,8 @@ def test_the_clock_is_injected() -> None:
 
 def test_an_old_window_is_the_same_a_day_later() -> None:
     """The fourteen days are fixed when the emulator is made, so a closed window is always answered alike."""
-    today = Asked().sets("20T00:00", "21T00:00")
-    assert Asked(now=NOW + timedelta(days=2)).sets("20T00:00", "21T00:00") == today
+    today = Requested().sets("20T00:00", "21T00:00")
+    assert Requested(now=NOW + timedelta(days=2)).sets("20T00:00", "21T00:00") == today
 
 
 def test_an_unknown_cluster_is_refused() -> None:

@@ -17,7 +17,7 @@ from opencost_kusto.emulator.opencost.infrastructure_costs import NodeCost, idle
 from opencost_kusto.emulator.opencost.numbers import encode
 from opencost_kusto.emulator.opencost.sampling import Span
 from opencost_kusto.emulator.opencost.versions import version
-from tests.emulator.opencost.conftest import NOW, Asked
+from tests.emulator.opencost.conftest import NOW, Requested
 from tests.support.recordings import recording
 
 AGGREGATES = {
@@ -142,7 +142,7 @@ def test_idle_is_shared_as_recorded(of: str) -> None:
 )
 def test_every_aggregate_is_the_sum_of_the_containers(of: str, by: str) -> None:
     """Whatever the grouping, its rows cost what the container rows cost, but for a rounding of each."""
-    opencost = Asked(of)
+    opencost = Requested(of)
     [containers] = opencost.sets("23T09:00", "23T10:00")
     [grouped] = opencost.sets("23T09:00", "23T10:00", aggregate=by)
     for key in ("totalCost", "cpuCost", "ramCost", "gpuCost", "pvCost", "networkCost", "loadBalancerCost"):
@@ -152,7 +152,7 @@ def test_every_aggregate_is_the_sum_of_the_containers(of: str, by: str) -> None:
     assert len(grouped) < len(containers) or by == "namespace,pod,container"
 
 
-def test_a_service_is_the_first_of_a_pods(opencost: Asked) -> None:
+def test_a_service_is_the_first_of_a_pods(opencost: Requested) -> None:
     """By service: the first of two, `__unmounted__` for volumes and `__unallocated__` for pods without one."""
     [rows] = opencost.sets("23T10:00", "23T11:00", aggregate="service")
     assert {"ingress-nginx-controller", "__unmounted__", "__unallocated__", "web"} <= set(rows)
@@ -162,7 +162,7 @@ def test_a_service_is_the_first_of_a_pods(opencost: Asked) -> None:
 @pytest.mark.parametrize("of", ["1.111", "1.112", "1.119"])
 def test_accumulated_sets(of: str) -> None:
     """24 sets as one: the sum of their costs, labels gone, two empty keys; `accumulateBy=day` is the same."""
-    opencost = Asked(of)
+    opencost = Requested(of)
     hours = opencost.sets("23T00:00", "24T00:00", step="1h", aggregate="namespace")
     [total] = opencost.sets("23T00:00", "24T00:00", step="1h", aggregate="namespace", accumulate="true")
     by_day = opencost.sets("22T00:00", "24T00:00", step="1h", aggregate="namespace", accumulateBy="day")
@@ -178,13 +178,13 @@ def test_accumulated_sets(of: str) -> None:
 
 
 @pytest.mark.parametrize("parameters", ["accumulateBy=quarter&step=1h", "accumulateBy=week&step=1h"])
-def test_sets_that_cannot_be_accumulated(opencost: Asked, parameters: str) -> None:
+def test_sets_that_cannot_be_accumulated(opencost: Requested, parameters: str) -> None:
     """An unknown word, and weeks of hours, are 500."""
     window = "window=2026-11-22T00:00:00Z,2026-11-24T00:00:00Z"
     assert opencost.reply(f"/allocation?{window}&{parameters}").status == 500
 
 
-def test_a_window_longer_than_a_day_keeps_labels(opencost: Asked) -> None:
+def test_a_window_longer_than_a_day_keeps_labels(opencost: Requested) -> None:
     """Two days are computed day by day and joined: labels and peaks stay, and the two empty keys are there."""
     [rows] = opencost.sets("22T00:00", "24T00:00")
     row = next(row for name, row in rows.items() if name.endswith("/redis-0/redis"))
@@ -194,7 +194,7 @@ def test_a_window_longer_than_a_day_keeps_labels(opencost: Asked) -> None:
     assert row["minutes"] == 2880
 
 
-def test_what_is_charged_is_the_greater_of_request_and_use(opencost: Asked) -> None:
+def test_what_is_charged_is_the_greater_of_request_and_use(opencost: Requested) -> None:
     """Within a clock hour, in which use does not move, cores and bytes are the greater of request and use."""
     [rows] = opencost.sets("23T12:00", "23T13:00")
     more = 0
@@ -212,7 +212,7 @@ def test_what_is_charged_is_the_greater_of_request_and_use(opencost: Asked) -> N
 @pytest.mark.parametrize("day", [16, 18, 21])
 def test_volumes_cost_the_same_in_rows_and_assets(cluster: str, day: int) -> None:
     """However its users share a volume, come and go, rows and assets have the same cost of volumes."""
-    opencost = Asked(cluster=cluster)
+    opencost = Requested(cluster=cluster)
     [rows] = opencost.sets(f"{day}T00:00", f"{day + 1}T00:00")
     assets = opencost.assets(f"{day}T00:00", f"{day + 1}T00:00").values()
     volumes = [one["totalCost"] for one in assets if one.get("storageClass", "__local__") != "__local__"]

@@ -11,7 +11,7 @@ import pytest
 from opencost_kusto.emulator.opencost.fleet import NAMES
 from opencost_kusto.emulator.opencost.model import Life
 from opencost_kusto.emulator.opencost.sampling import Sampling, Span
-from tests.emulator.opencost.conftest import Asked
+from tests.emulator.opencost.conftest import Requested
 from tests.support.recordings import ALL_VERSIONS, recording
 
 # Measured with running OpenCost 1.111.0 and 1.112: the cost of a window by the cost of its hour times its length, for
@@ -38,14 +38,14 @@ def _bounds(length: int, offset: int) -> tuple[str, str]:
 @pytest.mark.parametrize(("length", "offset"), WINDOWS)
 def test_allocations_undercount_off_the_marks(version: str, length: int, offset: int) -> None:
     """/allocation counts the measured part of a window's cost."""
-    opencost = Asked(version)
+    opencost = Requested(version)
     hourly = opencost.cost("23T04:00", "23T06:00") / 120
     found = opencost.cost(*_bounds(length, offset)) / (hourly * length)
     assert found == pytest.approx(MEASURED[length][0][offset], abs=0.05)
 
 
 @pytest.mark.parametrize(("length", "offset"), WINDOWS)
-def test_node_assets_undercount_off_the_marks(opencost: Asked, length: int, offset: int) -> None:
+def test_node_assets_undercount_off_the_marks(opencost: Requested, length: int, offset: int) -> None:
     """/assets counts the measured part of the nodes' cost; between two marks it is many times too much."""
 
     def nodes(start: str, end: str) -> float:
@@ -57,7 +57,7 @@ def test_node_assets_undercount_off_the_marks(opencost: Asked, length: int, offs
     assert found == pytest.approx(MEASURED[length][1][offset], abs=0.01, rel=0.15 if length == 1 else 0)
 
 
-def test_between_two_marks_there_is_one_row_of_no_cost(opencost: Asked) -> None:
+def test_between_two_marks_there_is_one_row_of_no_cost(opencost: Requested) -> None:
     """One `__unmounted__` row with every volume for no time; in less than a minute, not even that."""
     [rows] = opencost.sets("23T10:01", "23T10:02")
     [(name, row)] = rows.items()
@@ -69,7 +69,7 @@ def test_between_two_marks_there_is_one_row_of_no_cost(opencost: Asked) -> None:
 @pytest.mark.parametrize("version", ["1.111", "1.112"])
 def test_starts_and_ends_are_those_recorded(version: str) -> None:
     """The recorded unaligned window: containers from 10:10 to 10:50, unmounted volumes for the whole of it."""
-    [rows] = Asked(version).sets("23T10:07:30", "23T10:52:15")
+    [rows] = Requested(version).sets("23T10:07:30", "23T10:52:15")
     job = next(row for name, row in rows.items() if "/settle-" in name)
     assert (job["start"], job["end"], job["minutes"]) == ("2026-11-23T10:15:00Z", "2026-11-23T10:35:00Z", 20)
     web = next(row for name, row in rows.items() if "/web-" in name)
@@ -88,7 +88,7 @@ def test_windows_on_the_marks_add_up(version: str, cluster: str, seed: int) -> N
 
     Load balancers are priced for five minutes more in each window, as in the true server.
     """
-    opencost, chance = Asked(version, cluster), random.Random(seed)
+    opencost, chance = Requested(version, cluster), random.Random(seed)
     start = datetime(2026, 11, 12, tzinfo=UTC) + timedelta(minutes=5 * chance.randrange(2000))
     middle = start + timedelta(minutes=5 * chance.randint(2, 130))
     end = middle + timedelta(minutes=5 * chance.randint(2, 130))
@@ -106,7 +106,7 @@ def test_windows_on_the_marks_add_up(version: str, cluster: str, seed: int) -> N
         assert balanced[0] + balanced[1] - balanced[2] == pytest.approx(0.0002 if balanced[2] else 0, abs=3e-4), name
 
 
-def test_the_hours_of_a_day_add_up_to_it(opencost: Asked) -> None:
+def test_the_hours_of_a_day_add_up_to_it(opencost: Requested) -> None:
     """24 hours cost what the day costs but for load balancers, whose hours count 65 minutes (the recorded 0.018)."""
     hours = opencost.cost("23T00:00", "24T00:00", step="1h")
     day = opencost.cost("23T00:00", "24T00:00")
@@ -115,7 +115,7 @@ def test_the_hours_of_a_day_add_up_to_it(opencost: Asked) -> None:
     assert hours - day == pytest.approx(balancers, abs=0.005)
 
 
-def test_a_start_is_late_and_an_end_on_time(opencost: Asked) -> None:
+def test_a_start_is_late_and_an_end_on_time(opencost: Requested) -> None:
     """What starts at a mark is first seen at the next, and what ends at a mark is last seen there, as recorded."""
     window = Span(0, 7200)
     seen = Sampling(1e9).seen(Life(1200, 2400), window)
@@ -131,7 +131,7 @@ def test_a_start_is_late_and_an_end_on_time(opencost: Asked) -> None:
 @pytest.mark.parametrize(("version", "end"), [("1.112", "05:50:00"), ("1.119", "05:46:27")])
 def test_an_unfinished_window(version: str, end: str) -> None:
     """Containers end at the next mark, as recorded at 05:46:27; 1.119 ends them now; unmounted volumes run on."""
-    opencost = Asked(version)
+    opencost = Requested(version)
     [rows] = opencost.sets("24T05:00", "24T06:00")
     web = next(row for name, row in rows.items() if "/web-" in name)
     assert web["end"] == f"2026-11-24T{end}Z"
@@ -144,7 +144,7 @@ def test_an_unfinished_window(version: str, end: str) -> None:
     assert disks[0]["totalCost"] == pytest.approx(0.006245, abs=1e-6)
 
 
-def test_an_outage_is_a_gap(opencost: Asked) -> None:
+def test_an_outage_is_a_gap(opencost: Requested) -> None:
     """The hour without samples is empty, the hours beside it end and begin five minutes from it, the day spans it."""
     assert opencost.sets("22T03:00", "22T04:00") == [{}]
     assert opencost.assets("22T03:00", "22T04:00") == {}

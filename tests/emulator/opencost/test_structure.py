@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.emulator.opencost.allocation import PROPERTIES
-from tests.emulator.opencost.conftest import Asked
+from tests.emulator.opencost.conftest import Requested
 from tests.support.recordings import ALL_VERSIONS, recording
 
 HOUR = "window=2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
@@ -71,7 +71,7 @@ def structure(rows: Iterable[dict[str, Any]]) -> tuple[Keys, Types]:
 @pytest.mark.parametrize("name", ALLOCATION)
 def test_allocation_rows(version: str, name: str) -> None:
     """The same kinds of rows: keys and their order, types, and properties, each computed kind among the recorded."""
-    computed = json.loads(Asked(version).body(ALLOCATION[name]))
+    computed = json.loads(Requested(version).body(ALLOCATION[name]))
     recorded = json.loads(recording(version, name))
     assert list(computed) == list(recorded)
     assert len(computed["data"]) == len(recorded["data"])
@@ -97,7 +97,7 @@ def test_allocation_rows(version: str, name: str) -> None:
 @pytest.mark.parametrize("name", ["assets_hour.json", "assets_window_1h.json"])
 def test_assets(version: str, name: str) -> None:
     """Every type of asset with its keys in their order, its types, and its key made of its properties."""
-    computed = json.loads(Asked(version).body("/assets?window=1h" if "1h" in name else f"/assets?{HOUR}"))
+    computed = json.loads(Requested(version).body("/assets?window=1h" if "1h" in name else f"/assets?{HOUR}"))
     recorded = json.loads(recording(version, name))
     assert list(computed) == list(recorded)
     kinds = {asset["type"] for asset in recorded["data"].values()}
@@ -121,14 +121,14 @@ def test_assets(version: str, name: str) -> None:
 def test_an_os_disk_is_named_as_recorded(version: str) -> None:
     """The key of the disk of the first cluster's system node, which has another form in 1.119."""
     key = next(key for key in json.loads(recording(version, "assets_hour.json"))["data"] if "Disk/Kubernetes/a" in key)
-    assert key in json.loads(Asked(version).body(f"/assets?{HOUR}"))["data"]
+    assert key in json.loads(Requested(version).body(f"/assets?{HOUR}"))["data"]
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_numbers_are_written_as_recorded(version: str) -> None:
     """No exponents; six decimals in /assets, but for fractions; no `.0` in /allocation."""
-    allocation = Asked(version).body(f"/allocation?{HOUR}")
-    assets = Asked(version).body(f"/assets?{HOUR}")
+    allocation = Requested(version).body(f"/allocation?{HOUR}")
+    assets = Requested(version).body(f"/assets?{HOUR}")
     for body, name in ((allocation, "allocation_hour.json"), (assets, "assets_hour.json")):
         for text in (body, recording(version, name)):
             assert not re.search(rb":-?\d[\d.]*e[+-]?\d", text)
@@ -140,7 +140,7 @@ def test_numbers_are_written_as_recorded(version: str) -> None:
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_summary_rows(version: str) -> None:
     """The summary's object, sets and rows."""
-    computed = json.loads(Asked(version).body(f"/allocation/summary?{HOUR}&aggregate=namespace"))
+    computed = json.loads(Requested(version).body(f"/allocation/summary?{HOUR}&aggregate=namespace"))
     recorded = json.loads(recording(version, "allocation_summary.json"))
     for ours, theirs in ((computed, recorded), (computed["data"], recorded["data"])):
         assert list(ours) == list(theirs)
@@ -158,13 +158,13 @@ def test_summary_rows(version: str) -> None:
 def test_what_does_not_move_has_the_recorded_bytes(version: str, name: str) -> None:
     """/clusterInfo, /clusterInfoMap, /healthz and an unknown path, of the cluster that was recorded."""
     paths = {"clusterinfo.json": "/clusterInfo", "clusterinfomap.json": "/clusterInfoMap", "healthz.txt": "/healthz"}
-    assert Asked(version).body(paths.get(name, "/nosuchpath")) == recording(version, name)
+    assert Requested(version).body(paths.get(name, "/nosuchpath")) == recording(version, name)
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_custom_costs_are_off(version: str) -> None:
     """The recorded document, with the recorded content type; of 1.111 there is none, so that of 1.112."""
-    reply = Asked(version).reply("/customCost/status")
+    reply = Requested(version).reply("/customCost/status")
     recorded = recording("1.112" if version == "1.111" else version, "customcost_status.txt")
     assert reply.body == recorded
     assert reply.headers["Content-Type"].startswith("application/json" if version == "1.119" else "text/plain")
@@ -173,7 +173,7 @@ def test_custom_costs_are_off(version: str) -> None:
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_install_info(version: str) -> None:
     """The containers of the monitoring namespace, counts as text, and the version that was recorded."""
-    computed = json.loads(Asked(version).body("/installInfo"))
+    computed = json.loads(Requested(version).body("/installInfo"))
     recorded = json.loads(recording(version, "installinfo.json"))
     assert structure([computed]) == structure([recorded])
     assert computed["version"] == recorded["version"]
@@ -201,7 +201,7 @@ REFUSALS = {
 def test_refusals_and_empty_responses_have_the_recorded_bytes(version: str, name: str) -> None:
     """Status and body of bad windows and filters, of hours without data and of windows without length."""
     target, status = REFUSALS[name]
-    reply = Asked(version).reply(target)
+    reply = Requested(version).reply(target)
     assert (reply.status, reply.body) == (status, recording(version, name))
 
 
@@ -220,4 +220,4 @@ def test_metrics(version: str) -> None:
         return {name: labels for name, labels in found.items() if not name.startswith(telemetry)}
 
     recorded = families(recording(version, "metrics.txt").decode())
-    assert families(Asked(version).body("/metrics").decode()) == recorded
+    assert families(Requested(version).body("/metrics").decode()) == recorded

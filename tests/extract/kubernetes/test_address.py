@@ -76,7 +76,7 @@ def test_a_sign_in_for_opencost_does_not_get_through() -> None:
 
 
 def _nobody() -> Objects:
-    raise AssertionError("the API server was asked")
+    raise AssertionError("the API server was requested")
 
 
 def test_a_full_address_asks_nobody() -> None:

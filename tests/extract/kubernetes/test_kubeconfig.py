@@ -60,7 +60,7 @@ def failed(folder: Path, settings: dict[str, Any], **more: Any) -> OpenCostKusto
         client = OpenCost(SERVICE, environment=environment, attempts=1, **more)
         with client, pytest.raises(OpenCostKustoError) as error:
             client.source()
-        assert server.asked == []
+        assert server.requested == []
     return error.value
 
 
@@ -93,7 +93,7 @@ def test_a_token_file_is_read_for_each_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 def test_a_program_signs_in(tmp_path: Path, version: str) -> None:
-    """It runs once for all requests, with the variables of the kubeconfig, and gets what it is asked for."""
+    """It runs once for all requests, with the variables of the kubeconfig, and gets what it is requested."""
     text = "import json, os\nassert json.loads(os.environ['KUBERNETES_EXEC_INFO'])['kind'] == 'ExecCredential'\n"
     text += "assert os.environ['FLAVOUR'] == 'x'\n" + printing({"token": "abc"}, version)
     more: dict[str, Any] = {

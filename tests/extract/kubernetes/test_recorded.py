@@ -1,4 +1,4 @@
-"""What a real API server said, recorded by `python -m tests.kube --record`, is understood, and asked for as it was."""
+"""What a real API server said, recorded by `python -m tests.kube --record`, is understood, and requested as it was."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.kube.scenarios import SCENARIOS, SERVICE, Scenario
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.name for one in SCENARIOS])
 def test_a_recorded_api_server(scenario: Scenario, tmp_path: Path) -> None:
-    """Every request is spelled as the real server was asked, and the end is the same."""
+    """Every request is spelled as the real server was requested, and the end is the same."""
     with Replay(recorded(scenario.name)) as server:
         play(scenario, kubeconfig(tmp_path / "config", server.url, scenario.user))
-    assert of_the_api(server.asked) == of_the_api(one.path for one in recorded(scenario.name))
+    assert of_the_api(server.requested) == of_the_api(one.path for one in recorded(scenario.name))
 
 
 UID = "75cd8cba-8ce8-ff68-2957-0f0b2515755c"
