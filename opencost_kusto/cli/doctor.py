@@ -17,7 +17,7 @@ from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.database import assumptions, doctor
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
-from opencost_kusto.errors import EmptyError, UsageError
+from opencost_kusto.errors import EmptyError, OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract.capabilities import spelled
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -31,6 +31,7 @@ from opencost_kusto.window import Window, stamp
 _SKEW = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
 _GUIDE = "opencost-kusto guide kubernetes"
+_FAULTS = "opencost-kusto guide faults"
 _FORWARD = "kubectl port-forward -n opencost service/opencost 9003:9003"
 # What is wrong first is mended first: names, the source, Kusto, content, time.
 _WORST = (2, 3, 5, 4, 6, 8)
@@ -116,7 +117,7 @@ def examine(
     `reached` is called with what the server says of itself.
     """
     hops = [(name, partial(_hop, name, check)) for name, check in opencost.hops()]
-    cure = _GUIDE if hops else _FORWARD
+    cure = _GUIDE if hops else _FAULTS
     for name, check in [*hops, ("OpenCost", partial(_reached, opencost, reached))]:
         found = list(guarded(name, check, cure=cure))
         yield from found
@@ -135,7 +136,12 @@ def _hop(name: str, check: Callable[[], str]) -> Iterable[Finding]:
 
 def _reached(opencost: OpenCost, reached: Callable[[Source], None]) -> Iterable[Finding]:
     began = time.monotonic()
-    source = opencost.reach()
+    try:
+        source = opencost.reach()
+    except OpenCostError as error:
+        if error.code is ReasonCode.UNREACHABLE and not list(opencost.hops()):
+            error.cure = error.cure or _FORWARD
+        raise
     reached(source)
     version = f"version {source.version}" if source.version else "no version"
     took = time.monotonic() - began

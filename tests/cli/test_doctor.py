@@ -16,6 +16,7 @@ from opencost_kusto.database.finding import Finding, Status
 from opencost_kusto.emulator import BUILT_IN_STORE, KustoEmulator, OpenCostEmulator, json_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.doors import TOKEN, Doors, SecretFile
 from tests.pipeline.test_identity import ONE, OTHER, cluster
 from tests.support.world import World
 
@@ -69,6 +70,15 @@ def test_an_opencost_that_is_not_there_fails_with_its_code() -> None:
     with OpenCost("http://127.0.0.1:9", attempts=1, timeout=5) as opencost:
         [one] = examine(opencost)
     assert (one.hop, one.status, one.exit_code) == ("OpenCost", Status.FAILED, 3)
+    assert one.cure.startswith("kubectl port-forward")
+
+
+def test_a_port_forward_cures_nothing_but_an_address(opencost: OpenCostEmulator) -> None:
+    """A token file that is missing, or a server that refuses, needs something else."""
+    missing = Doors(token=SecretFile("/nowhere/token", TOKEN))
+    with OpenCost(opencost.url, attempts=1, doors=missing, environment={}) as client:
+        [one] = examine(client)
+    assert (one.status, one.cure) == (Status.FAILED, "opencost-kusto guide faults")
 
 
 def test_an_hour_without_cost_fails(opencost: OpenCostEmulator) -> None:

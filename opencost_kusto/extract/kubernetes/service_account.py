@@ -9,6 +9,7 @@ from opencost_kusto.address import Address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract.doors import CA, Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization
+from opencost_kusto.names import shown
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
@@ -24,6 +25,11 @@ def service_account(environment: Mapping[str, str], mounted: Path = MOUNTED) -> 
         raise UsageError(
             f"This is not a pod: {_HOST} is not set. in-cluster:// is for pods; elsewhere write kube://CONTEXT."
         )
+    port = environment.get(_PORT) or "443"
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise UsageError(
+            f"{_PORT} is {shown(port)}, which is no port. Kubernetes sets it in each pod: do not replace it."
+        )
     token = mounted / "token"
     if not token.is_file():
         raise UsageError(
@@ -38,7 +44,7 @@ def service_account(environment: Mapping[str, str], mounted: Path = MOUNTED) -> 
             text = f"The token of the service account at {token} cannot be read: {error.strerror}."
             raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from None
 
-    server = Address("https", host, int(environment.get(_PORT) or 443))
+    server = Address("https", host, int(port))
     doors = Doors(
         headers={"Authorization": Authorization(authorization, f"the token in {token}")}, ca=str(mounted / "ca.crt")
     )

@@ -426,7 +426,11 @@ def test_a_certificate_of_a_program_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environment", "says"),
-    [({}, "This is not a pod"), ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "no token of its service account")],
+    [
+        ({}, "This is not a pod"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "no token of its service account"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "tcp://10.0.0.1:443"}, "which is no port"),
+    ],
 )
 def test_a_service_account_is_a_pods(tmp_path: Path, environment: dict[str, str], says: str) -> None:
     """Outside a pod, and in one without a token, the message says what to write."""
