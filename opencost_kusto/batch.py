@@ -69,7 +69,7 @@ class Run:
     """One execution of a command: what every row that it writes says about it.
 
     `collection_time` is when it began, aware and UTC, by the clock that `clock` names: Kusto's, OpenCost's, this
-    machine's, or one that the caller gave.
+    machine's, or one that the caller gave. `skew` is how far this machine's clock is ahead of Kusto's.
     """
 
     id: str
@@ -78,6 +78,7 @@ class Run:
     scenario_name: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     clock: Literal["given", "machine", "opencost", "kusto"] = "given"
+    skew: timedelta = timedelta()
 
     def of(self, source: Source) -> Run:
         """The same run, with the metadata of a source."""

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +26,9 @@ from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.stage import Breaker, RowCounts, read_response
 from opencost_kusto.pipeline.staging import Staging
 from opencost_kusto.result import BatchResult, Report
+
+# A clock further off than this is reported.
+_CLOSE = timedelta(minutes=1)
 
 
 def _same(one: BatchResult) -> BatchResult:
@@ -124,7 +128,8 @@ class Loading:
 
         Of several results of one batch, the latest is written. What could not be written is tried again the next time.
         """
-        self.report.warnings = [said for one in self._identities.values() for said in one.warnings]
+        said = [sentence for one in self._identities.values() for sentence in one.warnings]
+        self.report.warnings = [*clock_warnings(self.run), *said]
         self.report.reached(one.source for one in self._identities.values())
         latest = list({one.batch_id: one for one in self._unlogged}.values())
         try:
@@ -158,9 +163,18 @@ def timed(run: Run, kusto: Kusto) -> Run:
     if run.clock != "machine":
         return run
     try:
-        return replace(run, collection_time=kusto.now(), clock="kusto")
+        now = kusto.now()
     except KustoError:
         return run
+    return replace(run, collection_time=now, clock="kusto", skew=datetime.now(UTC) - now)
+
+
+def clock_warnings(run: Run) -> list[str]:
+    """A sentence where this machine's clock is more than a minute off Kusto's."""
+    if abs(run.skew) <= _CLOSE:
+        return []
+    off, where = abs(run.skew).total_seconds(), "ahead of" if run.skew > timedelta() else "behind"
+    return [f"This machine's clock is {off:.0f} s {where} Kusto's, whose time is used. Synchronize it (NTP)."]
 
 
 def timed_by_opencost(run: Run, opencosts: Iterable[OpenCost]) -> Run:

@@ -670,6 +670,12 @@ SYNC_RUNS = Table(
             FromContext("source.route"),
             "The Service or pod of a kube:// endpoint, and the way to it; null for http:// and https://.",
         ),
+        Column(
+            "Clock",
+            "string",
+            FromContext("run.clock"),
+            "The clock of CollectionTime: kusto, opencost or machine; given where a caller chose the time.",
+        ),
     ),
 )
 

@@ -27,7 +27,7 @@ PYTHON = {
     "coverage/status.py": "the cost of a dataset is counted by the function that is shipped for it",
     "extract/capabilities.py": "the guide's table names the columns of allocation and assets that a version lacks",
     "extract/checks.py": "what nodes cost is compared in assets, and what is no workload is in allocation",
-    "extract/client.py": "the uids by which a cluster is recognized are in OpenCost's /metrics",
+    "extract/server.py": "the uids by which a cluster is recognized are in OpenCost's /metrics",
     "extract/dictionaries.py": "the library has a method for allocation and one for assets",
     "insight/cost.py": "idle cost needs allocation and assets, so gaps of both matter",
     "insight/cost_request.py": "assets have no idle cost of their own to add",
