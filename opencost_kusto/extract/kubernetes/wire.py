@@ -37,7 +37,7 @@ class ApiServer(HttpRoute):
     """Requests to an API server itself; raises ApiRefusal where it refuses."""
 
     server = "The Kubernetes API"
-    hint = ". Check the server of the kubeconfig, the VPN and the proxy."
+    hint = ". Check the server of the kubeconfig and the VPN."
 
     def __init__(
         self,
