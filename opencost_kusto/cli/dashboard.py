@@ -39,9 +39,7 @@ def dashboard_command(
     if pictures is None:
         if ignored := [f"--{name.replace('_', '-')}" for name in _ONLY_DRAWN if name in explicit]:
             raise UsageError(f"{', '.join(ignored)} is for --pictures; leave it out.")
-        with kusto_options.kusto() as kusto:
-            document = document_of(kusto.uri, kusto.database)
-        console.out(json.dumps(document, indent=2, ensure_ascii=False))
+        console.out(json.dumps(document_of(*kusto_options.place()), indent=2, ensure_ascii=False))
         return
     from opencost_kusto.insight.pictures import draw_dashboard, require
 

@@ -12,6 +12,7 @@ from opencost_kusto.cli.options import (
     option,
 )
 from opencost_kusto.errors import UsageError
+from opencost_kusto.kusto.address import checked_database, engine_address
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.kusto.signin import METHODS
 from opencost_kusto.names import variable
@@ -42,16 +43,28 @@ class KustoOptions:
 
         Raises UsageError when it is not named; the message then ends with what could be done `otherwise`.
         """
-        if not self.kusto_uri or not self.database:
-            names = {"--kusto-uri": self.kusto_uri, "--database": self.database}
-            missing = " and ".join(variable(name) for name, value in names.items() if not value)
-            raise UsageError(f"Name the Kusto database with {missing}{otherwise}.")
+        uri, database = self._named(otherwise)
         kusto = Kusto(
-            self.kusto_uri,
-            self.database,
+            uri,
+            database,
             auth=self.auth,  # type: ignore[arg-type]
             ingest_uri=self.ingest_uri,
             trusted_hosts=self.trusted_host or (),
         )
         say(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}")
         return kusto
+
+    def place(self) -> tuple[str, str]:
+        """The engine's address and the database, for what only names them; how to sign in does not matter.
+
+        Raises UsageError when one is missing or cannot be used.
+        """
+        uri, database = self._named()
+        return engine_address(uri), checked_database(database)
+
+    def _named(self, otherwise: str = "") -> tuple[str, str]:
+        if self.kusto_uri and self.database:
+            return self.kusto_uri, self.database
+        names = {"--kusto-uri": self.kusto_uri, "--database": self.database}
+        missing = " and ".join(variable(name) for name, value in names.items() if not value)
+        raise UsageError(f"Name the Kusto database with {missing}{otherwise}.")

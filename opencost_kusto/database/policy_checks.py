@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from opencost_kusto.database.catalog import Catalog
@@ -55,7 +56,8 @@ def _restricted(kusto: Kusto, hop: str, name: str) -> Finding:
     try:
         kusto.query(f"{name} | take 0")
     except KustoError as error:
-        return failed(hop, error)
+        # Who reads the catalog is a viewer: of the lines of a refusal, the last grants what is missing.
+        return replace(failed(hop, error), cure=error.cure.splitlines()[-1] if error.cure else "")
     said = "restricted view access: without UnrestrictedViewer, the table cannot be read, not even by administrators"
     return Finding(hop, Status.NOTE, said, grant(Role.UNRESTRICTED_VIEWER, kusto.database, ANYBODY))
 

@@ -1,4 +1,4 @@
-"""Addresses of a Kusto cluster: the engine's, and the ingestion endpoint derived from it."""
+"""Addresses of a Kusto cluster: the engine's, and the ingestion endpoint derived from it; and names of databases."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from urllib.parse import urlsplit
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.names import identity, variable
 
 _ADDRESS = re.compile(r"(https?)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
 _EXAMPLE = "https://<cluster>.<region>.kusto.windows.net"
+# Entity names: learn.microsoft.com/azure/data-explorer, "Entity names".
+_LONGEST_ENTITY = 1024
 
 
 def checked_address(uri: str) -> str:
@@ -25,6 +28,14 @@ def checked_address(uri: str) -> str:
         f"A Kusto address is {_EXAMPLE}: it carries no user, password, path or query, and is no connection string; "
         "choose how to sign in with --auth."
     )
+
+
+def checked_database(name: str) -> str:
+    """The name of a database; raises UsageError for a text that cannot be one."""
+    database = identity(name, variable("--database"), longest=_LONGEST_ENTITY)
+    if not re.fullmatch(r"[\w .()-]+", database):
+        raise UsageError(f"{database!r} is not the name of a Kusto database.")
+    return database
 
 
 def engine_address(uri: str) -> str:

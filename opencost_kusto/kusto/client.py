@@ -5,7 +5,6 @@ This module does not depend on batches; `load` does.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +13,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from opencost_kusto.errors import KustoError, UsageError
-from opencost_kusto.kusto.address import checked_address, engine_address, ingest_address, is_fabric
+from opencost_kusto.errors import KustoError
+from opencost_kusto.kusto.address import checked_address, checked_database, engine_address, ingest_address, is_fabric
 from opencost_kusto.kusto.endpoint import APPLICATION, Endpoint, Row
 from opencost_kusto.kusto.signin import ADVICE, Auth, credential
 from opencost_kusto.kusto.storage import NO_DATABASE, Storage, Uploaded
-from opencost_kusto.names import identity, variable
 
 __all__ = ["Deadlines", "Kusto", "Row", "Uploaded"]
 
-# Entity names: learn.microsoft.com/azure/data-explorer, "Entity names".
-_LONGEST_ENTITY = 1024
 # Signing in may wait for a person.
 _BY_HAND = ("interactive", "device-code")
 
@@ -65,9 +61,7 @@ class Kusto:
         trusted_hosts: Sequence[str] = (),
     ) -> None:
         self.uri = engine_address(uri)
-        self.database = identity(database, variable("--database"), longest=_LONGEST_ENTITY)
-        if not re.fullmatch(r"[\w .()-]+", self.database):
-            raise UsageError(f"{self.database!r} is not the name of a Kusto database.")
+        self.database = checked_database(database)
         self.auth: Auth = auth
         self.deadlines = deadlines or Deadlines()
         self.ingest_uri = checked_address(ingest_uri) if ingest_uri else ingest_address(self.uri)

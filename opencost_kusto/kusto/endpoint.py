@@ -113,9 +113,10 @@ def exchanged(exchange: Exchange, seconds: float, call: Callable[[], T], late: b
 
     def too_late() -> KustoError:
         what = exchange.what[:1].upper() + exchange.what[1:]
-        return KustoError(
-            f"{what} did not end within {seconds:g} s at {exchange.uri}.", code=ReasonCode.TIMED_OUT, transient=late
-        )
+        # The SDK sets no deadline for connecting: a firewall that drops packets looks so, too.
+        cure = "" if exchange.storage else "Check firewall and private endpoint, and whether the cluster is overloaded."
+        said = f"{what} did not end within {seconds:g} s at {exchange.uri}. {cure}".rstrip()
+        return KustoError(said, code=ReasonCode.TIMED_OUT, transient=late, cure=cure)
 
     try:
         return within(seconds, call, too_late)

@@ -42,10 +42,13 @@ def cause(error: BaseException, uri: str) -> Cause | None:
         proxy = Environment.of(uri).proxy or "the proxy"
         return Cause(f"{proxy} does not connect", "Check the proxy, or list the host in NO_PROXY.")
     for each in chain:
-        if isinstance(each, ssl.SSLError):
-            reason = getattr(each, "verify_message", None) or each.reason or str(each)
+        if isinstance(each, ssl.SSLCertVerificationError):
             advice = "Set REQUESTS_CA_BUNDLE to a file with the certificate authority of the cluster or of your proxy."
-            return Cause(f"certificate verify failed: {first_sentence(str(reason))}", advice, transient=False)
+            return Cause(f"certificate verify failed: {first_sentence(each.verify_message)}", advice, transient=False)
+        # A connection that ends in the middle of the handshake is one that was closed.
+        if isinstance(each, ssl.SSLError) and not isinstance(each, ssl.SSLEOFError):
+            advice = "Check that this port speaks https, and the proxy on the way."
+            return Cause(f"TLS failed: {first_sentence(each.reason or str(each))}", advice, transient=False)
     if any(isinstance(each, socket.gaierror) for each in chain):
         return Cause("the name of the host does not resolve (DNS)", "Check the address.", stopped=True)
     if any(isinstance(each, ConnectionRefusedError) for each in chain):

@@ -16,6 +16,8 @@ _NOT_BOOTSTRAPPED = re.compile(
     r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w"
     r"|Entity ID 'OpenCost\w+' of kind '\w+' was not found"
 )
+# Its messages for a database that is not there; the SDK replaces that of a 404.
+_NO_DATABASE = re.compile(r"of kind 'Database' (was not found|does not exist)|Database '[^']*' could not be found")
 _PRINCIPAL = re.compile(r"Principal '([^']+)'")
 _ANYBODY = "aadapp=<client id>;<tenant id>"
 _SENTENCE = 400
@@ -82,10 +84,14 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
         transient = not permanent
     if status in _STATUS and not exchange.storage:
         code, transient = _STATUS[status], status == 429
-    if _NOT_BOOTSTRAPPED.search(detail):
+    if _NO_DATABASE.search(detail):
+        code, transient = R.NOT_FOUND, False
+    elif _NOT_BOOTSTRAPPED.search(detail):
         code, transient = R.NOT_BOOTSTRAPPED, False
     said = f"{template.format(uri=exchange.uri, what=exchange.what)}: {detail.rstrip('.')}."
     advice, cure = _advice(code, detail, names, exchange)
+    if permanent is None and status is not None and status < 400 and not exchange.storage:
+        advice = cure = "This is no response of Kusto: check the address, and what answers on the way to it."
     parts = (said, advice, _ids(exchange, activity))
     return KustoError(" ".join(part for part in parts if part), code=code, transient=transient, cure=cure)
 
@@ -127,6 +133,8 @@ def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange)
     """The sentence that says what resolves the error, if known, and the commands in it."""
     if code is R.NOT_BOOTSTRAPPED:
         return "Run opencost-kusto bootstrap, which creates it.", "opencost-kusto bootstrap"
+    if code is R.NOT_FOUND and exchange.database:
+        return "Check address and database: .show databases lists the names of this cluster.", ".show databases"
     if code is R.UNAUTHORIZED:
         said = exchange.advice or "The token has expired or is of another tenant: check --auth and AZURE_TENANT_ID."
         return said, said

@@ -183,6 +183,17 @@ def test_write_and_engine_only_exclude_each_other(run: Callable[..., tuple[int, 
         run("doctor", "--write", "--engine-only")
 
 
+@pytest.mark.parametrize("uri", ["https://shop.westeurope.kusto.windows.net", "http://127.0.0.1:8080"])
+@pytest.mark.parametrize("auth", ["none", "client-secret"])
+def test_printing_the_dashboard_does_not_sign_in(
+    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, uri: str, auth: str
+) -> None:
+    """The environment says how other commands sign in; a file needs none of it."""
+    monkeypatch.setenv("OPENCOST_KUSTO_AUTH", auth)
+    code, out = run("dashboard", "--kusto-uri", uri, "--database", "Costs")
+    assert (code, json.loads(out)["dataSources"][0]["clusterUri"]) == (0, f"{uri}/")
+
+
 def test_the_dashboard_is_printed_for_a_database(run: Callable[..., tuple[int, str]]) -> None:
     """stdout is the file to import."""
     uri = "https://shop.westeurope.kusto.windows.net"

@@ -181,7 +181,7 @@ def test_a_restricted_view_fails_for_who_may_not_see_it(emulator: KustoEmulator)
     emulator.fault = lambda request: refused if "take 0" in request.csl else shown(request)
     [one] = examined(emulator, engine_only=True)["policies of OpenCostAssets"]
     assert one.status is Status.FAILED
-    assert ".add database ['OpenCost'] unrestrictedviewers ('aadapp=1;2')" in one.cure
+    assert one.cure == ".add database ['OpenCost'] unrestrictedviewers ('aadapp=1;2')"
 
 
 def test_the_retention_of_the_database_is_noted(emulator: KustoEmulator) -> None:

@@ -34,6 +34,7 @@ from cryptography.x509.oid import NameOID
 from opencost_kusto.emulator import KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError, ReasonCode, UsageError
 from opencost_kusto.kusto.client import Deadlines, Kusto
+from opencost_kusto.kusto.network import cause
 from opencost_kusto.version import __version__
 
 URI = "https://shop.westeurope.kusto.windows.net"
@@ -105,7 +106,7 @@ def test_a_query_that_hangs_ends_at_our_deadline() -> None:
         emulator.fault = silent
         with (
             Kusto(emulator.url, "OpenCost", auth="none", deadlines=Deadlines(query=0.5)) as kusto,
-            pytest.raises(KustoError, match=r"The query print 1 … did not end within 0.5 s"),
+            pytest.raises(KustoError, match=r"The query print 1 … did not end within 0.5 s at .*Check firewall"),
         ):
             kusto.query("print 1")
 
@@ -301,6 +302,22 @@ def test_an_unknown_certificate_is_named_and_not_tried_again(
     assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, False)
     assert "cannot be reached: certificate verify failed: self-signed certificate." in str(error)
     assert "REQUESTS_CA_BUNDLE" in str(error)
+
+
+def test_a_port_that_does_not_speak_tls_is_not_a_matter_of_certificates() -> None:
+    """Plain http behind an https address is named, and no bundle of authorities would help."""
+    with KustoEmulator() as emulator:
+        error = refused_check(emulator.url.replace("http://", "https://"), auth="cli")
+    assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, False)
+    assert "TLS failed: WRONG_VERSION_NUMBER. Check that this port speaks https" in str(error)
+
+
+def test_a_handshake_that_ends_early_may_pass() -> None:
+    """A connection that a load balancer closes is worth another attempt, and no matter of certificates."""
+    ended = requests.exceptions.SSLError(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))
+    found = cause(ended, "https://shop.westeurope.kusto.windows.net")
+    assert found is not None
+    assert (found.reason, found.transient) == ("the connection was closed", True)
 
 
 def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

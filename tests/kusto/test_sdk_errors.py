@@ -165,6 +165,36 @@ def test_a_missing_table_of_ours_points_to_bootstrap(said: str) -> None:
     assert "Run opencost-kusto bootstrap, which creates it." in str(error)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Entity ID '[DB OpenCostProd v?.?]' of kind 'Database' was not found.",
+        "Entity ID 'OpenCostProd' of kind 'Database' was not found.",
+        "Entity name 'OpenCostProd' of kind 'Database' does not exist.",
+        "Entity not found: Database 'OpenCostProd' could not be found.",
+    ],
+)
+def test_a_missing_database_is_not_one_that_bootstrap_creates(said: str) -> None:
+    """A database whose name begins as our tables do is one that the user misspelled."""
+    error = api_error(400, said)
+    assert (error.code, error.transient, error.cure) == (ReasonCode.NOT_FOUND, False, ".show databases")
+    assert "bootstrap" not in str(error)
+
+
+def test_a_404_names_address_and_database() -> None:
+    """The SDK replaces what Kusto says in a 404, which may be about the database, by a sentence of its own."""
+    error = translate(sdk.KustoServiceError("The requested endpoint 'x' does not exist.", response(404)), QUERY)
+    assert error.code is ReasonCode.NOT_FOUND
+    assert "Check address and database" in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 302])
+def test_what_is_no_response_of_kusto_is_said_to_be_none(status: int) -> None:
+    """A login page or a redirect of something on the way is quoted, and named as what it is."""
+    error = translate(sdk.KustoServiceError("<html>Log in</html>", response(status)), QUERY)
+    assert "This is no response of Kusto: check the address" in str(error)
+
+
 def test_a_missing_table_of_somebody_else_does_not() -> None:
     """A name that is not ours is no reason to bootstrap."""
     assert api_error(400, "Failed to resolve table or column expression named 'Costs'").code is ReasonCode.REFUSED
