@@ -38,6 +38,9 @@ def cause(error: BaseException, uri: str) -> Cause | None:
     """
     chain = list(_chain(error))
     names = {cls.__name__ for each in chain for cls in type(each).__mro__}
+    if "CredentialUnavailableError" in names:
+        # A credential that is not set up on this machine may have tried an address that only Azure has.
+        return None
     if "ProxyError" in names:
         proxy = Environment.of(uri).proxy or "the proxy"
         return Cause(f"{proxy} does not connect", "Check the proxy, or list the host in NO_PROXY.")

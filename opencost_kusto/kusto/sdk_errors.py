@@ -46,7 +46,8 @@ TRANSLATIONS: dict[str, tuple[str, ReasonCode, bool]] = {
     "AzureError": ("Azure storage refused {what}", R.REFUSED, True),
 }
 _STATUS: dict[int, ReasonCode] = {401: R.UNAUTHORIZED, 403: R.FORBIDDEN, 404: R.NOT_FOUND, 429: R.THROTTLED}
-_SIGN_IN = (R.UNAUTHORIZED,)
+_SIGN_IN = {"KustoAuthenticationError", "ClientAuthenticationError", "CredentialUnavailableError"}
+_AUTHORITY = "Check DNS, firewall and proxy for its address, such as login.microsoftonline.com."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,12 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     if exchange.storage:
         template, code, transient = f"{exchange.storage} refused {{what}}", R.REFUSED, True
     status = status_of(error)
-    if status is None and code not in _SIGN_IN and (network := cause(error, exchange.uri)) is not None:
+    if status is None and (network := cause(error, exchange.uri)) is not None:
         server = f"{exchange.storage}, for {exchange.what}," if exchange.storage else f"Kusto at {exchange.uri}"
         advice = f"{network.advice} {STOPPED}" if network.stopped and not exchange.storage else network.advice
+        if set(names) & _SIGN_IN:
+            server = f"Signing in to {exchange.uri} failed: the sign-in service"
+            advice = _AUTHORITY if network.stopped else network.advice
         said = f"{server} cannot be reached: {network.reason}. {advice}"
         return KustoError(said, code=network.code, transient=network.transient, cure=advice)
     detail, permanent, activity = _said(error)
@@ -119,6 +123,8 @@ def _said(error: Any) -> tuple[str, bool | None, str]:
     if not apis:
         inner = getattr(error, "exception", None) or getattr(error, "inner", None) or error
         said = getattr(inner, "message_text", None) or getattr(inner, "message", None)
+        if isinstance(inner, OSError) and inner.filename:
+            said = f"{inner.strerror}: {inner.filename}"
         text = said or next((each for each in inner.args if isinstance(each, str)), "") or str(inner)
         return first_sentence(str(text) or type(inner).__name__, _SENTENCE), None, activity
     for api in apis:
@@ -136,7 +142,8 @@ def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange)
     if code is R.NOT_FOUND and exchange.database:
         return "Check address and database: .show databases lists the names of this cluster.", ".show databases"
     if code is R.UNAUTHORIZED:
-        said = exchange.advice or "The token has expired or is of another tenant: check --auth and AZURE_TENANT_ID."
+        tenant = "The token is not accepted, as one of another tenant: check --auth and AZURE_TENANT_ID."
+        said = exchange.advice if set(names) & _SIGN_IN and exchange.advice else tenant
         return said, said
     if code is R.FORBIDDEN and exchange.database:
         needed = rights.right(exchange.text or ".ingest inline")

@@ -34,7 +34,10 @@ ADVICE: dict[str, str] = {
     "default": "Run az login, or choose how to sign in with --auth.",
     "cli": "Install Azure CLI and run az login, or choose another --auth.",
     "managed-identity": "Assign an identity to this machine; AZURE_CLIENT_ID selects a user-assigned one.",
-    "workload-identity": "Check the federated credential of the identity: issuer, subject and audience.",
+    "workload-identity": (
+        "Check the label azure.workload.identity/use of the pod, and the federated credential of the identity: issuer, "
+        "subject and audience."
+    ),
     "client-secret": "Check AZURE_TENANT_ID, AZURE_CLIENT_ID, and whether AZURE_CLIENT_SECRET has expired.",
     "pipelines": "Check the service connection, and that SYSTEM_ACCESSTOKEN is mapped into the step.",
     "interactive": "Sign in in the browser, or use --auth device-code on a machine without one.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import socket
+from dataclasses import replace
 from types import ModuleType
 
 import azure.kusto.data.exceptions as sdk
@@ -139,9 +141,11 @@ def test_a_forbidden_command_without_a_principal_shows_where_it_goes() -> None:
 
 def test_a_refused_token_is_final() -> None:
     """401 means the token: another attempt with it does not help."""
-    error = translate(sdk.KustoServiceError("401. Missing adequate access rights.", response(401)), QUERY)
+    exchange = replace(QUERY, advice=ADVICE["cli"])
+    error = translate(sdk.KustoServiceError("401. Missing adequate access rights.", response(401)), exchange)
     assert (error.code, error.transient) == (ReasonCode.UNAUTHORIZED, False)
     assert "AZURE_TENANT_ID" in str(error)
+    assert "Install" not in str(error)
 
 
 def test_throttling_is_transient() -> None:
@@ -225,6 +229,40 @@ def test_a_failed_sign_in_is_one_sentence_with_the_cure() -> None:
         "Install Azure CLI and run az login, or choose another --auth."
     )
     assert (error.code, error.transient) == (ReasonCode.UNAUTHORIZED, False)
+
+
+def test_a_sign_in_service_that_is_not_reached_is_no_matter_of_secrets() -> None:
+    """An outage of DNS on the way to the authority may pass, and a schedule continues after it."""
+    inner = ClientAuthenticationError("Authentication failed: HTTPSConnection(…)")
+    inner.__cause__ = ServiceRequestError("Failed to resolve", error=socket.gaierror(-2, "unknown"))
+    wrapped = sdk.KustoAuthenticationError("AzureIdentityTokenProvider", inner, credential=object())
+    error = translate(wrapped, replace(QUERY, advice=ADVICE["client-secret"]))
+    assert str(error) == (
+        f"Signing in to {URI} failed: the sign-in service cannot be reached: the name of the host does not resolve "
+        "(DNS). Check DNS, firewall and proxy for its address, such as login.microsoftonline.com."
+    )
+    assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, True)
+
+
+def test_a_credential_that_is_not_set_up_is_no_network_error() -> None:
+    """A managed identity tries an address that only machines of Azure have."""
+    inner = CredentialUnavailableError("ManagedIdentityCredential authentication unavailable.")
+    inner.__cause__ = ServiceRequestError("timed out", error=socket.gaierror(-2, "unknown"))
+    wrapped = sdk.KustoAuthenticationError("AzureIdentityTokenProvider", inner, credential=object())
+    error = translate(wrapped, replace(QUERY, advice=ADVICE["managed-identity"]))
+    assert (error.code, error.transient, error.cure) == (
+        ReasonCode.UNAUTHORIZED,
+        False,
+        ADVICE["managed-identity"],
+    )
+
+
+def test_a_token_file_that_is_missing_is_named() -> None:
+    """The pod lacks the label with which Kubernetes mounts it."""
+    inner = FileNotFoundError(2, "No such file or directory", "/var/run/token")
+    wrapped = sdk.KustoAuthenticationError("AzureIdentityTokenProvider", inner, credential=object())
+    error = translate(wrapped, replace(QUERY, advice=ADVICE["workload-identity"]))
+    assert "No such file or directory: /var/run/token. Check the label azure.workload.identity/use" in str(error)
 
 
 def test_an_address_the_sdk_does_not_trust_names_the_option() -> None:
