@@ -14,7 +14,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.options import OptionValue
 from opencost_kusto.schema.tables import OPTIONS
-from opencost_kusto.window import Window
+from opencost_kusto.window import RESOLUTION, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class Source:
     store: Mapping[timedelta, int] = field(default_factory=dict)
     settings: SourceSettings = field(default_factory=SourceSettings)
     route: str | None = None
+
+    @property
+    def marks(self) -> timedelta:
+        """On which marks its windows begin and end: the user's, else its shortest buckets, else five minutes."""
+        return self.settings.marks or min(self.store, default=RESOLUTION)
 
     def retention(self, table: Table) -> Mapping[timedelta, int]:
         """How many windows of each length it keeps of a table: those of its store, else the fewest that any keeps."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from opencost_kusto.batch import Run
+from opencost_kusto.batch import Run, Source
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.empty import empty_reason
 from opencost_kusto.ci.settle import clock
@@ -31,12 +31,12 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
 from opencost_kusto.pipeline.export import export
-from opencost_kusto.pipeline.fleet import common_marks, sync_all
+from opencost_kusto.pipeline.fleet import marks_of_each, sync_all
 from opencost_kusto.pipeline.replay import check_is_spool, replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.window import RESOLUTION, Window
+from opencost_kusto.window import Window
 
 # Loads a request for a run, and calls a function with each result.
 Target = Callable[[SyncRequest, Run, Callable[[BatchResult], None]], Report]
@@ -71,8 +71,7 @@ def sync_command(
         _target(files, datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
     ):
         tell_shard(source, opencosts, console)
-        window, elapsed = _widened(when, opencosts, console)
-        request = replace(request, window=window)
+        request, elapsed = on_marks(request, when, opencosts, console.info)
         run = when.ready(run, request, opencosts, process.cancel, console.info)
         with console.progress(plan(request)) as on_result:
             report = target(request, run, on_result)
@@ -80,7 +79,7 @@ def sync_command(
     for line in elapsed.described(_costs(report)) if elapsed else ():
         console.info(line)
     expected = when.since is not None if fail_on_empty is None else fail_on_empty
-    empty = empty_reason(report, window, clock()) if expected else None
+    empty = empty_reason(report, request.window, clock()) if expected else None
     (_finish_rows if files.stdout else finish)(console, report, empty)
 
 
@@ -97,11 +96,24 @@ def _datasets(
     return datasets
 
 
-def _widened(when: WhenOptions, opencosts: Sequence[OpenCost], console: Console) -> tuple[Window, Elapsed | None]:
-    """The window on the marks of the sources, and the period of --since that it contains."""
-    marks = common_marks(opencosts) if when.opencost_resolution is None else RESOLUTION
-    elapsed = when.elapsed(marks=marks)
-    return when.interval(say=console.info, marks=marks) if elapsed is None else elapsed.window, elapsed
+def on_marks(
+    request: SyncRequest, when: WhenOptions, opencosts: Sequence[OpenCost], say: Callable[[str], None]
+) -> tuple[SyncRequest, Elapsed | None]:
+    """The request with the window on the marks of each source, or with one for all that contains the period of --since.
+
+    What is said of all sources, and what they cost together, is of the window on the coarsest marks.
+    """
+    every = set(marks_of_each(opencosts, when.marks)) or {marks_of(when.opencost_resolution)}
+    elapsed = when.elapsed(marks=max(every))
+    if elapsed is not None:
+        return replace(request, window=elapsed.window), elapsed
+    moment = clock()
+
+    def widened(source: Source) -> Window:
+        return when.interval(lambda: moment, marks=source.settings.marks or when.marks or source.marks)
+
+    windows = [when.interval(lambda: moment, say, marks) for marks in sorted(every)]
+    return replace(request, window=windows[-1], widened=widened), None
 
 
 @contextmanager

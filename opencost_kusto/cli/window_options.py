@@ -44,9 +44,9 @@ RequireCoverage = Annotated[
 ]
 
 
-def marks_of(text: str | None, otherwise: timedelta = RESOLUTION) -> timedelta:
-    """The marks of --opencost-resolution, or those of the sources; raises UsageError."""
-    return otherwise if text is None else resolution(text)
+def marks_of(text: str | None) -> timedelta:
+    """The marks of --opencost-resolution, five minutes without it; raises UsageError."""
+    return RESOLUTION if text is None else resolution(text)
 
 
 def step_of(text: str | None, marks: timedelta) -> timedelta | None:
@@ -70,29 +70,37 @@ class WhenOptions:
     opencost_resolution: Resolution = None
     require_coverage: RequireCoverage = False
 
+    @property
+    def marks(self) -> timedelta | None:
+        """The marks of every source that has none of its own, if they are not read from OpenCost; raises UsageError."""
+        return None if self.opencost_resolution is None else resolution(self.opencost_resolution)
+
     def interval(
         self,
         now: Callable[[], datetime] = clock,
         say: Callable[[str], None] = lambda _: None,
-        marks: timedelta = RESOLUTION,
+        marks: timedelta | None = None,
     ) -> Window:
-        """The window, said where it is not as written; raises UsageError for two, and for words that say none."""
+        """The window on marks, said where it is not as written; raises UsageError for two, and for words that say none.
+
+        Without `marks`, they are those of --opencost-resolution.
+        """
         settle_time(self.settle)
-        marks = marks_of(self.opencost_resolution, marks)
+        marks = marks or marks_of(self.opencost_resolution)
         if (elapsed := self.elapsed(now, marks)) is not None:
             return elapsed.window
         text = "1h" if self.window is None else self.window
         moment = now()
         return read_option("--window", lambda one: parse(one, now=moment, resolution=marks, on_result=say), text)
 
-    def elapsed(self, now: Callable[[], datetime] = clock, marks: timedelta = RESOLUTION) -> Elapsed | None:
+    def elapsed(self, now: Callable[[], datetime] = clock, marks: timedelta | None = None) -> Elapsed | None:
         """From --since to now; None without it. Raises UsageError as `interval` does."""
         if self.since is None:
             return None
         if self.window is not None:
             raise UsageError(f"Use either {variable('--window')} or {variable('--since')}, not both.")
         moment = now()
-        return Elapsed(since(self.since, now=moment), moment, marks_of(self.opencost_resolution, marks))
+        return Elapsed(since(self.since, now=moment), moment, marks or marks_of(self.opencost_resolution))
 
     def ready(
         self,
@@ -109,5 +117,5 @@ class WhenOptions:
         if self.since is not None:
             run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
         if self.require_coverage:
-            check_starts(opencosts, request, resolution(self.opencost_resolution) if self.opencost_resolution else None)
+            check_starts(opencosts, request, self.marks)
         return run

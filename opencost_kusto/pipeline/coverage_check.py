@@ -14,25 +14,27 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.window import RESOLUTION, Window, stamp
+from opencost_kusto.window import Window, stamp
 
 # What has the window's times, whatever ran; merged into a namespace it would hide when that began.
 _STANDING = ("__unmounted__", "__idle__")
 
 
 def check_starts(opencosts: Sequence[OpenCost], request: SyncRequest, resolution: timedelta | None = None) -> None:
-    """Request the beginning of a window of each OpenCost, on its own marks or the given; raises as `check_start`."""
+    """Request the beginning of each OpenCost's window, on its own marks, else the given; raises as `check_start`."""
     for opencost in opencosts:
-        check_start(opencost, request, resolution or opencost.capabilities().marks)
+        check_start(opencost, request, resolution)
 
 
-def check_start(opencost: OpenCost, request: SyncRequest, resolution: timedelta = RESOLUTION) -> None:
+def check_start(opencost: OpenCost, request: SyncRequest, resolution: timedelta | None = None) -> None:
     """Request the beginning of a window, before it is loaded.
 
-    Raises EmptyError where no workload ran in its first five minutes, and what a request raises. The built-in store has
-    no five minutes of an older window, so the first step is requested too.
+    Raises EmptyError where no workload ran up to the second of the source's marks, and what a request raises. The
+    built-in store has no such piece of an older window, so the first step is requested too.
     """
-    name = opencost.source().name
+    source = opencost.source()
+    name, request = source.name, request.of(source)
+    resolution = source.settings.marks or resolution or source.marks
     first = next(request.window.steps(request.step))
     mark = Window(first.start, min(first.start + resolution, first.end))
     starts: list[datetime] = []

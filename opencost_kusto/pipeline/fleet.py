@@ -57,16 +57,24 @@ def contacts(
     return found
 
 
-def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
-    """The marks on which the windows of all sources begin and end; those that do not respond are left out."""
+def marks_of_each(opencosts: Sequence[OpenCost], otherwise: timedelta | None = None) -> list[timedelta]:
+    """The marks on which the windows of each source begin and end; five minutes for one that does not respond.
+
+    `otherwise` are those of every source for which the user set none of its own.
+    """
 
     def request(opencost: OpenCost) -> timedelta:
         try:
-            return opencost.settings.marks or opencost.capabilities().marks
+            return opencost.settings.marks or otherwise or opencost.capabilities().marks
         except OpenCostKustoError:
             return RESOLUTION
 
-    return max([RESOLUTION, *_responses(opencosts, request, WORKERS)])
+    return _responses(opencosts, request, WORKERS)
+
+
+def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
+    """The marks of one window for all sources: the coarsest."""
+    return max([RESOLUTION, *marks_of_each(opencosts)])
 
 
 def _responses(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -31,13 +31,17 @@ class BatchPlan(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """A window, cut into steps, of some datasets, with options."""
+    """A window, cut into steps, of some datasets, with options.
+
+    `widened` is the window of each source on its own marks; without it, `window` is that of all.
+    """
 
     window: Window
     step: timedelta | None = None
     datasets: tuple[str, ...] = DEFAULT_DATASETS
     options: RequestOptions = field(default_factory=RequestOptions)
     optional: frozenset[str] = frozenset()
+    widened: Callable[[Source], Window] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_datasets(self.datasets, {window.length for window in self.window.steps(self.step)})
@@ -48,6 +52,10 @@ class SyncRequest:
         steps = sum(1 for _ in self.window.steps(self.step))
         return sum(steps if DATASETS[name].cadence == "step" else 1 for name in self.datasets)
 
+    def of(self, source: Source) -> SyncRequest:
+        """The same, with the window of one source."""
+        return self if self.widened is None else replace(self, window=self.widened(source), widened=None)
+
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
         """One batch for each dataset and step, oldest first; one batch for a scrape, which is of this moment.
 
@@ -55,7 +63,7 @@ class SyncRequest:
         """
         options = self.options.over(source.settings.options)
         tables = [DATASETS[name] for name in self.datasets]
-        for step in self.window.steps(self.step):
+        for step in self.of(source).window.steps(self.step):
             for table in tables:
                 for window in step.tiles(source.buckets(table)) if table.cadence == "step" else ():
                     yield Batch(table, source.name, window, options)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from opencost_kusto.batch import SourceSettings
 from opencost_kusto.cli.source_options import SourceOptions
-from opencost_kusto.emulator import Reply, text_reply
+from opencost_kusto.cli.sync import on_marks
+from opencost_kusto.cli.window_options import WhenOptions
+from opencost_kusto.emulator import BUILT_IN_STORE, Reply, text_reply
+from opencost_kusto.emulator import OpenCostEmulator as ComputedOpenCost
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines
@@ -18,6 +23,7 @@ from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
+from opencost_kusto.window import Window
 from tests.support.recorded import OpenCostEmulator
 from tests.support.world import HOUR, NAMESPACES, ROWS, World, check_consistent
 
@@ -153,3 +159,50 @@ def test_many_sources_are_one_run(world: World) -> None:
     assert sum("Fingerprint" in one.csl for one in asked if not one.csl.startswith(".")) == 1
     assert sum("ingestion json mappings" in one.csl for one in asked) == 1
     assert len(world.log()) == 40
+
+
+WRITTEN = "2026-11-23T10:05:00Z,2026-11-23T11:00:00Z"
+OWN = Window(datetime(2026, 11, 23, 10, 5, tzinfo=UTC), HOUR.end)
+MARKS = timedelta(minutes=10)
+
+
+@pytest.fixture(scope="module")
+def unlike() -> Iterator[list[OpenCost]]:
+    """An OpenCost with a Prometheus, one with a built-in store of ten minutes, and one for which the user says ten."""
+    with (
+        OpenCostEmulator() as prometheus,
+        ComputedOpenCost(version="1.119", keeps=BUILT_IN_STORE) as store,
+        OpenCost(prometheus.url, cluster="fine") as fine,
+        OpenCost(store.url, cluster="coarse") as coarse,
+        OpenCost(prometheus.url, cluster="told", settings=SourceSettings(marks=MARKS)) as told,
+    ):
+        yield [fine, coarse, told]
+
+
+@pytest.mark.parametrize(
+    ("when", "windows", "said"),
+    [
+        (WhenOptions(WRITTEN), [OWN, HOUR, HOUR], 1),
+        (WhenOptions(WRITTEN, opencost_resolution="5m"), [OWN, OWN, HOUR], 1),
+        (WhenOptions("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"), [HOUR, HOUR, HOUR], 0),
+    ],
+    ids=["as written", "given marks", "on all marks"],
+)
+def test_each_window_is_on_the_marks_of_its_source(
+    unlike: list[OpenCost], when: WhenOptions, windows: list[Window], said: int
+) -> None:
+    """Of several sources each has the window on its own marks, and every window that is not as written is told."""
+    lines: list[str] = []
+    request, elapsed = on_marks(QUESTION, when, unlike, lines.append)
+    assert (elapsed, len(lines), request.window) == (None, said, HOUR)
+    for one, window in zip(unlike, windows, strict=True):
+        batches = [batch.window for batch in request.batches(one.source(), HOUR.end)]
+        assert Window(batches[0].start, batches[-1].end) == window == request.of(one.source()).window
+
+
+def test_since_is_one_window_for_all_sources(unlike: list[OpenCost]) -> None:
+    """What is measured from a moment on is on the coarsest marks."""
+    request, elapsed = on_marks(QUESTION, WhenOptions(since=str(OWN.start)), unlike, print)
+    assert elapsed is not None
+    assert {request.of(one.source()).window for one in unlike} == {elapsed.window}
+    assert (elapsed.window.start, elapsed.resolution) == (HOUR.start, MARKS)
