@@ -14,6 +14,7 @@ from opencost_kusto.cli.options import option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight.cost_request import window_of
 from opencost_kusto.insight.tiles import document_of
+from opencost_kusto.names import variable
 
 # Sections of the help.
 _PICTURES = "Pictures"
@@ -30,7 +31,9 @@ def dashboard_command(
     window: Annotated[
         str, option("--window", "What the pictures show: 7d, yesterday, lastmonth, START,END, …", panel=_PICTURES)
     ] = "7d",
-    cluster: Annotated[str | None, option("--cluster", "This cluster alone.", panel=_PICTURES)] = None,
+    cluster: Annotated[
+        list[str] | None, option("--cluster", "This cluster alone; the dashboard shows one, or all.", panel=_PICTURES)
+    ] = None,
     *,
     explicit: ExplicitOptions,
     console: Console,
@@ -43,7 +46,10 @@ def dashboard_command(
         return
     from opencost_kusto.insight.pictures import draw_dashboard, require
 
+    if cluster and len(cluster) > 1:
+        raise UsageError(f"The dashboard shows one cluster, or all: {variable('--cluster')} takes one name here.")
     require()
     shown = window_of(window, datetime.now(UTC))
     with kusto_options.kusto(console.info) as kusto:
-        draw_dashboard(kusto, pictures, shown, cluster or "", on_page=lambda path: console.info(f"{path} is drawn."))
+        one = "".join(cluster or ())
+        draw_dashboard(kusto, pictures, shown, one, on_page=lambda path: console.info(f"{path} is drawn."))

@@ -151,6 +151,13 @@ def test_a_series_has_one_colour_in_every_picture() -> None:
     assert any(abs(r - red) + abs(g - green) + abs(b - blue) < 12 for r, g, b in colours_of(picture))
 
 
+def test_the_dashboard_shows_one_cluster_or_all(tmp_path: Path) -> None:
+    """Its parameter holds one name, so several are refused instead of all but the last being left out."""
+    words = ["dashboard", "--pictures", str(tmp_path), "--kusto-uri", "http://127.0.0.1:1", "--database", "d"]
+    with pytest.raises(UsageError, match=r"shows one cluster, or all: --cluster .* takes one name here"):
+        app([*words, "--cluster", "a", "--cluster", "b"], standalone_mode=False)
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """A file in the place of the folder ends with a sentence that names it."""
     (tmp_path / "file").write_text("")
