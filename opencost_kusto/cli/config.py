@@ -91,8 +91,10 @@ def _settings(context: typer.Context, file: Config) -> Iterator[tuple[str, Json,
 
 
 def _clusters(file: Config, source: SourceOptions) -> Iterator[tuple[str, str, Json, str]]:
-    """What each cluster of the file has of its own, as far as nothing comes before it."""
+    """What each cluster of the file, or of --cluster, has of its own, as far as nothing comes before it."""
     for one in file.clusters:
+        if source.cluster and one.name not in source.cluster:
+            continue
         yield one.name, "endpoint", _shown(one.endpoint), one.place
         if one.retired:
             yield one.name, "retired", True, one.place

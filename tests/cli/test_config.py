@@ -126,6 +126,15 @@ def test_config_shows_no_secret(run: Run, file: str) -> None:
     assert "X-Tenant=@" in table
 
 
+def test_config_prints_the_named_clusters_alone(run: Run, file: str) -> None:
+    """--cluster selects as it does for a command that requests them, and refuses what is not there."""
+    for names in (["test"], ["prod", "test"]):
+        _, out = run("config", "--config", file, "-o", "json", *(f"--cluster={name}" for name in names))
+        assert {one["cluster"] for one in json.loads(out)["clusters"]} == set(names)
+    with pytest.raises(UsageError, match="There is no cluster 'nope'; there are old, prod, test"):
+        run("config", "--config", file, "--cluster", "nope")
+
+
 def test_a_cluster_has_its_own_settings(run: Run, file: str, opencost: OpenCostEmulator) -> None:
     """Aggregate, metadata and doors of a cluster come before the defaults, and after the command line."""
     prod = rows(run, file, "prod")
