@@ -9,12 +9,14 @@ from datetime import timedelta
 from typing import Annotated
 
 from opencost_kusto.ci.settle import clock
+from opencost_kusto.cli.clusters import at
 from opencost_kusto.cli.options import OUTPUT, WINDOW, option
 from opencost_kusto.cli.source_options import DataOptions
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
+from opencost_kusto.names import place_of
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.window import duration
 
@@ -47,7 +49,8 @@ class TimesOptions:
         step = read_option("--every", duration, self.every)
         back = read_option("--catch-up", duration, self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
         lookback = Lookback(back, read_option("--lag", duration, self.lag), self.at_most)
-        lookback.period(clock(), step)
+        with at(place_of("--catch-up")):
+            lookback.period(clock(), step)
         return lookback
 
     def delay(self, uniform: Callable[[float, float], float] = random.uniform) -> Callable[[], float]:
