@@ -90,7 +90,10 @@ def test_what_is_there_already_is_known(here: StoreWorld) -> None:
 
 
 def test_a_tick_says_what_it_has_left(here: StoreWorld) -> None:
-    """With one window a tick, the others stay missing; what the run log calls lost is lost until something lands."""
+    """With one window a tick, the others stay missing; what the run log calls lost is lost until something lands.
+
+    The windows of a source with a name are missing, too, where its OpenCost does not respond.
+    """
     left: list[Left] = []
     narrow = Lookback(3 * HOUR, max_windows=1)
     with OpenCost(here.opencost.url, cluster="b") as b, OpenCost(NOBODY, cluster="c", attempts=1) as c:
