@@ -47,6 +47,7 @@ TRANSLATIONS: dict[str, tuple[str, ReasonCode, bool]] = {
 }
 _STATUS: dict[int, ReasonCode] = {401: R.UNAUTHORIZED, 403: R.FORBIDDEN, 404: R.NOT_FOUND, 429: R.THROTTLED}
 _SIGN_IN = {"KustoAuthenticationError", "ClientAuthenticationError", "CredentialUnavailableError"}
+_STORAGE = "The cluster chooses this address: allow it in firewall, proxy and DNS."
 _AUTHORITY = "Check DNS, firewall and proxy for its address, such as login.microsoftonline.com."
 
 
@@ -78,6 +79,8 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
     if status is None and (network := cause(error, exchange.uri)) is not None:
         server = f"{exchange.storage}, for {exchange.what}," if exchange.storage else f"Kusto at {exchange.uri}"
         advice = f"{network.advice} {STOPPED}" if network.stopped and not exchange.storage else network.advice
+        if exchange.storage and network.stopped:
+            advice = _STORAGE
         if set(names) & _SIGN_IN:
             server = f"Signing in to {exchange.uri} failed: the sign-in service"
             advice = _AUTHORITY if network.stopped else network.advice

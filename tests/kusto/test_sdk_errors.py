@@ -244,6 +244,16 @@ def test_a_sign_in_service_that_is_not_reached_is_no_matter_of_secrets() -> None
     assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, True)
 
 
+def test_storage_that_is_not_reached_is_a_matter_of_the_firewall() -> None:
+    """Nobody typed its address, so nobody can correct it."""
+    refused = ServiceRequestError("Failed to connect", error=ConnectionRefusedError(111, "Connection refused"))
+    error = translate(refused, replace(UPLOAD, storage="Storage x.blob.core.windows.net"))
+    assert str(error).endswith(
+        "cannot be reached: connection refused. The cluster chooses this address: allow it in firewall, proxy and DNS."
+    )
+    assert error.cure.startswith("The cluster chooses this address")
+
+
 def test_a_credential_that_is_not_set_up_is_no_network_error() -> None:
     """A managed identity tries an address that only machines of Azure have."""
     inner = CredentialUnavailableError("ManagedIdentityCredential authentication unavailable.")
