@@ -1,6 +1,7 @@
 """Measure a fleet: many clusters in one run, with the environment of the image.
 
 python -m tests.bench.fleet [--clusters 300] [--files 256]
+python -m tests.bench.fleet --hours 24 --clusters 1000 --files 1024    a simulated day: what each hour and all take
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from opencost_kusto.emulator import Reply, Request, text_reply
+from opencost_kusto.window import Window
 from tests.bench.bench import Gate, at_most
 from tests.support.documents import ROOT
 from tests.support.world import World
 
 MOST_MEGABYTES, MOST_THREADS, MOST_REQUESTS = 90.0, 40.0, 4.0
-_HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
+_BATCHES = "OpenCostSyncRuns | where Outcome == 'landed' | distinct BatchId | count"
+_DAY = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Measured:
     files: int
     seconds: float
     requests: Counter[str]
+    blob_bytes: int
     said: str
 
 
@@ -57,35 +62,37 @@ def image_environment() -> dict[str, str]:
     return dict(re.findall(r"(MALLOC_\w+)=(\S+)", text))
 
 
-def run_fleet(clusters: int, files: int, *more: str) -> Measured:
+def run_fleet(world: World, clusters: int, files: int, hour: int = 10, *more: str) -> Measured:
     """Sync one hour of many clusters by the command line, with a limit of open files."""
-    with World(answers=nameless) as world:
-        command = [sys.executable, "-m", "opencost_kusto", "sync", "--window", _HOUR, "--step", "1h"]
-        command += ["--dataset", "allocation", "--aggregate", "namespace", "--auth", "none", *more]
-        command += ["--kusto-uri", world.kusto.url, "--database", "OpenCost", "--quiet"]
-        for number in range(clusters):
-            command += ["--source", f"c{number:04}={world.opencost.url}"]
-        world.kusto.requests.clear()
-        begun = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **image_environment()},
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
-        )
-        most = watched(process.pid)
-        said = process.communicate(timeout=900)[0]
-        return Measured(
-            process.returncode,
-            most["VmHWM"] / 1024,
-            most["Threads"],
-            most["files"],
-            time.perf_counter() - begun,
-            Counter(map(kind, world.kusto.requests)),
-            said,
-        )
+    start = _DAY + timedelta(hours=hour)
+    window = str(Window(start, start + timedelta(hours=1)))
+    command = [sys.executable, "-m", "opencost_kusto", "sync", "--window", window, "--step", "1h"]
+    command += ["--dataset", "allocation", "--aggregate", "namespace", "--auth", "none", *more]
+    command += ["--kusto-uri", world.kusto.url, "--database", "OpenCost", "--quiet"]
+    for number in range(clusters):
+        command += ["--source", f"c{number:04}={world.opencost.url}"]
+    world.kusto.requests.clear()
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **image_environment()},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+    )
+    most = watched(process.pid)
+    said = process.communicate(timeout=900)[0]
+    return Measured(
+        process.returncode,
+        most["VmHWM"] / 1024,
+        most["Threads"],
+        most["files"],
+        time.perf_counter() - begun,
+        Counter(map(kind, world.kusto.requests)),
+        sum(len(one.body) for one in world.kusto.requests if kind(one) == "blob"),
+        said,
+    )
 
 
 def watched(pid: int) -> Counter[str]:
@@ -111,7 +118,8 @@ def watched(pid: int) -> Counter[str]:
 
 def gates(clusters: int, files: int) -> list[Gate]:
     """What was agreed of many clusters in one run."""
-    found = run_fleet(clusters, files)
+    with World(answers=nameless) as world:
+        found = run_fleet(world, clusters, files)
     print(found.requests, f"{found.seconds:.1f} s, {found.files} files", found.said[-500:])
     each = found.requests.total() / clusters
     return [
@@ -122,13 +130,38 @@ def gates(clusters: int, files: int) -> list[Gate]:
     ]
 
 
+def day(clusters: int, files: int, hours: int) -> list[Gate]:
+    """Sync hour after hour of a day, allocation and assets; print what each takes, and what all take."""
+    sums: Counter[str] = Counter()
+    codes = set()
+    with World(answers=nameless) as world:
+        for hour in range(hours):
+            found = run_fleet(world, clusters, files, hour, "--dataset", "assets")
+            asked = found.requests["query"] + found.requests["command"]
+            taken = {
+                "batches": int(world.query(_BATCHES)[0]["Count"]) - sums["batches"],
+                "questions and commands": asked,
+                "blobs": found.requests["blob"],
+                "bytes of blobs": found.blob_bytes,
+            }
+            print(f"hour {hour}, {found.seconds:.1f} s:", taken, flush=True)
+            sums.update(taken)
+            codes.add(found.exit_code)
+    print(f"{hours} hours of {clusters} clusters:", dict(sums))
+    return [Gate(codes == {0}, f"{hours} hours of {clusters} clusters end with {sorted(codes)}")]
+
+
 def main() -> int:
     """Measure, print, and return 1 if a gate does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.fleet", description=__doc__)
     parser.add_argument("--clusters", type=int, default=300)
     parser.add_argument("--files", type=int, default=256)
+    parser.add_argument("--hours", type=int, help="Sync this many hours of a day, and print what they take.")
     options = parser.parse_args()
-    found = gates(options.clusters, options.files)
+    if options.hours:
+        found = day(options.clusters, options.files, options.hours)
+    else:
+        found = gates(options.clusters, options.files)
     for gate in found:
         print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
     return 0 if all(gate.holds for gate in found) else 1
