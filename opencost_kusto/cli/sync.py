@@ -59,16 +59,13 @@ def sync_command(
     console: Console,
 ) -> None:
     """Load a window of cost from OpenCost into Kusto exactly once, and prove it."""
-    datasets = _datasets(data, files, when, explicit, console)
     # Whatever is wrong is said before the marks are read from OpenCost.
-    request = SyncRequest(
-        when.interval(), step_of(step, marks_of(when.opencost_resolution)), datasets, data.options(), data.optional()
-    )
+    request = _request(data, files, when, step, explicit, console)
     run = run_options.run()
     with (
         page(summary) as content,
         source.opencosts() as opencosts,
-        _target(files, datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
+        _target(files, request.datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
     ):
         tell_shard(source, opencosts, console)
         request, elapsed = on_marks(request, when, opencosts, console.info)
@@ -83,17 +80,24 @@ def sync_command(
     (_finish_rows if files.stdout else finish)(console, report, empty)
 
 
-def _datasets(
-    data: DataOptions, files: FileOptions, when: WhenOptions, explicit: ExplicitOptions, console: Console
-) -> tuple[str, ...]:
-    """The datasets to request; raises UsageError for options that do not fit together."""
-    if "settle" in explicit and when.since is None:
-        raise UsageError("--settle goes with --since: the end of a window is not waited for.")
+def _request(
+    data: DataOptions,
+    files: FileOptions,
+    when: WhenOptions,
+    step: str | None,
+    explicit: ExplicitOptions,
+    console: Console,
+) -> SyncRequest:
+    """What is requested; raises UsageError for options that are wrong, or do not fit together."""
     datasets = files.datasets(data.datasets(), chosen="dataset" in explicit)
     data.check(explicit, datasets)
     if files.given:
         files.check(datasets, explicit, console)
-    return datasets
+    cut = step_of(step, marks_of(when.opencost_resolution))
+    request = SyncRequest(when.interval(), cut, datasets, data.options(), data.optional())
+    if "settle" in explicit and when.since is None:
+        raise UsageError("--settle goes with --since: the end of a window is not waited for.")
+    return request
 
 
 def on_marks(

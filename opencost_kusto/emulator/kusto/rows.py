@@ -26,10 +26,9 @@ ALL: Final = "_all"
 STALE: Final = "_stale"
 """The catalog whose tables show what they held at the moment given to `as_of`."""
 _BASE: Final = "_base"
-# A lookup takes its right side for the small one, as Kusto does. Over ten joins of results, about which DuckDB knows
+# A lookup takes its right side for the small one, as Kusto's does. Over ten joins of results, about which DuckDB knows
 # nothing, its estimates are off by powers of ten: it held all facts in memory to look up fifty windows. The third pass
 # takes longer than all others and the query itself together over nested functions, and saves nothing.
-# https://learn.microsoft.com/kusto/query/lookup-operator
 _AS_WRITTEN: Final = "join_order,build_side_probe_side,projection_pullup"
 
 
