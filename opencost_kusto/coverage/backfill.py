@@ -16,8 +16,9 @@ from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.clocks import timed
 from opencost_kusto.pipeline.identity import Identity, hold_all
-from opencost_kusto.pipeline.loading import Loading, timed
+from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window, stamp

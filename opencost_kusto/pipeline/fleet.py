@@ -14,8 +14,9 @@ from opencost_kusto.errors import KustoError, OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import WORKERS, LoadPolicy
+from opencost_kusto.pipeline.clocks import timed, timed_by_opencost
 from opencost_kusto.pipeline.identity import Identity, hold_all
-from opencost_kusto.pipeline.loading import Lane, Loading, timed, timed_by_opencost
+from opencost_kusto.pipeline.loading import Lane, Loading
 from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.sync import sync

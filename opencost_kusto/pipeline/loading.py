@@ -6,8 +6,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,14 +20,12 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.run_log import ENTRIES_PER_COMMAND, write_run_log
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
+from opencost_kusto.pipeline.clocks import clock_warnings
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.stage import Breaker, RowCounts, read_response
 from opencost_kusto.pipeline.staging import Staging
 from opencost_kusto.result import BatchResult, Report
-
-# A clock further off than this is reported.
-_CLOSE = timedelta(minutes=1)
 
 
 def _same(one: BatchResult) -> BatchResult:
@@ -156,33 +153,6 @@ class Loading:
             if release:
                 lane.opencost.close()
             yield staged
-
-
-def timed(run: Run, kusto: Kusto) -> Run:
-    """The run with Kusto's clock, so that machines with wrong clocks agree; the machine's if Kusto cannot be read."""
-    if run.clock != "machine":
-        return run
-    try:
-        now = kusto.now()
-    except KustoError:
-        return run
-    return replace(run, collection_time=now, clock="kusto", skew=datetime.now(UTC) - now)
-
-
-def clock_warnings(run: Run) -> list[str]:
-    """A sentence where this machine's clock is more than a minute off Kusto's."""
-    if abs(run.skew) <= _CLOSE:
-        return []
-    off, where = abs(run.skew).total_seconds(), "ahead of" if run.skew > timedelta() else "behind"
-    return [f"This machine's clock is {off:.0f} s {where} Kusto's, whose time is used. Synchronize it (NTP)."]
-
-
-def timed_by_opencost(run: Run, opencosts: Iterable[OpenCost]) -> Run:
-    """The run with the clock of the first OpenCost that has responded, where Kusto's could not be read."""
-    theirs = next((moment for one in opencosts if (moment := one.server_time()) is not None), None)
-    if run.clock != "machine" or theirs is None:
-        return run
-    return replace(run, collection_time=theirs, clock="opencost")
 
 
 @contextmanager

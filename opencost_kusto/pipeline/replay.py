@@ -17,8 +17,8 @@ from opencost_kusto.load.run_log import write_run_log
 from opencost_kusto.load.sealed import SealedBatch, remove
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
+from opencost_kusto.pipeline.clocks import timed
 from opencost_kusto.pipeline.identity import Identity
-from opencost_kusto.pipeline.loading import timed
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import TABLES

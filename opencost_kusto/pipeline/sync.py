@@ -9,8 +9,9 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.clocks import timed, timed_by_opencost
 from opencost_kusto.pipeline.identity import Identity
-from opencost_kusto.pipeline.loading import Lane, Loading, timed, timed_by_opencost
+from opencost_kusto.pipeline.loading import Lane, Loading
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.window import Window

@@ -17,9 +17,10 @@ from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
+from opencost_kusto.pipeline.clocks import timed
 from opencost_kusto.pipeline.fleet import contacts
 from opencost_kusto.pipeline.identity import Identity
-from opencost_kusto.pipeline.loading import Loading, timed
+from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.schedule.left import Left, left
 from opencost_kusto.window import Window

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opencost_kusto.batch import Run
-from opencost_kusto.pipeline.loading import clock_warnings
+from opencost_kusto.pipeline.clocks import clock_warnings
 from tests.support.world import World
 
 
