@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,12 +11,12 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.coverage.catch_up import CatchUp, load, lost
 from opencost_kusto.coverage.gaps import Gaps, Target, find_gaps
 from opencost_kusto.coverage.retention import aligned
-from opencost_kusto.errors import KustoError, UsageError
+from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.clocks import timed
-from opencost_kusto.pipeline.identity import Identity, hold_all
+from opencost_kusto.pipeline.identity import Identity, hold_all_if_read
 from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
@@ -93,9 +92,7 @@ def backfill(
             loading.report.add(map(lost, gaps.lost))
         adopt = loading.policy.adopt
         identities = [Identity(kusto, gaps.source, run, adopt) for _, gaps in surveyed.found]
-        with suppress(KustoError):
-            # Where Kusto cannot be read, it is read again before the first batch of each is sent.
-            hold_all(identities)
+        hold_all_if_read(identities)
         for one in identities:
             if one.refused is not None:
                 raise one.refused

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from opencost_kusto.batch import Source
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.names import variable
 from opencost_kusto.pipeline.known import Known
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
-
 
 def refused_currency(source: Source, known: Iterable[Known]) -> KustoError | None:
     """Why a source cannot be loaded in its currency; None where it can, or none is set."""
     said = [one for one in known if one.name == source.name and one.currency]
-    latest = max(said, key=lambda one: one.currency_at or _BEGINNING, default=None)
+    latest = max(said, key=lambda one: one.currency_at, default=None)
     if latest is None or source.currency in (None, latest.currency):
         return None
     return KustoError(

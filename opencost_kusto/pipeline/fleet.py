@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
 from opencost_kusto.batch import Run, Source
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.errors import KustoError, OpenCostKustoError
+from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import WORKERS, LoadPolicy
 from opencost_kusto.pipeline.clocks import timed, timed_by_opencost
-from opencost_kusto.pipeline.identity import Identity, hold_all
+from opencost_kusto.pipeline.identity import Identity, hold_all_if_read
 from opencost_kusto.pipeline.loading import Lane, Loading
 from opencost_kusto.pipeline.pool import pooled
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
@@ -52,9 +51,7 @@ def contacts(
             return Contact(opencost, error=error)
 
     found = _responses(opencosts, request, policy.workers, cancel)
-    with suppress(KustoError):
-        # Where Kusto cannot be read, it is read again before the first batch of each is sent.
-        hold_all([one.identity for one in found if one.identity is not None])
+    hold_all_if_read([one.identity for one in found if one.identity is not None])
     return found
 
 

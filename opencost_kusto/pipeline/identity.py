@@ -9,8 +9,8 @@ that was adopted on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from shlex import quote
 
 from opencost_kusto.batch import Run, Source
@@ -19,13 +19,12 @@ from opencost_kusto.extract.fingerprint import SETS, UID, UNIQUE
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.run_log import SourceEntry, write_sources
 from opencost_kusto.pipeline.currency import refused_currency
-from opencost_kusto.pipeline.known import Known, known_of
+from opencost_kusto.pipeline.known import BEGINNING, Known, known_of
 from opencost_kusto.schema.columns import Json
 
 # Names that many clusters have, since charts, tutorials and providers use them.
 VAGUE = frozenset({"default-cluster", "cluster-one", "kubernetes", "default", "cluster", "my-cluster", "minikube"})
 _SAID = {UID: "its kube-system has the uid {}, this one {}", "arm": "its nodes are in {}, those of this one in {}"}
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -65,7 +64,7 @@ class Identity:
                 raise
 
     def decide(self, known: list[Known]) -> SourceEntry | None:
-        """Refuse the source or not; return the entry that the run log lacks of it."""
+        """Refuse the source or not; return the entry that is missing from the run log."""
         refused = refusal(self.source, known) or refused_currency(self.source, known)
         if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
             self.refused = refused
@@ -99,6 +98,12 @@ def hold_all(identities: Sequence[Identity]) -> None:
             one.refused = refusal(one.source, now, at_once=True)
     for one in identities:
         one.held = one.refused is None
+
+
+def hold_all_if_read(identities: Sequence[Identity]) -> None:
+    """`hold_all`, where Kusto can be read; else it is read again before the first batch of each source is sent."""
+    with suppress(KustoError):
+        hold_all(identities)
 
 
 def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) -> KustoError | UsageError | None:
@@ -146,7 +151,7 @@ def _twin(name: str, known: Iterable[Known], *, at_once: bool) -> str | None:
 def _standing(known: Iterable[Known]) -> list[Known]:
     """The entries that count, the earliest first: from the last adoption on."""
     some = list(known)
-    since = max((one.last for one in some if one.adopted), default=_BEGINNING)
+    since = max((one.last for one in some if one.adopted), default=BEGINNING)
     return sorted((one for one in some if one.at >= since), key=lambda one: one.at)
 
 

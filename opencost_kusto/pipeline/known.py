@@ -1,4 +1,4 @@
-"""What the run log knows of the names of clusters: their fingerprints and their currencies."""
+"""What the run log has of the names of clusters: their fingerprints and their currencies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from opencost_kusto.schema.tables import SYNC_RUNS
 
 # Sources in one query; its text stays far below the service's limit.
 _SOURCES_PER_QUERY = 100
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+# Before every entry: the time of what has none.
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Known:
     last: datetime
     adopted: bool = False
     currency: str | None = None
-    currency_at: datetime | None = None
+    currency_at: datetime = BEGINNING
 
     @property
     def at(self) -> datetime:
@@ -70,7 +71,7 @@ def known_of(kusto: Kusto, sources: Iterable[Source]) -> list[Known]:
             _moment(row["Last"]),
             row["Adopted"],
             row["Currency"] or None,
-            row["Priced"],
+            _moment(row["Priced"]),
         )
         for some in chunks(sources, _SOURCES_PER_QUERY)
         for row in kusto.query(identities_query(some), fresh=True)
@@ -78,4 +79,4 @@ def known_of(kusto: Kusto, sources: Iterable[Source]) -> list[Known]:
 
 
 def _moment(value: datetime | None) -> datetime:
-    return _BEGINNING if value is None else value.astimezone(UTC)
+    return BEGINNING if value is None else value.astimezone(UTC)

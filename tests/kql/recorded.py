@@ -76,6 +76,22 @@ def compute(row: Record) -> float:
     return float(row["cpuCost"] + row["ramCost"] + row["gpuCost"])
 
 
+def wasted(row: Record) -> float:
+    """The money of a row that bought what was not used; a GPU without a known use wastes nothing."""
+    if row["properties"]["container"] == "__unmounted__":
+        return float(row["totalCost"])
+    hours, waste = row["minutes"] / 60, 0.0
+    for cost, used, charged in (
+        ("cpuCost", "cpuCoreUsageAverage", "cpuCoreHours"),
+        ("ramCost", "ramByteUsageAverage", "ramByteHours"),
+        ("gpuCost", "gpuUsageAverage", "gpuHours"),
+    ):
+        use = row[used] if used in row else (row["gpuAllocation"] or {}).get(used)
+        if row[charged] and use is not None:
+            waste += row[cost] * max(0.0, 1 - use * hours / row[charged])
+    return float(waste)
+
+
 def namespace(row: Record) -> str:
     """The namespace of a workload."""
     return str(row["properties"]["namespace"])

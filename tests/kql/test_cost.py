@@ -106,26 +106,14 @@ def test_daily_and_hourly_cost(day: Database) -> None:
 def test_efficiency_and_the_money_wasted(day: Database) -> None:
     """Waste is what was charged for CPU, memory and GPUs beyond use, and volumes that no pod mounts."""
 
-    def wasted(row: recorded.Record) -> float:
-        if row["properties"]["container"] == "__unmounted__":
-            return float(row["totalCost"])
-        hours, waste = row["minutes"] / 60, 0.0
-        for cost, used, charged in (
-            ("cpuCost", "cpuCoreUsageAverage", "cpuCoreHours"),
-            ("ramCost", "ramByteUsageAverage", "ramByteHours"),
-        ):
-            if row[charged]:
-                waste += row[cost] * max(0.0, 1 - row[used] * hours / row[charged])
-        if row["gpuHours"]:
-            waste += row["gpuCost"] * max(0.0, 1 - row["gpuUsageAverage"] * hours / row["gpuHours"])
-        return float(waste)
-
     def key(row: recorded.Record) -> tuple[str, str, str]:
         return (*recorded.controller(row), row["properties"]["container"])
 
     rows = day.rows(f"OpenCostEfficiency({DAY})")
     keys = ("Namespace", "Controller", "Container")
-    assert by(rows, *keys, value="WastedCost") == approximately(recorded.summed(recorded.workloads(), key, wasted))
+    assert by(rows, *keys, value="WastedCost") == approximately(
+        recorded.summed(recorded.workloads(), key, recorded.wasted)
+    )
     used = recorded.summed(recorded.workloads(), key, lambda row: row["cpuCoreUsageAverage"] * row["minutes"] / 60)
     requested = recorded.summed(
         recorded.workloads(), key, lambda row: row["cpuCoreRequestAverage"] * row["minutes"] / 60

@@ -48,22 +48,6 @@ def landed(rows: Sequence[recorded.Record]) -> bytes:
     return json.dumps({"data": [{str(at): row for at, row in enumerate(rows)}]}).encode()
 
 
-def wasted(row: recorded.Record) -> float:
-    """The money of a row that bought what was not used; a GPU without a known use wastes nothing."""
-    if row["properties"]["container"] == "__unmounted__":
-        return float(row["totalCost"])
-    hours, waste = row["minutes"] / 60, 0.0
-    for cost, used, charged in (
-        ("cpuCost", "cpuCoreUsageAverage", "cpuCoreHours"),
-        ("ramCost", "ramByteUsageAverage", "ramByteHours"),
-        ("gpuCost", "gpuUsageAverage", "gpuHours"),
-    ):
-        use = row[used] if used in row else (row["gpuAllocation"] or {}).get(used)
-        if row[charged] and use is not None:
-            waste += row[cost] * max(0.0, 1 - use * hours / row[charged])
-    return float(waste)
-
-
 @pytest.mark.parametrize("change", [as_it_is, gpus, negative])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_efficiency(version: str, change: Change, empty: Database) -> None:
@@ -76,7 +60,7 @@ def test_efficiency(version: str, change: Change, empty: Database) -> None:
 
     found = empty.rows(f"OpenCostEfficiency({DAY})")
     keys = ("Namespace", "Controller", "Container")
-    assert by(found, *keys, value="WastedCost") == approximately(recorded.summed(rows, key, wasted))
+    assert by(found, *keys, value="WastedCost") == approximately(recorded.summed(rows, key, recorded.wasted))
     requested, used = (
         recorded.summed(rows, key, lambda row, field=field: row[field] * row["minutes"] / 60)  # type: ignore[misc]
         for field in ("cpuCoreRequestAverage", "cpuCoreUsageAverage")
