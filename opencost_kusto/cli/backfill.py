@@ -12,7 +12,7 @@ from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import WINDOW, LoadOptions, RunOptions, option
-from opencost_kusto.cli.reports import finish, tell_shard
+from opencost_kusto.cli.reports import finish, print_shard
 from opencost_kusto.cli.schedule_options import Lag
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
@@ -51,7 +51,7 @@ def backfill_command(
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run = run_options.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
-        tell_shard(source, opencosts, console)
+        print_shard(source, opencosts, console)
         ready(kusto)
         surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
@@ -60,8 +60,11 @@ def backfill_command(
         console.info(f"{surveyed.due} to load{more}, of {whole}.", "survey")
         due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
         with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
-            tell = estimated(on_result, surveyed.due, console.info) if not console.terminal else on_result
-            report = backfill(surveyed, kusto, run=run, cancel=process.cancel, on_result=tell, policy=load.policy())
+            if not console.terminal:
+                on_result = estimated(on_result, surveyed.due, console.info)
+            report = backfill(
+                surveyed, kusto, run=run, cancel=process.cancel, on_result=on_result, policy=load.policy()
+            )
     if not report.results and console.format_ is None:
         console.out(f"Nothing is missing: all {whole} are in Kusto, or empty.")
     finish(console, report)

@@ -206,7 +206,7 @@ def finish(console: Console, report: Report, empty: str | None = None) -> None:
         raise typer.Exit(code)
 
 
-def tell_shard(source: SourceOptions, opencosts: Sequence[OpenCost], console: Console) -> None:
+def print_shard(source: SourceOptions, opencosts: Sequence[OpenCost], console: Console) -> None:
     """Print which shard this is, where there are several, and how many clusters it has."""
     if source.part is not None:
         console.info(f"Shard {source.part}: {len(opencosts)} clusters.", "shard")

@@ -14,7 +14,7 @@ from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import LoadOptions, RunOptions
-from opencost_kusto.cli.reports import report_document, report_line, route_lines, tell_shard
+from opencost_kusto.cli.reports import print_shard, report_document, report_line, route_lines
 from opencost_kusto.cli.schedule_options import RunningOptions, TimesOptions, scheduled
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
@@ -55,7 +55,7 @@ def schedule_command(
     health = Health(2 * times.longest_pause(clock()), clock=clock)
     stop = CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
-        tell_shard(source, opencosts, console)
+        print_shard(source, opencosts, console)
         ready(kusto, patient=True)
         load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
         watched = partial(load_missing, on_covered=health.known_until, on_left=health.left if running.listen else None)

@@ -20,7 +20,7 @@ from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import LOADING, FailOnEmpty, LoadOptions, RunOptions, Summary, Tags, option, seconds
-from opencost_kusto.cli.reports import finish, plan, report_line, route_lines, tell_shard
+from opencost_kusto.cli.reports import finish, plan, print_shard, report_line, route_lines
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.streams import checked
 from opencost_kusto.cli.termination import Process
@@ -67,7 +67,7 @@ def sync_command(
         source.opencosts() as opencosts,
         _target(files, request.datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
     ):
-        tell_shard(source, opencosts, console)
+        print_shard(source, opencosts, console)
         request, elapsed = on_marks(request, when, opencosts, console.info)
         run = when.ready(run, request, opencosts, process.cancel, console.info)
         with console.progress(plan(request)) as on_result:

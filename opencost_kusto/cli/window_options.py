@@ -11,10 +11,7 @@ from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
-from opencost_kusto.cli.options import (
-    WINDOW,
-    option,
-)
+from opencost_kusto.cli.options import WINDOW, option
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost

@@ -28,7 +28,7 @@ class Left:
 
 
 def left(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> Iterator[Left]:
-    """What is left of each dataset that is loaded by windows, in two questions for all sources; raises KustoError."""
+    """What is left of each dataset that is loaded by windows, in two queries for all sources; raises KustoError."""
     missing = Counter(
         (gaps.source.name, batch.table.dataset)
         for gaps in find_all(kusto, sources, target, period, now)

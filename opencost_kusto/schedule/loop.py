@@ -47,8 +47,8 @@ class Schedule:
 
     `tick` is given a function that passes results on to each of `on_result`; how it ended goes to each of `on_end`. A
     tick under way at a signal may take `grace` seconds more, unless a second signal comes; then `stop` is cancelled,
-    and what it still reports is dropped. `abandoned` says that this happened. `delay` is asked before each tick for the
-    seconds to wait beyond its time.
+    and what it still reports is dropped. `abandoned` says that this happened. `delay` returns the seconds to wait
+    beyond the time of a tick, and is called before each.
     """
 
     def __init__(
