@@ -23,7 +23,7 @@ from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import SYNC_RUNS
-from opencost_kusto.window import Window, stamp
+from opencost_kusto.window import Window, floor, stamp
 
 _Missing = dict[str, list[Batch]]
 
@@ -133,13 +133,9 @@ def _periods(sources: Sequence[Source], missing: _Missing, target: Target, now: 
             first, last = batches[0].window.start, max(batch.window.end for batch in batches)
             if any(past_retention(batch.window, now, source.retention(batch.table)) for batch in batches):
                 longest = max(fallbacks(target.step), default=target.step)
-                first, last = _floor(first, longest), _floor(last, longest) + longest
+                first, last = floor(first, longest), floor(last, longest) + longest
             found[Window(first, last)].append(source.name)
     return found
-
-
-def _floor(moment: datetime, step: timedelta) -> datetime:
-    return moment - (moment - datetime(1970, 1, 1, tzinfo=UTC)) % step
 
 
 def _sort_missing(

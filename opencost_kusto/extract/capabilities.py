@@ -134,7 +134,7 @@ class Capabilities:
         return kept is not None and window.start < floor(now, window.length) - (kept - 1) * window.length
 
     def explain_nothing(self, batch: Batch, now: datetime, note: Note) -> None:
-        """Raise OpenCostError for a window that the store no longer has: that a response has no record is no cost else.
+        """Raise OpenCostError for a window that the store no longer has; of others, no record means no cost.
 
         Where a store keeps other windows than by default, that it still has this one is worth a note.
         """
