@@ -51,7 +51,7 @@ def backfill_command(
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run = run_options.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
-        print_shard(source, opencosts, console)
+        print_shard(source.part, len(opencosts), console)
         ready(kusto)
         surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
         whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import typer
 
 from opencost_kusto.cli.console import Console
-from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.database.functions import Function
 from opencost_kusto.errors import EmptyError
-from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.rendering import Column, Document, Kind, bars
@@ -18,6 +16,7 @@ from opencost_kusto.rendering import Table as Printed
 from opencost_kusto.result import ARRIVED, BatchResult, Outcome, Report
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.shard import Shard
 from opencost_kusto.window import Window, stamp
 
 _MISSING = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
@@ -206,7 +205,7 @@ def finish(console: Console, report: Report, empty: str | None = None) -> None:
         raise typer.Exit(code)
 
 
-def print_shard(source: SourceOptions, opencosts: Sequence[OpenCost], console: Console) -> None:
+def print_shard(shard: Shard | None, clusters: int, console: Console) -> None:
     """Print which shard this is, where there are several, and how many clusters it has."""
-    if source.part is not None:
-        console.info(f"Shard {source.part}: {len(opencosts)} clusters.", "shard")
+    if shard is not None:
+        console.info(f"Shard {shard}: {clusters} clusters.", "shard")

@@ -55,7 +55,7 @@ def schedule_command(
     health = Health(2 * times.longest_pause(clock()), clock=clock)
     stop = CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
-        print_shard(source, opencosts, console)
+        print_shard(source.part, len(opencosts), console)
         ready(kusto, patient=True)
         load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
         watched = partial(load_missing, on_covered=health.known_until, on_left=health.left if running.listen else None)

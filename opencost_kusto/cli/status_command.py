@@ -10,6 +10,7 @@ from typing import Annotated
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import Shards, listed, option, shard_of
+from opencost_kusto.cli.reports import print_shard
 from opencost_kusto.cli.status import fleet_document
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
@@ -84,8 +85,7 @@ def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process:
             retired={one.name for one in file.clusters if one.retired},
         )
     )
-    if alert.shard is not None:
-        console.info(f"Shard {shard_of(alert.shard)}: {len(clusters)} clusters.", "shard")
+    print_shard(shard_of(alert.shard), len(clusters), console)
     console.show(fleet_document(clusters, now, every_dataset=console.verbose))
     check(clusters, alert, alerts, now)
 

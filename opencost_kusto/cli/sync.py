@@ -67,7 +67,7 @@ def sync_command(
         source.opencosts() as opencosts,
         _target(files, request.datasets, opencosts, kusto_options, load, process, console) as (target, kusto),
     ):
-        print_shard(source, opencosts, console)
+        print_shard(source.part, len(opencosts), console)
         request, elapsed = on_marks(request, when, opencosts, console.info)
         run = when.ready(run, request, opencosts, process.cancel, console.info)
         with console.progress(plan(request)) as on_result:
