@@ -178,11 +178,11 @@ def _insert(database: Database, name: str, values: dict[str, str], rows: int) ->
 
 
 def measured(name: str, rows: int, rounds: int) -> Measured:
-    """Load the table, then measure the plain passes and one question in turn."""
+    """Load the table, then measure the plain passes and one call in turn."""
     hours = rows // CONTAINERS
     with Database() as database:
         load(database.install(), hours)
-        text, nothing = question(name, hours), question(name, 0)
+        text, nothing = call_of(name, hours), call_of(name, 0)
         cpu(database, nothing)
         begun = _memory("VmRSS")
         # Linux alone has it, and alone lets a process forget its peak.
@@ -195,7 +195,7 @@ def measured(name: str, rows: int, rounds: int) -> Measured:
 
 
 def focus_day() -> tuple[int, float]:
-    """Rows and MB of JSON that FOCUS answers for a day of the cluster, at the grain of a day."""
+    """Rows and MB of JSON that FOCUS answers for a day of the cluster, with step 1d."""
     with Database() as database:
         load(database.install(), 24, NetworkCost="0.001")
         end = START + timedelta(days=1)
@@ -204,7 +204,7 @@ def focus_day() -> tuple[int, float]:
         return len(answer.rows), len(json.dumps(answer.rows, default=str)) / 1e6
 
 
-def question(name: str, hours: int) -> str:
+def call_of(name: str, hours: int) -> str:
     """A function over so many hours, or the guard by row."""
     end = START + timedelta(hours=hours)
     if name == BEFORE:

@@ -43,10 +43,10 @@ class Held:
             return 2
         return 0 if self.minutes in SCHEDULED else 1
 
-    def level(self, question: str) -> tuple[int, bool, int]:
-        """The lowest level counts: what answers the question, of the cluster's own source, by tier."""
+    def level(self, group_by: str) -> tuple[int, bool, int]:
+        """The lowest level counts: what has each word of group_by, of the cluster's own source, by tier."""
         words = self.aggregate.split(",")
-        answers = words == ["container"] or set(question.split(",") if question else ()) <= set(words)
+        answers = words == ["container"] or set(group_by.split(",") if group_by else ()) <= set(words)
         return (2 if self.shared else 0 if answers else 1), not self.own, self.tier
 
     def fineness(self) -> tuple[bool, int, bool, str]:
@@ -55,11 +55,11 @@ class Held:
         return self.empty, words, self.idle, self.aggregate
 
 
-def once(windows: Iterable[Held], question: str) -> list[Held]:
+def once(windows: Iterable[Held], group_by: str) -> list[Held]:
     """Of the windows of one level with the same bounds the finest."""
 
     def key(window: Held) -> tuple[object, ...]:
-        return *window.level(question), window.start, window.minutes
+        return *window.level(group_by), window.start, window.minutes
 
     ordered = sorted(windows, key=lambda window: (*key(window), window.fineness()))
     return [next(same) for _, same in groupby(ordered, key)]
@@ -89,10 +89,10 @@ class Scheduled:
         return None
 
 
-def costs_by_minute(windows: Iterable[Held], question: str, minutes: range) -> Iterator[tuple[int, Costs]]:
+def costs_by_minute(windows: Iterable[Held], group_by: str, minutes: range) -> Iterator[tuple[int, Costs]]:
     """The cost of each minute by namespace, in the order of the minutes."""
-    counted = once(windows, question)
-    levels = [(level[2], list(same)) for level, same in groupby(counted, lambda window: window.level(question))]
+    counted = once(windows, group_by)
+    levels = [(level[2], list(same)) for level, same in groupby(counted, lambda window: window.level(group_by))]
     scheduled = [Scheduled(same) if not tier else None for tier, same in levels]
     for minute in minutes:
         for (_, same), nested in zip(levels, scheduled, strict=True):
@@ -107,10 +107,10 @@ def costs_by_minute(windows: Iterable[Held], question: str, minutes: range) -> I
                 break
 
 
-def costs_by_hour(windows: Iterable[Held], question: str, minutes: range) -> dict[tuple[int, str], float]:
+def costs_by_hour(windows: Iterable[Held], group_by: str, minutes: range) -> dict[tuple[int, str], float]:
     """The cost of the minutes by hour and namespace."""
     found: Counter[tuple[int, str]] = Counter()
-    for minute, costs in costs_by_minute(list(windows), question, minutes):
+    for minute, costs in costs_by_minute(list(windows), group_by, minutes):
         for namespace, cost in costs.items():
             found[minute // 60, namespace] += cost
     return dict(found)

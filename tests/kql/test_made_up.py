@@ -78,10 +78,10 @@ def overlapping(database: Database) -> None:
     renamed = MadeUp(database, "renamed")
     renamed.allocation(0, 1, a=1.0, b=2.0)
     renamed.allocation(0, 1, later=True, a=1.0, c=2.0)
-    grain = MadeUp(database, "grain")
-    grain.allocation(0, 1, options=RequestOptions(aggregate="namespace"), web=3.0)
+    coarser = MadeUp(database, "coarser")
+    coarser.allocation(0, 1, options=RequestOptions(aggregate="namespace"), web=3.0)
     hashed = {"cpuCost": 3.0, "totalCost": 3.0, "properties": NOBODY}
-    grain.allocation(0, 1, options=RequestOptions(aggregate="label:pod-template-hash"), abc=hashed)
+    coarser.allocation(0, 1, options=RequestOptions(aggregate="label:pod-template-hash"), abc=hashed)
 
 
 def netted(database: Database) -> None:
@@ -149,7 +149,7 @@ def test_no_window_moves_the_cost_of_a_scheduled_one(made_up: Database) -> None:
         "day-22": {"bench": 24.0, "web": 24.0},
         "day-2": {"bench": 24.0, "web": 24.0},
         "renamed": {"a": 1.0, "c": 2.0},
-        "grain": {"web": 3.0},
+        "coarser": {"web": 3.0},
         "shared": {"web": 6.0, "jobs": 4.0},
     }.items():
         assert found[cluster] == pytest.approx(costs), cluster

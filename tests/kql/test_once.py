@@ -111,8 +111,8 @@ def test_a_day_counts_for_the_hours_that_did_not_land(empty: Database) -> None:
     )
 
 
-def test_windows_count_first_whose_aggregate_answers_the_question(empty: Database) -> None:
-    """Hours by namespace tile a day by container for a question about namespaces, and not for one about pods."""
+def test_windows_count_first_whose_aggregate_has_the_words_asked_for(empty: Database) -> None:
+    """Hours by namespace tile a day by container where costs are grouped by namespace, and not where by pod."""
     empty.allocation(recording("1.112", "allocation_day_step1h_namespace.json"), Requested(options=BY_NAMESPACE))
     by_namespace = sum(
         recorded.total(hour.values())

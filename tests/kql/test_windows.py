@@ -19,7 +19,7 @@ NAMESPACES = ("web", "jobs", "data")
 AGGREGATES = ("container", "namespace", "controller", "cluster,node,namespace,pod,container", "label:namespace")
 CASES = 120
 PERIODS = (range(2880), range(1440), range(5 * 60, 6 * 60), range(317, 1445))
-QUESTIONS = ("", "namespace")
+GROUPINGS = ("", "namespace")
 
 
 def at(minute: int) -> str:
@@ -122,10 +122,10 @@ def loaded(cases: dict[str, list[Held]]) -> Iterator[Database]:
 
 
 def by_cluster(
-    database: Database, minutes: range, question: str = "", cluster: str = ""
+    database: Database, minutes: range, group_by: str = "", cluster: str = ""
 ) -> dict[str, dict[Any, float]]:
     """The cost of a period by cluster, then by hour and namespace."""
-    call = f'OpenCostWorkloadCost({between(minutes)}, "{cluster}", "", "{question}")'
+    call = f'OpenCostWorkloadCost({between(minutes)}, "{cluster}", "", "{group_by}")'
     found: dict[str, dict[Any, float]] = {}
     for row in database.rows(
         f"{call} | summarize Cost = sum(TotalCost) by Cluster, Hour = bin(Timestamp, 1h), Namespace"
@@ -135,15 +135,15 @@ def by_cluster(
     return found
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("group_by", GROUPINGS)
 @pytest.mark.parametrize("minutes", PERIODS, ids=str)
 def test_costs_are_those_of_the_minutes(
-    minutes: range, question: str, loaded: Database, cases: dict[str, list[Held]]
+    minutes: range, group_by: str, loaded: Database, cases: dict[str, list[Held]]
 ) -> None:
     """Random sets of windows cost by hour and namespace what their minutes cost, whatever else is loaded."""
-    found = by_cluster(loaded, minutes, question)
+    found = by_cluster(loaded, minutes, group_by)
     for cluster, windows in cases.items():
-        expected = costs_by_hour(windows, question, minutes)
+        expected = costs_by_hour(windows, group_by, minutes)
         got = found.get(cluster, {})
         for key in expected.keys() | got.keys():
             assert got.get(key, 0.0) == pytest.approx(expected.get(key, 0.0), abs=1e-6), (cluster, key)
