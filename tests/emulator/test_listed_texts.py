@@ -1,4 +1,4 @@
-"""Queries that differ in their lists of texts alone share one translation, and answer as they did without it."""
+"""Queries that differ in their lists of texts and times alone share one translation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from opencost_kusto.emulator.kusto.listed_texts import filled, without_lists
         ('T | where A in ("x")', ["x"]),
         ('T | where A in ("x", "y", "z")', ["x", "y", "z", "z"]),
         ('T | where A !in ("it\'s") or B in ( "y" )', ["it's", "y"]),
-        # Not lists of plain texts.
+        # Times, each once.
+        ("T | where At > datetime(2026-11-23T10:00:00Z)", ["2026-11-23T10:00:00Z"]),
+        (
+            'F(datetime(2026-11-23)) | where A in ("x") and At < datetime( 2026-11-24 )',
+            ["2026-11-23", "x", "2026-11-24"],
+        ),
+        ("F(datetime(2026-11-23), datetime(2026-11-24)) | join F(datetime(2026-11-23))", ["2026-11-23", "2026-11-24"]),
+        # Not lists of plain texts, and no times.
+        ("T | where At > datetime(null)", []),
+        ("T | where At > todatetime(2026)", []),
+        ('T | where A == "datetime(2026-11-23)"', []),
         ("T | where A in (1, 2)", []),
         ('T | where A in ("x", B)', []),
         ('T | where A in~ ("x")', []),

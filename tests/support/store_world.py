@@ -9,7 +9,7 @@ recorded. Its responses are derived: the recorded hour 2026-11-23T10Z of 1.112, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -33,6 +33,7 @@ from tests.support.world import NAMESPACES, World
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 CLUSTER = "aks-shop-prod-weu"
+EVERYTHING = [command.text for command in script.commands()]
 ROWS = {"allocation": 8, "assets": 19}
 # What the built-in store keeps, by length of the window, the unfinished one included.
 _KEPT = {10 * MINUTE: 36, HOUR: 49, DAY: 15}
@@ -119,9 +120,9 @@ class StoreWorld(World):
         )
         return self
 
-    def create(self) -> None:
+    def create(self, texts: Sequence[str] = EVERYTHING) -> None:
         """Create tables and functions, as bootstrap does."""
-        self.command(*(command.text for command in script.commands()))
+        super().create(texts)
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """Rows of a query, past every fault, once ingestion is done."""

@@ -6,7 +6,7 @@ is the unmodified library with the unmodified SDK.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -14,6 +14,7 @@ from typing import Any, Self
 from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.database import script
 from opencost_kusto.emulator import Answers, KustoEmulator, MemoryStorage
+from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.storage import Storage
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Deadlines, Kusto
@@ -74,9 +75,10 @@ class World:
         assert isinstance(self.kusto.storage, MemoryStorage)
         return self.kusto.storage
 
-    def create(self) -> None:
-        """Create the tables, as bootstrap does."""
-        self.command(*TABLES)
+    def create(self, texts: Sequence[str] = TABLES) -> None:
+        """Create the tables, as bootstrap does; without a client, since nearly every test begins so."""
+        for text in texts:
+            commands.run(self.kusto.engine, text)
 
     def client(self, deadlines: Deadlines = QUICK) -> Kusto:
         """The program's client of Kusto."""

@@ -101,9 +101,10 @@ def _check_parameters(function: Function) -> None:
         seen[name] = default
 
 
-def words(text: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def words(text: str) -> frozenset[str]:
     """The identifiers in a text, without its literals and comments."""
-    return set(_WORD.findall(masked(text)))
+    return frozenset(_WORD.findall(masked(text)))
 
 
 def called(text: str, functions: Mapping[str, Function]) -> dict[str, Function]:

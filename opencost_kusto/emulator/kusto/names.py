@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from duckdb_kql.translate import _SPECIAL_FORMS
@@ -44,7 +45,7 @@ _LITERAL: Final = re.compile(r"\b(datetime|timespan|guid|time|date)\s*\([^()]*\)
 _TOKEN: Final = re.compile(r"(\.\s*[A-Za-z_]\w*)|(\$\w+)|(\d[\w.]*)|([A-Za-z_]\w*)|(\S)")
 _CALL: Final = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _PIPE: Final = re.compile(r"\|\s*([A-Za-z][\w-]*)?\s*(.?)", re.DOTALL)
-DECLARED: Final = re.compile(r"\b(?:let|as|range)\s+([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*(?:=(?![=~])|:)")
+_DECLARED: Final = re.compile(r"\b(?:let|as|range)\s+([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*(?:=(?![=~])|:)")
 _DERIVED: Final = re.compile(r"(?:[a-z_]+_\w*|Column\d+)")
 
 
@@ -53,11 +54,10 @@ def check(function: Function, tables: Mapping[str, Table], functions: Mapping[st
     text = _LITERAL.sub(lambda found: " " * len(found[0]), masked(function.body))
     _check_shape(function.name, text)
     others = {name: one for name, one in called(function.body, functions).items() if name != function.name}
-    bodies = [text, *(masked(one.body) for one in others.values())]
     known = {name for name, _, _ in function.declared} | set(tables) | set(others)
-    for one in bodies:
-        known |= {found[1] or found[2] for found in DECLARED.finditer(one)}
-        known |= {column for name in words(one) & set(tables) for column in tables[name].columns}
+    for body in (function.body, *(one.body for one in others.values())):
+        known |= declared(body)
+        known |= {column for name in words(body) & set(tables) for column in tables[name].columns}
     _check_calls(function, text, functions)
     tokens = [(found.lastindex, found[0]) for found in _TOKEN.finditer(text)]
     for at, (kind, token) in enumerate(tokens):
@@ -72,6 +72,13 @@ def check(function: Function, tables: Mapping[str, Table], functions: Mapping[st
             is_table = following == "|" or before in ("{", ";", "union")
             what = "table or column expression" if is_table else "scalar expression"
             raise _unresolved(f"Failed to resolve {what} named '{token}'", function.name)
+
+
+@lru_cache(maxsize=512)
+def declared(text: str) -> frozenset[str]:
+    """The names that a text gives: by `let`, `as` and `range`, and to columns and parameters."""
+    plain = _LITERAL.sub(lambda found: " " * len(found[0]), masked(text))
+    return frozenset(found[1] or found[2] for found in _DECLARED.finditer(plain))
 
 
 def _check_calls(function: Function, text: str, functions: Mapping[str, Function]) -> None:

@@ -16,9 +16,8 @@ from duckdb_kql.types import kusto_type
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
 from opencost_kusto.emulator.kusto.functions import Function, words
 from opencost_kusto.emulator.kusto.literals import literals
-from opencost_kusto.emulator.kusto.names import DECLARED
+from opencost_kusto.emulator.kusto.names import declared
 from opencost_kusto.emulator.kusto.rows import ALL, HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, quoted
-from opencost_kusto.emulator.kusto.syntax import masked
 from opencost_kusto.emulator.kusto.translation import Translation, asks_for_hidden, shows_ingestion, translated
 
 _PIPED: Final = "_CommandResult"
@@ -60,7 +59,7 @@ class Queries:
             piped = {_PIPED: [column.name for column in source.columns]}
             return self._run(_PIPED + operators, None, self._database, piped)
         finally:
-            self._rows.duckdb.execute(f"DROP TABLE {_PIPED}")
+            self._rows.execute(f"DROP TABLE {_PIPED}")
 
     def matching(self, table: Table, predicate: str) -> list[tuple[int, str]]:
         """The rows of a table, by id and extent, that a query which keeps their hidden columns returns."""
@@ -90,18 +89,18 @@ class Queries:
     def shape(self, made: Translation) -> dict[str, str]:
         """The columns of a query's result, by name and Kusto type."""
         with kusto_errors():
-            described = self._rows.duckdb.execute(f"DESCRIBE {made.sql}", made.bound(self._clock()))
+            described = self._rows.execute(f"DESCRIBE {made.sql}", made.bound(self._clock()))
             return {row[0]: kusto_type(row[1]) for row in described.fetchall()}
 
     def _fill(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
         """Make a table of these columns, by name and Kusto type, and rows."""
         shape = {quoted(column): TYPES[kind].sql for column, kind in columns.items()}
         made = ", ".join(f"{column} {kind}" for column, kind in shape.items())
-        self._rows.duckdb.execute(f"CREATE OR REPLACE TABLE {name} ({made})")
+        self._rows.execute(f"CREATE OR REPLACE TABLE {name} ({made})")
         if rows:
             values = ", ".join(f"unnest(${at}::VARCHAR[])::{kind}" for at, kind in enumerate(shape.values(), 1))
             texts = [[None if row[at] is None else str(row[at]) for row in rows] for at in range(len(shape))]
-            self._rows.duckdb.execute(f"INSERT INTO {name} SELECT {values}", texts)
+            self._rows.execute(f"INSERT INTO {name} SELECT {values}", texts)
 
     def _run(
         self, text: str, parameters: Mapping[str, Any] | None, catalog: str, more: Mapping[str, list[str]] | None = None
@@ -109,7 +108,7 @@ class Queries:
         with kusto_errors():
             made = self._translated(text, parameters, catalog, more)
             # Executed at once: a relation is planned once for its types and once for its rows.
-            answer = self._rows.duckdb.execute(made.sql, made.bound(self._clock()))
+            answer = self._rows.execute(made.sql, made.bound(self._clock()))
             columns = [RestColumn.derived(name, kusto_type(kind)) for name, kind, *_ in answer.description or ()]
             return Result(columns, answer.fetchall())
 
@@ -121,8 +120,7 @@ class Queries:
         tables = {name.lower(): name for name in self._tables}
         named = {word for word in words(text) if tables.get(word.lower(), word) != word} - set(self._tables)
         if named:
-            own = {found[1] or found[2] for found in DECLARED.finditer(masked(text))}
-            own |= {column for table in self._tables.values() for column in table.columns}
+            own = declared(text) | {column for table in self._tables.values() for column in table.columns}
             for name in sorted(named - own):
                 raise KustoRefusal(
                     f"Semantic error: Failed to resolve table or column expression named '{name}'",
