@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+import msgspec
+from msgspec import Struct
+
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode
-from opencost_kusto.extract.record import Record, RecordDecoder, number, title
+from opencost_kusto.extract.record import Properties, Record, RecordDecoder, title
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.window import stamp
@@ -37,19 +40,20 @@ class RecordChecks:
     def __init__(self, batch: Batch, prices: Mapping[str, float] | None = None) -> None:
         self.records = self.undated = self.workloads = self.late = self._allocations = self._nodes = 0
         self._window = window = batch.window
+        self._late_from = window.start + _LATE
         self._on_nodes = self._identified = 0
         self._shares_idle = bool(batch.requested.get("shareIdle"))
         self._prices = prices or {}
         # What nodes cost, what those with a known price cost, and what they should by that.
         self._node_cost = self._priced = self._expected = 0.0
-        self._spelled = {"start": stamp(window.start), "end": stamp(window.end)}
+        self._spelled = msgspec.json.encode({"start": stamp(window.start), "end": stamp(window.end)})
         self._records = RecordDecoder(batch.table)
 
-    def __call__(self, text: bytes) -> Record:
-        """Check a record, as JSON text; the record, decoded."""
+    def __call__(self, text: bytes) -> tuple[Record, Struct | None]:
+        """Check a record, as JSON text; as `RecordDecoder.decode`."""
         self.records += 1
-        record = self._records.decode(text)
-        if record.window != self._spelled:
+        record, found = self._records.decode(text)
+        if record.window is None or bytes(record.window) != self._spelled:
             self._compare(record)
         start, end = _moment(record.start), _moment(record.end)
         if (start and start < self._window.start) or (end and end > self._window.end):
@@ -65,8 +69,8 @@ class RecordChecks:
             self._count_provider_ids(record.properties)
             if not name.endswith(_STANDING):
                 self.workloads += 1
-                self.late += start is not None and start >= self._window.start + _LATE
-        return record
+                self.late += start is not None and start >= self._late_from
+        return record, found
 
     def remarks(self) -> Iterator[tuple[str, ReasonCode | None]]:
         """Sentences about the whole response for the run log, each with its reason code."""
@@ -104,10 +108,10 @@ class RecordChecks:
 
     def _add_node(self, record: Record) -> None:
         """Add what a node costs, and what it should by its price."""
-        properties = record.properties if isinstance(record.properties, dict) else {}
-        ids = (str(properties.get(name)) for name in ("providerID", "name"))
+        properties = record.properties
+        ids = () if properties is None else (str(properties.providerID), str(properties.name))
         price = next((self._prices[one] for one in ids if one in self._prices), None)
-        minutes, cost = number(record.minutes), number(record.totalCost) or 0.0
+        minutes, cost = record.minutes, record.totalCost or 0.0
         self._nodes += 1
         self._node_cost += cost
         if price and minutes is not None:
@@ -116,7 +120,8 @@ class RecordChecks:
 
     def _compare(self, record: Record) -> None:
         """Compare a window that is spelled in another way, or count it when it is unset."""
-        window = {} if record.window in (None, "null") else record.window
+        window = None if record.window is None else msgspec.json.decode(record.window)
+        window = {} if window in (None, "null") else window
         if not isinstance(window, dict):
             raise self._other(record, shown(window))
         bounds = [_moment(window.get(name)) for name in ("start", "end")]
@@ -125,10 +130,10 @@ class RecordChecks:
                 raise self._other(record, ",".join("null" if one is None else stamp(one) for one in bounds))
         self.undated += None in bounds
 
-    def _count_provider_ids(self, properties: Json) -> None:
-        if isinstance(properties, dict) and properties.get("node"):
+    def _count_provider_ids(self, properties: Properties | None) -> None:
+        if properties is not None and properties.node:
             self._on_nodes += 1
-            self._identified += bool(properties.get("providerID"))
+            self._identified += bool(properties.providerID)
 
     def _not_shared(self, record: Record) -> ContentError:
         return ContentError(
@@ -146,7 +151,7 @@ class RecordChecks:
 
 def _check_core_hours(record: Record) -> None:
     """Refuse a record whose cores and running time do not make its core-hours."""
-    cores, minutes, hours = number(record.cpuCores), number(record.minutes), number(record.cpuCoreHours)
+    cores, minutes, hours = record.cpuCores, record.minutes, record.cpuCoreHours
     if cores is None or minutes is None or hours is None:
         # Another type than a number is refused with the types of the columns.
         return

@@ -25,6 +25,7 @@ from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.extract.server import Server
 from opencost_kusto.names import identity, variable
 from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.decoder import decoded
 
 
 class OpenCost(Dictionaries):
@@ -176,10 +177,11 @@ class OpenCost(Dictionaries):
         came = False
         try:
             with self._route.get(table.path or "", query) as body:
-                for record in responses.records(body, table.records_at or ""):
+                for text in responses.records(body, table.records_at or ""):
                     came = True
-                    if clusters.keeps(check(record)) and kept(record):
-                        yield record
+                    record, found = check(text)
+                    if clusters.keeps(record) and kept(text):
+                        yield text if found is None else decoded(text, found)
         finally:
             self._several = self._several or clusters.several
         if not came and self._capabilities is not None:

@@ -59,10 +59,10 @@ class ClusterFilter:
         and where it does not say which of several clusters is its own, and UsageError for idle cost of several.
         """
         properties = record.properties
-        if properties.__class__ is not dict:
+        if properties is None:
             self._unnamed += 1
             return True
-        cluster = properties.get(CLUSTER)
+        cluster = properties.cluster
         if cluster.__class__ is not str or not cluster:
             if self._merged:
                 self.several = True

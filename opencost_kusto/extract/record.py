@@ -1,53 +1,65 @@
-"""Decodes a record as far as the checks read it, and refuses one that has a key twice.
+"""Decodes a record once, for its checks and for its row, and refuses one that has a key twice.
 
 JSON decoders accept a key twice and use the last. A record that encodes to the text it was decoded from has none, and
-comparing the two is faster than a decoder that looks at each key; any other record is read by such a decoder.
+comparing the two is faster than a decoder that looks at each key; any other record is read by such a decoder. What is
+left as text, such as labels, is checked once for all records that have the same.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
-from collections.abc import Iterable
-from functools import lru_cache
-from keyword import iskeyword
 from typing import Any, Protocol, cast
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, defstruct
+from msgspec import Raw, Struct, defstruct
 
-from opencost_kusto.errors import ContentError, ReasonCode
+from opencost_kusto.errors import ContentError
+from opencost_kusto.extract.repeated import check_once, check_part
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json, Table
+from opencost_kusto.schema.decoder import reader
+from opencost_kusto.schema.shape import raw_paths, reorder, struct_of, tree
 
-# What the checks read: values, which are None where a record has none, and numbers, which are not decoded until then.
-_VALUES = ("name", "type", "properties", "window", "start", "end")
+# How often the records of one response may bring a new order of keys before they are read without one: compiling takes
+# milliseconds.
+_MOST_COMPILED = 20
 _NUMBERS = ("minutes", "cpuCores", "cpuCoreHours", "totalCost")
+_VALUES = ("name", "type", "properties", "start", "end", *_NUMBERS)
+_PROPERTIES = ("name", "node", "cluster", "providerID")
+
+
+class Properties(Protocol):
+    """What the checks read of the properties of a record; None where it has none, or its table does not declare it."""
+
+    name: Json
+    node: Json
+    cluster: Json
+    providerID: Json
 
 
 class Record(Protocol):
-    """What the checks read of a record of any dataset."""
+    """What the checks read of a record; None where it has none, or its table does not declare it."""
 
     name: Json
     type: Json
-    properties: Json
-    window: Json
+    properties: Properties | None
+    window: Raw | None
     start: Json
     end: Json
-    minutes: Raw | UnsetType
-    cpuCores: Raw | UnsetType
-    cpuCoreHours: Raw | UnsetType
-    totalCost: Raw | UnsetType
+    minutes: float | None
+    cpuCores: float | None
+    cpuCoreHours: float | None
+    totalCost: float | None
 
 
-def number(value: Raw | UnsetType) -> float | None:
-    """A number of a record; None where it is null, missing, of another type or too large."""
-    try:
-        found = math.nan if value is UNSET else float(bytes(value))
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
+def _nulls(*names: str) -> type[Struct]:
+    """A base class in which every name is None."""
+    return defstruct("Nulls", [], namespace=dict.fromkeys(names), frozen=True, gc=False)
+
+
+_BASES = {"Record": _nulls(*_VALUES, "window"), "properties": _nulls(*_PROPERTIES)}
+_Loose = defstruct("Loose", [*((name, Json, None) for name in _VALUES), ("window", Raw, None)])
+_LooseProperties = defstruct("Properties", [(name, Json, None) for name in _PROPERTIES])
 
 
 def title(record: Record) -> str:
@@ -59,59 +71,77 @@ class RecordDecoder:
     """Decodes the records of one response of one dataset."""
 
     def __init__(self, table: Table) -> None:
-        self._numbers = frozenset(key.path for key in table.keys() if key.type in ("real", "long"))
-        self._order: tuple[str, ...] = ()
-        self._compiled = _compiled((), self._numbers)
-        self._encode = msgspec.json.Encoder().encode
+        self._root = tree(table, spelled=True)
+        self._compiled = 0
+        self._compile()
 
-    def decode(self, text: bytes) -> Record:
-        """A record, decoded; raises ContentError for one that is no JSON object, or has a key twice."""
+    def decode(self, text: bytes) -> tuple[Record, Struct | None]:
+        """A record as the checks read it, and as its table declares it; None for the latter where it is not so.
+
+        Raises ContentError for one that is no JSON object, or has a key twice.
+        """
         try:
-            record = self._compiled.decode(text)
-            if self._encode(record) != text:
-                record = self._learned(text)
+            found = self._typed(text)
+            if found is None or self._encode(found) != text:
+                found = self._learned(text, check_once(text), found)
+            else:
+                self._check_raw(found, text)
+            record = _loose(text) if found is None else cast(Record, found)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
-        return cast(Record, record)
+        return record, found
 
-    def _learned(self, text: bytes) -> Struct:
-        """A record with keys, an order or a spelling that no record before it had."""
-        json.loads(text, object_pairs_hook=_once)
-        whole = msgspec.json.decode(text, type=dict[str, Json])
-        self._order = _merged(self._order, whole)
-        self._compiled = _compiled(self._order, self._numbers)
-        return self._compiled.decode(text)
+    def _typed(self, text: bytes) -> Struct | None:
+        try:
+            return self._decode(text)
+        except msgspec.ValidationError:
+            return None
+
+    def _check_raw(self, found: Struct, text: bytes) -> None:
+        """Refuse a key twice in what was left as text."""
+        try:
+            parts = self._raw(found)
+        except AttributeError:
+            # An object is null, so that nothing is in it.
+            check_once(text)
+            return
+        for part in parts:
+            if part is not None:
+                check_part(bytes(part))
+
+    def _learned(self, text: bytes, whole: Json, found: Struct | None) -> Struct | None:
+        """A record that may have keys, or an order of them, that no record before it had."""
+        if not isinstance(whole, dict):
+            raise msgspec.ValidationError(f"Expected `object`, got `{type(whole).__name__}`")
+        if self._compiled > _MOST_COMPILED or not reorder(self._root, whole):
+            return found
+        self._compile()
+        return self._typed(text)
+
+    def _compile(self) -> None:
+        self._compiled += 1
+        struct = struct_of("Record", self._root, bases=_BASES)
+        self._decode = msgspec.json.Decoder(struct).decode
+        self._encode = msgspec.json.Encoder().encode
+        self._raw = reader(raw_paths(self._root))
 
 
-def _merged(order: tuple[str, ...], keys: Iterable[str]) -> tuple[str, ...]:
-    """An order of keys with further ones, each behind the one that it came behind."""
-    merged, at = list(order), 0
-    for key in keys:
-        if key in merged:
-            at = merged.index(key) + 1
-        elif key.isidentifier() and not key.startswith("_") and not iskeyword(key):
-            merged.insert(at, key)
-            at += 1
-    return tuple(merged)
+def _loose(text: bytes) -> Record:
+    """What the checks read of a record that is not as its table declares it."""
+    found: Any = msgspec.json.decode(text, type=_Loose)
+    of = found.properties
+    found.properties = msgspec.convert(of, _LooseProperties) if isinstance(of, dict) else None
+    for name in _NUMBERS:
+        setattr(found, name, _number(getattr(found, name)))
+    return cast(Record, found)
 
 
-@lru_cache(maxsize=64)
-def _compiled(order: tuple[str, ...], numbers: frozenset[str]) -> msgspec.json.Decoder[Struct]:
-    """A decoder for records with these keys in this order, which leaves numbers as they are."""
-    fields: list[tuple[str, Any, Any]] = []
-    for key in dict.fromkeys((*order, *_VALUES, *_NUMBERS)):
-        if key in _VALUES:
-            fields.append((key, Json, None))
-        else:
-            fields.append((key, (Raw if key in numbers or key in _NUMBERS else Json) | UnsetType, UNSET))
-    return msgspec.json.Decoder(defstruct("Record", fields, omit_defaults=True, gc=False))
-
-
-def _once(pairs: list[tuple[str, Json]]) -> None:
-    """Refuse an object that has a key twice."""
-    if len(dict(pairs)) < len(pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ContentError(
-            f"OpenCost's response has the key {shown(twice)} twice in one object, so its costs cannot be trusted.",
-            code=ReasonCode.DUPLICATE_KEY,
-        )
+def _number(value: Json) -> float | None:
+    """A number; None for another type, which is refused with the types of the columns, or where it is too large."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None

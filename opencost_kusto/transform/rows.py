@@ -15,7 +15,7 @@ from itertools import accumulate
 from operator import attrgetter
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from opencost_kusto.batch import BatchContext
 from opencost_kusto.errors import ContentError, ReasonCode
@@ -32,8 +32,8 @@ from opencost_kusto.schema.columns import (
     Total,
     Unmapped,
 )
+from opencost_kusto.schema.decoder import Decoder, compile_decoder, value_at
 from opencost_kusto.schema.micros import from_cost
-from opencost_kusto.transform.decoder import Decoder, compile_decoder, value_at
 
 _JSON = msgspec.json.Encoder(order="sorted")
 # Bytes of each key's SHA-256 that the digest adds up.
@@ -145,6 +145,7 @@ class Encoder:
 
     def _derive(self, values: tuple[Json, ...]) -> bytes:
         """The derived columns of a row that are not null."""
+        values = tuple(None if value is UNSET else value for value in values)
         columns = zip(self._layout.derived, self._shared, strict=True)
         made = {name: derive(*shared, *values[place]) for (name, derive, place), shared in columns}
         return _members({name: value for name, value in made.items() if value is not None})

@@ -173,6 +173,31 @@ def test_a_key_twice_is_refused_at_any_depth(label: bytes, volume: bytes, field:
     assert code(bad) is ReasonCode.DUPLICATE_KEY
 
 
+NULLS = (
+    b'{"name":"a","properties":%b,"window":{"start":"2026-11-23T10:00:00Z","end":"2026-11-23T11:00:00Z"},'
+    b'"pvs":{%b},"gpuAllocation":%b}'
+)
+
+
+@pytest.mark.parametrize("objects", [(b"null", b"null"), (b'{"labels":{"a":"1"}}', b"null"), (b"{}", b'{"x":{}}')])
+def test_a_key_twice_is_refused_beside_objects_that_are_null(objects: tuple[bytes, bytes]) -> None:
+    """What is left undecoded is read where other objects of the record are null, or have keys that no column reads."""
+    properties, gpu = objects
+    before = [NULLS % (b'{"labels":{}}', b'"p":{}', b'{"isGPUShared":null,"x":{}}')] * 2
+    assert check(*before, NULLS % (properties, b'"p":{}', gpu)).records == 3
+    assert code(*before, NULLS % (properties, b'"p":{},"p":{}', gpu)) is ReasonCode.DUPLICATE_KEY
+    assert code(*before, NULLS % (b"null", b'"p":{}', b'{"x":{"y":1,"y":1}}')) is ReasonCode.DUPLICATE_KEY
+
+
+def test_records_of_ever_other_orders_are_read() -> None:
+    """Keys may stand in another order in every record; a key twice is found all the same."""
+    names = [f"k{number}" for number in range(6)]
+    orders = list(itertools.permutations(names))[:60]
+    found = [record(gpuAllocation=dict.fromkeys(order, 1.5)) for order in orders]
+    assert check(*found).records == 60
+    assert code(*found, compact(found[0])[:-2] + b',"k0":1}}') is ReasonCode.DUPLICATE_KEY
+
+
 @pytest.mark.parametrize("number", [b"1e400", b"-1E+999", b"1" + b"0" * 310 + b".5"])
 @pytest.mark.parametrize("where", [b'"labels":{"a":%b}', b'"raw":{"labels":{"a":%b}}', b'"pvs":{"p":%b}'])
 def test_a_number_that_none_can_hold_is_refused(number: bytes, where: bytes) -> None:

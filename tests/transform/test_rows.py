@@ -19,7 +19,9 @@ from opencost_kusto.batch import Batch, BatchContext, RequestOptions, Run, Sourc
 from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract import prometheus, responses
+from opencost_kusto.extract.record import RecordDecoder
 from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, RowNumber, Table, Unmapped
+from opencost_kusto.schema.decoder import Decoded, decoded
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
 from opencost_kusto.transform.rows import Encoder, flatten
 from opencost_kusto.window import Window
@@ -283,6 +285,31 @@ def test_a_record_stands_in_its_row_as_it_was_sent() -> None:
     [line] = Encoder(ALLOCATION, origin(ALLOCATION)).lines([record])
     assert b'"%b":%b,"RowNumber":1' % (RECORD.encode(), record) in line
     assert not any(RECORD in (column.name for column in table.columns) for table in TABLES)
+
+
+ODD = [
+    b'{"name":"a","totalCost":3,"properties":null,"gpuAllocation":null,"rawAllocationOnly":null}',
+    b'{"name":"b","totalCost":1.5,"gpuAllocation":{"gpuRequestAverage":null,"gpuUsageAverage":2}}',
+    b'{"name":"c","gpuRequestAverage":1,"gpuUsageAverage":null,"properties":{"services":["y","x"],"cluster":"d"}}',
+    b'{"name":"d","gpuAllocation":{},"start":"2026-11-23T10:00:00Z","end":null,"totalCost":1e2}',
+    b'{"name":"e","totalCost":2,"pvBytes":18014398509481985,"news":{"x":1},"minutes":60.000}',
+    b"{}",
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("table", [ALLOCATION, ASSETS], ids=lambda table: table.dataset)
+def test_the_rows_of_checked_records_are_those_of_their_text(table: Table, version: str) -> None:
+    """What the checks decoded makes the row, the totals and the digest that the text would make."""
+    texts = [*records(table, version, NAMES[table.dataset]), *(ODD if table is ALLOCATION else ())]
+    decode, results = RecordDecoder(table).decode, []
+    pairs = [(text, decode(text)[1]) for text in texts]
+    checked = [text if found is None else decoded(text, found) for text, found in pairs]
+    assert sum(isinstance(one, Decoded) for one in checked) >= len(texts) - 1
+    for each in (texts, checked):
+        encoder = Encoder(table, origin(table))
+        results.append(([flatten(table, line) for line in encoder.lines(each)], encoder.micros, encoder.keys))
+    assert results[0] == results[1]
 
 
 def digest(table: Table, *records: Row) -> str:

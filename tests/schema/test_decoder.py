@@ -9,8 +9,8 @@ import pytest
 
 from opencost_kusto.batch import BatchContext
 from opencost_kusto.schema.columns import Column, Derived, FromContext, Json, Key, Table, Type, Unmapped
+from opencost_kusto.schema.decoder import compile_decoder
 from opencost_kusto.schema.tables import TABLES
-from opencost_kusto.transform.decoder import compile_decoder
 
 
 def same(_: BatchContext, *values: Json) -> Json:

@@ -1,38 +1,32 @@
-"""A table's declaration, compiled to a decoder for its records: each record is read once, with the declared types."""
+"""A table's declaration, compiled to a decoder for its records: each record is read once, with the declared types.
+
+The checks of a record and its row read what one decode found; `Decoded` carries it from the one to the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct, defstruct
+from msgspec import Raw, Struct
 
 from opencost_kusto.schema.columns import Derived, Json, Table
-
-_TYPES: dict[str, Any] = {
-    "real": float | None,
-    "long": int | None,
-    "bool": bool | None,
-    "string": str | None,
-    "datetime": Annotated[datetime, Meta(tz=True)] | None,
-    "dynamic": Raw,
-}
-_LIST = list[str] | None
+from opencost_kusto.schema.shape import Node, find, struct_of, tree
 
 
-@dataclass(slots=True)
-class _Node:
-    """One key of a record and the keys below it; `kept` where a column has the whole value, so that nothing is lost."""
+class Decoded(bytes):
+    """A record as it was sent, with what the decoder of its table found in it."""
 
-    type: Any = None
-    kept: bool = False
-    below: dict[str, _Node] = field(default_factory=dict)
-    empty: Struct | None = None
+    found: Struct
+
+
+def decoded(text: bytes, found: Struct) -> Decoded:
+    """A record with what was found in it."""
+    record = Decoded(text)
+    record.found = found
+    return record
 
 
 class Decoder:
@@ -42,27 +36,27 @@ class Decoder:
     `Table.unordered` and of the columns of `Table.key`, each in declared order. The cost, where there is one, is last.
     """
 
-    def __init__(self, table: Table, root: _Node, struct: type[Struct]) -> None:
+    def __init__(self, table: Table, root: Node, struct: type[Struct]) -> None:
         derived = [key.path for column in table.columns if isinstance(column.source, Derived) for key in column.keys()]
         key = table.key_paths
         cost = (table.copied(table.cost),) if table.cost else ()
         self.derived = slice(0, len(derived))
         self.lists = slice(len(derived), len(derived) + len(table.unordered))
         self.key = slice(self.lists.stop, self.lists.stop + len(key))
-        self._read = _reader([*derived, *table.unordered, *key, *cost])
+        self._read = reader([*derived, *table.unordered, *key, *cost])
         # A key that holds other keys is decoded as a struct, so its value is read from the record itself.
-        self._whole = key if any(_find(root, path).below for path in key) else ()
+        self._whole = key if any(find(root, path).below for path in key) else ()
         self._root = root
         self._decode = msgspec.json.Decoder(struct).decode
 
     def decode(self, record: bytes) -> tuple[tuple[Json, ...], dict[str, Json]]:
-        """The values of a record, and what no column reads, by dotted path.
+        """The values of a record, and what no column reads, by dotted path; values of `Decoded` may be UNSET for None.
 
         A null where the table expects an object reads like an empty one. Raises ValueError for what is no such record.
         """
         unknown: dict[str, Json] = {}
         try:
-            found = self._decode(record)
+            found = record.found if isinstance(record, Decoded) else self._decode(record)
         except msgspec.ValidationError:
             # Keys that no column reads, or a value of the wrong type: without the former, the latter shows.
             whole = msgspec.json.decode(record, type=dict[str, Json])
@@ -88,53 +82,11 @@ def compile_decoder(table: Table, record: bytes) -> Decoder:
 
 @lru_cache(maxsize=64)
 def _compiled(table: Table, order: tuple[str, ...]) -> Decoder:
-    root = _tree(table)
-    place = {name: number for number, name in enumerate(order)}
-    root.below = dict(sorted(root.below.items(), key=lambda item: place.get(item[0], len(order))))
-    return Decoder(table, root, _struct(table.name, root))
+    root = tree(table, order)
+    return Decoder(table, root, struct_of(table.name, root))
 
 
-def _tree(table: Table) -> _Node:
-    """The keys that a table reads or ignores, as a tree. Raises ValueError for a key inside one that is no object."""
-    root = _Node()
-    for key in table.keys():
-        node = _find(root, key.path)
-        node.type = _LIST if key.path in table.unordered else _TYPES[key.type]
-        node.kept = True
-    _check(root, table.name)
-    return root
-
-
-def _find(root: _Node, path: str) -> _Node:
-    """The node of a path, made where it is missing."""
-    node = root
-    for name in path.split("."):
-        node = node.below.setdefault(name, _Node())
-    return node
-
-
-def _check(node: _Node, path: str) -> None:
-    for name, inner in node.below.items():
-        if inner.below and inner.type not in (None, Raw):
-            raise ValueError(f"{path}.{name} is declared as a value and as an object.")
-        _check(inner, f"{path}.{name}")
-
-
-def _struct(name: str, node: _Node, kept: bool = False) -> type[Struct]:
-    """The msgspec type of an object; what no column keeps whole must have no other keys than the declared ones."""
-    fields: list[tuple[str, Any, Any]] = []
-    for key, inner in node.below.items():
-        if inner.below:
-            struct = _struct(key, inner, kept or inner.kept)
-            inner.empty = struct()
-            fields.append((key, struct | None, inner.empty))
-        else:
-            fields.append((key, inner.type, None))
-    # Values out of JSON cannot refer to themselves, so the garbage collector need not look at them.
-    return defstruct(name, fields, forbid_unknown_fields=not kept, frozen=True, gc=False)
-
-
-def _fill(node: _Node, found: Struct) -> None:
+def _fill(node: Node, found: Struct) -> None:
     """Put an empty object in the place of each null that has keys below it."""
     for name, inner in node.below.items():
         if inner.below:
@@ -144,7 +96,7 @@ def _fill(node: _Node, found: Struct) -> None:
                 _fill(inner, getattr(found, name))
 
 
-def _take_unknown(node: _Node, whole: dict[str, Json], path: str = "") -> Iterator[tuple[str, Json]]:
+def _take_unknown(node: Node, whole: dict[str, Json], path: str = "") -> Iterator[tuple[str, Json]]:
     """Remove from an object, and give by dotted path, the keys that no column reads."""
     for name in list(whole):
         inner = node.below.get(name)
@@ -167,7 +119,7 @@ def value_at(value: Json, keys: list[str]) -> Json:
     return value
 
 
-def _reader(paths: list[str]) -> Callable[[Struct], tuple[Json, ...]]:
+def reader(paths: list[str]) -> Callable[[Struct], tuple[Json, ...]]:
     """A function that reads some keys of a decoded record."""
     if len(paths) > 1:
         return attrgetter(*paths)
