@@ -16,6 +16,7 @@ import duckdb
 import duckdb_kql
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, Extent, Table
+from opencost_kusto.emulator.kusto.macros import CATALOG, macros
 
 EXTENT_ID: Final = "_ExtentId"
 ROW_ID: Final = "_RowId"
@@ -27,7 +28,7 @@ ALL: Final = "_all"
 """The catalog whose tables show their hidden columns whatever row-level security says."""
 STALE: Final = "_stale"
 """The catalog whose tables show what they held at the moment given to `as_of`."""
-_BASE: Final = "_base"
+_BASE: Final = CATALOG
 # A lookup takes its right side for the small one, as Kusto's does. Over ten joins of results, about which DuckDB knows
 # nothing, its estimates are off by powers of ten: it held all facts in memory to look up fifty windows. The third pass
 # takes longer than all others and the query itself together over nested functions, and saves nothing.
@@ -61,6 +62,8 @@ class Rows:
         for catalog in (_BASE, ALL, WITH_HIDDEN, STALE, quoted(database)):
             self.duckdb.execute(f"ATTACH ':memory:' AS {catalog}")
         self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {quoted(database)}")
+        for macro in macros():
+            self.execute(macro.definition)
 
     def close(self) -> None:
         """Drop everything."""

@@ -17,6 +17,7 @@ from duckdb_kql.translate import CLOCK_SLOT
 
 from opencost_kusto.emulator.kusto.functions import Function, called, parsed
 from opencost_kusto.emulator.kusto.listed_texts import filled, without_lists
+from opencost_kusto.emulator.kusto.macros import shortened
 from opencost_kusto.emulator.kusto.rows import EXTENT_ID, INGESTED
 from opencost_kusto.emulator.kusto.syntax import masked
 
@@ -129,7 +130,7 @@ def _translated(
     if made.unbound:
         raise ValueError(f"query parameter without a value and a default: {', '.join(made.unbound)}")
     bound = {name: value for name, value in made.parameters.items() if name != CLOCK_SLOT}
-    return Translation(str(made), bound, CLOCK_SLOT if CLOCK_SLOT in made.parameters else None)
+    return Translation(shortened(str(made)), bound, CLOCK_SLOT if CLOCK_SLOT in made.parameters else None)
 
 
 def kept() -> int:
