@@ -46,15 +46,15 @@ def flattener(table: Table) -> Callable[[bytes], bytes]:
     paths = [tuple(table.path_of(column).split(".")) for column in table.columns]
     whole = _Object(paths)
     chosen = itemgetter(*(whole.paths.index(path) for path in paths))
-    names = (msgspec.json.encode(column.name).replace(b"%", b"%%") for column in table.columns)
-    template = b"{" + b",".join(b"%b:%%b" % name for name in names) + b"}\n"
+    row = msgspec.defstruct("Row", [(column.name, Raw) for column in table.columns], gc=False)
+    encode = msgspec.json.Encoder().encode
 
     def flat(line: bytes) -> bytes:
         text = line[:-1]
         # A response with line breaks between its values has them in its rows.
         if b"\n" not in text:
             try:
-                return template % chosen(whole.values(text))  # type: ignore[no-any-return]
+                return encode(row(*chosen(whole.values(text)))) + b"\n"
             except msgspec.ValidationError:
                 pass
         return msgspec.json.encode(flatten(table, line)) + b"\n"
