@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct, defstruct
 
 from opencost_kusto.errors import ContentError
-from opencost_kusto.extract.repeated import check_once, check_part
+from opencost_kusto.extract.repeated import check_once
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.decoder import reader
@@ -23,6 +23,8 @@ from opencost_kusto.schema.shape import raw_paths, reorder, struct_of, tree
 # How often the records of one response may bring a new order of keys before they are read without one: compiling takes
 # milliseconds.
 _MOST_COMPILED = 20
+# How many parts of records are kept that were checked, and how many bytes each may have.
+_MOST_KEPT, _LONGEST_KEPT = 2048, 4096
 _NUMBERS = ("minutes", "cpuCores", "cpuCoreHours", "totalCost")
 _VALUES = ("name", "type", "properties", "start", "end", *_NUMBERS)
 _PROPERTIES = ("name", "node", "cluster", "providerID")
@@ -73,6 +75,7 @@ class RecordDecoder:
     def __init__(self, table: Table) -> None:
         self._root = tree(table, spelled=True)
         self._compiled = 0
+        self._checked: set[bytes] = set()
         self._compile()
 
     def decode(self, text: bytes) -> tuple[Record, Struct | None]:
@@ -106,8 +109,16 @@ class RecordDecoder:
             check_once(text)
             return
         for part in parts:
-            if part is not None:
-                check_part(bytes(part))
+            if part is not None and (said := bytes(part)) not in self._checked:
+                check_once(said)
+                self._keep(said)
+
+    def _keep(self, part: bytes) -> None:
+        """Keep a part that was checked for the records that have the same, as those of one namespace have labels."""
+        if len(self._checked) >= _MOST_KEPT:
+            self._checked.clear()
+        if len(part) <= _LONGEST_KEPT:
+            self._checked.add(part)
 
     def _learned(self, text: bytes, whole: Json, found: Struct | None) -> Struct | None:
         """A record that may have keys, or an order of them, that no record before it had."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from functools import lru_cache
 
 import msgspec
 from msgspec import Raw
@@ -13,9 +12,6 @@ from msgspec import Raw
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json
-
-# Bytes of the longest part that is kept, and how many: records of one pod or namespace have the same labels.
-_LONGEST, _KEPT = 4096, 2048
 
 
 def _spelled(number: str) -> Raw:
@@ -39,17 +35,6 @@ def check_once(text: bytes) -> Json:
     if _ENCODER.encode(value) != text:
         json.loads(text, object_pairs_hook=_once)
     return value
-
-
-_kept = lru_cache(maxsize=_KEPT)(lambda text: check_once(text) and None)
-
-
-def check_part(text: bytes) -> None:
-    """Check a part of a record, once for all records that have the same."""
-    if len(text) <= _LONGEST:
-        _kept(text)
-    else:
-        check_once(text)
 
 
 def _once(pairs: list[tuple[str, Json]]) -> None:

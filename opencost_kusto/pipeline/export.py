@@ -20,8 +20,8 @@ from opencost_kusto.transform.flat import flattener
 from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
-# Bytes of a batch that are held in memory.
-_IN_MEMORY = 8_000_000
+# Bytes of a batch that are held in memory, and that are read from and written to the disk at a time.
+_IN_MEMORY, _BLOCK = 8_000_000, 1 << 18
 
 
 def export(
@@ -89,7 +89,7 @@ def _export(
 def _held() -> Iterator[IO[bytes]]:
     """A file for the rows of one batch, in memory as long as they are few; raises UsageError when the disk is full."""
     try:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, buffering=_BLOCK) as held:
             yield held
     except OSError as error:
         raise UsageError(f"Rows cannot be held in {tempfile.gettempdir()}: {error.strerror}. Set TMPDIR.") from error

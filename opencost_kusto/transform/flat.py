@@ -22,21 +22,33 @@ class _Object:
     def __init__(self, paths: Iterable[tuple[str, ...]]) -> None:
         paths = list(paths)
         names = list(dict.fromkeys(path[0] for path in paths))
-        fields = {f"f{number}": name for number, name in enumerate(names)}
-        made = msgspec.defstruct("Members", [(field, Raw, _NULL) for field in fields], rename=fields)
-        self._decode = msgspec.json.Decoder(made).decode
         inner = {name: [path[1:] for path in paths if path[0] == name and path[1:]] for name in names}
         self._inner = [(at, _Object(inner[name])) for at, name in enumerate(names) if inner[name]]
+        # An object that is no column itself is decoded with the one around it.
+        self._types: list[Any] = [Raw] * len(names)
+        for at, one in self._inner:
+            if (names[at],) not in paths:
+                self._types[at] = one.made | None
+        fields = [(f"f{at}", type_, _NULL if type_ is Raw else None) for at, type_ in enumerate(self._types)]
+        rename = {f"f{at}": name for at, name in enumerate(names)}
+        self.made: type[msgspec.Struct] = msgspec.defstruct("Members", fields, rename=rename, gc=False)
+        self._decode = msgspec.json.Decoder(self.made).decode
         self.paths: list[tuple[str, ...]] = [(name,) for name in names]
         self.paths += [(names[at], *path) for at, one in self._inner for path in one.paths]
         self.nulls = (_NULL,) * len(self.paths)
 
     def values(self, text: Raw | bytes) -> tuple[Any, ...]:
         """The text of each path, null where there is none; raises ValidationError where an object is something else."""
-        found: tuple[Any, ...] = msgspec.structs.astuple(self._decode(text))
+        return self._values_of(self._decode(text))
+
+    def _values_of(self, members: msgspec.Struct) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = msgspec.structs.astuple(members)
         for at, one in self._inner:
             inner = found[at]
-            found += one.nulls if inner == _NULL else one.values(inner)
+            if inner is None or inner == _NULL:
+                found += one.nulls
+            else:
+                found += one.values(inner) if self._types[at] is Raw else one._values_of(inner)
         return found
 
 
