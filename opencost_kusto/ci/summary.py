@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencost_kusto import rendering
+from opencost_kusto.database.functions import named
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.redact import redacted
@@ -15,11 +16,12 @@ from opencost_kusto.rendering import Column, Kind, Table
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
+from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import stamp
 
 # The number of namespaces, and of batches that did not land, that are listed.
 _TOP, _LINES = 20, 50
+_CURRENCIES = "OpenCostCurrencies"
 _NOT_THERE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 
 
@@ -76,16 +78,17 @@ def page(file: Path | None) -> Iterator[Page]:
 
 
 def costs_query(batch_ids: Iterable[str]) -> str:
-    """KQL for the cost of each namespace of these batches, in millionths, so that the sum equals what landed."""
+    """KQL for the cost of each namespace of these batches, in millionths and with idle: held against what landed.
+
+    The page is written in a database without the shipped functions, too, so the one for currencies comes along.
+    """
     ids = ", ".join(map(literal, batch_ids))
     return (
-        f"{ALLOCATION.name} | where {ALLOCATION.batch_column} in ({ids})"
-        ' | extend Namespace = case(isnotempty(Namespace), Namespace, AllocationName endswith "__idle__", "__idle__",'
-        ' "__unallocated__")'
+        f"{named(_CURRENCIES).let} {ALLOCATION.name} | where {ALLOCATION.batch_column} in ({ids})"
+        ' | extend Namespace = case(isnotempty(Namespace), Namespace, AllocationName endswith_cs "__idle__",'
+        ' "__idle__", "__unallocated__")'
         f" | summarize Rows = count(), Micros = sum({micros.kql('TotalCost')}) by Cluster, Namespace"
-        f" | lookup kind=leftouter ({SYNC_RUNS.name} | where isnotempty(Currency)"
-        " | extend Latest = coalesce(LoggedAt, CollectionTime) | summarize arg_max(Latest, Currency) by Cluster"
-        " | project Cluster, Currency) on Cluster | order by Micros desc, Cluster asc, Namespace asc"
+        f" | lookup kind=leftouter {_CURRENCIES} on Cluster | order by Micros desc, Cluster asc, Namespace asc"
     )
 
 

@@ -133,7 +133,7 @@ def gates(clusters: int, files: int) -> list[Gate]:
 def day(clusters: int, files: int, hours: int) -> list[Gate]:
     """Sync hour after hour of a day, allocation and assets; print what each takes, and what all take."""
     sums: Counter[str] = Counter()
-    codes = set()
+    codes, most = set(), {"megabytes": 0.0, "threads": 0.0, "files": 0.0, "seconds": 0.0}
     with World(answers=nameless) as world:
         for hour in range(hours):
             found = run_fleet(world, clusters, files, hour, "--dataset", "assets")
@@ -144,10 +144,12 @@ def day(clusters: int, files: int, hours: int) -> list[Gate]:
                 "blobs": found.requests["blob"],
                 "bytes of blobs": found.blob_bytes,
             }
-            print(f"hour {hour}, {found.seconds:.1f} s:", taken, flush=True)
             sums.update(taken)
             codes.add(found.exit_code)
-    print(f"{hours} hours of {clusters} clusters:", dict(sums))
+            own = {name: round(getattr(found, name), 1) for name in most}
+            most = {name: max(most[name], own[name]) for name in most}
+            print(f"hour {hour}:", taken, own, flush=True)
+    print(f"{hours} hours of {clusters} clusters:", dict(sums), "at most:", most)
     return [Gate(codes == {0}, f"{hours} hours of {clusters} clusters end with {sorted(codes)}")]
 
 

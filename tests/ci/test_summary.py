@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 
 from opencost_kusto import Kusto, OpenCost, Report, SyncRequest, bootstrap, export, parse_window, sync
 from opencost_kusto.batch import Batch, SourceSettings
-from opencost_kusto.ci.summary import Cost, Page, by_currency, by_namespace, cost_table, markdown, page
+from opencost_kusto.ci.summary import Cost, Page, by_currency, by_namespace, cost_table, costs_query, markdown, page
+from opencost_kusto.database.functions import named
 from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.rendering import money
@@ -241,3 +242,16 @@ def test_two_currencies_are_never_added(servers: Emulator) -> None:
     ):
         report = sync(opencost, kusto, SyncRequest(HOUR, datasets=("allocation",)))
         assert {one.currency for one in by_namespace(kusto, report.results)} == {"EUR"}
+
+
+def test_the_page_needs_no_shipped_function(servers: Emulator) -> None:
+    """Where only the tables are, the currency is read by the rule of the bundled file, which the query brings along."""
+    text = costs_query(["a"])
+    assert text.startswith(f"let OpenCostCurrencies = {named('OpenCostCurrencies').body[1:-1].strip()}; ")
+    with pytest.raises(ValueError, match="has parameters"):
+        _ = named("OpenCostOfRun").let
+    with Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto:
+        assert kusto.query(text) == []
+        kusto.command(".drop function OpenCostCurrencies")
+        assert kusto.query(text) == []
+        bootstrap(kusto)
