@@ -52,7 +52,7 @@ def bootstrap(kusto: Kusto, on_result: Callable[[Difference], None] = lambda _: 
     refused: list[Refused] = []
     for difference in found:
         try:
-            kusto.command(difference.command)
+            kusto.command(difference.command, creates=difference.creates)
         except KustoError as error:
             if difference.required or error.transient:
                 said = f"{difference.place}: {error}"

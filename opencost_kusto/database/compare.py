@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from opencost_kusto.database.catalog import Catalog
@@ -34,7 +34,8 @@ class Difference:
     """Something missing in the database, the command that adds it, and the file and line where it is declared.
 
     `required` marks what loading and reading require: tables, mappings and functions. Policies and docstrings are
-    optional. A `conflict` is never resolved automatically, because that would lose data.
+    optional. A `conflict` is never resolved automatically, because that would lose data. `creates`: the command makes
+    a new table or function.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Difference:
     place: str
     required: bool = True
     conflict: bool = False
+    creates: bool = False
 
     def __str__(self) -> str:
         return f"{self.what} ({self.place}){'' if self.required else ' [optional]'}"
@@ -55,10 +57,11 @@ def differences(kusto: Kusto) -> Iterator[Difference]:
         for one in _table(table, catalog):
             # A command that is not in the file has the place of the table's first command.
             place = places.get(one.command) or places[create_table(table)]
-            yield Difference(one.what, one.command, place, one.required, one.conflict)
+            yield replace(one, place=place)
     for command in commands("functions"):
-        for what in _function(read(command), catalog):
-            yield Difference(what, command.text, command.place)
+        function = read(command)
+        for what in _function(function, catalog):
+            yield Difference(what, command.text, command.place, creates=function.name not in catalog.functions)
 
 
 def _table(table: Table, catalog: Catalog) -> Iterator[Difference]:
@@ -66,7 +69,7 @@ def _table(table: Table, catalog: Catalog) -> Iterator[Difference]:
     create, name = create_table(table), table.name
     found = catalog.columns(name)
     if name not in catalog.tables:
-        yield Difference(f"table {name} is missing", create, "")
+        yield Difference(f"table {name} is missing", create, "", creates=True)
     elif missing := [column.name for column in table.columns if column.name not in found]:
         yield Difference(f"{name} has no column {', '.join(missing)}", create, "")
     for column in table.columns:

@@ -103,13 +103,14 @@ class Kusto:
         strong = {} if is_fabric(self.uri) else {"queryconsistency": "strongconsistency"}
         return {"query_results_cache_max_age": timedelta(0), **strong}
 
-    def command(self, text: str, *, retry: bool = True) -> list[Row]:
+    def command(self, text: str, *, retry: bool = True, creates: bool = False) -> list[Row]:
         """The rows of a management command's first result; raises KustoError.
 
-        Without `retry` it is sent once, for a command that must not run twice.
+        Without `retry` it is sent once, for a command that must not run twice. `creates`: what it is about is new, so
+        the error of a refusal names the smaller right that suffices.
         """
         seconds, attempts = self.deadlines.query, 4 if retry else 1
-        return self._engine.execute("command", self.database, text, seconds=seconds, attempts=attempts)
+        return self._engine.execute("command", self.database, text, seconds=seconds, attempts=attempts, creates=creates)
 
     def now(self) -> datetime:
         """The time by the clock of the database, in UTC; raises KustoError."""

@@ -59,17 +59,19 @@ class Endpoint:
         options: Mapping[str, Any] | None = None,
         late: bool = True,
         access: str = "",
+        creates: bool = False,
     ) -> list[Row]:
         """The rows of a statement's first result; raises KustoError.
 
         `seconds` is for all attempts together. `late`: a statement that did not end in time may be sent again.
-        `access` is the database whose rights the statement needs, if it is sent to another.
+        `access` is the database whose rights the statement needs, if it is sent to another; `creates`: what a command
+        is about does not exist yet, so that a smaller right suffices.
         """
         what = f"the {kind} {' '.join(_VALUE.split(text, maxsplit=1)[0].split())[:80]} …"
 
         def once() -> list[Row]:
             request_id = f"opencost-kusto;{uuid.uuid4()}"
-            exchange = Exchange(self.uri, what, access or database, text, request_id, self._advice)
+            exchange = Exchange(self.uri, what, access or database, text, request_id, self._advice, creates=creates)
             return exchanged(
                 exchange, seconds, lambda: self._execute(kind, database, text, seconds, request_id, options), late
             )

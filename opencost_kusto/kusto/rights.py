@@ -27,7 +27,8 @@ class Role(StrEnum):
 class Right:
     """The least right that statements with this beginning require.
 
-    `grant` is the role that always suffices, `further` one that tables with restricted view access require as well.
+    `grant` is the role that always suffices, `new` one that suffices where the object does not exist yet, `further` one
+    that tables with restricted view access require as well.
     """
 
     beginning: str
@@ -35,10 +36,12 @@ class Right:
     grant: Role
     page: str
     further: Role | None = None
+    new: Role | None = None
 
-    def grants(self, database: str, principal: str) -> list[str]:
-        """The commands that grant it, to paste into a query window."""
-        return [grant(role, database, principal) for role in (self.grant, self.further) if role is not None]
+    def grants(self, database: str, principal: str, *, creates: bool = False) -> list[str]:
+        """The commands that grant it, to paste into a query window; `creates` where the object does not exist yet."""
+        first = self.new if creates and self.new is not None else self.grant
+        return [grant(role, database, principal) for role in (first, self.further) if role is not None]
 
 
 # The first match applies; the last matches every query.
@@ -48,6 +51,7 @@ RIGHTS = (
         "Database User; Table Admin where the table exists",
         Role.ADMIN,
         "management/create-merge-table-command",
+        new=Role.USER,
     ),
     Right(".alter table", "Table Admin", Role.ADMIN, "management/alter-table-docstring-command"),
     Right(
@@ -67,6 +71,7 @@ RIGHTS = (
         "Database User; Function Admin where the function exists",
         Role.ADMIN,
         "management/create-alter-function",
+        new=Role.USER,
     ),
     Right(".create table", "Database User", Role.USER, "management/create-table-command"),
     Right(".rename table", "Table Admin", Role.ADMIN, "management/rename-table-command"),

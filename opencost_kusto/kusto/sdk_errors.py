@@ -56,7 +56,8 @@ class Exchange:
     """One exchange with a service: its address, its purpose (`the query T …`), and its request id.
 
     `text` is the whole statement; `advice` is what to do when signing in fails. `storage` names the service
-    (`Kusto's queue`) if it is not Kusto itself: its 403 is about a signed address, not about the identity.
+    (`Kusto's queue`) if it is not Kusto itself: its 403 is about a signed address, not about the identity. `creates`:
+    the object of a command does not exist yet.
     """
 
     uri: str
@@ -66,6 +67,7 @@ class Exchange:
     request_id: str = ""
     advice: str = ""
     storage: str = ""
+    creates: bool = False
 
 
 def translate(error: Exception, exchange: Exchange) -> KustoError:
@@ -151,7 +153,7 @@ def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange)
     if code is R.FORBIDDEN and exchange.database:
         needed = rights.right(exchange.text or ".ingest inline")
         found = _PRINCIPAL.search(detail)
-        lines = needed.grants(exchange.database, found[1] if found else _ANYBODY)
+        lines = needed.grants(exchange.database, found[1] if found else _ANYBODY, creates=exchange.creates)
         each = ", and for tables with restricted view access: ".join(lines)
         return f"It needs {needed.least}; an administrator of the database runs: {each}", "\n".join(lines)
     if "KustoClientInvalidConnectionStringException" in names:

@@ -39,9 +39,9 @@ class Counting(Kusto):
         """The rows of a query, counted."""
         return self._counted(text, super().query(text, fresh=fresh))
 
-    def command(self, text: str, *, retry: bool = True) -> list[Row]:
+    def command(self, text: str, *, retry: bool = True, creates: bool = False) -> list[Row]:
         """The rows of a command, counted."""
-        return self._counted(text, super().command(text, retry=retry))
+        return self._counted(text, super().command(text, retry=retry, creates=creates))
 
     def _counted(self, text: str, rows: list[Row]) -> list[Row]:
         self.requested += 1

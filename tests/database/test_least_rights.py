@@ -111,7 +111,7 @@ def test_who_bootstraps_an_empty_database_is_a_user(principal: str) -> None:
             with pytest.raises(KustoError) as refused:
                 bootstrap(viewer)
             assert refused.value.code is ReasonCode.FORBIDDEN
-            assert refused.value.cure == f".add database ['OpenCost'] admins ('{principal}')"
+            assert refused.value.cure == f".add database ['OpenCost'] users ('{principal}')"
         [role] = task("bootstrap").roles
         with emulator.door(principal, role) as door, Kusto(door.url, emulator.database, auth="none") as user:
             assert bootstrap(user).changed > len(functions())

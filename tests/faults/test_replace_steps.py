@@ -125,10 +125,10 @@ class Killed(Kusto):
         self._ends(text)
         return super().query(text, fresh=fresh)
 
-    def command(self, text: str, *, retry: bool = True) -> list[dict[str, Any]]:
+    def command(self, text: str, *, retry: bool = True, creates: bool = False) -> list[dict[str, Any]]:
         """Send a command, or end."""
         self._ends(text)
-        return super().command(text, retry=retry)
+        return super().command(text, retry=retry, creates=creates)
 
     def _ends(self, text: str) -> None:
         if (self.dead and not self._arrives) or (not self.dead and text.startswith(self._opens)):

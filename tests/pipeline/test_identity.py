@@ -238,8 +238,8 @@ def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
                     theirs.hold()
                 return looks[-1]
 
-            def command(self, text: str, *, retry: bool = True) -> Any:
-                return kusto.command(text, retry=retry)
+            def command(self, text: str, *, retry: bool = True, creates: bool = False) -> Any:
+                return kusto.command(text, retry=retry, creates=creates)
 
         mine.kusto = Between.__new__(Between)
         with pytest.raises(KustoError, match="another cluster"):
