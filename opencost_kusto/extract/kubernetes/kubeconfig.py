@@ -17,7 +17,7 @@ from opencost_kusto import address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract.doors import CA, CERT, KEY, Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization, Entra
-from opencost_kusto.extract.kubernetes.program import Program, kubelogin_token, missing
+from opencost_kusto.extract.kubernetes.program import Program, executed, kubelogin_token, missing
 from opencost_kusto.extract.tls import ENDPOINT
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
@@ -188,8 +188,9 @@ def _program(node: Any, command: str, folder: str) -> Program:
 
     def run() -> Any:
         try:
-            return ExecProvider(node, folder).run()
-        except (ConfigException, ValueError, TypeError, AttributeError) as error:
+            found = ExecProvider(node, folder)
+            return executed(found.args, found.api_version, found.env, folder)
+        except (ConfigException, ValueError, TypeError, AttributeError, KeyError) as error:
             # What it printed may be of any type, in any encoding, and a secret.
             raise program.failed(error) from None
 

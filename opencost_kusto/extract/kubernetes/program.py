@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +19,6 @@ from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.kubernetes.access import Entra
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
-from opencost_kusto.retry import within
 
 # The application that AKS clusters take tokens for: learn.microsoft.com/azure/aks/kubelogin-authentication.
 _AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
@@ -48,7 +52,7 @@ class Program:
         """The credential, renewed if it has expired."""
         with self._lock:
             if self._status is None or self._expired(self._status):
-                self._status = self._checked(within(_SECONDS, self._ran, self._late))
+                self._status = self._checked(self._ran())
             return self._status
 
     def token(self) -> str:
@@ -63,6 +67,8 @@ class Program:
             return self._run()
         except OSError as error:
             raise self._failed(str(error.strerror or error)) from error
+        except subprocess.TimeoutExpired as late:
+            raise self._failed(f"it did not end within {late.timeout:g} s, and was stopped") from None
 
     def _checked(self, status: Any) -> dict[str, Any]:
         pair = ("clientCertificateData", "clientKeyData")
@@ -81,10 +87,9 @@ class Program:
 
     def failed(self, error: Exception) -> OpenCostError:
         """The error for a program that ran and failed."""
-        if isinstance(error, UnicodeDecodeError | TypeError | AttributeError):
+        if isinstance(error, UnicodeDecodeError | json.JSONDecodeError | TypeError | AttributeError | KeyError):
             return self._failed("what it printed is no ExecCredential in JSON")
-        # The library writes "exec: process returned 1. " before what the program said.
-        return self._failed(first_sentence(str(error).replace(". ", ": ", 1), 300))
+        return self._failed(first_sentence(str(error), 300))
 
     def absent(self) -> OpenCostError:
         """The error for a program that is not installed, with the kubeconfig's hint how to install it."""
@@ -97,8 +102,56 @@ class Program:
         )
         return OpenCostError(text, code=ReasonCode.UNAUTHORIZED)
 
-    def _late(self) -> OpenCostError:
-        return self._failed(f"it did not end within {_SECONDS:g} s")
+
+def executed(
+    words: list[str], version: str, environment: dict[str, str], folder: str, seconds: float = _SECONDS
+) -> Any:
+    """The `status` of the ExecCredential of a version that a program prints.
+
+    A program with a terminal may ask there, and is of its process group. Any other has a group of its own, which is
+    killed where it does not end in time: what it has started must not run on. Raises subprocess.TimeoutExpired, OSError
+    where it cannot be run, and ValueError, TypeError or UnicodeDecodeError for what it prints or how it ends.
+    """
+    asks = sys.stdin is not None and sys.stdin.isatty()
+    asked = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": asks}}
+    process = subprocess.Popen(
+        words,
+        stdin=None if asks else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if asks else subprocess.PIPE,
+        cwd=folder or None,
+        env={**environment, "KUBERNETES_EXEC_INFO": json.dumps(asked)},
+        text=True,
+        shell=os.name == "nt",
+        start_new_session=not asks,
+    )
+    try:
+        printed, said = process.communicate(timeout=seconds)
+    except BaseException:
+        _kill(process, group=not asks)
+        raise
+    if process.returncode:
+        raise ValueError(f"it ended with {process.returncode}: {(said or '').strip() or 'nothing more was said'}")
+    return _status(json.loads(printed), version)
+
+
+def _kill(process: subprocess.Popen[str], *, group: bool) -> None:
+    """End a program, and with its group what it has started."""
+    if group and hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _status(document: Any, version: str) -> Any:
+    """The status of an ExecCredential; raises ValueError for another document."""
+    if document["apiVersion"] != version:
+        raise ValueError(f"its apiVersion {shown(document['apiVersion'])} does not match {version}")
+    return document["status"]
 
 
 def missing(command: str, folder: str, environment: Mapping[str, str]) -> bool:

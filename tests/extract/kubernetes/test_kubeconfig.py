@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode,
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
 from opencost_kusto.extract.kubernetes.kubeconfig import kubeconfig as sign_in
-from opencost_kusto.extract.kubernetes.program import Program
+from opencost_kusto.extract.kubernetes.program import Program, executed
 from opencost_kusto.extract.kubernetes.service_account import service_account
 from tests.kube.recorder import Exchange, Replay, kubeconfig, recorded
 from tests.kube.scenarios import SERVICE
@@ -108,7 +109,9 @@ def test_a_program_signs_in(tmp_path: Path, version: str) -> None:
     ("text", "says"),
     [
         ("import sys; sys.exit('AADSTS700082: the refresh token has expired')", "AADSTS700082"),
-        ("print('no JSON')", "failed to decode"),
+        ("import sys; sys.exit(3)", "it ended with 3: nothing more was said"),
+        ("print('no JSON')", "no ExecCredential in JSON"),
+        ("print('{}')", "no ExecCredential in JSON"),
         (printing({}), "neither a token nor a certificate"),
         (printing({"clientCertificateData": "x"}), "neither a token nor a certificate"),
         (printing({"token": "abc"}, "v1beta1"), "does not match"),
@@ -125,6 +128,23 @@ def test_a_program_that_fails_is_an_error(tmp_path: Path, text: str, says: str) 
     assert says in str(error)
     assert "Nothing was sent" in str(error)
     assert "HUSH" not in str(error)
+
+
+def test_a_program_that_hangs_is_stopped_with_what_it_has_started(tmp_path: Path) -> None:
+    """Neither it nor its child runs on after the error."""
+    pid = tmp_path / "pid"
+    child = (
+        f"import subprocess\nchild = subprocess.Popen(['sleep', '600'])\nopen({str(pid)!r}, 'w').write(str(child.pid))"
+    )
+    words = [sys.executable, "-c", f"{child}\nchild.wait()"]
+    late = Program("login", lambda: executed(words, "v1", dict(os.environ), str(tmp_path), 5.0))
+    with pytest.raises(OpenCostError, match="did not end within 5 s, and was stopped"):
+        late.token()
+    state = Path(f"/proc/{pid.read_text()}/stat")
+    deadline = time.monotonic() + 30
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "the child of the program runs on"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
