@@ -80,3 +80,31 @@ def test_fish_completes_commands_and_options() -> None:
     sync, window = (line.split("\t") for line in done.stdout.splitlines())
     assert sync == ["sync", "Load a window of cost from OpenCost into Kusto exactly once, and prove it."]
     assert window[0] == "--window"
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_commands_and_options() -> None:
+    """The file is that of the command, and hands over `sync` with its whole sentence, and `--window`."""
+    script = f"""
+    fpath=({COMPLETION} $fpath)
+    autoload -U compinit && compinit -u -D
+    print $_comps[opencost-kusto]
+    # Outside of the line editor, what would be shown is printed.
+    _arguments() {{ print -r -- "$2$1" }}
+    words=(opencost-kusto sy) CURRENT=2; $_comps[opencost-kusto]
+    words=(opencost-kusto sync --win) CURRENT=3; $_comps[opencost-kusto]
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["zsh", "-f", "-c", script],
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    name, sync, window = done.stdout.splitlines()
+    assert name == "_opencost-kusto"
+    assert sync == ('*: :(("sync":"Load a window of cost from OpenCost into Kusto exactly once, and prove it."))')
+    assert window.startswith('*: :(("--window":')
