@@ -99,6 +99,12 @@ class Doors:
             )
         if self.cert is not None and address.scheme == "http":
             raise UsageError(f"{address} is plain http, which has no client certificate. Use https.")
+        # Those of a proxy that is reached by https are checked whatever the address is.
+        proxied = self.proxy is not None and self.proxy.address.scheme == "https"
+        if self.ca is not None and address.scheme == "http" and not proxied:
+            raise UsageError(
+                f"{address} is plain http, which {variable(CA)} has no use for. Use https, or leave it out."
+            )
 
 
 def doors(

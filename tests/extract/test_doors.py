@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def test_a_proxy_of_one_source_is_used(
         if where == "@file":
             address = f"@{written(tmp_path / 'proxy', f'http://user:HUSH@127.0.0.1:{proxy.port}')}"
         through = doors(proxy=address, ca=authority.ca)
-        assert name_of(opencost.url, through)
+        assert name_of(opencost.url, replace(through, ca=None))
         assert name_of(front.url, through)
         assert proxy.seen[0].startswith(f"GET {opencost.url}/clusterInfo".encode())
         assert proxy.seen[-1].startswith(f"CONNECT localhost:{front.port}".encode())
@@ -325,6 +326,15 @@ def test_a_token_is_not_sent_in_the_clear(url: str, accepted: bool) -> None:
             continue
         with pytest.raises(UsageError, match=r"must not carry a token|has a user name"):
             OpenCost(url, doors=through, environment={})
+
+
+def test_certificates_need_https(authority: Authority) -> None:
+    """What plain http would ignore is refused, and named."""
+    for through, said in ((doors(ca=authority.ca), "--opencost-ca"), (Doors(cert=authority.ca), "client certificate")):
+        with pytest.raises(UsageError, match=f"^http://cost.example:9003 is plain http, .*{said}.*Use https"):
+            OpenCost("http://cost.example:9003", doors=through, environment={})
+    tls = doors(ca=authority.ca, proxy="https://proxy.example:3128")
+    OpenCost("http://cost.example:9003", doors=tls, environment={}).close()
 
 
 @pytest.mark.parametrize(

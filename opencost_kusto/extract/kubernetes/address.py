@@ -18,6 +18,7 @@ PORT = 9003
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _POD = "pod:"
+_SCHEMES = {KUBE.removesuffix("://"), IN_CLUSTER.removesuffix("://")}
 # What a context keeps unencoded when it is printed.
 _PLAIN = ":@+~"
 
@@ -54,13 +55,15 @@ class KubernetesAddress:
 
 
 def is_kubernetes(text: str) -> bool:
-    """Whether a text is meant as the address of an OpenCost in a cluster."""
-    return text.strip().lower().startswith((KUBE, IN_CLUSTER))
+    """Whether a text is meant as the address of an OpenCost in a cluster, if perhaps without the slashes."""
+    return text.strip().lower().partition(":")[0] in _SCHEMES
 
 
 def parse(text: str) -> KubernetesAddress:
     """Read such an address; raises UsageError for one that cannot be."""
-    scheme, _, rest = text.strip().partition("://")
+    scheme, slashes, rest = text.strip().partition("://")
+    if not slashes:
+        raise _no_address(text)
     in_cluster = f"{scheme.lower()}://" == IN_CLUSTER
     parts = rest.rstrip("/").split("/")
     context = None if in_cluster else unquote(parts.pop(0)) or None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
@@ -29,22 +30,13 @@ _CODES = {
 }
 
 
-class Details(msgspec.Struct, frozen=True):
-    """Which object a Status is about."""
-
-    name: str = ""
-    kind: str = ""
-
-
 class Status(msgspec.Struct, frozen=True, rename="camel"):
-    """The fields of a Status that are read: `reason` and `details` by machines, `message` by people."""
+    """The fields of a Status that are read."""
 
     kind: str
     api_version: str
     code: int = 0
     message: str = ""
-    reason: str = ""
-    details: Details = Details()
 
     @property
     def said(self) -> str:
@@ -88,13 +80,15 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
         return pending or self.code in _TRANSIENT or self.code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-_DECODER = msgspec.json.Decoder(Status)
+_DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 def status_of(status: int, body: bytes) -> Status | None:
     """The Status in a response that is no 200; None where the response is OpenCost's."""
     try:
-        found = _DECODER.decode(body)
+        # Go writes null for what is not there; so do proxies that write the Status anew.
+        fields = {name: value for name, value in _DECODER.decode(body).items() if value is not None}
+        found = msgspec.convert(fields, Status)
     except (ValueError, RecursionError):
         return None
     if found.kind != "Status" or found.api_version != "v1":

@@ -44,6 +44,11 @@ def test_an_address_is_read_and_printed(text: str, said: KubernetesAddress) -> N
 @pytest.mark.parametrize(
     "text",
     [
+        "kube",
+        "kube:aks",
+        "Kube:/aks",
+        "in-cluster",
+        "in-cluster:opencost/oc-opencost",
         "kube://aks/opencost",
         "kube://aks/opencost/opencost/more",
         "kube://aks/Opencost/opencost",

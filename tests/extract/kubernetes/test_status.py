@@ -63,10 +63,23 @@ def test_a_refusal_says_what_to_do(
     assert advice in str(error)
 
 
+def test_a_field_that_is_null_is_a_field_that_is_missing() -> None:
+    """A Status with nulls is still the API server's, with the code of the response."""
+    text = (
+        b'{"kind":"Status","apiVersion":"v1","metadata":null,"message":null,"reason":null,"details":null,"code":null}'
+    )
+    status = status_of(403, text)
+    assert status is not None
+    assert (status.code, status.message, status.said) == (403, "", "nothing more")
+
+
 @pytest.mark.parametrize(
     "text",
     [
         b"",
+        b"null",
+        b'{"kind":null,"apiVersion":"v1"}',
+        b'{"kind":"Status","apiVersion":"v1","code":"403"}',
         b"not found",
         b"[]",
         b'{"code":404,"message":"words of OpenCost"}',
