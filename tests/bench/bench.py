@@ -2,9 +2,9 @@
 
 `python -m tests.bench.bench [--rows 1000,10000,100000] [--rounds 5] [--json FILE] [--gates [--margin PERCENT]]`. Every
 pipeline runs in a process of its own and all take turns in each round. Gates judge the clock, since we encode and
-compress side by side and the clock is what a user sees, and of each pipeline the shortest time, since others on the
-machine only ever add to it. The table shows the ratios within each round, and those of processor seconds, which leave
-out what working side by side gains.
+compress side by side and the clock is what a user sees, and processor seconds, which leave out what working side by
+side gains. Of each pipeline the shortest time counts, since others on the machine only ever add to it. The table shows
+the ratios within each round.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import recording
 
 STEPS, ANSWER_TAKES = 48, 0.2
-# Measured on 2026-11-29. It is not the 4 times that was requested, which held before each record was checked.
-LEAST_OVER_PLAIN = 2.75
+# Measured on 2026-11-30. It is not the 4 times that was requested, which held before each record was checked. By the
+# clock other work on the machine moves the ratio, in processor seconds hardly.
+LEAST_OVER_PLAIN, LEAST_OVER_PLAIN_CPU = 3.25, 2.3
 MOST_OVER_FLOOR, MOST_OVER_OPENCOST = 4.0, 1.15
 MOST_GROWTH, MOST_PEAK = 10.0, 110.0
 COMMAND = "whole command"
@@ -256,11 +257,18 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int, mar
 
     of_floor = iter([results.over_floor[rows]["ours"]])
 
+    of_processor = iter([results.over_plain_cpu[rows]["ours"]])
+
+    def over_plain_cpu(again: int) -> Ratio:
+        return next(of_processor, None) or _again(server, rows, again, "plain", "ours", cpu=True)
+
     def over_floor(again: int) -> Ratio:
         found = next(of_floor, None) or _again(server, rows, again, "ours", "floor")
         return Ratio(1 / found.median, 1 / found.most, 1 / found.least, 1 / found.shortest)
 
     yield at_least("plain reference / ours, equal gzip level", LEAST_OVER_PLAIN, over_plain, rounds, margin)
+    named = "plain reference / ours, in processor seconds"
+    yield at_least(named, LEAST_OVER_PLAIN_CPU, over_plain_cpu, rounds, margin)
     yield at_least("floor / ours", 1 / MOST_OVER_FLOOR, over_floor, rounds, margin)
     growth = results.peak[large] - results.peak[rows]
     yield at_most(f"growth of peak memory from {rows:,} to {large:,} rows", MOST_GROWTH, "MB", growth)
@@ -273,9 +281,10 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int, mar
     yield at_most(f"a backfill of {STEPS} steps of {ANSWER_TAKES:g} s", limit, "s", seconds)
 
 
-def _again(server: str, rows: int, rounds: int, above: str, below: str) -> Ratio:
-    seconds, _, _ = take_turns(server, rows, rounds, [above, below], False)
-    return ratios(seconds[above], seconds[below])
+def _again(server: str, rows: int, rounds: int, above: str, below: str, *, cpu: bool = False) -> Ratio:
+    seconds, worked, _ = take_turns(server, rows, rounds, [above, below], False)
+    taken = worked if cpu else seconds
+    return ratios(taken[above], taken[below])
 
 
 def table(results: Results) -> str:
