@@ -21,6 +21,7 @@ from opencost_kusto.database.functions import functions
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.version import __version__
+from tests.support import forked
 from tests.support.recorded import Emulator, another_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,8 @@ def servers() -> Iterator[Emulator]:
 @pytest.fixture
 def run(tmp_path: Path) -> Command:
     """Runs `opencost-kusto` in an empty folder, with an environment of its own."""
-    return lambda *words, **variables: _run([sys.executable, "-m", "opencost_kusto", *words], tmp_path, variables)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    return lambda *words, **variables: forked.run(words, tmp_path, environment | variables)
 
 
 def _run(words: list[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:

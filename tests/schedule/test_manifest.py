@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from opencost_kusto.schedule.health import Health
 from opencost_kusto.schedule.manifest import CRONS, PORT, quoted
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.window import duration
+from tests.support import forked
 from tests.support.documents import GUIDES
 
 ROOT = Path(__file__).parents[2]
@@ -42,9 +42,8 @@ KINDS = {"CronJob": (), "Deployment": ("--deployment",)}
 def run(*words: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `manifest` with what it needs, except one option."""
     given = [word for name, value in GIVEN.items() if name != without for word in (name, value)]
-    command = [sys.executable, "-m", "opencost_kusto", "manifest", *given, *words]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False)
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return forked.run(["manifest", *given, *words], Path("/"), environment)
 
 
 def objects(*words: str) -> list[dict[str, Any]]:
