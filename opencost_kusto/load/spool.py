@@ -89,9 +89,12 @@ class Spool:
         return folder
 
     def _compress(self, file: IO[bytes], batch: Batch, lines: Iterable[bytes]) -> None:
-        """Write the lines compressed, on a second thread: zlib releases the interpreter while rows are made."""
+        """Write the lines compressed, on a second thread: zlib releases the interpreter while rows are made.
+
+        The last block is compressed on this one, since no more rows are made: a small batch starts no thread.
+        """
         compressor = _compressor(self._level)
-        size = 0
+        size, held = 0, b""
         waiting: deque[Future[None]] = deque()
 
         def write(block: bytes) -> None:
@@ -107,11 +110,14 @@ class Spool:
                         "Request shorter windows with --step.",
                         code=ReasonCode.TOO_LARGE,
                     )
-                waiting.append(thread.submit(write, block))
+                if held:
+                    waiting.append(thread.submit(write, held))
+                held = block
                 if len(waiting) > _BLOCKS_WAITING:
                     waiting.popleft().result()
             for written in waiting:
                 written.result()
+        write(held)
         with self._writing():
             file.write(compressor.flush())
             self._sync(file)
