@@ -25,7 +25,13 @@ KUSTO, DEFAULTS, CLUSTERS = "kusto", "defaults", "clusters"
 _SECTIONS = {KUSTO: "[kusto]", DEFAULTS: "[defaults]", CLUSTERS: "[[clusters]]"}
 _HEADER = re.compile(r"\s*\[\[?\s*([\w.-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w-]+)\s*[=.]")
-_KINDS = {str: "a text", bool: "true or false", float: "a number", list: "a text or a list of texts", dict: "a table"}
+_KINDS = {
+    str: "a text",
+    bool: "true or false",
+    float: "a number",
+    list: "a text or a list of texts",
+    dict: "a table of texts",
+}
 # By section, the kind of each key.
 Keys: TypeAlias = Mapping[str, Mapping[str, type]]
 
@@ -67,13 +73,16 @@ class Config:
 def read(path: str, keys: Keys) -> Config:
     """Read a file; raises UsageError for the first mistake, with its line and key."""
     try:
-        text = Path(path).read_text("utf-8")
+        # Editors on Windows begin a file with a byte order mark.
+        text = Path(path).read_text("utf-8-sig")
         document = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         # Of text that is not UTF-8, or not TOML; the message has line and column.
         raise UsageError(f"{path} is not TOML: {error}.") from error
+    except RecursionError:
+        raise UsageError(f"{path} is not TOML that can be read: its values are nested too deeply.") from None
     lines = _Lines(path, text)
     for section in document:
         if section not in keys:
@@ -144,7 +153,8 @@ class _Lines:
     def at(self, section: str, number: int | None = None, key: str | None = None) -> str:
         """The place of a key, else of its table, else the file."""
         number = number or 0
-        line = self._found.get((section, number, key)) or self._found.get((section, number, None))
+        places = ((section, number, key), (section, number, None), (section, 0, None))
+        line = next(filter(None, map(self._found.get, places)), None)
         return self._path if line is None else f"{self._path}, line {line}"
 
 
@@ -154,7 +164,9 @@ def _scanned(text: str) -> Iterator[tuple[tuple[str, int, str | None], int]]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             section, _, inner = header[1].partition(".")
-            seen[section] = seen.get(section, -1) + (0 if inner else 1)
+            if inner and section not in seen:
+                yield (section, 0, None), number
+            seen[section] = max(seen.get(section, -1) + (0 if inner else 1), 0)
             yield (section, seen[section], inner or None), number
         elif key := _KEY.match(line):
             yield (section or key[1], seen.get(section, 0), key[1] if section else None), number

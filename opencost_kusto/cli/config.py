@@ -127,7 +127,8 @@ def _shown(value: Any) -> Json:
     if isinstance(value, list | tuple):
         return [redacted(one) for one in value]
     if isinstance(value, dict):
-        return {name: redacted(one) for name, one in value.items()}
+        # With its name, by which a value may be secret.
+        return {name: redacted(f"{name}={one}").partition("=")[2] for name, one in value.items()}
     return value if isinstance(value, bool | int | float | None) else redacted(value)
 
 

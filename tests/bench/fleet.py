@@ -82,7 +82,11 @@ def run_fleet(world: World, clusters: int, files: int, hour: int = 10, *more: st
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
     )
     most = watched(process.pid)
-    said = process.communicate(timeout=900)[0]
+    try:
+        said = process.communicate(timeout=3600)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return Measured(
         process.returncode,
         most["VmHWM"] / 1024,

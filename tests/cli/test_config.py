@@ -68,7 +68,7 @@ name = "prod"
 endpoint = "{opencost.url.replace("://", "://user:HUSH@")}"
 currency = "eur"
 aggregate = "container"
-metadata = {{ stage = "prod" }}
+metadata = {{ stage = "prod", api_key = "HUSH", note = "a=b" }}
 
 [[clusters]]
 name = "test"
@@ -121,6 +121,7 @@ def test_config_shows_no_secret(run: Run, file: str) -> None:
     assert found["prod", "currency"] == ("eur", f"{file}, line 14")
     assert found["prod", "aggregate"] == ("container", "not used: set for all")
     assert found["old", "retired"][0] is True
+    assert found["prod", "metadata"][0] == {"stage": "prod", "api_key": "<secret>", "note": "a=b"}
     _, table = run("config", "--config", file)
     assert "HUSH" not in table
     assert "X-Tenant=@" in table
