@@ -69,6 +69,18 @@ def test_queries_that_differ_in_a_list_alone_answer_differently(costs: Client) -
         assert {row["Name"] for row in found} == set(some) & set(names)
 
 
+def test_coalesce_takes_the_first_value_that_is_not_empty(costs: Client) -> None:
+    """A number or a time is taken unless it is null; a string, and one in a bag, unless it is empty, too.
+
+    https://learn.microsoft.com/kusto/query/coalesce-function
+    """
+    columns = "S: string, N: real, B: bool, D: dynamic"
+    values = "'', real(null), bool(null), dynamic(null), 'a', 2.5, false, dynamic('x')"
+    chosen = "coalesce(S, 'none'), coalesce(N, 1.0), coalesce(B, true), coalesce(tostring(D), 'none')"
+    found = costs.query(f"datatable({columns})[{values}] | project {chosen}")
+    assert [list(row.values()) for row in found] == [["none", 1.0, True, "none"], ["a", 2.5, False, "x"]]
+
+
 def test_the_older_endpoint_answers_too(costs: Client) -> None:
     """`/v1/rest/query` speaks the older protocol."""
     with requests.Session() as session:

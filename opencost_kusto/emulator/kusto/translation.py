@@ -25,6 +25,8 @@ _HIDDEN_CALL: Final = re.compile(r"\b(extent_id|ingestion_time)\s*\(\s*\)")
 _PRINCIPAL_CALL: Final = re.compile(r"\bcurrent_principal\s*\(\s*\)")
 _NEWEST: Final = re.compile(r"\barg_(?:max|min)\s*\(\s*ingestion_time\s*\(\s*\)")
 _CACHE_AGE: Final = re.compile(r"(^|;)\s*set\s+query_results_cache_max_age\s*=\s*([^;]+);")
+# coalesce takes an empty string for null, which duckdb-kql, without types, finds out from the text of each number.
+_COALESCED: Final = re.compile(r"""CASE WHEN CAST\(((?:"[^"]+"\.)?"[^"]+") AS VARCHAR\) <> '' THEN \1 END""")
 _KEPT: Final = 1024
 _kept: OrderedDict[tuple[Any, ...], Translation] = OrderedDict()
 _lock: Final = threading.Lock()
@@ -130,12 +132,19 @@ def _translated(
     if made.unbound:
         raise ValueError(f"query parameter without a value and a default: {', '.join(made.unbound)}")
     bound = {name: value for name, value in made.parameters.items() if name != CLOCK_SLOT}
-    return Translation(shortened(str(made)), bound, CLOCK_SLOT if CLOCK_SLOT in made.parameters else None)
+    return Translation(_by_type(shortened(str(made))), bound, CLOCK_SLOT if CLOCK_SLOT in made.parameters else None)
 
 
 def kept() -> int:
     """How many translations are kept."""
     return len(_kept)
+
+
+def _by_type(sql: str) -> str:
+    """The SQL with empty strings looked for in columns of strings alone: DuckDB knows the type before it reads rows."""
+    return _COALESCED.sub(
+        r"""CASE WHEN typeof(\1) NOT IN ('VARCHAR', 'JSON') OR CAST(\1 AS VARCHAR) <> '' THEN \1 END""", sql
+    )
 
 
 def _with_texts(made: Translation, texts: Sequence[str]) -> Translation:
