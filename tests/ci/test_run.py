@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from opencost_kusto.emulator import json_reply
 from opencost_kusto.errors import EmptyError, KustoError, OpenCostError, UsageError
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.window import covering
+from tests.support import forked
 from tests.support.recorded import Emulator, another_cluster, become
 
 ROOT = Path(__file__).parents[2]
@@ -256,10 +256,9 @@ def test_the_commands_options_are_its_own(servers: Emulator, tmp_path: Path) -> 
 
 
 def _command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "opencost_kusto", *words]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     environment |= {"OPENCOST_KUSTO_DATABASE": "OpenCost", "OPENCOST_KUSTO_AUTH": "none"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return forked.run(words, folder, environment)
 
 
 def test_a_window_without_cost_is_exit_code_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

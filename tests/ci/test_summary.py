@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.rendering import money
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ASSETS
+from tests.support import forked
 from tests.support.recorded import Emulator, another_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -220,10 +219,7 @@ def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None
 
 
 def _sync(folder: Path, *words: str) -> int:
-    command = [sys.executable, "-m", "opencost_kusto", "sync", *words]
-    environment = {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
-    return done.returncode
+    return forked.run(["sync", *words], folder, {"HOME": str(folder)}).returncode
 
 
 def test_two_currencies_are_never_added(servers: Emulator) -> None:

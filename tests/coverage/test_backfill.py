@@ -21,6 +21,7 @@ from opencost_kusto.emulator import Reply, Request, text_reply
 from opencost_kusto.errors import UsageError
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.window import Window, stamp
+from tests.support import forked
 from tests.support.store_world import CLUSTER, DAY, HOUR, MINUTE, StoreWorld, target_of
 from tests.support.world import World
 
@@ -57,13 +58,11 @@ def environment(home: Path) -> dict[str, str]:
 
 def runner(servers: World, home: Path) -> Command:
     """Runs it with more words."""
-    words, own = command(servers), environment(home)
-    return lambda *more: subprocess.run(
-        [*words, *more], cwd=home, env=own, capture_output=True, text=True, timeout=60, check=False
-    )
+    words, own = command(servers)[3:], environment(home)
+    return lambda *more: forked.run([*words, *more], home, own)
 
 
-def test_a_range_is_brought_and_a_second_run_does_nothing(servers: World, run: Command) -> None:
+def test_a_range_is_loaded_and_a_second_run_does_nothing(servers: World, run: Command) -> None:
     """Four hours of two datasets land; the second run asks OpenCost for none of them, says so, and exits 0."""
     first = run(*RANGE)
     assert first.returncode == 0, first.stderr
@@ -87,8 +86,8 @@ def test_a_run_that_was_broken_goes_on_where_it_was(servers: World, run: Command
     servers.opencost.requests.clear()
     again = run(*RANGE, "--dataset", "allocation", "-o", "json")
     assert again.returncode == 0, again.stderr
-    asked = [request.param("window") for request in servers.opencost.requests if request.path == "/allocation"]
-    assert asked == ["2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"]
+    requested = [request.param("window") for request in servers.opencost.requests if request.path == "/allocation"]
+    assert requested == ["2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"]
     assert '"landed": 1' in again.stdout
 
 
@@ -162,7 +161,7 @@ def test_told_to_end_it_reports_no_failure(servers: World, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_many_windows_reach_the_ledger_in_between() -> None:
+def test_many_windows_reach_the_run_log_in_between() -> None:
     """More than two hundred tens are two writes of the run log, so one that is broken off has lost little."""
     with StoreWorld(NOW) as here:
         here.store.keeps[10 * MINUTE] = 300
