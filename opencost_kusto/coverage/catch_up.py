@@ -13,7 +13,7 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.coverage.confirm import costs_more
 from opencost_kusto.coverage.gaps import Gaps, Target
 from opencost_kusto.coverage.retention import containing, fallbacks
-from opencost_kusto.coverage.state import GONE, RunLogEntry, WindowState, state
+from opencost_kusto.coverage.state import GONE, Known, WindowState
 from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.identity import Identity
@@ -48,14 +48,14 @@ class CatchUp:
     run: Run
     closed: datetime
     max_windows: int | None = MAX_WINDOWS
-    _entries: dict[str, RunLogEntry] = field(init=False)
+    _known: dict[str, Known] = field(init=False)
     _gone: list[Batch] = field(init=False)
     _empty: list[Batch] = field(default_factory=list)
     _inside: dict[str, list[Batch]] = field(default_factory=dict)
     _longer: dict[str, Batch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._entries = {id_: entry for one in self.gaps.states.values() for id_, entry in one.entries.items()}
+        self._known = {id_: known for one in self.gaps.states.values() for id_, known in one.known.items()}
         self._gone = list(self.gaps.gone)
 
     def lane(self, batches: Iterable[Batch]) -> Lane:
@@ -103,25 +103,25 @@ class CatchUp:
         return [*map(lost, self._gone), *empty]
 
     def _is_gone(self, batch: Batch) -> bool:
-        return state(self._entries.get(batch.id), None) in GONE
+        return batch.id in self._known and self._known[batch.id].state in GONE
 
     def _is_empty(self, longer: Batch, inside: list[Batch], cancel: CancelToken) -> bool:
         """Whether windows with inconclusive empty responses had no cost, by what the longer window costs."""
-        if not all(state(self._entries[batch.id], None) is WindowState.INCONCLUSIVE for batch in inside):
+        if not all(self._known[batch.id].state is WindowState.INCONCLUSIVE for batch in inside):
             return False
         cancel.check()
         landed = [
-            entry
-            for id_, entry in self._entries.items()
-            if id_.startswith(f"{longer.table.name}/") and entry.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED)
+            known
+            for id_, known in self._known.items()
+            if id_.startswith(f"{longer.table.name}/") and known.state is WindowState.LANDED
         ]
         return not costs_more(self.opencost, longer, self.gaps.source, self.run, landed)
 
     def _ended(self, result: BatchResult) -> BatchResult:
         """Keep a result; an expired window is not a failure: a longer one is loaded, or it is lost."""
-        entry = self._entries[result.batch_id] = RunLogEntry.of(result, self.run.collection_time)
-        if (now := state(entry, None)) in GONE:
-            code = ReasonCode.INCONCLUSIVE if now is WindowState.INCONCLUSIVE else ReasonCode.EXPIRED
+        known = self._known[result.batch_id] = Known.of(result, self.run.collection_time)
+        if known.state in GONE:
+            code = ReasonCode.INCONCLUSIVE if known.state is WindowState.INCONCLUSIVE else ReasonCode.EXPIRED
             return msgspec.structs.replace(result, outcome=Outcome.EXPIRED, exit_code=0, reason_code=code.value)
         return result
 

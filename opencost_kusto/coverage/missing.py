@@ -1,8 +1,8 @@
 """Find the missing windows of many sources in one query, which Kusto answers with the missing ones only.
 
-Kusto cannot compute the id of a batch, so it compares columns: source, table, window and the options in the run log. A
-window that it lists may have landed nevertheless (by a longer window, or by a run that was killed before it wrote the
-run log), so what is known of the listed windows is then read as for one source.
+Kusto cannot compute the id of a batch, so it compares columns: source, table, window and options. A window that it
+lists may be settled nevertheless, by windows of other lengths, or by a run that was killed before it wrote the run log,
+where the rows do not say all options. What is known of the listed windows is then read as for one source.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.coverage.gaps import Gaps, Target, sort
-from opencost_kusto.coverage.retention import fallbacks, kept_for, past_retention
-from opencost_kusto.coverage.state import dataset_states, touching
-from opencost_kusto.errors import ReasonCode
+from opencost_kusto.coverage.retention import fallbacks, past_retention
+from opencost_kusto.coverage.state import SETTLED, WindowState, dataset_states
+from opencost_kusto.database import window_states
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.holdings import proof, whole
-from opencost_kusto.result import Outcome
-from opencost_kusto.schema.columns import Json, Table
+from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import SYNC_RUNS
-from opencost_kusto.window import Window, floor, stamp
+from opencost_kusto.schema.options import OptionValue
+from opencost_kusto.window import Window, floor
 
 _Missing = dict[str, list[Batch]]
+_NOTHING_TO_DO = ", ".join(map(literal, sorted({*SETTLED, WindowState.LOST})))
 
 
 def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
@@ -56,59 +55,37 @@ def _find(kusto: Kusto, sources: Sequence[Source], target: Target, period: Windo
 
 
 def missing_query(sources: Sequence[Source], target: Target, period: Window) -> str:
-    """KQL for the windows of a period that are neither whole in their table, nor empty or lost by the run log."""
+    """KQL for the windows of a period that are not settled: neither landed, nor empty, nor lost."""
     step = f"{target.step // timedelta(minutes=1)}m"
-    last = f"datetime({stamp(period.end)}) - {step}"
     pairs = ", ".join(f"{literal(source.name)}, {literal(table.name)}" for source in sources for table in target.tables)
-    names = ", ".join(literal(source.name) for source in sources)
-    inside = touching([source.name for source in sources], period)
-    held = ", ".join(f"({_held(table, inside)})" for table in target.tables)
-    wanted = " or ".join(f"({_wanted(table, target)})" for table in target.tables)
-    settled = " or ".join(f"({_settled(table, target.step)})" for table in target.tables)
-    return (
-        f"let Held = union {held};"
-        f" let Settled = {SYNC_RUNS.name}"
-        f" | where Source in ({names}) and WindowStart >= datetime({stamp(period.start)}) and WindowEnd <="
-        f" datetime({stamp(period.end)}) and WindowEnd - WindowStart == {step}"
-        " | summarize arg_max(LoggedAt, CollectionTime, Source, TableName, WindowStart, Outcome, ReasonCode, Options)"
-        f" by BatchId | where {wanted}"
-        " | join kind=leftouter Held on BatchId"
-        f" | where Whole == 1 or (isnull(Whole) and ({settled}))"
-        " | project Source, TableName, WindowStart;"
-        f" range WindowStart from datetime({stamp(period.start)}) to {last} step {step} | extend One = 1"
+    requested = " or ".join(f"({_requested(table, target)})" for table in target.tables)
+    return window_states.query(
+        period,
+        [source.name for source in sources],
+        target.tables,
+        f"let Settled = States | where State in ({_NOTHING_TO_DO}) and WindowEnd - WindowStart == {step}"
+        f" | where {requested} | project Source, TableName, WindowStart;"
+        f" range WindowStart from startTime to endTime - {step} step {step} | extend One = 1"
         f" | join kind=inner (datatable(Source: string, TableName: string)[{pairs}] | extend One = 1) on One"
         " | join kind=leftanti Settled on Source, TableName, WindowStart"
-        " | project Source, TableName, WindowStart | order by WindowStart asc"
+        " | project Source, TableName, WindowStart | order by WindowStart asc",
+        options=list(dict.fromkeys(option for table in target.tables for option in table.options)),
     )
 
 
-def _held(table: Table, inside: str) -> str:
-    """KQL for the batches that a table has rows of, and whether each is whole."""
-    return f"{proof(table, inside)} | project BatchId = {table.batch_column}, Whole = iff({whole(table)}, 1, 0)"
+def _requested(table: Table, target: Target) -> str:
+    """KQL for windows of a table with the options of the target."""
+    names = {option.name: window_states.column(option) for option in table.options}
+    options = target.options.for_table(table).items()
+    wanted = [_equal(names[name], value) for name, value in options]
+    return " and ".join([f"TableName == {literal(table.name)}", *wanted])
 
 
-def _wanted(table: Table, target: Target) -> str:
-    """KQL for run log entries of a table with the options of the target."""
-    options = target.options.for_table(table)
-    return " and ".join([f"TableName == {literal(table.name)}", *(_equal(*option) for option in options.items())])
-
-
-def _equal(name: str, value: Json) -> str:
-    """KQL for an option that has a value, as the run log has it."""
+def _equal(column: str, value: OptionValue) -> str:
+    """KQL for an option that has a value."""
     if isinstance(value, bool):
-        return f"tobool(Options.{name}) == {str(value).lower()}"
-    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, separators=(",", ":"))
-    return f"tostring(Options.{name}) == {literal(text)}"
-
-
-def _settled(table: Table, step: timedelta) -> str:
-    """KQL for entries of windows that need no request: lost, or empty while OpenCost still had them."""
-    until = kept_for(step, table.retention)
-    minutes = None if until is None else until // timedelta(minutes=1)
-    in_time = "true" if minutes is None else f"CollectionTime - WindowStart < {minutes}m"
-    confirmed = f"ReasonCode == {literal(ReasonCode.CONFIRMED_EMPTY)}"
-    empty = f"Outcome == {literal(Outcome.EMPTY)} and ({confirmed} or {in_time})"
-    return f"TableName == {literal(table.name)} and (Outcome == {literal(Outcome.LOST)} or ({empty}))"
+        return f"{column} == {str(value).lower()}"
+    return f"{column} == {literal(value if isinstance(value, str) else json.dumps(value, separators=(',', ':')))}"
 
 
 def _all_covered(source: Source, target: Target, period: Window, missing: Sequence[Batch]) -> Gaps:

@@ -1,5 +1,8 @@
 """What is known of each window: from what the table holds, and from the latest entry of the run log.
 
+The rule is KQL (`database.window_states`), which this reads. Options, retention and outcomes are columns there; which
+request a window belongs to is said by its id, which Kusto cannot compute.
+
                    ┌────────────── the table holds a complete response ──────────► LANDED
                    ├────────────── the table holds anything else ────────────────► DAMAGED
                    │
@@ -16,7 +19,7 @@ The table takes precedence over the run log: a window with an entry "landed" and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,14 +27,13 @@ from enum import StrEnum
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.retention import past_retention
+from opencost_kusto.database import window_states
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.kusto.client import Kusto, Row
-from opencost_kusto.load.holdings import Holding, proof, read
 from opencost_kusto.result import BatchResult, Outcome
-from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import BUILT_IN_STORE, PARTIAL, SYNC_RUNS, TABLES
-from opencost_kusto.window import Window, stamp
+from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.tables import TABLES
+from opencost_kusto.window import Window
 
 
 class WindowState(StrEnum):
@@ -54,111 +56,81 @@ _MONTH = timedelta(days=30)
 SETTLED = frozenset({WindowState.LANDED, WindowState.EMPTY})
 # States in which only a longer window can still have the cost.
 GONE = frozenset({WindowState.EXPIRED, WindowState.INCONCLUSIVE})
+_COLUMNS = "BatchId, Source, TableName, WindowStart, WindowEnd, State, IsPartial, Outcome, Reason, Cost"
 
 
 @dataclass(frozen=True, slots=True)
-class RunLogEntry:
-    """Latest run log entry of a batch; `requested_at` is when the run that requested it began.
+class Known:
+    """What is known of the window of one request.
 
-    `partial` marks a batch that does not have the whole cost of its window. `retention` is the fewest windows that any
-    OpenCost keeps of its table; a response of one that keeps more and has no cost is confirmed.
+    `outcome` and `reason` are those of its latest run log entry, None without one. `cost` is that of its rows, else of
+    the entry. `partial` marks a batch that does not have the whole cost of its window, or may not have.
     """
 
     window: Window
-    outcome: Outcome
-    reason: str | None
-    code: str | None
-    rows: int | None
-    requested_at: datetime
+    state: WindowState
+    outcome: Outcome | None = None
+    reason: str | None = None
     cost: float | None = None
-    aggregate: str | None = None
     partial: bool = False
-    retention: Mapping[timedelta, int] = field(default_factory=lambda: BUILT_IN_STORE)
 
     @classmethod
-    def of(cls, result: BatchResult, requested_at: datetime) -> RunLogEntry:
-        """The entry that a result of this run becomes."""
+    def of(cls, result: BatchResult, requested_at: datetime) -> Known:
+        """What a result of this run says, before it is in the run log."""
         window = Window(result.window_start, result.window_end)
-        said = (result.outcome, result.reason, result.reason_code, result.rows, requested_at)
-        retention = _retention(result.table)
-        return cls(window, *said, result.cost, result.aggregate, is_partial(result.options), retention)
+        return cls(window, _state(result, window, requested_at), result.outcome, result.reason, result.cost)
 
 
-def state(entry: RunLogEntry | None, held: Holding | None) -> WindowState:
-    """Return what is known of the window of a batch."""
-    if held is not None:
-        return WindowState.LANDED if held.whole else WindowState.DAMAGED
-    match entry.outcome if entry else None:
-        case Outcome.QUEUED | Outcome.TIMED_OUT:
-            return WindowState.QUEUED
-        case Outcome.EMPTY if entry:
-            late = (
-                past_retention(entry.window, entry.requested_at, entry.retention)
-                and entry.code != ReasonCode.CONFIRMED_EMPTY
-            )
+def _state(result: BatchResult, window: Window, requested_at: datetime) -> WindowState:
+    """What a result says of its window, as far as what to request next depends on it."""
+    retention = next((table.retention for table in TABLES if table.name == result.table), {})
+    match result.outcome, result.reason_code:
+        case Outcome.LANDED | Outcome.ALREADY_LANDED, _:
+            return WindowState.LANDED
+        case (Outcome.EXPIRED, ReasonCode.INCONCLUSIVE):
+            return WindowState.INCONCLUSIVE
+        case (Outcome.EXPIRED, _) | (Outcome.FAILED, ReasonCode.EXPIRED):
+            return WindowState.EXPIRED
+        case Outcome.EMPTY, code if code != ReasonCode.CONFIRMED_EMPTY:
+            late = past_retention(window, requested_at, retention)
             return WindowState.INCONCLUSIVE if late else WindowState.EMPTY
-        case Outcome.EXPIRED if entry:
-            return WindowState.INCONCLUSIVE if entry.code == ReasonCode.INCONCLUSIVE else WindowState.EXPIRED
-        case Outcome.LOST:
-            return WindowState.LOST
-        case Outcome.FAILED if entry:
-            return WindowState.EXPIRED if entry.code == ReasonCode.EXPIRED else WindowState.FAILED
+        case Outcome.EMPTY, _:
+            return WindowState.EMPTY
         case _:
-            return WindowState.DUE
+            return WindowState.FAILED
 
 
 @dataclass(slots=True)
 class DatasetState:
-    """What is known of one dataset of one source: run log entries and holdings with their windows, by batch id."""
+    """What is known of one dataset of one source, by batch id."""
 
     table: Table
     source: str
-    entries: dict[str, RunLogEntry] = field(default_factory=dict)
-    held: dict[str, tuple[Window, Holding]] = field(default_factory=dict)
+    known: dict[str, Known] = field(default_factory=dict)
 
     def state(self, batch_id: str) -> WindowState:
-        """What is known of a batch's window."""
-        held = self.held.get(batch_id)
-        return state(self.entries.get(batch_id), held and held[1])
-
-    def window(self, batch_id: str) -> Window:
-        """The window of a batch that is in either dictionary."""
-        return self.held[batch_id][0] if batch_id in self.held else self.entries[batch_id].window
+        """What is known of a batch's window; due where nothing is."""
+        return self.known[batch_id].state if batch_id in self.known else WindowState.DUE
 
     def windows(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> Iterator[Window]:
         """The windows in one of these states and with these options; without options, those that are not partial."""
         wanted = set(states)
-        for id_ in self.entries.keys() | self.held.keys():
-            if self.state(id_) in wanted and self._counts(id_, options):
-                yield self.window(id_)
+        for id_, one in self.known.items():
+            if one.state in wanted and self._counts(id_, one, options):
+                yield one.window
 
     def minutes(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> IntervalSet:
         """The minutes of those windows."""
         return IntervalSet(self.windows(states, options))
 
-    def _counts(self, id_: str, options: RequestOptions | None) -> bool:
+    def _counts(self, id_: str, one: Known, options: RequestOptions | None) -> bool:
         """Whether a batch was requested with these options, as its id says; without options, that it is not partial."""
-        if options is not None:
-            return Batch(self.table, self.source, self.window(id_), options).id == id_
-        entry = self.entries.get(id_)
-        # Without an entry the options are not known.
-        return not entry.partial if entry else not any(option.partial for option in self.table.options)
+        return not one.partial if options is None else Batch(self.table, self.source, one.window, options).id == id_
 
 
-def entries_query(sources: Sequence[str] | None, window: Window) -> str:
-    """KQL for the latest run log entry of each batch whose window overlaps a window; None reads every source."""
-    last = (
-        "LoggedAt, CollectionTime, Source, TableName, WindowStart, WindowEnd, Aggregate, Outcome, Reason, ReasonCode,"
-        " Rows, Cost, Options"
-    )
-    return f"{SYNC_RUNS.name} | {touching(sources, window)} | summarize arg_max({last}) by BatchId"
-
-
-def held_query(table: Table, sources: Sequence[str] | None, window: Window) -> str:
-    """KQL for the proof of each batch whose window overlaps a window; None reads every source."""
-    # A scrape is of a moment, and its rows have no window.
-    bounds = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
-    return proof(table, touching(sources, window, *bounds), extra=("Source", *dict.fromkeys(bounds)))
+def states_query(sources: Sequence[str] | None, tables: Sequence[Table], window: Window) -> str:
+    """KQL for what is known of the windows that overlap a window; None reads every source."""
+    return window_states.query(window, sources, tables, f"States | project {_COLUMNS}")
 
 
 def dataset_states(
@@ -166,51 +138,21 @@ def dataset_states(
 ) -> list[DatasetState]:
     """What is known of some datasets of some sources, or of all. Raises KustoError.
 
-    Each month of the window is one query, and one for each table.
+    Each month of the window is one query.
     """
     found = {(table.name, source): DatasetState(table, source) for table in tables for source in sources or ()}
     by_name = {table.name: table for table in tables}
-
-    def of(name: str, whose: str) -> DatasetState:
-        return found.setdefault((name, whose), DatasetState(by_name[name], whose))
-
     # A batch whose window lies in two months is read twice, whole each time.
-    for month in window.cut(_MONTH):
-        for table in tables:
-            for row in kusto.query(held_query(table, sources, month), fresh=True):
-                of(table.name, row["Source"]).held[row["BatchId"]] = _window(row, table), read(row, table)
-        for row in kusto.query(entries_query(sources, month), fresh=True):
-            if row["TableName"] in by_name:
-                of(row["TableName"], row["Source"]).entries[row["BatchId"]] = _entry(row)
+    for month in window.cut(_MONTH) if tables else ():
+        for row in kusto.query(states_query(sources, tables, month), fresh=True):
+            name, source = row["TableName"], row["Source"]
+            one = found.setdefault((name, source), DatasetState(by_name[name], source))
+            one.known[row["BatchId"]] = _known(row)
     return list(found.values())
 
 
-def touching(sources: Sequence[str] | None, window: Window, first: str = "WindowStart", last: str = "WindowEnd") -> str:
-    """KQL for the rows of some sources, or of all, whose window overlaps a window."""
-    start, end = (f"datetime({stamp(bound)})" for bound in (window.start, window.end))
-    whose = f"Source in ({', '.join(map(literal, sources))}) and " if sources is not None else ""
-    return f"where {whose}{first} < {end} and {last} > {start}"
-
-
-def _window(row: Row, table: Table) -> Window:
-    if table.cadence == "step":
-        return Window(row["WindowStart"].astimezone(UTC), row["WindowEnd"].astimezone(UTC))
-    return Window.minute(row["Timestamp"].astimezone(UTC))
-
-
-def _entry(row: Row) -> RunLogEntry:
-    start, end, requested = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd", "CollectionTime"))
-    rows = None if row["Rows"] is None else int(row["Rows"])
-    said = (Outcome(row["Outcome"]), row["Reason"] or None, row["ReasonCode"] or None, rows, requested)
-    more = (row["Cost"], row["Aggregate"] or None, is_partial(row["Options"]), _retention(row["TableName"]))
-    return RunLogEntry(Window(start, end), *said, *more)
-
-
-def is_partial(options: dict[str, Json] | None) -> bool:
-    """Whether options, by OpenCost's names, leave out some of the cost of a window (`Option.partial`)."""
-    return any((options or {}).get(name) for name in PARTIAL)
-
-
-def _retention(name: str) -> Mapping[timedelta, int]:
-    """The retention of the table of that name."""
-    return next((table.retention for table in TABLES if table.name == name), {})
+def _known(row: Row) -> Known:
+    start, end = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd"))
+    outcome = Outcome(row["Outcome"]) if row["Outcome"] else None
+    said = (WindowState(row["State"]), outcome, row["Reason"] or None, row["Cost"])
+    return Known(Window(start, end), *said, row["IsPartial"])

@@ -140,13 +140,14 @@ def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]
     # A window that OpenCost no longer has at this step is left out: a longer one landed, or it is lost or missing. A
     # failed window that is longer than the period is left out too.
     entries = [
-        (id_, entry)
-        for id_, entry in one.entries.items()
-        if entry.window.end > period.start
-        and one.state(id_) not in GONE
-        and (entry.window.minutes <= period.minutes or entry.window in settled)
+        known
+        for known in one.known.values()
+        if known.outcome is not None
+        and known.window.end > period.start
+        and known.state not in GONE
+        and (known.window.minutes <= period.minutes or known.window in settled)
     ]
-    aligned = [entry.window for _, entry in entries if _is_aligned(entry.window)]
+    aligned = [known.window for known in entries if _is_aligned(known.window)]
     begin = period.start if earlier else max(min(aligned, default=period).start, period.start)
     end = max((window.end for window in aligned), default=begin)
     known = IntervalSet([*settled, *lost, *damaged])
@@ -158,9 +159,9 @@ def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]
         "damaged": list(damaged),
         "failures": list(
             _failures(
-                (entry.outcome, entry.reason or "", entry.window)
-                for id_, entry in entries
-                if one.state(id_) in failed and entry.outcome is not Outcome.QUEUED and entry.window not in settled
+                (known.outcome, known.reason or "", known.window)
+                for known in entries
+                if known.state in failed and known.outcome not in (None, Outcome.QUEUED) and known.window not in settled
             )
         ),
     }

@@ -1,7 +1,8 @@
-"""Declarations to `.kql`: `python -m opencost_kusto.database.render` writes `kql/tables/`."""
+"""Declarations to `.kql`: `python -m opencost_kusto.database.render` writes `kql/tables/`, and some functions."""
 
 from __future__ import annotations
 
+from opencost_kusto.database import window_states
 from opencost_kusto.database.script import root
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import (
@@ -27,11 +28,13 @@ def render(table: Table) -> str:
 
 
 def main() -> None:
-    """Render the declarations into `kql/tables/`."""
+    """Render the declarations into `kql/tables/`, and the functions that name every table."""
     folder = root() / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     for table in TABLES:
         (folder / f"{table.name}.kql").write_text(render(table), encoding="utf-8")
+    for name, text in window_states.functions().items():
+        (root() / "functions" / f"{name}.kql").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

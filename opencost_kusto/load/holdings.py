@@ -21,6 +21,7 @@ from opencost_kusto.result import Outcome
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.kql import literal
+from opencost_kusto.schema.proof import facts
 from opencost_kusto.schema.tables import SYNC_RUNS
 
 T = TypeVar("T")
@@ -66,35 +67,13 @@ class Holding:
         return f"{sealed.rows - self.rows:+d} rows{more}"
 
 
-def proof(table: Table, rows: str, *, extra: Iterable[str] = (), within: str | None = None) -> str:
-    """KQL for the proof of the batches that have rows in a filter, one row for each batch.
-
-    `extra` names more columns that all rows of a batch share; `within` names another table of the same columns.
-    """
-    cost = f" Micros = sum({micros.kql(table.cost)})," if table.cost else ""
-    by = ", ".join((table.batch_column, *extra))
-    return (
-        f"{within or table.name} | {rows} | summarize Rows = count(), Least = min(RowNumber), Most = max(RowNumber),"
-        " Sum = sum(RowNumber), Squares = sum(RowNumber * RowNumber), First = min(CollectionTime),"
-        f" Last = max(CollectionTime),{cost} Ends = countif(isnotnull(BatchRows)),"
-        f" arg_max(RowNumber, BatchRows, BatchCost, BatchKeys) by {by}"
-    )
-
-
 def proof_query(table: Table, batch_ids: Iterable[str], within: str | None = None) -> str:
-    """KQL for the proof of some batches, one row for each that has rows."""
-    ids = ", ".join(map(literal, batch_ids))
-    return proof(table, f"where {table.batch_column} in ({ids})", within=within)
+    """KQL for the proof of some batches, one row for each that has rows.
 
-
-def whole(table: Table) -> str:
-    """KQL for a row of `proof` that says the batch is complete, as `read` does without the words."""
-    cost = " and coalesce(BatchCost, 0) == Micros" if table.cost else ""
-    return (
-        "Least == 1 and Most == Rows and Sum == Rows * (Rows + 1) / 2"
-        " and Squares == Rows * (Rows + 1) * (2 * Rows + 1) / 6 and First == Last and Ends == 1 and BatchRows == Rows"
-        f"{cost}"
-    )
+    `within` names another table of the same columns.
+    """
+    ids, by = ", ".join(map(literal, batch_ids)), table.batch_column
+    return f"{within or table.name} | where {by} in ({ids}) | summarize {facts(table, 'BatchKeys')} by {by}"
 
 
 def read(row: Row, table: Table) -> Holding:

@@ -10,11 +10,11 @@ from datetime import datetime
 from opencost_kusto.batch import Source
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import find_all
+from opencost_kusto.coverage.state import WindowState
+from opencost_kusto.database import window_states
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.result import Outcome
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import SYNC_RUNS
-from opencost_kusto.window import Window, stamp
+from opencost_kusto.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def left(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window
         for gaps in find_all(kusto, sources, target, period, now)
         for batch in (*gaps.due, *gaps.gone)
     )
-    rows = kusto.query(lost_query(period), fresh=True)
+    rows = kusto.query(lost_query(sources, target, period), fresh=True) if target.tables else []
     lost = {(row["Source"], row["TableName"]): int(row["Windows"]) for row in rows}
     for source in sources:
         for table in target.tables:
@@ -42,11 +42,12 @@ def left(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window
             yield Left(*of, missing[of], lost.get((source.name, table.name), 0))
 
 
-def lost_query(period: Window) -> str:
-    """KQL for the number of windows in a period that the run log calls lost, by source and table."""
-    return (
-        f"{SYNC_RUNS.name} | where isnotempty(BatchId) and WindowStart >= datetime({stamp(period.start)})"
-        f" and WindowEnd <= datetime({stamp(period.end)})"
-        " | summarize arg_max(LoggedAt, Source, TableName, Outcome) by BatchId"
-        f" | where Outcome == {literal(Outcome.LOST)} | summarize Windows = count() by Source, TableName"
+def lost_query(sources: Sequence[Source], target: Target, period: Window) -> str:
+    """KQL for the number of windows in a period that are lost, by source and table."""
+    return window_states.query(
+        period,
+        [source.name for source in sources],
+        target.tables,
+        f"States | where State == {literal(WindowState.LOST)} and WindowStart >= startTime and WindowEnd <= endTime"
+        " | summarize Windows = count() by Source, TableName",
     )

@@ -12,13 +12,11 @@ import pytest
 from opencost_kusto.batch import Batch, RequestOptions, Source
 from opencost_kusto.coverage.gaps import Target, find_gaps
 from opencost_kusto.coverage.retention import aligned, check_step, containing, fallbacks
-from opencost_kusto.coverage.state import RunLogEntry, WindowState, state
 from opencost_kusto.emulator import Reply
-from opencost_kusto.errors import KustoError, ReasonCode, UsageError
-from opencost_kusto.load.holdings import Holding
+from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
-from opencost_kusto.result import Outcome, Report
+from opencost_kusto.result import Report
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import ALLOCATION, BUILT_IN_STORE
 from opencost_kusto.window import Window
@@ -159,48 +157,6 @@ def test_rows_that_went_are_brought_again(here: StoreWorld) -> None:
     load_missing(here, target_of(), 2 * HOUR)
     here.kusto_client.command(".clear table OpenCostAllocation data")
     assert kinds(load_missing(here, target_of(), 2 * HOUR)) == {"landed": 1}
-
-
-WHOLE, DAMAGED = Holding(8, 1, "k", NOW), Holding(7, 1, "k", NOW, damage="7 rows instead of 8")
-LATE = NOW + 40 * DAY
-# What the run log says, and when that run began; what the table holds; what is known then.
-STATES: list[tuple[str | None, datetime, ReasonCode | None, Holding | None, WindowState]] = [
-    (None, NOW, None, None, WindowState.DUE),
-    (None, NOW, None, WHOLE, WindowState.LANDED),
-    ("landed", NOW, None, WHOLE, WindowState.LANDED),
-    ("landed", NOW, None, DAMAGED, WindowState.DAMAGED),
-    ("landed", NOW, None, None, WindowState.DUE),
-    ("already landed", NOW, None, None, WindowState.DUE),
-    ("queued", NOW, None, None, WindowState.QUEUED),
-    ("timed out", NOW, None, None, WindowState.QUEUED),
-    ("timed out", NOW, None, WHOLE, WindowState.LANDED),
-    ("failed", NOW, None, None, WindowState.FAILED),
-    ("failed", NOW, ReasonCode.UNREACHABLE, None, WindowState.FAILED),
-    ("failed", NOW, None, WHOLE, WindowState.LANDED),
-    ("failed", NOW, ReasonCode.EXPIRED, None, WindowState.EXPIRED),
-    ("empty", NOW, None, None, WindowState.EMPTY),
-    ("empty", NOW, None, WHOLE, WindowState.LANDED),
-    ("empty", LATE, None, None, WindowState.INCONCLUSIVE),
-    ("empty", LATE, ReasonCode.CONFIRMED_EMPTY, None, WindowState.EMPTY),
-    ("expired", LATE, ReasonCode.INCONCLUSIVE, None, WindowState.INCONCLUSIVE),
-    ("expired", LATE, ReasonCode.EXPIRED, None, WindowState.EXPIRED),
-    ("lost", LATE, ReasonCode.EXPIRED, None, WindowState.LOST),
-]
-
-
-@pytest.mark.parametrize(("outcome", "requested", "code", "held", "known"), STATES)
-def test_what_is_known_of_a_window(
-    outcome: str | None, requested: datetime, code: ReasonCode | None, held: Holding | None, known: WindowState
-) -> None:
-    """The table wins over the run log, and what neither has is due."""
-    window = hours(NOW.replace(minute=0) - HOUR, 1)[0]
-    entry = RunLogEntry(window, Outcome(outcome), None, code, None, requested) if outcome else None
-    assert state(entry, held) is known
-
-
-def test_every_state_is_reached() -> None:
-    """The table above shows every state of the diagram."""
-    assert {known for *_, known in STATES} == set(WindowState)
 
 
 def test_a_window_without_cost_is_asked_once(here: StoreWorld) -> None:

@@ -19,7 +19,7 @@ from opencost_kusto.window import Window
 
 DAYS = 150
 FIRST = datetime(2026, 1, 31, tzinfo=UTC)
-BOUND = re.compile(r"Window\w+ [<>]=? datetime\(([^)]+)\)")
+BOUND = re.compile(r"(?:Window\w+ [<>]=?|let \w+ =) datetime\(([^)]+)\)")
 PERIOD = Window(FIRST, FIRST + timedelta(days=DAYS))
 # An empty day each, written twice; what the month before and after it have belongs to none of them.
 ENTRY = {
@@ -55,7 +55,7 @@ def bounds(emulator: KustoEmulator, sent: int) -> list[timedelta]:
     found = []
     for request in emulator.requests[sent:]:
         # Whether there is anything earlier is requested of one row.
-        if request.csl.startswith(f"{SYNC_RUNS.name} | where") and "take 1" not in request.csl:
+        if request.csl.startswith((f"{SYNC_RUNS.name} | where", "let startTime")) and "take 1" not in request.csl:
             one, other = (datetime.fromisoformat(text) for text in BOUND.findall(request.csl)[:2])
             found.append(abs(one - other))
     return found
@@ -68,7 +68,7 @@ def test_a_long_period_is_read_month_by_month(emulator: KustoEmulator, kusto: Ku
     assert bounds(emulator, sent) == [timedelta(days=30)] * 5
     assert {one.source for one in states} == {"east", "west"}
     for one in states:
-        assert len(one.entries) == DAYS
+        assert len(one.known) == DAYS
         assert list(one.minutes({WindowState.EMPTY})) == [PERIOD]
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.ci.summary import costs_query
 from opencost_kusto.cli import reports
-from opencost_kusto.coverage import state
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import missing_query
+from opencost_kusto.coverage.state import states_query
 from opencost_kusto.coverage.status import cost_query
 from opencost_kusto.coverage.totals import earlier_query, months_query, totals_query
 from opencost_kusto.database import script
@@ -194,10 +194,10 @@ SENT = {
     "months": months_query(2026),
     "earlier": earlier_query(2026),
     "totals": totals_query(MADE, MADE.replace(day=1)),
-    "entries": state.entries_query([BATCH.source], BATCH.window),
-    "entries of all": state.entries_query(None, BATCH.window),
-    **{f"held {table.name}": state.held_query(table, [BATCH.source, "b"], BATCH.window) for table in FACTS},
-    "lost": lost_query(BATCH.window),
+    "states": states_query([BATCH.source, "b"], FACTS, BATCH.window),
+    "states of all": states_query(None, FACTS, BATCH.window),
+    **{f"states of {table.name}": states_query([BATCH.source], [table], BATCH.window) for table in FACTS},
+    "lost": lost_query([Source("a"), Source('odd " name')], MISSING, BATCH.window),
     "missing": missing_query([Source("a"), Source('odd " name')], MISSING, BATCH.window),
     "mapping of a table": ingest.mappings_command(ALLOCATION),
     "leftovers": replace.leftovers_command(),
@@ -300,7 +300,6 @@ KNOWN = {
     "doubled_query(table, batch_id)",
     "drop_command(name)",
     "drop_command(self.staging)",
-    "entries_query(sources, month)",
     "f'.show table {table} ingestion json mappings'",
     "f'.show table {table} policy {name}'",
     "f'{rows} | count'",
@@ -309,8 +308,8 @@ KNOWN = {
     "held_keys_query(table, batch_id)",
     "identities_query(some)",
     "missing_query(sources, target, period)",
-    "lost_query(period)",
-    "held_query(table, sources, month)",
+    "lost_query(sources, target, period)",
+    "states_query(sources, tables, month)",
     "leftovers_command()",
     "mappings_command(table)",
     "policy_command(table, 'restricted_view_access')",

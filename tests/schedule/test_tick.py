@@ -105,6 +105,7 @@ def test_a_tick_says_what_it_has_left(here: StoreWorld) -> None:
             ".set-or-append OpenCostSyncRuns <| OpenCostSyncRuns | where Outcome == 'landed' and Source == 'b'"
             " | extend Outcome = 'lost', LoggedAt = now() + 1h"
         )
+        here.kusto_client.command(".clear table OpenCostAllocation data")
         tick([b], here.kusto_client, target_of(), narrow, run=run(1), on_left=left.append)
         assert left == [Left("b", "allocation", 0, 1)]
 

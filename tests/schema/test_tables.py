@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from opencost_kusto.database import render, script
+from opencost_kusto.database import render, script, window_states
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.columns import (
     Column,
@@ -67,6 +67,13 @@ def test_committed_kql_is_the_rendered_schema(table: Table) -> None:
     committed = (script.root() / "tables" / f"{table.name}.kql").read_text(encoding="utf-8")
     same = committed == render.render(table)
     assert same, f"kql/tables/{table.name}.kql differs from the schema; run: python -m opencost_kusto.database.render"
+
+
+def test_committed_functions_are_the_rendered_ones() -> None:
+    """The functions that name every table equal what the schema renders to."""
+    for name, text in window_states.functions().items():
+        committed = (script.root() / "functions" / f"{name}.kql").read_text(encoding="utf-8")
+        assert committed == text, f"run: python -m opencost_kusto.database.render, which renders {name}"
 
 
 def test_no_kql_is_left_of_a_table_that_is_gone() -> None:

@@ -1,0 +1,178 @@
+"""KQL for the state of each window: the one rule that functions, status, scheduler and backfill share.
+
+Two functions ship, rendered from the declared tables. Queries of this package carry the same text as `let` statements,
+so that they mean the same on a database whose functions are missing or of another release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from opencost_kusto.errors import ReasonCode
+from opencost_kusto.result import Outcome
+from opencost_kusto.schema import proof
+from opencost_kusto.schema.columns import FromOption, Table
+from opencost_kusto.schema.kql import FOLDER, literal
+from opencost_kusto.schema.options import Option
+from opencost_kusto.schema.tables import DATASETS, OPTIONS, SYNC_RUNS
+from opencost_kusto.window import Window, stamp
+
+LOGGED, STATES = "OpenCostLoggedWindows", "OpenCostWindowStates"
+_PARAMETERS = 'startTime: datetime, endTime: datetime, cluster: string = ""'
+_CALLED = f"{LOGGED}(startTime, endTime, cluster)"
+_ANY_CLUSTER = "(isempty(cluster) or Source == cluster)"
+_MINUTE = timedelta(minutes=1)
+_NO_VALUE = '("", "[]")'
+_TABLES, _OPTIONS = tuple(DATASETS.values()), tuple(OPTIONS.values())
+# Columns of the latest run log entry of a batch.
+_LOGGED = (
+    *("Source", "Cluster", "TableName", "Dataset", "WindowStart", "WindowEnd"),
+    *("RunId", "Outcome", "ReasonCode", "Reason", "Cost"),
+)
+_STATE_BY_LOG = f"""case(
+        Outcome in ("{Outcome.QUEUED}", "{Outcome.TIMED_OUT}"), "queued",
+        Outcome == "{Outcome.EMPTY}" and (not(IsLate) or ReasonCode == "{ReasonCode.CONFIRMED_EMPTY}"), "empty",
+        Outcome == "{Outcome.EMPTY}", "inconclusive",
+        Outcome == "{Outcome.EXPIRED}" and ReasonCode == "{ReasonCode.INCONCLUSIVE}", "inconclusive",
+        Outcome == "{Outcome.EXPIRED}", "expired",
+        Outcome == "{Outcome.FAILED}" and ReasonCode == "{ReasonCode.EXPIRED}", "expired",
+        Outcome in ("{Outcome.LOST}", "{Outcome.FAILED}"), Outcome,
+        "due")"""
+
+
+def column(option: Option) -> str:
+    """The name of an option's column: `IncludeIdle` for includeIdle."""
+    return option.name[0].upper() + option.name[1:]
+
+
+def kept_for(retention: Mapping[timedelta, int]) -> str:
+    """KQL for how long after its start a window may no longer be in the built-in store; `retention` is not empty.
+
+    A window is in the buckets of the longest length that is no longer than itself, else in the shortest ones.
+    """
+    shortest, *longer = sorted(retention)
+    cases = [
+        f"WindowEnd - WindowStart >= {_timespan(length)}, {_timespan(length * (retention[length] - 1))}"
+        for length in reversed(longer)
+    ]
+    rest = _timespan(shortest * (retention[shortest] - 1))
+    return f"case({', '.join(cases)}, {rest})" if cases else rest
+
+
+def logged(whose: str, tables: Sequence[Table]) -> str:
+    """KQL for the windows of the run log between `startTime` and `endTime`, with the state that it alone gives them."""
+    partial = " or ".join(f"tostring(Options.{one.name}) !in {_NO_VALUE}" for one in OPTIONS.values() if one.partial)
+    kept = [f"TableName == {literal(one.name)}, {kept_for(one.retention)}" for one in tables if one.retention]
+    kept_by_table = f"case({', '.join(kept)}, timespan(null))" if kept else "timespan(null)"
+    return f"""{SYNC_RUNS.name}
+    | where WindowStart < endTime and WindowEnd > startTime and isnotempty(BatchId) and {whose}
+    | extend Latest = coalesce(LoggedAt, CollectionTime)
+    | summarize arg_max(Latest, CollectionTime, {", ".join(_LOGGED)}, Options) by BatchId
+    | extend Kept = {kept_by_table}
+    | extend IsLate = isnotnull(Kept) and CollectionTime - WindowStart >= Kept, IsPartial = {partial}
+    | extend State = {_STATE_BY_LOG}
+    | project BatchId, State, IsPartial, Latest, {", ".join(_LOGGED)}, Options"""
+
+
+def states(whose: str, of_log: str, tables: Sequence[Table], options: Sequence[Option]) -> str:
+    """KQL for the state of every window between `startTime` and `endTime`; `of_log` is KQL for those of the run log.
+
+    The result has a column for each of `options`: from the run log, else from the rows where they have it.
+    """
+    held = ",\n        ".join(f"({_held(table, whose, options)})" for table in tables)
+    either = ("Source", "TableName", "Dataset", "WindowStart", "WindowEnd")
+    same = ", ".join(f"{name} = iff(IsHeld, {name}, {name}1)" for name in either)
+    in_rows = {name for table in tables for name in _in_rows(table, options)}
+    columns = "".join(
+        f", {name} = iff(IsLogged, {read}, {name if name in in_rows else none})"
+        for name, read, none in map(_read, options)
+    )
+    return f"""union
+        {held}
+    | join kind=fullouter ({of_log} | extend IsLogged = true) on BatchId
+    | extend IsHeld = isnotempty(BatchId), IsLogged = coalesce(IsLogged, false)
+    | extend State = case({proof.WHOLE}, "landed", IsHeld, "damaged", State)
+    | project BatchId = iff(IsHeld, BatchId, BatchId1), {same},
+        State, IsPartial = iff(IsLogged, IsPartial, MayBePartial), Cost = iff(IsHeld, Micros / 1000000.0, Cost),
+        Outcome, ReasonCode, Reason, LoggedAt = Latest{columns}"""
+
+
+def functions() -> dict[str, str]:
+    """The text of each file in `kql/functions` that is rendered, by the name of its function."""
+    return {
+        LOGGED: _function(
+            LOGGED,
+            "The windows of the run log between two times, each request once, with the state by its last"
+            " entry: queued, empty, inconclusive, expired, lost, failed or due.",
+            logged(_ANY_CLUSTER, _TABLES),
+            "// An empty response of a window that OpenCost's built-in store may no longer have had is inconclusive\n"
+            "// until it is confirmed. What landed is due here: only its rows prove it.\n",
+        ),
+        STATES: _function(
+            STATES,
+            "What is known of each window between two times, each request once: landed or damaged by the rows in the"
+            " table, else the state by the run log.",
+            states(_ANY_CLUSTER, _CALLED, _TABLES, _OPTIONS),
+            "// A batch is proven by its rows, whatever the run log says. Without an entry there its options are\n"
+            "// those of its rows, and it is partial where it may be. `cluster` is the source's name.\n",
+        ),
+    }
+
+
+def query(
+    window: Window, sources: Sequence[str] | None, tables: Sequence[Table], rest: str, options: Sequence[Option] = ()
+) -> str:
+    """KQL over `States`, the windows of some tables that overlap a window, with their states and options.
+
+    `rest` goes on from there, and may begin with `let`. `sources` None reads every source.
+    """
+    whose = "true" if sources is None else f"Source in ({', '.join(map(literal, sources))})"
+    start, end = (f"datetime({stamp(bound)})" for bound in (window.start, window.end))
+    of_tables = f"TableName in ({', '.join(literal(table.name) for table in tables)}) and {whose}"
+    return (
+        f"let startTime = {start}; let endTime = {end}; let Logged = {logged(of_tables, tables)};"
+        f" let States = {states(whose, 'Logged', tables, options)}; {rest}"
+    )
+
+
+def _held(table: Table, whose: str, options: Sequence[Option]) -> str:
+    """KQL for the batches that a table has rows of, with what proves them whole."""
+    start, end = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
+    shared = ("Source", *dict.fromkeys((start, end)), *_in_rows(table, options))
+    taken = ", ".join(f"{one} = take_any({one})" for one in shared)
+    minute = ", WindowStart = bin(Timestamp, 1m), WindowEnd = bin(Timestamp, 1m) + 1m" if start == end else ""
+    no_cost = "" if table.cost else ", Micros = long(null)"
+    may = str(any(option.partial for option in table.options)).lower()
+    return (
+        f"{table.name} | where {start} < endTime and {end} {'>=' if start == end else '>'} startTime and {whose}"
+        f"\n        | summarize {proof.facts(table)}, {taken} by BatchId"
+        f"\n        | extend TableName = {literal(table.name)}, Dataset = {literal(table.dataset)},"
+        f" MayBePartial = {may}{no_cost}{minute}"
+    )
+
+
+def _in_rows(table: Table, options: Sequence[Option]) -> list[str]:
+    """The columns of a table that say an option of its batches."""
+    names = {option.name for option in options}
+    return [one.name for one in table.columns if isinstance(one.source, FromOption) and one.source.name in names]
+
+
+def _read(option: Option) -> tuple[str, str, str]:
+    """An option's column, and KQL for its value in the run log and for none."""
+    if not isinstance(option.default, bool):
+        return column(option), f"tostring(Options.{option.name})", '""'
+    # An entry of a release without the option is of its default.
+    return column(option), f"coalesce(tobool(Options.{option.name}), {str(option.default).lower()})", "bool(null)"
+
+
+def _timespan(length: timedelta) -> str:
+    return f"{length // _MINUTE}m"
+
+
+def _function(name: str, doc: str, body: str, comment: str) -> str:
+    head = "// Rendered from opencost_kusto/database/window_states.py by `python -m opencost_kusto.database.render`.\n"
+    return (
+        f"{head}{comment}.create-or-alter function with (docstring = {literal(doc)}, folder = {literal(FOLDER)})\n"
+        f"{name}({_PARAMETERS}) {{\n    {body}\n}}\n"
+    )
