@@ -161,6 +161,7 @@ def test_told_to_end_it_reports_no_failure(servers: World, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_many_windows_reach_the_run_log_in_between() -> None:
     """More than two hundred tens are two writes of the run log, so one that is broken off has lost little."""
     with StoreWorld(NOW) as here:

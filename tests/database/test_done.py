@@ -55,6 +55,7 @@ def identities() -> Iterator[Identities]:
         yield Identities(world, stack)
 
 
+@pytest.mark.slow
 def test_a_new_database_from_bootstrap_to_every_function(identities: Identities) -> None:
     """Bootstrap twice, sync, sync again, replace, doctor, doctor --write, status, cost and every function."""
     world = identities.world
