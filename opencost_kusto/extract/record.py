@@ -85,20 +85,26 @@ class RecordDecoder:
         """
         try:
             found = self._typed(text)
-            if found is None or self._encode(found) != text:
-                found = self._learned(text, check_once(text), found)
-            else:
+            if found is None:
+                check_once(text)
+                return _loose(text), None
+            if self._encode(found) == text or self._is_respelled(text):
                 self._check_raw(found, text)
-            record = _loose(text) if found is None else cast(Record, found)
+            else:
+                self._learn(check_once(text))
         except (msgspec.DecodeError, RecursionError) as error:
             raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
-        return record, found
+        return cast(Record, found), found
 
     def _typed(self, text: bytes) -> Struct | None:
         try:
             return self._decode(text)
         except msgspec.ValidationError:
             return None
+
+    def _is_respelled(self, text: bytes) -> bool:
+        """Whether a record encodes to its text but for the spelling of its values, as 60.000 for 60."""
+        return self._encode(self._decode_text(text)) == text
 
     def _check_raw(self, found: Struct, text: bytes) -> None:
         """Refuse a key twice in what was left as text."""
@@ -120,19 +126,17 @@ class RecordDecoder:
         if len(part) <= _LONGEST_KEPT:
             self._checked.add(part)
 
-    def _learned(self, text: bytes, whole: Json, found: Struct | None) -> Struct | None:
-        """A record that may have keys, or an order of them, that no record before it had."""
-        if not isinstance(whole, dict):
-            raise msgspec.ValidationError(f"Expected `object`, got `{type(whole).__name__}`")
-        if self._compiled > _MOST_COMPILED or not reorder(self._root, whole):
-            return found
-        self._compile()
-        return self._typed(text)
+    def _learn(self, whole: dict[str, Json]) -> None:
+        """Take the order of keys of a record, so that further ones encode to their text."""
+        if self._compiled <= _MOST_COMPILED and reorder(self._root, whole):
+            self._compile()
 
     def _compile(self) -> None:
         self._compiled += 1
         struct = struct_of("Record", self._root, bases=_BASES)
         self._decode = msgspec.json.Decoder(struct).decode
+        as_text = struct_of("Record", self._root, as_text=True)
+        self._decode_text = msgspec.json.Decoder(as_text).decode
         self._encode = msgspec.json.Encoder().encode
         self._raw = reader(raw_paths(self._root))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 
 import msgspec
@@ -13,26 +12,19 @@ from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json
 
-
-def _spelled(number: str) -> Raw:
-    """A number as it is written; raises DecodeError for one that no float can hold."""
-    if not math.isfinite(float(number)):
-        raise msgspec.DecodeError("Number out of range")
-    return Raw(number)
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_spelled)
-_ENCODER = msgspec.json.Encoder()
+_ENCODE = msgspec.json.Encoder().encode
+# Fractions stay text, so that they encode as they were written.
+_DECODE = msgspec.json.Decoder(float_hook=Raw).decode
 
 
 def check_once(text: bytes) -> Json:
-    """The value of a JSON text in which no object has a key twice; its fractions stay text.
+    """The value of a JSON text in which no object has a key twice.
 
     A text that encodes to itself has no key twice, since encoding writes each key once. Raises ContentError where a key
     comes twice, DecodeError for what is no JSON.
     """
-    value = _DECODER.decode(text)
-    if _ENCODER.encode(value) != text:
+    value = msgspec.json.decode(text)
+    if _ENCODE(value) != text and _ENCODE(_DECODE(text)) != text:
         json.loads(text, object_pairs_hook=_once)
     return value
 

@@ -84,19 +84,29 @@ def _check(node: Node, path: str) -> None:
         _check(inner, f"{path}.{name}")
 
 
-def struct_of(name: str, node: Node, kept: bool = False, bases: Mapping[str, type[Struct]] = _NO_BASES) -> type[Struct]:
+def struct_of(
+    name: str,
+    node: Node,
+    kept: bool = False,
+    bases: Mapping[str, type[Struct]] = _NO_BASES,
+    *,
+    as_text: bool = False,
+) -> type[Struct]:
     """The msgspec type of an object; what no column keeps whole must have no other keys than the declared ones.
 
-    `bases` are base classes by name. Encoding leaves out what is missing.
+    `bases` are base classes by name. Encoding leaves out what is missing; `as_text` leaves every value as it is
+    written.
     """
     fields: list[tuple[str, Any, Any]] = []
     for key, inner in node.below.items():
         if inner.below:
-            struct = struct_of(key, inner, kept or inner.kept, bases)
-            inner.empty = struct()
-            fields.append((key, struct | None, inner.empty))
+            struct = struct_of(key, inner, kept or inner.kept, bases, as_text=as_text)
+            empty = struct()
+            if not as_text:
+                inner.empty = empty
+            fields.append((key, struct | None, empty))
         else:
-            fields.append((key, inner.type, inner.missing))
+            fields.append((key, Raw if as_text else inner.type, inner.missing))
     base = (bases[name],) if name in bases else None
     # Values out of JSON cannot refer to themselves, so the garbage collector need not look at them.
     return defstruct(
