@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from opencost_kusto.coverage.state import WindowState, states_query
+from opencost_kusto.database import script
+from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS
@@ -188,3 +190,15 @@ def test_options_are_those_of_the_run_log_else_of_the_rows(database: Database) -
     options = {id_: (row["Aggregate"], row["IncludeIdle"], row["AllClusters"]) for id_, row in found.items()}
     assert options == {"rows": ("pod", False, None), **dict.fromkeys(("log", "both"), ("namespace", True, False))}
     assert database.rows(f'OpenCostWindowStates({PERIOD}, "another")') == []
+
+
+def test_the_query_carries_the_rule_with_it() -> None:
+    """A database with tables alone answers what status and the scheduler send."""
+    with Database() as database:
+        for command in script.commands("tables"):
+            commands.run(database.engine, command.text)
+        cases = [Case(number, random.Random(number)) for number in range(20)]
+        fill(database, cases, random.Random(0))
+        found = database.rows(states_query(None, list(DATASETS.values()), WEEK))
+        expected = {case.id: want[0] for case in cases if (want := case.expected())}
+        assert {row["BatchId"]: row["State"] for row in found} == expected
