@@ -13,6 +13,7 @@ import pytest
 import typer.main
 import yaml
 
+from opencost_kusto import Kusto, bootstrap
 from opencost_kusto.cli import app
 from opencost_kusto.cli.config import proposed
 from opencost_kusto.cli.configuration import Configured, keys
@@ -20,7 +21,8 @@ from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import refusal
 from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, read
-from opencost_kusto.errors import UsageError
+from opencost_kusto.emulator import KustoEmulator
+from opencost_kusto.errors import NotLandedError, UsageError
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
 from opencost_kusto.shard import Shard
 from tests.support.documents import GUIDES, ROOT
@@ -330,3 +332,21 @@ def test_the_guide_names_every_key() -> None:
             assert f"`{key}`" in GUIDES["configuration"], key
     assert {"timeout", "every", "dataset", "metadata", "opencost_ca", "aggregate"} <= known[DEFAULTS].keys()
     assert not {"endpoint", "source", "cluster", "config"} & known[DEFAULTS].keys()
+
+
+def test_status_names_the_configured_clusters_that_never_landed(
+    file: str, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    """--expect fails for each of the file but the retired one; without it, and without a file, it does not."""
+    with KustoEmulator(latency=0) as emulator:
+        with Kusto(emulator.url, emulator.database, auth="none") as kusto:
+            bootstrap(kusto)
+        place = ("--kusto-uri", emulator.url, "--database", emulator.database, "--auth", "none")
+        assert run("status", "--config", file, *place)[0] == 0
+        with pytest.raises(NotLandedError, match=r"^never landed: prod, test\. The lines above"):
+            run("status", "--config", file, "--expect", "-o", "json", *place)
+        assert [one["cluster"] for one in json.loads(capsys.readouterr().out)] == ["prod", "test"]
+        with pytest.raises(NotLandedError, match=r"^never landed: test\. "):
+            run("status", "--config", file, "--expect", "--cluster", "test", *place)
+        with pytest.raises(UsageError, match="--expect needs --config"):
+            run("status", "--expect", *place)
