@@ -19,7 +19,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.window import Window, stamp
 from tests.bench.bench import Gate, at_most
-from tests.bench.commands import ours
+from tests.bench.commands import compile_as_installed, ours
 from tests.support.recordings import recording
 from tests.support.world import PATIENT, World
 
@@ -85,6 +85,7 @@ def main() -> int:
     """Measure, print, and return 1 if a gate does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.filling", description=__doc__)
     parser.add_argument("--margin", type=float, default=0, help="percent by which a time may miss, for noise")
+    compile_as_installed()
     found = list(gates(parser.parse_args().margin / 100))
     for gate in found:
         print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
