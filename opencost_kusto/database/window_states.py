@@ -20,11 +20,13 @@ from opencost_kusto.window import Window, stamp
 
 LOGGED, STATES = "OpenCostLoggedWindows", "OpenCostWindowStates"
 _PARAMETERS = 'startTime: datetime, endTime: datetime, cluster: string = ""'
-_CALLED = f"{LOGGED}(startTime, endTime, cluster)"
 _ANY_CLUSTER = "(isempty(cluster) or Source == cluster)"
 _MINUTE = timedelta(minutes=1)
 _NO_VALUE = '("", "[]")'
-_TABLES, _OPTIONS = tuple(DATASETS.values()), tuple(OPTIONS.values())
+# What ships needs no table of a dataset that is not requested by default.
+_TABLES, _OPTIONS = tuple(table for table in DATASETS.values() if table.default), tuple(OPTIONS.values())
+_OF_TABLES = f"TableName in ({', '.join(literal(table.name) for table in _TABLES)})"
+_CALLED = f"{LOGGED}(startTime, endTime, cluster) | where {_OF_TABLES}"
 # Columns of the latest run log entry of a batch.
 _LOGGED = (
     *("Source", "Cluster", "TableName", "Dataset", "WindowStart", "WindowEnd"),
@@ -107,12 +109,13 @@ def functions() -> dict[str, str]:
             " entry: queued, empty, inconclusive, expired, lost, failed or due.",
             logged(_ANY_CLUSTER, _TABLES),
             "// An empty response of a window that OpenCost's built-in store may no longer have had is inconclusive\n"
-            "// until it is confirmed. What landed is due here: only its rows prove it.\n",
+            "// until it is confirmed, for datasets that are requested by default. What landed is due here: only\n"
+            "// its rows prove it.\n",
         ),
         STATES: _function(
             STATES,
-            "What is known of each window between two times, each request once: landed or damaged by the rows in the"
-            " table, else the state by the run log.",
+            "What is known of each window of the datasets requested by default between two times, each request once:"
+            " landed or damaged by the rows in the table, else the state by the run log.",
             states(_ANY_CLUSTER, _CALLED, _TABLES, _OPTIONS),
             "// A batch is proven by its rows, whatever the run log says. Without an entry there its options are\n"
             "// those of its rows, and it is partial where it may be. `cluster` is the source's name.\n",
