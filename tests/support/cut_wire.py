@@ -14,6 +14,7 @@ from opencost_kusto.emulator import MemoryStorage
 from tests.support.listener import Listener, head
 
 _BLOB = re.compile(rb"PUT (/\S*)/[^/?]+\?\S*sig=\S* HTTP")
+_KEPT = re.compile(rb"\r\nconnection: *keep-alive", re.IGNORECASE)
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 Breaks = Literal["cut", "swallow"]
 
@@ -23,6 +24,7 @@ class CutWire(Listener):
 
     Uploads of blobs to a container for which `breaks` says so are cut: half of the body is forwarded, then both sides
     are closed. Or they are swallowed: read to the end, without a response. `broken` are the containers that were hit.
+    A connection has one request, so that none to a broken container passes on one that was opened for another.
     """
 
     def __init__(self, target: str, breaks: Callable[[CutWire, str], Breaks | None]) -> None:
@@ -47,7 +49,7 @@ class CutWire(Listener):
                 self.broken.append(blob[1].decode())
                 self._break(client, server, request, breaks)
             else:
-                server.sendall(request)
+                server.sendall(_KEPT.sub(b"\r\nConnection: close", request, count=1))
                 back = threading.Thread(target=_pump, args=(server, client), daemon=True)
                 back.start()
                 _pump(client, server)
