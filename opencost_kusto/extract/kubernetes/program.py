@@ -113,14 +113,14 @@ def executed(
     where it cannot be run, and ValueError, TypeError or UnicodeDecodeError for what it prints or how it ends.
     """
     asks = sys.stdin is not None and sys.stdin.isatty()
-    asked = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": asks}}
+    request = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": asks}}
     process = subprocess.Popen(
         words,
         stdin=None if asks else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=None if asks else subprocess.PIPE,
         cwd=folder or None,
-        env={**environment, "KUBERNETES_EXEC_INFO": json.dumps(asked)},
+        env={**environment, "KUBERNETES_EXEC_INFO": json.dumps(request)},
         text=True,
         shell=os.name == "nt",
         start_new_session=not asks,
@@ -137,7 +137,7 @@ def executed(
 
 def _kill(process: subprocess.Popen[str], *, group: bool) -> None:
     """End a program, and with its group what it has started."""
-    if group and hasattr(os, "killpg"):
+    if group and sys.platform != "win32":
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
