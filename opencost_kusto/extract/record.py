@@ -8,6 +8,7 @@ left as text, such as labels, is checked once for all records that have the same
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from opencost_kusto.extract.repeated import check_once
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.decoder import reader
-from opencost_kusto.schema.shape import raw_paths, reorder, struct_of, tree
+from opencost_kusto.schema.shape import Node, raw_paths, reorder, struct_of, tree
 
 # How often the records of one response may bring a new order of keys before they are read without one: compiling takes
 # milliseconds.
@@ -67,6 +68,17 @@ _LooseProperties = defstruct("Properties", [(name, Json, None) for name in _PROP
 def title(record: Record) -> str:
     """What a message calls a record."""
     return shown(record.name or record.type or "a record without a name")
+
+
+# Decoders by the shape of records, which the clusters of a fleet share: each has classes of its own.
+_DECODERS: dict[str, tuple[Callable[[bytes], Struct], Callable[[bytes], Struct]]] = {}
+_MOST_SHAPES = 64
+
+
+def _shape(node: Node) -> str:
+    """The types and the order of an object's keys, as text."""
+    below = ",".join(f"{name!r}:{_shape(inner)}" for name, inner in node.below.items())
+    return f"{node.type!r}{node.kept}{node.missing!r}{{{below}}}"
 
 
 class RecordDecoder:
@@ -133,10 +145,14 @@ class RecordDecoder:
 
     def _compile(self) -> None:
         self._compiled += 1
-        struct = struct_of("Record", self._root, bases=_BASES)
-        self._decode = msgspec.json.Decoder(struct).decode
-        as_text = struct_of("Record", self._root, as_text=True)
-        self._decode_text = msgspec.json.Decoder(as_text).decode
+        key = _shape(self._root)
+        if key not in _DECODERS:
+            if len(_DECODERS) >= _MOST_SHAPES:
+                _DECODERS.clear()
+            typed = struct_of("Record", self._root, bases=_BASES)
+            as_text = struct_of("Record", self._root, as_text=True)
+            _DECODERS[key] = msgspec.json.Decoder(typed).decode, msgspec.json.Decoder(as_text).decode
+        self._decode, self._decode_text = _DECODERS[key]
         self._encode = msgspec.json.Encoder().encode
         self._raw = reader(raw_paths(self._root))
 
