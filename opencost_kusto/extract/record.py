@@ -64,15 +64,14 @@ _BASES = {"Record": _nulls(*_VALUES, "window"), "properties": _nulls(*_PROPERTIE
 _Loose = defstruct("Loose", [*((name, Json, None) for name in _VALUES), ("window", Raw, None)])
 _LooseProperties = defstruct("Properties", [(name, Json, None) for name in _PROPERTIES])
 
+# Decoders by the shape of records, typed and as text, which the clusters of a fleet share: each has classes of its own.
+_DECODERS: dict[str, tuple[Callable[[bytes], Struct], Callable[[bytes], Struct]]] = {}
+_MOST_SHAPES = 64
+
 
 def title(record: Record) -> str:
     """What a message calls a record."""
     return shown(record.name or record.type or "a record without a name")
-
-
-# Decoders by the shape of records, which the clusters of a fleet share: each has classes of its own.
-_DECODERS: dict[str, tuple[Callable[[bytes], Struct], Callable[[bytes], Struct]]] = {}
-_MOST_SHAPES = 64
 
 
 def _shape(node: Node) -> str:
@@ -146,13 +145,15 @@ class RecordDecoder:
     def _compile(self) -> None:
         self._compiled += 1
         key = _shape(self._root)
-        if key not in _DECODERS:
+        found = _DECODERS.get(key)
+        if found is None:
+            # Another thread may clear them, so what was found or made is used, and not read again.
             if len(_DECODERS) >= _MOST_SHAPES:
                 _DECODERS.clear()
             typed = struct_of("Record", self._root, bases=_BASES)
             as_text = struct_of("Record", self._root, as_text=True)
-            _DECODERS[key] = msgspec.json.Decoder(typed).decode, msgspec.json.Decoder(as_text).decode
-        self._decode, self._decode_text = _DECODERS[key]
+            found = _DECODERS[key] = msgspec.json.Decoder(typed).decode, msgspec.json.Decoder(as_text).decode
+        self._decode, self._decode_text = found
         self._encode = msgspec.json.Encoder().encode
         self._raw = reader(raw_paths(self._root))
 
