@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from opencost_kusto.errors import UsageError
+from opencost_kusto.schema.retention import kept_for
 from opencost_kusto.schema.tables import BUILT_IN_STORE
 from opencost_kusto.window import Window
 
@@ -45,15 +46,6 @@ def past_retention(window: Window, requested_at: datetime, retention: Mapping[ti
     """Whether the built-in store may no longer have had a window, so that an empty response proves nothing."""
     until = kept_for(window.length, retention)
     return until is not None and requested_at - window.start >= until
-
-
-def kept_for(length: timedelta, retention: Mapping[timedelta, int]) -> timedelta | None:
-    """How long after its start a window of a length may no longer be in the built-in store; None if it stays."""
-    if not retention:
-        return None
-    fits = [kept for kept in retention if kept <= length]
-    resolution = max(fits, default=min(retention))
-    return resolution * (retention[resolution] - 1)
 
 
 def _floor(moment: datetime) -> datetime:

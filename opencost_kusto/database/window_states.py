@@ -15,6 +15,7 @@ from opencost_kusto.schema import proof
 from opencost_kusto.schema.columns import FromOption, Table
 from opencost_kusto.schema.kql import FOLDER, literal
 from opencost_kusto.schema.options import Option
+from opencost_kusto.schema.retention import kept_for
 from opencost_kusto.schema.tables import DATASETS, OPTIONS, SYNC_RUNS
 from opencost_kusto.window import Window, stamp
 
@@ -48,24 +49,10 @@ def column(option: Option) -> str:
     return option.name[0].upper() + option.name[1:]
 
 
-def kept_for(retention: Mapping[timedelta, int]) -> str:
-    """KQL for how long after its start a window may no longer be in the built-in store; `retention` is not empty.
-
-    A window is in the buckets of the longest length that is no longer than itself, else in the shortest ones.
-    """
-    shortest, *longer = sorted(retention)
-    cases = [
-        f"WindowEnd - WindowStart >= {_timespan(length)}, {_timespan(length * (retention[length] - 1))}"
-        for length in reversed(longer)
-    ]
-    rest = _timespan(shortest * (retention[shortest] - 1))
-    return f"case({', '.join(cases)}, {rest})" if cases else rest
-
-
 def logged(whose: str, tables: Sequence[Table]) -> str:
     """KQL for the windows of the run log between `startTime` and `endTime`, with the state that it alone gives them."""
     partial = " or ".join(f"tostring(Options.{one.name}) !in {_NO_VALUE}" for one in OPTIONS.values() if one.partial)
-    kept = [f"TableName == {literal(one.name)}, {kept_for(one.retention)}" for one in tables if one.retention]
+    kept = [f"TableName == {literal(one.name)}, {_kept(one.retention)}" for one in tables if one.retention]
     kept_by_table = f"case({', '.join(kept)}, timespan(null))" if kept else "timespan(null)"
     return f"""{SYNC_RUNS.name}
     | where WindowStart < endTime and WindowEnd > startTime and isnotempty(BatchId) and {whose}
@@ -167,6 +154,14 @@ def _read(option: Option) -> tuple[str, str, str]:
         return column(option), f"tostring(Options.{option.name})", '""'
     # An entry of a release without the option is of its default.
     return column(option), f"coalesce(tobool(Options.{option.name}), {str(option.default).lower()})", "bool(null)"
+
+
+def _kept(retention: Mapping[timedelta, int]) -> str:
+    """KQL for `kept_for` of a window; `retention` is not empty."""
+    shortest, *longer = sorted(retention)
+    kept = {length: _timespan(kept_for(length, retention) or timedelta()) for length in retention}
+    cases = [f"WindowEnd - WindowStart >= {_timespan(length)}, {kept[length]}" for length in reversed(longer)]
+    return f"case({', '.join(cases)}, {kept[shortest]})" if cases else kept[shortest]
 
 
 def _timespan(length: timedelta) -> str:
