@@ -24,7 +24,8 @@ class CutWire(Listener):
 
     Uploads of blobs to a container for which `breaks` says so are cut: half of the body is forwarded, then both sides
     are closed. Or they are swallowed: read to the end, without a response. `broken` are the containers that were hit.
-    A connection has one request, so that none to a broken container passes on one that was opened for another.
+    From the first of them on, a connection has one request, so that none to a broken container passes on one that was
+    opened for another.
     """
 
     def __init__(self, target: str, breaks: Callable[[CutWire, str], Breaks | None]) -> None:
@@ -49,7 +50,7 @@ class CutWire(Listener):
                 self.broken.append(blob[1].decode())
                 self._break(client, server, request, breaks)
             else:
-                server.sendall(_KEPT.sub(b"\r\nConnection: close", request, count=1))
+                server.sendall(_KEPT.sub(b"\r\nConnection: close", request, count=1) if self.broken else request)
                 back = threading.Thread(target=_pump, args=(server, client), daemon=True)
                 back.start()
                 _pump(client, server)
