@@ -1,4 +1,4 @@
-"""What every test can ask for, and how tests share the machine."""
+"""What every test can use, and how tests share the machine."""
 
 from __future__ import annotations
 

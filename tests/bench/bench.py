@@ -97,7 +97,7 @@ class Results(msgspec.Struct):
 
 @contextmanager
 def payload_server(*rows: int) -> Iterator[str]:
-    """A server of answers with so many rows, in a process of its own; gives its address."""
+    """Run a server of responses with so many rows in a process of its own; yield its address."""
     command = [sys.executable, "-m", "tests.bench.payloads", *map(str, rows)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

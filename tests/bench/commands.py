@@ -93,7 +93,7 @@ def into(kusto: str, cluster: str) -> tuple[str, ...]:
 
 
 def memory(server: str, kusto: str) -> Iterator[Gate]:
-    """The memory of a whole sync, from the request to the upload of its blob, which does not grow with the rows."""
+    """The memory of a complete sync, from the request to the upload of its blob, which does not grow with the rows."""
     small, large = (megabytes(*asking(server, rows), *into(kusto, f"memory-{rows}")) for rows in LEAST_OVER_SEED)
     yield at_most("growth of peak memory of a sync from 10,000 to 100,000 rows", MOST_GROWTH, "MB", large - small)
     yield at_most("peak memory of a sync of 100,000 rows", MOST_PEAK, "MB", large)

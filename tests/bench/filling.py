@@ -31,7 +31,7 @@ _HOUR = timedelta(hours=1)
 
 
 def hours(seconds: float = 0.0) -> Answers:
-    """An OpenCost that answers each hour like the recorded one, after some seconds."""
+    """An OpenCost that serves each hour like the recorded one, after some seconds."""
     body = recording("1.112", "allocation_hour.json")
 
     def answers(path: str, query: Any) -> Reply | None:

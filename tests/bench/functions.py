@@ -225,7 +225,7 @@ def measured(name: str, rows: int, rounds: int) -> Measured:
 
 
 def focus_day() -> tuple[int, float]:
-    """Rows and MB of JSON that FOCUS answers for a day of the cluster, with step 1d."""
+    """Rows and MB of JSON that FOCUS returns for a day of the cluster, with step 1d."""
     with Database() as database:
         load(database.install(), 24, NetworkCost="0.001")
         end = START + timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Answers of any size, made of the recorded records with names and numbers varied, and a server for them."""
+"""Responses of any size, made of the recorded records with names and numbers varied, and a server for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def record_texts(rows: int) -> list[bytes]:
 
 
 def body(rows: int) -> bytes:
-    """A whole /allocation answer."""
+    """A complete /allocation response."""
     return _HEAD + b",".join(b'"%b":%b' % (_name(text).encode(), text) for text in record_texts(rows)) + _TAIL
 
 
@@ -61,7 +61,7 @@ def _varied(record: dict[str, Any], copy: int, chance: random.Random) -> dict[st
 
 @cache
 def _wire(rows: int) -> bytes:
-    """The answer as it goes over the socket, in chunks."""
+    """The response as it is sent over the socket, in chunks."""
     whole = body(rows)
     pieces = (whole[at : at + _CHUNK] for at in range(0, len(whole), _CHUNK))
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer /ROWS/allocation with so many rows, and the questions about the server."""
+        """Serve /ROWS/allocation with so many rows, and the requests about the server."""
         _, rows, path = self.path.partition("?")[0].split("/", 2)
         if path == "allocation":
             wire = _wire(int(rows))

@@ -59,13 +59,13 @@ def ours(url: str, folder: Path, level: int) -> int:
 
 
 def plain(url: str, folder: Path, level: int) -> int:
-    """The plain reference: the whole answer as dicts, a dict for each row; the number of rows."""
+    """The plain reference: the complete response as dicts, a dict for each row; the number of rows."""
     return _plain(url, folder, level, plain_row)
 
 
 def plain_our_rows(url: str, folder: Path, level: int) -> int:
     """The same with rows like ours."""
-    return _plain(url, folder, level, plain_whole)
+    return _plain(url, folder, level, plain_full)
 
 
 def _plain(url: str, folder: Path, level: int, row: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]) -> int:
@@ -115,7 +115,7 @@ def requested_columns() -> dict[str, Any]:
     }
 
 
-def plain_whole(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def plain_full(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     """A row like ours: the record as it is, what was requested, and the few columns that are derived."""
     properties = record.get("properties") or {}
     gpu = record.get("gpuAllocation") or {}

@@ -19,21 +19,21 @@ from opencost_kusto.transform.rows import Encoder, flatten
 from tests.bench import bench
 from tests.bench.functions import MOST_OVER_PLAIN, names
 from tests.bench.payloads import body, record_texts
-from tests.bench.pipelines import ORIGIN, PIPELINES, plain_row, plain_whole, requested_columns
+from tests.bench.pipelines import ORIGIN, PIPELINES, plain_full, plain_row, requested_columns
 
 ROWS = 100
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A server of answers with a hundred rows."""
+    """A server of responses with a hundred rows."""
     with bench.payload_server(ROWS) as url:
         yield f"{url}/{ROWS}"
 
 
 @pytest.mark.parametrize("name", ["ours", "plain", "plain, our rows", "floor"])
 def test_every_pipeline_makes_every_row(server: str, tmp_path: Path, name: str) -> None:
-    """From one answer the pipelines write the same number of lines."""
+    """All pipelines write the same number of lines for one response."""
     pipeline, level, _ = PIPELINES[name]
     assert pipeline(server, tmp_path, level) == ROWS
     lines = [line for path in tmp_path.rglob("*.gz") for line in gzip.decompress(path.read_bytes()).splitlines()]
@@ -47,11 +47,11 @@ def test_the_plain_reference_writes_our_rows() -> None:
         proof = dict.fromkeys(one.name for one in ALLOCATION.columns if isinstance(one.source, RowNumber | Total))
         whole = json.loads(line)
         assert plain_row(json.loads(record), requested_columns()) | proof == flatten(ALLOCATION, line) | proof
-        assert plain_whole(json.loads(record), requested_columns()) | proof == whole | proof
+        assert plain_full(json.loads(record), requested_columns()) | proof == whole | proof
 
 
-def test_the_payloads_are_whole_answers() -> None:
-    """A made answer decodes, is cut into as many records, and their names ascend as in OpenCost's answers."""
+def test_the_payloads_are_complete_responses() -> None:
+    """A generated response decodes, has as many records, and its names ascend as in OpenCost's responses."""
     made = body(ROWS)
     decoded: Any = json.loads(made)
     assert [len(members) for members in decoded["data"]] == [ROWS]

@@ -29,7 +29,7 @@ _HOUR = timedelta(hours=1)
 
 
 class Counting(Kusto):
-    """A database that counts questions, and the bytes of their answers as JSON."""
+    """A database that counts queries, and the bytes of their results as JSON."""
 
     requested = 0
     read = 0

@@ -101,7 +101,7 @@ def test_signals_are_passed_on(number: signal.Signals, received: str) -> None:
 
 
 def test_a_signal_while_the_command_starts_is_passed_on() -> None:
-    """A signal that comes before the command has started is sent to it once it has."""
+    """A signal that arrives before the command has started is sent to it once it has."""
     forwarder = SignalForwarder()
     forwarder.send(signal.SIGTERM)
     with subprocess.Popen(["sleep", "30"]) as process:
@@ -109,8 +109,8 @@ def test_a_signal_while_the_command_starts_is_passed_on() -> None:
         assert process.wait() == -signal.SIGTERM
 
 
-def test_an_interruption_by_the_terminal_comes_once() -> None:
-    """Ctrl-C on a terminal reaches the command by the terminal alone, and we wait for it."""
+def test_an_interruption_by_the_terminal_arrives_once() -> None:
+    """Ctrl-C on a terminal reaches the command only through the terminal, and the program waits for the command."""
     leader, follower = pty.openpty()
     try:
         with wrapping("sh", "-c", COUNTING, stdin=follower, terminal=True) as process:

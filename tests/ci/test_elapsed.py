@@ -1,4 +1,4 @@
-"""What somebody asks about is a part of a window on OpenCost's marks, and its share is said by time."""
+"""The window of a command is a part of a window on OpenCost's marks, and its share is reported by time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pipeline's environment has goes into Metadata, beside what the user gave and never over it."""
+"""The environment of a pipeline is stored in Metadata, and never overrides what the user set."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def test_gitlab() -> None:
     ],
     ids=["nothing", "lookalikes", "codespace", "release"],
 )
-def test_outside_of_a_pipeline_nothing_is_told(environment: dict[str, str]) -> None:
-    """Without the variable that says so, no run is made up."""
+def test_outside_a_pipeline_metadata_is_empty(environment: dict[str, str]) -> None:
+    """Without the variable that marks a pipeline, no run is invented."""
     assert pipeline(environment) == {}
 
 
 @pytest.mark.parametrize("environment", [AZURE, GITHUB, GITLAB], ids=["azure", "github", "gitlab"])
-def test_no_secret_and_nothing_empty_is_told(environment: dict[str, str]) -> None:
-    """Tokens stay where they are, an unset or empty variable leaves its key out, and addresses lose credentials."""
+def test_metadata_has_no_secret_and_no_empty_value(environment: dict[str, str]) -> None:
+    """Tokens are left out, as are unset and empty variables, and addresses lose their credentials."""
     assert "a-secret" not in json.dumps(pipeline(environment))
     flags = {name: value for name, value in environment.items() if value.lower() in ("true", "build")}
     empty = dict.fromkeys(environment, "") | flags

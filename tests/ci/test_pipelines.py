@@ -38,7 +38,7 @@ def scripts(value: Any) -> Iterator[str]:
 
 
 def calls(script: str) -> list[list[str]]:
-    """The words of each of our commands in a shell script, up to where the shell goes on with another."""
+    """The arguments of each of our commands in a shell script, up to the end of the command."""
     found = []
     for line in script.replace("\\\n", " ").splitlines():
         _, ours, rest = line.partition("opencost-kusto ")
@@ -67,8 +67,8 @@ def test_the_reading_finds_them() -> None:
 
 
 @pytest.mark.parametrize("call", [*IN_PIPELINES, *IN_SHELLS], ids=" ".join)
-def test_our_command_line_takes_them(call: list[str]) -> None:
-    """No option that a pipeline or a shell of the guides gives is unknown, nor lacks its value."""
+def test_the_command_line_accepts_them(call: list[str]) -> None:
+    """Every option in the pipelines and shell examples of the guides exists and has its value."""
     name, *words = call
     if "--config" in words:
         # Whose file is the reader's.

@@ -117,14 +117,14 @@ def test_a_command_and_what_it_cost(servers: Emulator, tmp_path: Path, capsys: p
     assert row["Requested"] == hour.time
 
 
-def test_the_commands_exit_code_comes_first(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that failed is what the exit code shows, and its cost is loaded all the same."""
+def test_the_exit_code_of_the_command_takes_precedence(servers: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that failed sets the exit code, and its cost is loaded nevertheless."""
     assert account(servers, Hour(exit_code=77), "failing").of(["false"]) == 77
     assert "2 landed" in capsys.readouterr().err
 
 
-def test_the_commands_exit_code_comes_before_any_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """When OpenCost is gone after the command, its failure is still what the exit code shows, and the error is said."""
+def test_the_exit_code_of_the_command_precedes_any_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """When OpenCost is down after the command, the command's failure is the exit code, and the error is printed."""
     for exit_code in (77, 0):
         hour, gone = Hour(exit_code), [False]
 
@@ -168,8 +168,8 @@ def test_another_cluster_is_found_before_the_command_runs(servers: Emulator) -> 
     assert hour.commands == []
 
 
-def test_a_kusto_that_cannot_be_asked_is_found_before_the_command_runs(tmp_path: Path) -> None:
-    """Nor does the command run where Kusto is down, or was never bootstrapped; the page of the run says so."""
+def test_an_unreachable_kusto_is_reported_before_the_command_runs(tmp_path: Path) -> None:
+    """The command does not run where Kusto is down or not bootstrapped; the page of the run reports it."""
     with Emulator(latency=0.05) as servers:
         hour = Hour()
         with pytest.raises(KustoError, match="Run opencost-kusto bootstrap"):
@@ -213,7 +213,7 @@ def test_a_window_that_begins_before_the_data_is_not_loaded() -> None:
             assert kusto.query("OpenCostAssets | count") == [{"Count": 0}]
 
 
-def test_what_is_wrong_is_said_before_the_command_runs(servers: Emulator, tmp_path: Path) -> None:
+def test_errors_are_reported_before_the_command_runs(servers: Emulator, tmp_path: Path) -> None:
     """A summary, address or database that cannot be used is refused while nothing has run yet."""
     hour = Hour()
     with pytest.raises(UsageError, match="cannot be written"):

@@ -1,4 +1,4 @@
-"""A window is requested when it is over and its costs are known, by a clock that the tests move."""
+"""A window is requested when it has ended and its costs are measured, by a clock that the tests move."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_it_waits_until_the_window_is_over_and_settled() -> None:
     assert said == ["Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z."]
 
 
-def test_nothing_is_asked_before_the_end() -> None:
-    """Without a time to settle the window is over all the same before OpenCost is requested."""
+def test_nothing_is_requested_before_the_end() -> None:
+    """Without a time to settle, OpenCost is still requested only once the window has ended."""
     time = Time(WINDOW.end - timedelta(seconds=20))
     run, _ = settle_at(time, timedelta())
     assert run.collection_time == WINDOW.end
 
 
 def test_a_sleep_that_ends_early_is_followed_by_another() -> None:
-    """A clock that is set back while we sleep does not make us ask too early."""
+    """A clock that is set back during the sleep does not make the request too early."""
     time = Time(WINDOW.end, short=5.0)
     run, _ = settle_at(time, MINUTE)
     assert time.slept == [60.0, 5.0]
@@ -83,8 +83,8 @@ def test_times_to_settle() -> None:
             settle_time(text)
 
 
-def test_since_is_a_window_and_without_it_nothing_is_waited_for() -> None:
-    """With --since the window ends with the mark that comes next; any other is requested at once, as it is."""
+def test_only_a_window_with_since_waits_for_its_end() -> None:
+    """With --since the window ends at the next mark; any other is requested at once, unchanged."""
     now = WINDOW.end - timedelta(seconds=20)
     assert WhenOptions(since=f"{WINDOW.start.timestamp():.0f}").interval(lambda: now) == WINDOW
     elapsed = WhenOptions(since="1h", opencost_resolution="10m").elapsed(lambda: now)

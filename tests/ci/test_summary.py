@@ -87,8 +87,8 @@ def test_a_run_that_landed(servers: Emulator, tmp_path: Path) -> None:
         assert "did not land" not in text
 
 
-def test_a_batch_that_failed_is_told_with_its_reason(tmp_path: Path) -> None:
-    """What did not land stands in a table of its own, with why, and without secrets."""
+def test_a_failed_batch_is_listed_with_its_reason(tmp_path: Path) -> None:
+    """What did not land is in a table of its own, with the reason, and without secrets."""
     file = tmp_path / "summary.md"
 
     def answers(path: str, _: object) -> object:
@@ -120,8 +120,8 @@ def test_many_batches_that_failed() -> None:
     assert text.endswith("\n\nAnd 11 more.\n\n")
 
 
-def test_what_ends_a_run_is_told(tmp_path: Path) -> None:
-    """A run that an error or an interruption ends leaves a sentence, and the error goes on its way."""
+def test_the_page_names_what_ended_a_run(tmp_path: Path) -> None:
+    """A run that an error or an interruption ends leaves a sentence, and the error is raised on."""
     file = tmp_path / "summary.md"
     with pytest.raises(OpenCostError), page(file):
         raise OpenCostError("OpenCost at http://me:hush@host cannot be reached.")
@@ -149,8 +149,8 @@ def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_namespaces_are_told_as_far_as_they_are_known() -> None:
-    """The dearest have a line each and the rest one; without Kusto, or with one that is gone, a sentence says so."""
+def test_the_page_lists_the_most_expensive_namespaces() -> None:
+    """The most expensive have a line each and the rest one; without a reachable Kusto, a sentence explains it."""
     costs = [Cost("prod", f"team-{at:02}", 2, 1_000_000 - at) for at in range(25)]
     [totals, shown] = tables(markdown(Page(Report("r"), costs)))
     assert totals == [["Dataset", "Batches", "Rows", "Cost"]]
@@ -173,8 +173,8 @@ def test_namespaces_are_told_as_far_as_they_are_known() -> None:
     assert report.exit_code == 0
 
 
-def test_a_sum_that_differs_is_told() -> None:
-    """When the namespaces do not add up to what was counted as it landed, the page says so."""
+def test_a_sum_that_differs_is_reported() -> None:
+    """When the namespaces do not add up to what was counted as it landed, the page reports it."""
     text = markdown(Page(Report("r"), [Cost("prod", "shop", 1, 1_500_000)]))
     assert "Kusto now holds a cost of 1.500000, but 0.000000 was counted as it landed." in text
 

@@ -146,7 +146,7 @@ def test_json_is_one_document(servers: Emulator, run: Command) -> None:
     assert "landed: 19 rows" in done.stderr
 
 
-def test_json_tells_of_a_failure(run: Command, servers: Emulator) -> None:
+def test_json_reports_a_failure(run: Command, servers: Emulator) -> None:
     """With --json, a batch that fails is in the document, with its reason and the exit code of the process."""
     unrecorded = ("--window", "2026-11-23T10:07:00Z,2026-11-23T10:09:00Z")
     done = run(*_written(servers, "-o", "json", "--dataset", "allocation", "--output", "rows", *unrecorded))
@@ -178,7 +178,7 @@ def test_output_to_a_folder_is_a_file_for_each_table(servers: Emulator, run: Com
 
 
 def test_a_dataset_alone(servers: Emulator, run: Command) -> None:
-    """`--dataset allocation` asks OpenCost for no other cost."""
+    """`--dataset allocation` requests no other cost."""
     before = len(servers.opencost.requests)
     done = run(*_written(servers, "--dataset", "allocation"))
     assert done.returncode == 0, done.stderr
@@ -232,8 +232,8 @@ def test_idle_and_aggregate_reach_the_server(servers: Emulator, run: Command) ->
 
 
 @pytest.mark.usefixtures("named")
-def test_options_come_from_the_environment(servers: Emulator, run: Command) -> None:
-    """A sync without any option but variables does what they say."""
+def test_options_can_be_set_in_the_environment(servers: Emulator, run: Command) -> None:
+    """A sync without options uses those that variables set."""
     done = run(
         "sync",
         OPENCOST_KUSTO_ENDPOINT=servers.opencost_url,
@@ -313,7 +313,7 @@ def test_bad_input_is_refused_in_one_sentence(servers: Emulator, run: Command, c
 
 @pytest.mark.parametrize(("moment", "said"), [("an hour ago", "is not a time"), ("2999-01-01", "lies in the future")])
 def test_since_no_moment_is_refused(servers: Emulator, run: Command, moment: str, said: str) -> None:
-    """A --since that is no time, or has not come yet, ends with exit code 2 and one line, and nothing is waited for."""
+    """A --since that is no time, or in the future, ends with exit code 2 and one line, without a wait."""
     done = run("sync", "--endpoint", servers.opencost_url, *_kusto(servers), "--since", moment)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
     assert said in done.stderr
@@ -330,8 +330,8 @@ def test_kusto_must_be_named(run: Command, command: str) -> None:
 
 
 @pytest.mark.parametrize("words", [["sync", "--timeout", "long"], ["sync", "--invented"], ["synch"]])
-def test_words_that_are_no_options(run: Command, words: list[str]) -> None:
-    """What the command line cannot read ends with exit code 2 and no traceback."""
+def test_arguments_that_are_no_options(run: Command, words: list[str]) -> None:
+    """A command line that cannot be parsed ends with exit code 2 and no traceback."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
@@ -365,7 +365,7 @@ def test_no_opencost(servers: Emulator, run: Command) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["sync", "--help"], ["--version"], ["tables"]])
 def test_what_needs_no_azure_does_not_import_it(run: Command, words: list[str], tmp_path: Path) -> None:
-    """Help, version and dictionary come without importing anything of Azure."""
+    """Help, version and dictionary are printed without importing anything of Azure."""
     assert run(*words).returncode == 0
     assert _azure_after(words, tmp_path) == []
 

@@ -50,7 +50,7 @@ def test_an_option_beside_the_version_does_not_hide_it(capsys: pytest.CaptureFix
 
 
 def test_the_package_imports_a_name_when_it_is_used() -> None:
-    """Importing the package imports none of its modules, and every name in its list is there."""
+    """Importing the package imports none of its modules, and every name in its list exists."""
     assert {one for one in modules("import opencost_kusto") if one.startswith("opencost_kusto")} == {
         "opencost_kusto",
         "opencost_kusto.version",
@@ -73,7 +73,7 @@ def test_types_and_names_of_the_package_are_the_same() -> None:
 
 
 def test_storage_is_imported_on_a_thread() -> None:
-    """Loading imports the SDK's clients of storage while OpenCost answers; before, they are not needed."""
+    """Loading imports the SDK's clients of storage while OpenCost responds; before, they are not needed."""
     make = "from opencost_kusto.kusto.client import Kusto; one = Kusto('http://127.0.0.1:1', 'd', auth='none')"
     clients = {"azure.storage.blob", "azure.storage.queue", "azure.kusto.ingest"}
     assert not clients & modules(make)

@@ -1,4 +1,4 @@
-"""opencost-kusto.toml on the command line: what comes first, which clusters, and what `config` prints."""
+"""opencost-kusto.toml on the command line: precedence, selection of clusters, and what `config` prints."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def rows(run: Run, file: str, cluster: str, *more: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def test_each_value_comes_from_where_it_is_strongest(run: Run, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Command line, environment, file, default: value by value, and `config` says which it was."""
+def test_each_value_has_its_precedence(run: Run, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Command line, environment, file, default: value by value, and `config` prints which it was."""
     monkeypatch.setenv("OPENCOST_KUSTO_CONFIG", file)
     monkeypatch.setenv("OPENCOST_KUSTO_TIMEOUT", "70")
     monkeypatch.setenv("OPENCOST_KUSTO_DATABASE", "Environment")
@@ -139,7 +139,7 @@ def test_config_prints_the_named_clusters_alone(run: Run, file: str) -> None:
 
 
 def test_a_cluster_has_its_own_settings(run: Run, file: str, opencost: OpenCostEmulator) -> None:
-    """Aggregate, metadata and doors of a cluster come before the defaults, and after the command line."""
+    """A cluster's aggregate, metadata and sign-in override the defaults, and the command line overrides them."""
     prod = rows(run, file, "prod")
     assert {(one["Source"], one["Aggregate"]) for one in prod} == {("prod", "container")}
     assert prod[0]["Metadata"]["stage"] == "prod"
@@ -185,7 +185,7 @@ def test_the_currency_of_a_cluster_is_that_of_its_source(file: str, opencost: Op
 
 
 def test_a_cluster_has_the_retention_of_its_store(tmp_path: Path) -> None:
-    """What the file says of one cluster comes before what the option says of all."""
+    """What the file sets for one cluster overrides what the option sets for all."""
     path, hour = tmp_path / "c.toml", timedelta(hours=1)
     clusters = ('name = "a"\nendpoint = "http://a"\nopencost_retention = "1h=168"', 'name = "b"\nendpoint = "http://b"')
     path.write_text("".join(f"[[clusters]]\n{one}\n" for one in clusters))
@@ -196,7 +196,7 @@ def test_a_cluster_has_the_retention_of_its_store(tmp_path: Path) -> None:
 
 
 def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
-    """What only the option can judge is refused by the line of the file, not by a variable that nobody set."""
+    """A value that only the option can check is refused with the line of the file, not with a variable."""
     path = tmp_path / "c.toml"
     path.write_text("[defaults]\ngzip_level = 99\n")
     with pytest.raises(Exception, match="less than or equal to 9") as refused:

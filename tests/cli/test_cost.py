@@ -86,8 +86,8 @@ def test_cost_draws_a_chart(requested: Requested, tmp_path: Path) -> None:
         (("query", "--kql", "print 1", "--param", "a=b"), "--param is for a function"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(requested: Requested, words: tuple[str, ...], said: str) -> None:
-    """What contradicts itself, does not exist or would have no effect is refused by its option."""
+def test_options_that_cannot_be_combined_are_refused(requested: Requested, words: tuple[str, ...], said: str) -> None:
+    """An option that contradicts another, names nothing or would have no effect is refused by its name."""
     with pytest.raises(UsageError, match=said):
         requested(*words)
 
@@ -106,8 +106,8 @@ def test_a_function_has_a_window_and_a_top(requested: Requested) -> None:
     assert csv[1].split(",")[1] == str(COST)
 
 
-def test_a_query_is_asked_of_each_cluster(requested: Requested) -> None:
-    """With --cluster twice the rows say which cluster they are of, and a name without rows adds none."""
+def test_a_query_is_run_for_each_cluster(requested: Requested) -> None:
+    """With --cluster twice each row names its cluster, and a name without rows adds none."""
     names = ("--cluster", "aks-shop-prod-weu", "--cluster", "nobody")
     rows = json.loads(requested("query", "DailyCost", "--window", WINDOW, *names, "-o", "json"))
     assert {row["Cluster"] for row in rows} == {"aks-shop-prod-weu"}
@@ -131,7 +131,7 @@ def test_a_function_has_parameters_and_formats(requested: Requested) -> None:
     assert requested("query", "ByNamespace", *none, "-o", "csv") == ""
 
 
-def test_any_kql_is_asked(requested: Requested, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_kql_is_run(requested: Requested, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--kql` is a query with the names of the dashboard; `-` reads it from stdin."""
     text = "OpenCostAllocation | where Timestamp between (_startTime .. _endTime) | summarize Rows = count()"
     assert json.loads(requested("query", "--kql", text, "--window", WINDOW, "-o", "json")) == [{"Rows": 61}]

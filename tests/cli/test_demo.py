@@ -34,7 +34,7 @@ Lines = list[str]
 
 @contextmanager
 def _started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that runs until the block ends, and at most five minutes; its output comes as it is printed."""
+    """A command that runs until the block ends, and at most five minutes; its output as it is printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     command = [sys.executable, "-m", "opencost_kusto", *words]
     with subprocess.Popen(
@@ -184,8 +184,8 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_emulator_answers_as_a_version(tmp_path: Path) -> None:
-    """`--opencost-version` and `--opencost-store` decide what OpenCost answers: 1.119 with its built-in store here."""
+def test_the_emulator_responds_as_a_version(tmp_path: Path) -> None:
+    """`--opencost-version` and `--opencost-store` set how OpenCost responds: 1.119 with its built-in store here."""
     with _started(tmp_path, "emulator", "--opencost-version", "1.119", "--opencost-store", "built-in") as process:
         _, sync, *_ = _commands(_until_up(process))
         endpoint = shlex.split(sync)[5].partition("=")[2]

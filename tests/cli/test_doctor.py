@@ -65,8 +65,8 @@ def test_without_kusto_the_source_alone_is_checked(
     assert "note    sign-in: " in out
 
 
-def test_an_opencost_that_is_not_there_fails_with_its_code() -> None:
-    """One line, and no question about its costs."""
+def test_an_unreachable_opencost_fails_with_its_code() -> None:
+    """One line, and no request for its costs."""
     with OpenCost("http://127.0.0.1:9", attempts=1, timeout=5) as opencost:
         [one] = examine(opencost)
     assert (one.hop, one.status, one.exit_code) == ("OpenCost", Status.FAILED, 3)
@@ -82,7 +82,7 @@ def test_a_port_forward_cures_nothing_but_an_address(opencost: OpenCostEmulator)
 
 
 def test_an_hour_without_cost_fails(opencost: OpenCostEmulator) -> None:
-    """OpenCost answers with nothing, and no error, when its Prometheus has no data."""
+    """OpenCost responds with no record and no error when its Prometheus has no data."""
     with OpenCost(opencost.url) as client:
         found = {one.hop: one for one in examine(client)}
         assert found["cost"].status is Status.OK
@@ -160,7 +160,7 @@ def named() -> Iterator[World]:
     ("codes", "expected"), [([], 0), ([5], 5), ([5, 3], 3), ([8, 5], 5), ([8, 2, 3], 2), ([70], 70)]
 )
 def test_the_worst_hop_gives_the_exit_code(codes: list[int], expected: int) -> None:
-    """What must be fixed first comes first: names, the source, Kusto, content, time, cost."""
+    """In the order of what to fix first: names, the source, Kusto, content, time, cost."""
     found = [Finding("x", Status.FAILED, "no", exit_code=code) for code in codes]
     assert worst([Finding("y", Status.NOTE, "note"), *found]) == expected
 
@@ -178,7 +178,7 @@ def test_a_line_has_the_cure_below_it() -> None:
 
 
 def test_write_and_engine_only_exclude_each_other(run: Callable[..., tuple[int, str]]) -> None:
-    """One ingests a row, the other asks nothing of ingestion."""
+    """One ingests a row, the other checks nothing of ingestion."""
     with pytest.raises(UsageError, match="give one of them"):
         run("doctor", "--write", "--engine-only")
 

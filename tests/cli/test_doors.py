@@ -96,7 +96,7 @@ def test_doctor_names_the_door_that_is_shut(run: Callable[..., tuple[int, str, s
 
 @dataclass(frozen=True)
 class Door:
-    """A door that is shut without its words, by what the message of a shut one says."""
+    """A door that is closed without its options, and what the message of a closed one contains."""
 
     words: Callable[[Path, Authority, ForwardProxy], tuple[str, ...]]
     says: str

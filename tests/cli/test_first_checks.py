@@ -86,7 +86,7 @@ READING = (["bootstrap"], ["bootstrap", "--check"], ["status"], ["cost"], ["quer
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)
 def test_a_command_that_reads_ends_with_the_line_that_grants_the_right(words: list[str], kusto: KustoEmulator) -> None:
-    """An identity without a role is named, with the role that it lacks."""
+    """An identity without a role is named, with the role that is missing."""
     nobody = "aadapp=nobody;tenant"
     with kusto.door(nobody) as door, pytest.raises(KustoError) as refused:
         app([*words, "--kusto-uri", door.url, "--database", kusto.database, "--auth", "none"], standalone_mode=False)

@@ -91,7 +91,7 @@ def cheaper(lines: list[str]) -> list[str]:
 def test_a_file_that_was_loaded_wrongly_is_repaired(
     world: World, tmp_path: Path, change: Any, mapping: str, times: int
 ) -> None:
-    """Rows loaded by hand that are not the whole response are never taken for it: a sync puts it in their place."""
+    """Rows loaded by hand that are not the complete response do not count as landed: a sync replaces them."""
     written(world, tmp_path, "--data-type", "allocation", "--allocation-output", str(tmp_path / "rows.json"))
     path = tmp_path / "rows.json"
     whole = path.read_text("utf-8").splitlines()
@@ -123,14 +123,14 @@ def test_a_host_and_a_port_are_an_address(options: dict[str, Any], address: str)
 def test_the_command_line_wins_over_the_other_spelling_in_the_environment(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host on the command line puts an endpoint in the environment aside, and a file puts a folder."""
+    """A host on the command line overrides an endpoint in the environment, and a file overrides a folder."""
     monkeypatch.setenv("OPENCOST_KUSTO_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OPENCOST_KUSTO_OUTPUT", str(tmp_path / "folder"))
     written(world, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["allocation.json", "assets.json"]
 
 
-def test_a_database_without_old_tables_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_without_old_tables_is_reported(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """`bootstrap --migrate` of a new database bootstraps it, and says that there was nothing to move."""
     target = ("--kusto-uri", world.kusto.url, "--database", "OpenCost", "--auth", "none")
     app(["bootstrap", "--migrate", *target], standalone_mode=False, obj=Process())

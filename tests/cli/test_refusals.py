@@ -82,10 +82,8 @@ def test_what_would_be_ignored_is_refused(case: str, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def test_what_the_environment_says_for_all_runs_is_no_contradiction(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A dry run where the environment names Kusto, for other runs, goes on to OpenCost, which nobody answers for."""
+def test_a_variable_for_all_runs_is_no_contradiction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run where the environment names Kusto continues to OpenCost, which is unreachable here."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENCOST_KUSTO_KUSTO_URI", NOBODY)
     monkeypatch.setenv("OPENCOST_KUSTO_FILTER_TYPES", "Disk")
@@ -113,7 +111,7 @@ def now() -> datetime:
         ("2026-11-24", "2026-11-24T00:00:00Z,2026-11-24T11:15:00Z"),
     ],
 )
-def test_a_window_that_is_not_as_written_is_told(window: str, shown: str) -> None:
+def test_a_window_that_differs_from_the_option_is_reported(window: str, shown: str) -> None:
     """Where times are cut to now, or widened to OpenCost's marks, the window that is requested is reported."""
     said: list[str] = []
     assert str(WhenOptions(window).interval(now, said.append)) == shown
@@ -135,7 +133,7 @@ def command(name: str) -> Any:
 
 @pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
 def test_help_fits_a_narrow_terminal(name: str) -> None:
-    """At 80 columns the help says every sentence and default whole, its groups, and examples as they are typed."""
+    """At 80 columns the help has every sentence and default in full, its groups, and examples as typed."""
     context = command(name).make_context(name, [], resilient_parsing=True, terminal_width=80)
     text = command(name).get_help(context)
     assert max(map(len, text.splitlines())) <= 80
@@ -149,16 +147,16 @@ def test_help_fits_a_narrow_terminal(name: str) -> None:
     assert "OPENCOST_KUSTO_RUN_ID" in words
 
 
-def test_help_says_first_what_is_required() -> None:
-    """The section of what is required comes before the others, and of a dry run's options too."""
+def test_help_lists_required_options_first() -> None:
+    """The section of required options is the first, also for the options of a dry run."""
     context = command("sync").make_context("sync", [], resilient_parsing=True)
     sections = re.findall(r"^(\w[\w ]*):$", command("sync").get_help(context), re.MULTILINE)
     assert sections[0] == "Required"
     assert {"OpenCost", "Kusto", "Window", "Loading", "Output", "Examples"} <= set(sections)
 
 
-def test_the_overview_has_whole_sentences() -> None:
-    """Each command stands in the overview with its whole first sentence."""
+def test_the_overview_has_complete_sentences() -> None:
+    """Each command is in the overview with its complete first sentence."""
     group = typer.main.get_command(app)
     text = " ".join(group.get_help(group.make_context("opencost-kusto", ["sync"], resilient_parsing=True)).split())
     for one in group.commands.values():  # type: ignore[attr-defined]
@@ -197,8 +195,8 @@ def test_lists_are_repeated_or_have_commas(given: list[str] | None, datasets: tu
         )
 
 
-def test_completion_knows_the_commands() -> None:
-    """A shell that asks for what begins with `st` is given `status`."""
+def test_completion_offers_the_commands() -> None:
+    """A shell that completes `st` is offered `status`."""
     environment = os.environ | {
         "_OPENCOST_KUSTO_COMPLETE": "complete_bash",
         "COMP_WORDS": "opencost-kusto st",

@@ -42,7 +42,7 @@ def ended(command: list[str], stdout: int, folder: Path) -> tuple[int, str]:
 
 
 def ours(*words: str) -> list[str]:
-    """The command line with some words."""
+    """The command line with these arguments."""
     return [sys.executable, "-m", "opencost_kusto", *words]
 
 
@@ -53,7 +53,7 @@ def dry_run(opencost: OpenCostEmulator) -> list[str]:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("words", [["--version"], ["tables"], ["bootstrap", "--print"], ["sync"]])
-def test_a_full_disk_is_said(opencost: OpenCostEmulator, tmp_path: Path, words: list[str]) -> None:
+def test_a_full_disk_is_reported(opencost: OpenCostEmulator, tmp_path: Path, words: list[str]) -> None:
     """Where stdout takes nothing any more, the exit code is 2 and one sentence says why."""
     full = os.open("/dev/full", os.O_WRONLY)
     code, said = ended(dry_run(opencost) if words == ["sync"] else ours(*words), full, tmp_path)
@@ -119,7 +119,7 @@ def test_a_stdout_that_does_not_block_gets_everything() -> None:
     assert (received, output.error) == (full + len(data), None)
 
 
-def test_letters_that_the_encoding_lacks_are_escaped(opencost: OpenCostEmulator, tmp_path: Path) -> None:
+def test_letters_outside_the_encoding_are_escaped(opencost: OpenCostEmulator, tmp_path: Path) -> None:
     """An ASCII stdout gets the letters of a cluster's name as escapes, and the exit code is that of the run."""
     command = [*dry_run(opencost)[:-1], "rows", "--cluster", "прод"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
@@ -234,7 +234,7 @@ raise SystemExit(process.run(lambda: 1 // 0))
     assert ("Traceback" in done.stderr) == verbose
 
 
-def test_no_stdout_at_all_is_said(opencost: OpenCostEmulator, tmp_path: Path) -> None:
+def test_a_missing_stdout_is_reported(opencost: OpenCostEmulator, tmp_path: Path) -> None:
     """Rows for a stdout that is closed are refused in one sentence, before OpenCost is requested."""
     before = len(opencost.requests)
     code, said = ended(["sh", "-c", 'exec "$@" >&-', "sh", *dry_run(opencost)], subprocess.DEVNULL, tmp_path)
@@ -246,7 +246,7 @@ LATER = " Batches not reported as landed may still arrive. Run the command again
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_is_said(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interruption_is_reported(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends with 128 + its number and a message that mentions the rows that may be under way."""
     # Takes connections, and never answers.
     with OpenCostEmulator(answers=lambda *_: time.sleep(30)) as silent:

@@ -55,8 +55,8 @@ def test_a_variable_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
     assert "OPENCOST_KUSTO_TIMEOUT" in (refusal(refused("sync")) or "")
 
 
-def test_no_command_is_answered_with_the_help() -> None:
-    """Without a command there is no sentence: Typer prints the help."""
+def test_no_command_prints_the_help() -> None:
+    """Without a command there is no error message: Typer prints the help."""
     assert refusal(refused()) is None
 
 
@@ -73,7 +73,7 @@ def test_no_command_is_answered_with_the_help() -> None:
         ("status --max-age soon", r"--max-age \(or OPENCOST_KUSTO_MAX_AGE\): 'soon' is not a duration"),
     ],
 )
-def test_words_that_say_no_time_are_refused_by_their_option(words: str, said: str) -> None:
+def test_values_that_are_no_time_are_refused_by_their_option(words: str, said: str) -> None:
     """A time, a step or a window that cannot be read names the option, and what sets it."""
     error = refused(*words.split())
     assert isinstance(error, UsageError)
@@ -91,7 +91,7 @@ SHELLS = {
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_shells_complete_commands(shell: str, tmp_path: Path) -> None:
-    """bash, zsh and fish ask the program, which completes a command."""
+    """bash, zsh and fish run the program, which completes a command."""
     program = Path(sys.executable).parent / "opencost-kusto"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **SHELLS[shell]}
     environment["_OPENCOST_KUSTO_COMPLETE"] = f"complete_{shell}"

@@ -46,7 +46,7 @@ def run(servers: World, tmp_path: Path) -> Command:
 
 
 def command(servers: World) -> list[str]:
-    """The words of a backfill against the emulators."""
+    """The arguments of a backfill against the emulators."""
     place = ["--endpoint", servers.opencost.url, "--kusto-uri", servers.kusto.url, "--database", "OpenCost"]
     return [sys.executable, "-m", "opencost_kusto", "backfill", *place, "--auth", "none"]
 
@@ -57,13 +57,13 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def runner(servers: World, home: Path) -> Command:
-    """Runs it with more words."""
+    """Runs it with more arguments."""
     words, own = command(servers)[3:], environment(home)
     return lambda *more: forked.run([*words, *more], home, own)
 
 
 def test_a_range_is_loaded_and_a_second_run_does_nothing(servers: World, run: Command) -> None:
-    """Four hours of two datasets land; the second run asks OpenCost for none of them, says so, and exits 0."""
+    """Four hours of two datasets land; the second run requests none of them, reports it, and exits 0."""
     first = run(*RANGE)
     assert first.returncode == 0, first.stderr
     assert len(re.findall(r"aks-shop-prod-weu (?:allocation|assets) \S+ 60m landed", first.stderr)) == 8
@@ -77,7 +77,7 @@ def test_a_range_is_loaded_and_a_second_run_does_nothing(servers: World, run: Co
     assert {request.path for request in servers.opencost.requests} <= identity
 
 
-def test_a_run_that_was_broken_goes_on_where_it_was(servers: World, run: Command) -> None:
+def test_an_interrupted_run_resumes(servers: World, run: Command) -> None:
     """What failed makes the exit code 7, and only that is requested the next time."""
     servers.opencost.fault = _refuse("2026-11-23T10:00:00Z,2026-11-23T11:00:00Z")
     broken = run(*RANGE, "--dataset", "allocation")
@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_refused(run: Command, words: tuple[str, ...], sa
 
 
 def test_what_is_lost_stays_in_the_exit_code() -> None:
-    """Days that have expired are lost; the second run asks for nothing, and says still that they are not in Kusto."""
+    """Days that have expired are lost; the second run requests nothing, and still reports them as not in Kusto."""
     with StoreWorld(NOW) as here:
         span = Window(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC))
         for expected in ({"expired": 2, "landed": 2, "lost": 2}, {"lost": 2}):
@@ -126,7 +126,7 @@ def test_what_is_lost_stays_in_the_exit_code() -> None:
         assert sorted(here.windows()) == [Window(span.end - n * DAY, span.end - (n - 1) * DAY) for n in (2, 1)]
 
 
-def test_the_command_says_what_is_lost_before_it_does(tmp_path: Path) -> None:
+def test_a_dry_run_lists_what_is_lost(tmp_path: Path) -> None:
     """What the exit code says of windows that are lost, the first line says too: there is nothing to load, and why."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with StoreWorld(now) as here:
@@ -141,8 +141,8 @@ def test_the_command_says_what_is_lost_before_it_does(tmp_path: Path) -> None:
     assert len(re.findall(" 1440m lost", done.stderr)) == 2
 
 
-def test_told_to_end_it_reports_no_failure(servers: World, tmp_path: Path) -> None:
-    """In the middle of waiting for rows to land SIGTERM ends it at once, with nothing reported that is not so."""
+def test_a_terminated_backfill_reports_no_failure(servers: World, tmp_path: Path) -> None:
+    """SIGTERM while rows are waited for ends it at once, and nothing false is reported."""
     servers.kusto.pause()
     words = [*command(servers), *RANGE, "--dataset", "allocation"]
     folder = {"cwd": tmp_path, "env": environment(tmp_path) | {"TMPDIR": str(tmp_path)}}
@@ -196,6 +196,6 @@ def _landed(dataset: str) -> BatchResult:
 
 
 def test_datasets_are_checked() -> None:
-    """A dataset that is not known is refused before anybody is asked."""
+    """An unknown dataset is refused before any request."""
     with pytest.raises(UsageError, match="There is no dataset 'costs'"):
         Target(HOUR, ("costs",))

@@ -56,7 +56,7 @@ def kinds(report: Report) -> dict[str, int]:
     return {outcome: count for outcome, count in report.counts.items() if outcome != "expired"}
 
 
-def test_windows_are_whole_and_where_every_run_cuts_them() -> None:
+def test_windows_are_complete_and_aligned() -> None:
     """Bounds between two windows are moved inwards, and a day begins at midnight."""
     start = datetime(2026, 12, 9, 22, 30, 30, tzinfo=UTC)
     assert list(aligned(start, NOW, HOUR)) == hours(datetime(2026, 12, 9, 23, tzinfo=UTC), 10)
@@ -86,7 +86,7 @@ def test_a_step_that_does_not_tile_a_day_is_refused() -> None:
         check_step(7 * MINUTE)
 
 
-def test_what_is_missing_is_brought_oldest_first_and_once(here: StoreWorld) -> None:
+def test_missing_windows_are_loaded_oldest_first_and_once(here: StoreWorld) -> None:
     """Two hours are missing in the middle: they are requested in order, and then nothing is."""
     eight = datetime(2026, 12, 10, 1, tzinfo=UTC)
     for window in (*hours(eight, 3), *hours(eight + 5 * HOUR, 3)):
@@ -104,7 +104,7 @@ def test_what_is_missing_is_brought_oldest_first_and_once(here: StoreWorld) -> N
     assert load_missing(here, target_of(), 8 * HOUR + 15 * MINUTE).results == []
 
 
-def test_only_closed_windows_are_asked_for(here: StoreWorld) -> None:
+def test_only_closed_windows_are_requested(here: StoreWorld) -> None:
     """At a quarter past, with a lag of twenty minutes, the last hour is not closed yet."""
     load_missing(here, target_of(), 3 * HOUR, lag=20 * MINUTE)
     assert list(here.windows()) == hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1)
@@ -112,8 +112,8 @@ def test_only_closed_windows_are_asked_for(here: StoreWorld) -> None:
     assert max(here.windows()).end == datetime(2026, 12, 10, 9, tzinfo=UTC)
 
 
-def test_datasets_are_caught_up_each_by_what_it_lacks(here: StoreWorld) -> None:
-    """An hour whose allocation is there lacks its assets only."""
+def test_each_dataset_is_caught_up_by_its_missing_windows(here: StoreWorld) -> None:
+    """For an hour whose allocation has landed only the assets are requested."""
     load_missing(here, target_of(), 3 * HOUR)
     here.store.requested.clear()
     report = load_missing(here, target_of(HOUR, "allocation", "assets", "metrics"), 3 * HOUR, scrape=True)
@@ -122,7 +122,7 @@ def test_datasets_are_caught_up_each_by_what_it_lacks(here: StoreWorld) -> None:
     assert here.windows("OpenCostAssets") == dict.fromkeys(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 2), 19)
 
 
-def test_other_options_are_another_question(here: StoreWorld) -> None:
+def test_other_options_are_another_request(here: StoreWorld) -> None:
     """Hours by namespace do not settle hours by pod."""
     load_missing(here, target_of(), 3 * HOUR)
     span = Lookback(3 * HOUR).period(NOW, HOUR)
@@ -146,21 +146,21 @@ def test_windows_of_another_grain_settle_the_minutes_they_hold(here: StoreWorld)
 
 
 def test_rows_prove_themselves_without_the_run_log(here: StoreWorld) -> None:
-    """Where the run log was lost the table still proves that a batch is whole, and nothing is requested again."""
+    """Where the run log was lost the table still proves that a batch is complete, and nothing is requested again."""
     load_missing(here, target_of(), 2 * HOUR)
     here.kusto_client.command(".clear table OpenCostSyncRuns data")
     assert load_missing(here, target_of(), 2 * HOUR).results == []
 
 
-def test_rows_that_went_are_brought_again(here: StoreWorld) -> None:
-    """The run log's word is not enough: the rows must be there."""
+def test_deleted_rows_are_loaded_again(here: StoreWorld) -> None:
+    """An entry in the run log is not enough: the rows must be in the table."""
     load_missing(here, target_of(), 2 * HOUR)
     here.kusto_client.command(".clear table OpenCostAllocation data")
     assert kinds(load_missing(here, target_of(), 2 * HOUR)) == {"landed": 1}
 
 
-def test_a_window_without_cost_is_asked_once(here: StoreWorld) -> None:
-    """Empty within what OpenCost keeps is a fact, and not tried again."""
+def test_a_window_without_cost_is_requested_once(here: StoreWorld) -> None:
+    """A window that is empty within OpenCost's retention is settled, and not requested again."""
     here.store.idle = set(hours(datetime(2026, 12, 10, 7, tzinfo=UTC), 1))
     assert kinds(load_missing(here, target_of(), 3 * HOUR)) == {"empty": 1, "landed": 1}
     here.store.requested.clear()
@@ -178,8 +178,8 @@ def test_what_failed_is_tried_again(here: StoreWorld) -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
-def test_tens_that_are_forgotten_come_with_their_hour(here: StoreWorld, silent: bool) -> None:
-    """Of twelve hours in tens, the last come as requested and what is older as hours, each once."""
+def test_expired_ten_minute_windows_are_loaded_by_the_hour(here: StoreWorld, silent: bool) -> None:
+    """Of twelve hours in steps of ten minutes, the last land as requested and older ones as hours, each once."""
     here.store.silent = silent
     here.store.now = NOON
     back = 12 * HOUR + 15 * MINUTE
@@ -199,8 +199,8 @@ def test_tens_that_are_forgotten_come_with_their_hour(here: StoreWorld, silent: 
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "empty"])
-def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: bool) -> None:
-    """Hours of four days ago come as a day; those of a day that has expired too are lost, said so, and left alone."""
+def test_expired_hours_are_loaded_by_the_day_and_then_are_lost(silent: bool) -> None:
+    """Hours of four days ago land as a day; those of a day that has expired too are lost, reported and left alone."""
     with StoreWorld(NOW, silent=silent) as here:
         back = 17 * DAY
         span_start = NOW - back
@@ -221,8 +221,8 @@ def test_hours_that_are_forgotten_come_with_their_day_and_then_are_lost(silent: 
         assert ledger == [{"Rows": len(lost)}]
 
 
-def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> None:
-    """A cluster was off for half an hour, and its OpenCost, which remembers for long, says so: no cost comes twice."""
+def test_an_empty_window_is_empty_where_the_longer_one_costs_no_more() -> None:
+    """A cluster was off for half an hour, and OpenCost, whose retention is long, has no cost: none is loaded twice."""
     with StoreWorld(NOON, silent=True) as here:
         here.store.keeps = {TEN: 1000, HOUR: 1000, DAY: 100}
         here.store.idle = set(hours(datetime(2026, 12, 10, 2, 30, tzinfo=UTC), 3, TEN))
@@ -239,8 +239,8 @@ def test_nothing_is_believed_late_where_the_coarser_window_costs_no_more() -> No
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_empty_window_older_than_a_known_store_is_expired_by_name(known: bool) -> None:
-    """Where it is known what a store keeps, an empty window of old has expired; else it is not known whether it has."""
+def test_an_empty_window_older_than_the_retention_has_expired(known: bool) -> None:
+    """Where the retention of a store is set, an older empty window has expired; else it is inconclusive."""
     with StoreWorld(NOON, BUILT_IN_STORE if known else None, silent=True) as here:
         report = load_missing(here, target_of(TEN), 12 * HOUR + 15 * MINUTE, max_windows=None)
         assert report.exit_code == 0
@@ -251,8 +251,8 @@ def test_an_empty_window_older_than_a_known_store_is_expired_by_name(known: bool
             assert all("its built-in store keeps the last 36 windows of 10m" in (one or "") for one in said)
 
 
-def test_an_empty_window_that_a_known_store_still_has_is_empty() -> None:
-    """A store that keeps more than by default settles its empty windows without the longer one around them."""
+def test_an_empty_window_within_the_retention_is_empty() -> None:
+    """A store that keeps more than by default settles its empty windows without the longer window."""
     kept = {TEN: 1000, HOUR: 1000, DAY: 100}
     with StoreWorld(NOON, kept, silent=True) as here:
         here.store.keeps = dict(kept)
@@ -267,8 +267,8 @@ def test_an_empty_window_that_a_known_store_still_has_is_empty() -> None:
         assert here.store.requested == []
 
 
-def test_an_empty_day_that_came_in_time_settles_its_hours(here: StoreWorld) -> None:
-    """A true "no cost" of the day is the answer for hours that have expired, and nothing is lost."""
+def test_an_empty_day_in_time_settles_its_hours(here: StoreWorld) -> None:
+    """An empty response for the day, before it expired, settles hours that have expired: nothing is lost."""
     day = Window(datetime(2026, 12, 7, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC))
     here.store.idle = {day}
     report = load_missing(here, target_of(), 81 * HOUR + 15 * MINUTE, max_windows=None)
@@ -291,13 +291,13 @@ def test_a_coarser_window_that_is_not_closed_is_waited_for(here: StoreWorld) -> 
 
 
 def test_a_tick_is_bounded(here: StoreWorld) -> None:
-    """The windows beyond the bound are left for the next tick, the oldest that are kept come first."""
+    """The windows beyond the bound are left for the next tick; the oldest that have not expired are the first."""
     report = load_missing(here, target_of(), 30 * HOUR, max_windows=4)
     assert kinds(report) == {"landed": 4}
     assert [window for _, window in here.store.requested] == hours(datetime(2026, 12, 9, 4, tzinfo=UTC), 4)
 
 
-def test_an_opencost_that_nobody_reaches_is_given_up(here: StoreWorld) -> None:
+def test_an_unreachable_opencost_is_given_up(here: StoreWorld) -> None:
     """After three failures in a row nothing more is requested: each would take long to fail."""
     here.opencost.stop()
     here.opencost_client.timeout = 0.1
@@ -307,8 +307,8 @@ def test_an_opencost_that_nobody_reaches_is_given_up(here: StoreWorld) -> None:
     assert sum("Not requested" in (one.reason or "") for one in report.results) == 27
 
 
-def test_a_kusto_that_cannot_be_asked_is_an_error(here: StoreWorld) -> None:
-    """Without knowing what is there OpenCost is not requested."""
+def test_an_unreachable_kusto_is_an_error(here: StoreWorld) -> None:
+    """OpenCost is not requested until it is read what has landed."""
     here.kusto.fault = lambda _: Reply(400, {"Content-Type": "application/json"}, b'{"error":{"message":"no"}}')
     with pytest.raises(KustoError):
         load_missing(here, target_of(), 3 * HOUR)
@@ -316,7 +316,7 @@ def test_a_kusto_that_cannot_be_asked_is_an_error(here: StoreWorld) -> None:
 
 
 def test_the_ids_are_those_of_sync() -> None:
-    """A window that a catch-up asks for is the batch that a sync of that hour would land."""
+    """A window that a catch-up requests is the batch that a sync of that hour would land."""
     window = hours(NOW.replace(minute=0), 1)[0]
     (batch,) = target_of().batches(CLUSTER, window)
     assert batch.id == Batch(ALLOCATION, CLUSTER, window, NAMESPACES).id

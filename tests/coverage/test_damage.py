@@ -60,7 +60,7 @@ def here() -> Iterator[StoreWorld]:
     ],
 )
 def test_damage_is_named_and_repaired(here: StoreWorld, kind: str, repair: Callable[[StoreWorld, str], Report]) -> None:
-    """It is no gap and no success; what repairs it replaces it whole, and nothing is left to name."""
+    """It is neither a gap nor a success; the repair replaces all of it, and nothing is left to report."""
     for command in DAMAGE[kind][0]:
         here.kusto_client.command(command)
     before = state(here)

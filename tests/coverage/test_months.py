@@ -51,7 +51,7 @@ def kusto(emulator: KustoEmulator) -> Iterator[Kusto]:
 
 
 def bounds(emulator: KustoEmulator, sent: int) -> list[timedelta]:
-    """The lengths of the periods that the questions to the run log since then are about."""
+    """The lengths of the periods that the queries of the run log since then cover."""
     found = []
     for request in emulator.requests[sent:]:
         # Whether there is anything earlier is requested of one row.
@@ -62,7 +62,7 @@ def bounds(emulator: KustoEmulator, sent: int) -> list[timedelta]:
 
 
 def test_a_long_period_is_read_month_by_month(emulator: KustoEmulator, kusto: Kusto) -> None:
-    """No question is about more than a month, and together they have every window once."""
+    """No query covers more than a month, and together they return every window once."""
     sent = len(emulator.requests)
     states = dataset_states(kusto, None, [ALLOCATION], PERIOD)
     assert bounds(emulator, sent) == [timedelta(days=30)] * 5

@@ -120,7 +120,7 @@ def test_the_clusters_of_a_replica_are_selected() -> None:
 @pytest.mark.parametrize(
     ("words", "said"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
 )
-def test_words_that_are_none_are_refused(words: list[str], said: str) -> None:
-    """With those that there are."""
+def test_an_unknown_standing_is_refused(words: list[str], said: str) -> None:
+    """The message lists those that exist."""
     with pytest.raises(UsageError, match=said):
         AlertOptions(fail_on=words).alerts()

@@ -106,7 +106,7 @@ class Case:
         ]
 
     def expected(self) -> tuple[WindowState, bool] | None:
-        """Its state by the diagram, and whether it is partial; None where nothing is known of it."""
+        """Its state by the diagram, and whether it is partial; None where nothing is recorded for it."""
         if not self.entries:
             if self.held == "nothing":
                 return None
@@ -197,7 +197,7 @@ def test_options_are_those_of_the_run_log_else_of_the_rows(database: Database) -
 
 
 def test_the_query_carries_the_rule_with_it() -> None:
-    """A database with tables alone answers what status and the scheduler send."""
+    """A database with tables alone runs what status and the scheduler send."""
     with Database() as database:
         for command in script.commands("tables"):
             commands.run(database.engine, command.text)

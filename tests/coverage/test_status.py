@@ -66,8 +66,8 @@ def hour(number: int, count: int = 1) -> Window:
     return Window(start, start + count * HOUR)
 
 
-def test_a_set_of_minutes_knows_its_holes() -> None:
-    """Stretches grow together where they touch, and what is between them is a hole."""
+def test_a_set_of_minutes_has_gaps() -> None:
+    """Intervals are merged where they touch, and what is between them is a gap."""
     minutes = IntervalSet([hour(4), hour(1), hour(2), hour(7, 2)])
     assert list(minutes) == [hour(1, 2), hour(4), hour(7, 2)]
     assert list(minutes.gaps(hour(0, 10))) == [hour(0), hour(3), hour(5, 2), hour(9)]
@@ -78,8 +78,8 @@ def test_a_set_of_minutes_knows_its_holes() -> None:
     assert list(IntervalSet([]).gaps(hour(5))) == [hour(5)]
 
 
-def test_a_whole_day_has_nothing_missing(here: StoreWorld) -> None:
-    """Every hour is there: the age is that of the last, the last day is counted whole."""
+def test_a_complete_day_has_nothing_missing(here: StoreWorld) -> None:
+    """Every hour has landed: the age is that of the last, and the last day is counted in full."""
     load_missing(here, 26 * HOUR, "allocation", "assets", "metrics", scrape=True)
     one = of(here)
     assert (one.source, one.until, one.age(NOW)) == (CLUSTER, hour(8).end, 15 * MINUTE)
@@ -91,8 +91,8 @@ def test_a_whole_day_has_nothing_missing(here: StoreWorld) -> None:
     assert of(here, dataset="metrics").missing == []
 
 
-def test_rows_that_nobody_waited_for_count_once_they_are_there(here: StoreWorld) -> None:
-    """With --no-wait the run log says queued; the rows in the tables prove it, and without them nothing has landed."""
+def test_queued_rows_count_once_they_land(here: StoreWorld) -> None:
+    """With --no-wait the run log has queued; rows in the tables prove the batch, and without them nothing landed."""
     load_missing(here, 3 * HOUR, "allocation", "metrics", scrape=True, policy=LoadPolicy(wait=False))
     here.kusto.wait_idle()
     one, scraped = of(here), of(here, dataset="metrics")
@@ -130,8 +130,8 @@ def test_what_lies_between_is_missing(here: StoreWorld) -> None:
     assert of(here, 3 * HOUR).missing == [Window(NOW - 3 * HOUR, hour(7).start)]
 
 
-def test_failures_are_told_with_their_reason_until_the_window_is_there(here: StoreWorld) -> None:
-    """A reason that several windows share is reported once; what came later, or coarser, is no failure."""
+def test_failures_are_reported_until_the_window_lands(here: StoreWorld) -> None:
+    """A reason that several windows share is reported once; a window that landed later, or coarser, is no failure."""
     here.store.down = True
     load_missing(here, 3 * HOUR)
     (failure,) = of(here).failures
@@ -146,8 +146,8 @@ def test_failures_are_told_with_their_reason_until_the_window_is_there(here: Sto
     assert of(here).failures == []
 
 
-def test_the_last_word_is_the_last_that_was_written(here: StoreWorld) -> None:
-    """A machine whose clock is two hours ahead failed first; what came after it settles the window for everybody."""
+def test_the_entry_written_last_counts(here: StoreWorld) -> None:
+    """A machine whose clock is two hours ahead failed first; the later entry settles the window for every reader."""
     request = SyncRequest(hour(8), HOUR, ("allocation",), NAMESPACES)
     here.store.down = True
     sync(here.opencost_client, here.kusto_client, request, run=Run("ahead", NOW + 2 * HOUR, "1.0"))
@@ -160,8 +160,8 @@ def test_the_last_word_is_the_last_that_was_written(here: StoreWorld) -> None:
     assert here.query(missing_query([source], target_of(), hour(8))) == []
 
 
-def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: StoreWorld) -> None:
-    """The refusals of what has expired are in the run log, and not reported; costs count each minute once."""
+def test_ten_minute_windows_landed_as_hours_are_neither_missing_nor_failed(here: StoreWorld) -> None:
+    """The refusals of expired windows are in the run log and not reported; costs count each minute once."""
     here.store.now = NOW + 3 * HOUR
     for _ in range(2):
         load_missing(here, 12 * HOUR + 15 * MINUTE, step=10 * MINUTE)
@@ -171,8 +171,8 @@ def test_tens_that_came_as_hours_are_neither_missing_nor_failed(here: StoreWorld
     assert one.day_cost == pytest.approx(12 * hourly(here), rel=1e-4)
 
 
-def test_what_is_lost_is_told_as_lost(here: StoreWorld) -> None:
-    """Days that no step has are lost and not missing; if they are loaded later, they are not lost."""
+def test_lost_windows_are_reported_as_lost(here: StoreWorld) -> None:
+    """Days that have expired at every step are lost, not missing; once they are loaded, they are not lost."""
     here.store.keeps = {HOUR: 49, DAY: 3}
     load_missing(here, 5 * DAY, max_windows=None)
     one = of(here, 6 * DAY)
@@ -187,8 +187,8 @@ def test_what_is_lost_is_told_as_lost(here: StoreWorld) -> None:
     assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
 
 
-def test_some_types_of_assets_are_not_the_whole(here: StoreWorld) -> None:
-    """Disks alone settle nothing, and cost what disks cost; beside everything they change neither."""
+def test_some_types_of_assets_are_not_all(here: StoreWorld) -> None:
+    """Disks alone settle nothing, and cost what disks cost; beside all assets they change neither."""
     disks, everything = (
         SyncRequest(hour(5, 4), HOUR, ("assets",), RequestOptions(filter_types=types)) for types in (("disk",), ())
     )
@@ -204,8 +204,8 @@ def test_some_types_of_assets_are_not_the_whole(here: StoreWorld) -> None:
     assert of(here, dataset="assets").day_cost == pytest.approx(whole.day_cost)
 
 
-def test_hours_that_were_empty_are_no_news_of_cost(here: StoreWorld) -> None:
-    """An OpenCost whose Prometheus is gone knows of no cost: nothing is missing, the age is that of the last cost."""
+def test_empty_hours_do_not_count_as_cost(here: StoreWorld) -> None:
+    """An OpenCost whose Prometheus is down has no cost: nothing is missing, the age is that of the last cost."""
     here.store.idle = {hour(6), hour(7), hour(8)}
     load_missing(here, 5 * HOUR)
     one = of(here)
@@ -223,7 +223,7 @@ def test_hours_that_were_empty_are_no_news_of_cost(here: StoreWorld) -> None:
 
 
 def test_minutes_between_two_commands_are_not_missing(here: StoreWorld) -> None:
-    """What `run` loads is of the minutes of a command: what lies between two of them nobody ever wanted."""
+    """`run` loads the minutes of a command: nothing requested those between two commands."""
     here.store.keeps |= {14 * MINUTE: 1000, 5 * MINUTE: 1000}
     eight = hour(8).start
     for start, minutes in ((3, 14), (20, 5), (41, 5)):
@@ -236,8 +236,8 @@ def test_minutes_between_two_commands_are_not_missing(here: StoreWorld) -> None:
     assert of(here).missing == [hour(6)]
 
 
-def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: StoreWorld) -> None:
-    """A thousand days that OpenCost refused say nothing about the last two: not as a failure, and not as missing."""
+def test_a_window_longer_than_the_period_is_no_failure_of_it(here: StoreWorld) -> None:
+    """A thousand days that OpenCost refused make the last two neither failed nor missing."""
     sync(here.opencost_client, here.kusto_client, SyncRequest(hour(7, 2), HOUR, ("allocation",), NAMESPACES))
     here.store.down = True
     sync(
@@ -249,7 +249,7 @@ def test_a_window_longer_than_the_time_looked_at_is_no_failure_of_it(here: Store
     assert len(of(here, 1000 * DAY + HOUR).failures) == 1
 
 
-def test_rows_that_went_are_missing(here: StoreWorld) -> None:
+def test_deleted_rows_are_missing(here: StoreWorld) -> None:
     """The run log alone proves nothing."""
     load_missing(here, 5 * HOUR)
     here.kusto_client.command(".clear table OpenCostAllocation data")

@@ -22,6 +22,6 @@ def bootstrapped() -> Iterator[KustoEmulator]:
 
 @pytest.fixture
 def emulator(bootstrapped: KustoEmulator) -> Iterator[KustoEmulator]:
-    """The same Kusto, which answers as it should after each test."""
+    """The same Kusto, without a fault after each test."""
     yield bootstrapped
     bootstrapped.fault, bootstrapped.behaviour = None, Behaviour()

@@ -1,4 +1,4 @@
-"""A Kusto whose database is up to date, its doctor, and answers in its place."""
+"""A Kusto whose database is up to date, its doctor, and replies that replace its own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def examined(emulator: KustoEmulator, *, engine_only: bool = False) -> dict[str,
     return found
 
 
-def answer(beginning: str, columns: list[str], *rows: list[object]) -> Fault:
-    """Kusto's v1 answer to commands with this beginning."""
+def reply(beginning: str, columns: list[str], *rows: list[object]) -> Fault:
+    """Kusto's v1 reply to commands with this beginning."""
     table = {
         "TableName": "Table_0",
         "Columns": [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns],

@@ -15,7 +15,7 @@ from opencost_kusto.database.scratch import COLUMNS
 from opencost_kusto.emulator import Behaviour, KustoEmulator, Reply, Request
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.tables import TABLES
-from tests.database.examined import answer, examined
+from tests.database.examined import examined, reply
 from tests.faults.wire import kusto_refusal
 from tests.support.documents import GUIDES
 from tests.support.kql_analyser import Analyser, Schema
@@ -31,7 +31,7 @@ def tried(emulator: KustoEmulator, **more: float) -> list[Finding]:
 
 
 def test_every_assumption_is_tried_and_the_table_dropped(emulator: KustoEmulator) -> None:
-    """Each has a line, and the last says that the table is gone."""
+    """Each has a line, and the last reports that the table was dropped."""
     before = (set(emulator.engine.tables), set(emulator.engine.functions))
     found = tried(emulator)
     assert len(found) == len(ASSUMPTIONS) + DROPPED
@@ -59,8 +59,8 @@ def test_what_the_doctor_sends_is_clean(emulator: KustoEmulator, analyser: Analy
     assert wrong.keys() == {".update table ", ".create-or-alter function "}, wrong
 
 
-def test_an_assumption_that_does_not_hold_says_what_it_means(emulator: KustoEmulator) -> None:
-    """Another answer is a note, and the others are tried all the same."""
+def test_an_assumption_that_does_not_hold_has_its_consequence(emulator: KustoEmulator) -> None:
+    """Another result is a note, and the others are tried nevertheless."""
     emulator.fault = lambda request: (
         kusto_refusal(400, "TagPrefix is not valid.", permanent=True) if "extent_tags" in request.csl else None
     )
@@ -95,7 +95,7 @@ def test_the_table_is_dropped_where_nothing_lands(emulator: KustoEmulator) -> No
 
 def test_a_function_that_kusto_accepts_is_dropped(emulator: KustoEmulator) -> None:
     """A cluster that does not look for callees keeps no function of the doctor."""
-    stored = answer("", ["Name"], ["F"])
+    stored = reply("", ["Name"], ["F"])
 
     def kinder(request: Request) -> Reply | None:
         return stored(request) if re.match(r"\.(create-or-alter|drop) function", request.csl) else None
@@ -152,13 +152,13 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("assumption", ASSUMPTIONS, ids=lambda assumption: assumption.question)
-def test_the_guide_says_what_another_result_means(assumption: Assumption) -> None:
-    """Each question, what is expected, and the consequence of another result."""
+def test_the_guide_has_the_consequence_of_another_result(assumption: Assumption) -> None:
+    """Each check, its expected result, and the consequence of another result."""
     row = f"| {assumption.question} | {' or '.join(assumption.expected)} | {assumption.otherwise} |"
     assert row in GUIDES["operations"]
 
 
-def test_every_question_for_a_real_cluster_has_its_answer(emulator: KustoEmulator) -> None:
+def test_every_check_for_a_real_cluster_is_accounted_for(emulator: KustoEmulator) -> None:
     """A hop that only reads, an assumption of `--write`, or a construct that this program no longer sends."""
     assert [*QUESTIONS] == list(range(1, 37))
     requested = {*examined(emulator), *(one.question for one in ASSUMPTIONS), "is dropped"}

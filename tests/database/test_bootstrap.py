@@ -225,8 +225,8 @@ def test_a_column_of_another_type_is_explained_and_nothing_altered(
     assert kusto.command(".show database ['OpenCost'] schema as json") == before
 
 
-def test_a_column_of_somebody_else_is_left_alone(kusto: Kusto) -> None:
-    """A column that we do not know is no difference, and stays."""
+def test_a_column_outside_the_schema_is_left_alone(kusto: Kusto) -> None:
+    """A column outside the schema is no difference, and remains."""
     bootstrap(kusto)
     kusto.command(".create-merge table OpenCostAssets (Mine: long)")
     assert list(differences(kusto)) == []
@@ -235,7 +235,7 @@ def test_a_column_of_somebody_else_is_left_alone(kusto: Kusto) -> None:
 
 
 def test_a_command_that_fails_names_its_file_and_line(emulator: KustoEmulator, kusto: Kusto) -> None:
-    """The error names file and line of the command that failed, and Kusto's words; the next run sends what is left."""
+    """The error has file and line of the failed command, and Kusto's message; the next run sends the remaining ones."""
 
     def refuse(request: Request) -> Reply | None:
         if not request.csl.startswith(ASSETS_MAPPING):
@@ -258,11 +258,11 @@ def test_a_command_that_fails_names_its_file_and_line(emulator: KustoEmulator, k
 
 
 def refuse(beginning: str) -> Fault:
-    """Kusto's answer to somebody who may not do what a command with this beginning does."""
+    """Kusto's reply to an identity without the right to run a command with this beginning."""
     body = b"""{"error":{"code":"Forbidden","message":"no","@permanent":true,
         "@message":"Principal 'aadapp=1;2' is not authorized to perform operation."}}"""
-    answer = Reply(403, {"Content-Type": "application/json"}, body)
-    return lambda request: answer if request.csl.startswith(beginning) else None
+    refusal = Reply(403, {"Content-Type": "application/json"}, body)
+    return lambda request: refusal if request.csl.startswith(beginning) else None
 
 
 OPTIONAL = {
@@ -296,7 +296,7 @@ def test_a_refused_nicety_is_a_warning_and_exit_0(emulator: KustoEmulator, run: 
 
 
 def test_a_mapping_that_may_not_be_read_is_sent(emulator: KustoEmulator, kusto: Kusto) -> None:
-    """The right to read a mapping is not documented; the command that creates it changes nothing where it is there."""
+    """The right to read a mapping is not documented; the command that creates it changes nothing where it exists."""
     bootstrap(kusto)
     emulator.fault = refuse(".show table OpenCostAssets ingestion")
     # A table has two.

@@ -13,7 +13,7 @@ from opencost_kusto.database.finding import Status
 from opencost_kusto.emulator import Fault, KustoEmulator, Reply, Request
 from opencost_kusto.errors import KustoError, ReasonCode
 from opencost_kusto.kusto.client import Deadlines, Kusto
-from tests.database.examined import answer, examined
+from tests.database.examined import examined, reply
 from tests.faults.wire import is_resources, kusto_refusal
 from tests.support.authority import Authority
 from tests.support.azure_cli import TOKEN, signed_in
@@ -23,7 +23,7 @@ STORAGE = ("storage of blobs", "storage of queue messages")
 
 
 def roles(*held: tuple[str, str]) -> Fault:
-    """The roles of who is signed in, each in answer to the command about its scope.
+    """The roles of the identity that is signed in, each in reply to the command about its scope.
 
     https://learn.microsoft.com/kusto/management/security-roles#show-your-roles-on-a-resource
     """
@@ -34,7 +34,7 @@ def roles(*held: tuple[str, str]) -> Fault:
             return None
         scope = f"{requested[1].capitalize()} {requested[2].strip(chr(91) + chr(93) + chr(39))}"
         rows: list[list[object]] = [[of, "me", "", role] for of, role in held if of == scope]
-        return answer("", ["Scope", "DisplayName", "AADObjectID", "Role"], *rows)(request)
+        return reply("", ["Scope", "DisplayName", "AADObjectID", "Role"], *rows)(request)
 
     return fault
 
@@ -49,7 +49,7 @@ def test_a_database_that_is_up_to_date_has_no_failure(emulator: KustoEmulator) -
     assert all(text.startswith((".show", ".get", "print")) for text in texts), texts
 
 
-def test_the_credential_that_answered_is_named(
+def test_the_credential_that_signed_in_is_named(
     emulator: KustoEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the chain of azure-identity, over TLS; the token itself is in no line."""
@@ -140,7 +140,7 @@ def test_a_table_that_is_not_there_needs_no_grant() -> None:
     assert one.cure.splitlines() == [f".add database ['OpenCost'] users ('{PRINCIPAL}')"]
 
 
-def test_storage_is_not_looked_for_where_it_is_not_said(emulator: KustoEmulator) -> None:
+def test_storage_is_not_checked_where_it_is_not_listed(emulator: KustoEmulator) -> None:
     """One refusal is one line, not two."""
     emulator.fault = lambda request: kusto_refusal(403, "No.", permanent=True) if is_resources(request) else None
     found = examined(emulator)
@@ -168,7 +168,7 @@ def test_a_capacity_that_may_not_be_seen_names_the_role_that_sees_it(emulator: K
 )
 def test_a_policy_that_bites_is_noted(emulator: KustoEmulator, policy: str, shown: str, said: str) -> None:
     """Policies that hide rows, add rows or delete them soon are said, each with its table."""
-    emulator.fault = answer(f".show table OpenCostAssets policy {policy}", ["Policy"], [shown])
+    emulator.fault = reply(f".show table OpenCostAssets policy {policy}", ["Policy"], [shown])
     [one] = examined(emulator, engine_only=True)["policies of OpenCostAssets"]
     assert (one.status, said in one.said) == (Status.NOTE, True)
     assert one.cure
@@ -176,7 +176,7 @@ def test_a_policy_that_bites_is_noted(emulator: KustoEmulator, policy: str, show
 
 def test_a_restricted_view_fails_for_who_may_not_see_it(emulator: KustoEmulator) -> None:
     """Nothing can be counted in such a table; the cure is the further role."""
-    shown = answer(".show table OpenCostAssets policy restricted_view_access", ["Policy"], ["true"])
+    shown = reply(".show table OpenCostAssets policy restricted_view_access", ["Policy"], ["true"])
     refused = kusto_refusal(403, "Principal 'aadapp=1;2' is not authorized to read table 'T'.", permanent=True)
     emulator.fault = lambda request: refused if "take 0" in request.csl else shown(request)
     [one] = examined(emulator, engine_only=True)["policies of OpenCostAssets"]
@@ -187,7 +187,7 @@ def test_a_restricted_view_fails_for_who_may_not_see_it(emulator: KustoEmulator)
 def test_the_retention_of_the_database_is_noted(emulator: KustoEmulator) -> None:
     """A table without its own has it."""
     shown = '{"SoftDeletePeriod": "1.00:00:00"}'
-    emulator.fault = answer(".show database ['OpenCost'] policy retention", ["Policy"], [shown])
+    emulator.fault = reply(".show database ['OpenCost'] policy retention", ["Policy"], [shown])
     [one] = examined(emulator, engine_only=True)["policies of the database"]
     assert one.cure == ".alter-merge database ['OpenCost'] policy retention softdelete = 400d"
 
@@ -195,7 +195,7 @@ def test_the_retention_of_the_database_is_noted(emulator: KustoEmulator) -> None
 def test_a_materialized_view_over_a_table_is_noted(emulator: KustoEmulator) -> None:
     """https://learn.microsoft.com/kusto/management/materialized-views/materialized-views-limitations"""
     columns = ["Name", "SourceTable"]
-    emulator.fault = answer(".show materialized-views", columns, ["Daily", "OpenCostAssets"], ["Other", "Events"])
+    emulator.fault = reply(".show materialized-views", columns, ["Daily", "OpenCostAssets"], ["Other", "Events"])
     [one] = examined(emulator, engine_only=True)["materialized views"]
     assert (one.status, one.cure) == (Status.NOTE, ".drop materialized-view Daily")
 
@@ -203,7 +203,7 @@ def test_a_materialized_view_over_a_table_is_noted(emulator: KustoEmulator) -> N
 def test_a_long_retention_is_no_note(emulator: KustoEmulator) -> None:
     """A year can be compared with the year before."""
     shown = '{"SoftDeletePeriod": "365.00:00:00"}'
-    emulator.fault = answer(".show table OpenCostAssets policy retention", ["Policy"], [shown])
+    emulator.fault = reply(".show table OpenCostAssets policy retention", ["Policy"], [shown])
     assert "policies of OpenCostAssets" not in examined(emulator, engine_only=True)
 
 
@@ -211,7 +211,7 @@ def test_few_slots_are_noted(emulator: KustoEmulator) -> None:
     """A free cluster has one slot; the columns are those of
     https://learn.microsoft.com/kusto/management/show-capacity-command."""
     columns = ["Resource", "Total", "Consumed", "Remaining", "Origin"]
-    emulator.fault = answer(".show capacity", columns, ["Ingestions", 1, 0, 1, "CapacityPolicy/Ingestion"])
+    emulator.fault = reply(".show capacity", columns, ["Ingestions", 1, 0, 1, "CapacityPolicy/Ingestion"])
     [one] = examined(emulator, engine_only=True)["capacity"]
     assert (one.status, one.said.startswith("1 ingestions at once")) == (Status.NOTE, True)
 
@@ -225,14 +225,14 @@ def test_a_missing_table_fails_and_names_bootstrap() -> None:
 
 
 def test_a_clock_that_is_off_is_noted(emulator: KustoEmulator) -> None:
-    """A machine that is ten minutes ahead asks for windows that have not ended."""
+    """A machine that is ten minutes ahead requests windows that have not ended."""
     with Kusto(emulator.url, emulator.database, auth="none") as kusto:
         [one] = doctor.clocks(kusto, lambda: datetime.now(UTC) + timedelta(minutes=10))
     assert one.status is Status.NOTE
 
 
 def firewall(*kinds: str) -> Fault:
-    """Addresses to upload to, of which these kinds are at a port that nobody listens at."""
+    """Addresses to upload to, of which these kinds are at a closed port."""
 
     def blocked(request: Request) -> Reply | None:
         if not request.csl.startswith(".get ingestion"):
@@ -242,7 +242,7 @@ def firewall(*kinds: str) -> Fault:
         for kind in ("TempStorage", "SecuredReadyForAggregationQueue"):
             host = "http://127.0.0.1:9" if kind in kinds else here
             rows.append([kind, f"{host}/{kind.lower()}?sig=secret"])
-        return answer("", ["ResourceTypeName", "StorageRoot"], *rows)(request)
+        return reply("", ["ResourceTypeName", "StorageRoot"], *rows)(request)
 
     return blocked
 
@@ -277,7 +277,7 @@ def test_a_firewall_before_storage_is_a_failure(emulator: KustoEmulator, kind: s
         lambda request: kusto_refusal(403, "No.", permanent=True) if "schema as json" in request.csl else None,
         firewall("TempStorage", "SecuredReadyForAggregationQueue"),
         roles(),
-        answer(".show database ['OpenCost'] schema", ["DatabaseSchema"], ['{"Databases": {}}']),
+        reply(".show database ['OpenCost'] schema", ["DatabaseSchema"], ['{"Databases": {}}']),
     ],
     ids=["sign-in", "reading", "ingestion", "schema", "storage", "rights", "bootstrap"],
 )
@@ -290,7 +290,7 @@ def test_every_refusal_names_what_mends_it(emulator: KustoEmulator, fault: Fault
 
 
 def test_ready_is_the_first_part(emulator: KustoEmulator) -> None:
-    """A command that loads rows signs in and lists where to upload before it asks OpenCost anything."""
+    """A command that loads rows signs in and lists where to upload before it requests anything of OpenCost."""
     sent = len(emulator.requests)
     with Kusto(emulator.url, emulator.database, auth="none") as kusto:
         doctor.ready(kusto)
@@ -302,7 +302,7 @@ def test_ready_is_the_first_part(emulator: KustoEmulator) -> None:
     assert refused.value.code is ReasonCode.FORBIDDEN
 
 
-def test_a_patient_command_goes_on_where_waiting_may_help(emulator: KustoEmulator) -> None:
+def test_a_command_with_a_spool_goes_on_where_waiting_may_help(emulator: KustoEmulator) -> None:
     """With a spool an outage is waited for; a missing right is not."""
     busy = kusto_refusal(503, "Busy.", permanent=False)
     refused = kusto_refusal(403, "No.", permanent=True)

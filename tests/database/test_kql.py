@@ -1,4 +1,4 @@
-"""Files of KQL are cut into commands that know their place, and all KQL we ship or send is what Kusto understands."""
+"""Files of KQL are split into commands with their lines, and all KQL that ships or is sent is valid."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def texts(text: str) -> list[tuple[int, str]]:
     return [(command.line, command.text) for command in parse(text, PATH)]
 
 
-def test_commands_begin_at_a_dot_and_know_their_line() -> None:
+def test_commands_begin_at_a_dot_and_have_their_line() -> None:
     """Each command ends before the next; blank lines and comments around them are left out."""
     text = "// About.\n\n.show tables\n\n// Between.\n.show table Costs\n| project A\n// inside\n| take 1\n\n// end\n"
     assert texts(text) == [(3, ".show tables"), (6, ".show table Costs\n| project A\n| take 1")]
@@ -105,8 +105,8 @@ def test_rendered_files_cut_into_their_commands(table: Table) -> None:
     ]
 
 
-def test_bundled_commands_come_in_the_order_they_must_run() -> None:
-    """Tables come before functions, and a folder alone can be requested."""
+def test_bundled_commands_are_in_the_order_they_must_run() -> None:
+    """Tables precede functions, and one folder can be requested."""
     folders = [command.path.parent.name for command in BUNDLED]
     assert folders == sorted(folders, key=["tables", "functions"].index)
     assert [command.text for command in commands("tables")] == [
@@ -146,7 +146,7 @@ def test_mappings_are_read_in_every_spelling_of_kusto(entry: dict[str, object]) 
     assert paths([entry]) == {"A": "$.a"}
 
 
-def test_policies_are_what_the_design_says() -> None:
+def test_policies_are_those_of_the_design() -> None:
     """Batching takes half a minute, and tags are kept for a week, by the only prefix that Kusto allows for them."""
     batching = json.loads(batching_policy("T").split(FENCE)[1])
     assert batching["MaximumBatchingTimeSpan"] == "00:00:30"
@@ -156,7 +156,7 @@ def test_policies_are_what_the_design_says() -> None:
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.text())
-def test_a_literal_is_one_line_and_says_what_it_should(text: str) -> None:
+def test_a_literal_is_one_line_of_the_right_value(text: str) -> None:
     """No text can break out of its literal."""
     written = literal(text)
     assert "\n" not in written
@@ -165,7 +165,7 @@ def test_a_literal_is_one_line_and_says_what_it_should(text: str) -> None:
 
 @pytest.mark.parametrize("command", list(commands("tables")), ids=lambda command: command.place)
 def test_commands_of_tables_are_clean(analyser: Analyser, command: Command) -> None:
-    """Microsoft's analyser finds nothing wrong with any command that makes a table; `tests/kql` asks of functions."""
+    """Microsoft's analyser finds nothing wrong with any command that makes a table; `tests/kql` checks functions."""
     found = analyser.check(command.text, schema=SCHEMA)
     assert found == [], f"{command.place}: {'; '.join(map(str, found))}"
 
@@ -215,14 +215,14 @@ SENT = {
 
 
 @pytest.mark.parametrize("dataset", ["allocation", "assets"])
-def test_costs_are_asked_of_shipped_functions(analyser: Analyser, dataset: str) -> None:
-    """What status asks a shipped function is clean, too."""
+def test_status_calls_shipped_functions(analyser: Analyser, dataset: str) -> None:
+    """The query that status sends for costs is clean, too."""
     shipped = Schema(SCHEMA.tables, [command.text for command in commands("functions")])
     assert analyser.check(cost_query(dataset, BATCH.window), schema=shipped) == []
 
 
-def test_the_costs_of_the_demo_are_asked_of_a_shipped_function(analyser: Analyser) -> None:
-    """What the demo ends with is clean, too."""
+def test_the_demo_calls_a_shipped_function(analyser: Analyser) -> None:
+    """The query at the end of the demo is clean, too."""
     shipped = Schema(SCHEMA.tables, [command.text for command in commands("functions")])
     assert analyser.check(reports.cost_query(BATCH.window), schema=shipped) == []
 
@@ -235,7 +235,7 @@ def test_texts_our_code_sends_are_clean(analyser: Analyser, name: str) -> None:
 
 
 def test_the_commands_of_a_staging_table_are_clean(analyser: Analyser) -> None:
-    """What makes a staging table passes the analyser, once the table is there."""
+    """The commands that make a staging table pass the analyser, once the table exists."""
     with Kusto("http://127.0.0.1:9", "OpenCost", auth="none") as kusto:
         replacement = replace.BatchReplacement(kusto, BATCH, 8)
     columns = [(column.name, column.type) for column in ALLOCATION.columns]
@@ -248,8 +248,8 @@ def test_the_commands_of_a_staging_table_are_clean(analyser: Analyser) -> None:
 
 
 @pytest.mark.parametrize("table", FACTS, ids=lambda table: table.name)
-def test_the_proof_has_whole_numbers(analyser: Analyser, table: Table) -> None:
-    """The query that proves a batch has whole rows and numbers and, where there is a cost, whole millionths."""
+def test_the_proof_has_integers(analyser: Analyser, table: Table) -> None:
+    """The query that proves a batch has integer rows and numbers and, where there is a cost, integer millionths."""
     columns = dict(analyser.result_columns(holdings.proof_query(table, BATCH_IDS), schema=SCHEMA))
     assert {name for name, kind in columns.items() if kind == "long"} >= {"Rows", "Least", "Most", "Sum", "Squares"}
     assert columns.get("Micros") == ("long" if table.cost else None)
@@ -330,8 +330,8 @@ WORKING = [
 
 
 @pytest.mark.parametrize("file", WORKING)
-def test_no_text_is_sent_that_these_tests_do_not_know(file: str) -> None:
-    """A new question to Kusto comes with its text in `SENT`, where the analyser sees it."""
+def test_every_text_that_is_sent_is_listed_here(file: str) -> None:
+    """A new query of Kusto has its text in `SENT`, where the analyser checks it."""
     asked = {
         ast.unparse(node.args[0])
         for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8")))

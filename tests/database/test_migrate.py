@@ -100,7 +100,7 @@ def test_what_a_migration_sends_is_clean(emulator: KustoEmulator, kusto: Kusto, 
 
 
 def test_a_second_time_copies_nothing(emulator: KustoEmulator, kusto: Kusto) -> None:
-    """What landed is found by its batch; a run that was ended goes on where it was."""
+    """A batch that landed is found by its id; a run that was interrupted resumes."""
     migrate(kusto)
     sent = len([request for request in emulator.requests if request.method == "PUT"])
     migrate(kusto)

@@ -145,7 +145,7 @@ def test_pods_share_the_clusters() -> None:
 
 
 def test_secrets_are_named_and_never_written() -> None:
-    """Secrets come in by their names: as environment, as volumes, for the registry."""
+    """Secrets are referred to by name: as environment, as volumes, for the registry."""
     found = by_kind("fleet")
     pod = found["Deployment"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "opencost-kusto-doors"}}]

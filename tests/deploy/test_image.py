@@ -1,4 +1,4 @@
-"""The Dockerfile builds from the wheel, pinned, and runs as nobody."""
+"""The Dockerfile builds from the wheel, pinned, and runs as a user without rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_two_stages_from_one_pinned_image() -> None:
     assert re.findall(r"^COPY (.*)$", last, re.MULTILINE) == ["--from=build /opt/opencost-kusto /opt/opencost-kusto"]
 
 
-def test_it_is_not_root_and_says_what_it_is() -> None:
+def test_it_is_not_root_and_has_its_labels() -> None:
     """The user is a number that is not 0, as runAsNonRoot requires, and the labels are those of the OCI."""
     [user] = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.MULTILINE)
     assert int(user) > 0

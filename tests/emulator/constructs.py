@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Construct(NamedTuple):
-    """What is sent, the tests that show it right, and a note where something is not shown, or is gone."""
+    """What is sent, the tests that show it right, and a note where something is not shown, or was removed."""
 
     sent: str
     tests: tuple[str, ...] = ()
@@ -59,13 +59,13 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     7: Construct("paths $.Record.a.b", (EMULATOR + "test_ingestion.test_paths_reach_into_records",)),
     8: Construct(
         ".alter-merge policy ingestionbatching",
-        (KQL + "test_policies_are_what_the_design_says",),
+        (KQL + "test_policies_are_those_of_the_design",),
         "Right, and without effect on a tagged blob, which Kusto seals alone; it is for rows that others queue.",
     ),
     9: Construct(
         ".alter policy extent_tags_retention, prefix ingest-by:",
         (
-            KQL + "test_policies_are_what_the_design_says",
+            KQL + "test_policies_are_those_of_the_design",
             EMULATOR + "test_rules.test_a_rule_can_be_obeyed_and_not_broken",
             BOOTSTRAP + "test_a_refused_nicety_does_not_stop_it",
         ),
@@ -74,7 +74,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     11: Construct(
         ".create-or-alter function, callees first",
         (
-            KQL + "test_bundled_commands_come_in_the_order_they_must_run",
+            KQL + "test_bundled_commands_are_in_the_order_they_must_run",
             EMULATOR + "test_commands.test_a_function_that_does_not_read_or_resolve_is_refused",
         ),
     ),
@@ -113,7 +113,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     22: Construct(
         ".show table extents, tags parted by line breaks",
         (
-            EMULATOR + "test_extents.test_tags_match_as_a_whole",
+            EMULATOR + "test_extents.test_tags_match_in_full",
             FAULTS + "test_documented.test_a_source_with_a_blank_in_its_name",
         ),
     ),
@@ -127,7 +127,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     ),
     25: Construct(
         "moved extents keep their tags",
-        (EMULATOR + "test_update.test_rows_are_deleted_and_others_come_in_one_transaction",),
+        (EMULATOR + "test_update.test_rows_are_deleted_and_others_added_in_one_transaction",),
     ),
     26: Construct(
         ".drop table ifexists", (FAULTS + "test_replace_steps.test_a_staging_table_that_cannot_be_dropped_is_named",)
@@ -141,7 +141,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
         "the table is read before anything is sent, whatever its tags say",
         (
             FAULTS + "test_damage.test_two_copies_are_ingested_at_the_same_moment",
-            FAULTS + "test_damage.test_deleted_rows_come_back",
+            FAULTS + "test_damage.test_deleted_rows_are_loaded_again",
         ),
     ),
     30: Construct("multijson: one bad record refuses the file", (FAULTS + "test_refused.test_a_poisoned_record",)),
@@ -149,7 +149,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
         "JSON null, numbers and times with microseconds",
         (
             EMULATOR + "test_ingestion.test_what_is_absent_or_null_is_null",
-            EMULATOR + "test_ingestion.test_a_row_comes_out_as_it_went_in",
+            EMULATOR + "test_ingestion.test_a_row_is_returned_as_it_was_ingested",
         ),
     ),
     32: Construct(
@@ -168,7 +168,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     ),
     34: Construct(
         "the proof in whole millionths, halves up on both sides",
-        (KQL + "test_the_proof_has_whole_numbers", "schema.test_micros.test_kql_rounds_the_same_way"),
+        (KQL + "test_the_proof_has_integers", "schema.test_micros.test_kql_rounds_the_same_way"),
     ),
     35: Construct("in (…ids…), 100 to a query", ("load.test_holdings.test_many_batches_are_many_queries",)),
     36: Construct(
@@ -176,11 +176,11 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
         (
             "coverage.test_months.test_a_long_period_is_read_month_by_month",
             "coverage.test_months.test_status_counts_every_month_once",
-            EMULATOR + "test_answers.test_an_answer_beyond_the_limits_fails",
+            EMULATOR + "test_answers.test_a_result_beyond_the_limits_fails",
         ),
     ),
     37: Construct(
-        "options compared where they may be null", ("coverage.test_status.test_some_types_of_assets_are_not_the_whole",)
+        "options compared where they may be null", ("coverage.test_status.test_some_types_of_assets_are_not_all",)
     ),
     38: Construct("datetime literals and durations", (KQL + "test_texts_our_code_sends_are_clean",)),
     39: Construct(
@@ -223,7 +223,7 @@ STAYS: Final[dict[str, str]] = {
 # The rules of the review, and the tests that hold each.
 REVIEW: Final[dict[str, tuple[str, ...]]] = {
     "K1 the prefix of tag retention, and niceties": (
-        KQL + "test_policies_are_what_the_design_says",
+        KQL + "test_policies_are_those_of_the_design",
         BOOTSTRAP + "test_a_refused_nicety_does_not_stop_it",
         BOOTSTRAP + "test_a_refused_nicety_is_a_warning_and_exit_0",
     ),

@@ -134,7 +134,7 @@ def test_the_least_role_is_enough(cluster: Cluster, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_less_is_refused_in_the_words_of_kusto(cluster: Cluster, case: Case) -> None:
+def test_a_missing_role_is_refused_with_kustos_message(cluster: Cluster, case: Case) -> None:
     """403, the principal, and the operation it may not perform."""
     client = cluster.client("viewers", *case.lacking)
     message = f"Principal '{PIPELINE}' is not authorized to perform operation '{case.operation}' on"
@@ -167,7 +167,7 @@ def test_an_ingestor_ingests_and_a_viewer_does_not(cluster: Cluster) -> None:
     assert (cluster.admin.count(), cluster.admin.count("Other"), cluster.admin.failures()) == (1, 0, [])
 
 
-def test_who_creates_is_admin_and_nobody_else(cluster: Cluster) -> None:
+def test_only_the_creator_is_admin(cluster: Cluster) -> None:
     """A Database User is admin of what it makes, as its roles on that table or function say."""
     user = cluster.client("users")
     user.command(".create table Mine (A: string)")
@@ -195,7 +195,7 @@ def test_roles_are_granted_shown_and_dropped(cluster: Cluster) -> None:
 
 
 def test_a_token_names_its_principal(cluster: Cluster) -> None:
-    """A bearer token that the emulator knows is of its principal."""
+    """A bearer token of the emulator belongs to its principal."""
     cluster.emulator.principals["secret"] = PIPELINE
     answer = requests.post(
         f"{cluster.emulator.url}/v2/rest/query",
@@ -206,7 +206,7 @@ def test_a_token_names_its_principal(cluster: Cluster) -> None:
     assert (answer.status_code, PIPELINE in answer.text) == (403, True)
 
 
-def test_a_query_can_ask_who_it_is(cluster: Cluster) -> None:
+def test_a_query_can_read_its_principal(cluster: Cluster) -> None:
     """`current_principal()` is the principal as `.add database` names it."""
     assert cluster.client("viewers").query("print Who = current_principal(), T = 'current_principal()'") == [
         {"Who": PIPELINE, "T": "current_principal()"}
@@ -220,7 +220,7 @@ def test_an_unknown_role_is_an_error(cluster: Cluster) -> None:
 
 
 def test_row_level_security_replaces_the_table(cluster: Cluster) -> None:
-    """Everybody, admins included, sees what the policy's query returns, and what it hides is counted by nobody."""
+    """All principals, admins included, see what the policy's query returns; no count includes what it hides."""
     for name in ("a", "b"):
         cluster.admin.land([{**ROW, "Name": name}])
     cluster.admin.command(""".alter table Costs policy row_level_security enable "Costs | where Name == 'a'" """)

@@ -1,4 +1,4 @@
-"""Answers on the wire: values, limits, clocks and databases, as Kusto has them."""
+"""Results on the wire: values, limits, clocks and databases, as Kusto has them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_string_is_empty_where_others_are_null(costs: Client) -> None:
     assert [(row["Name"], row["Cost"]) for row in costs.query(joined)] == [("", None)]
 
 
-def test_the_keys_of_a_bag_come_in_another_order(costs: Client) -> None:
+def test_the_keys_of_a_bag_are_reordered(costs: Client) -> None:
     """Nothing may rely on the order in which keys were ingested, at any depth."""
     costs.land([{**ROW, "Labels": {"b": 1, "a": {"y": 2, "x": 3}}}])
     [row] = costs.query("Costs | project Labels")
@@ -40,8 +40,8 @@ def test_the_keys_of_a_bag_come_in_another_order(costs: Client) -> None:
         ("range N from 1 to 2000 step 1 | extend T = strrep('x', 40000)", {}, "data size limit 67108864"),
     ],
 )
-def test_an_answer_beyond_the_limits_fails(costs: Client, text: str, asked: dict[str, Any], limit: str) -> None:
-    """Too many records and too many bytes end in an error inside the answer, unless no limit is requested."""
+def test_a_result_beyond_the_limits_fails(costs: Client, text: str, asked: dict[str, Any], limit: str) -> None:
+    """Too many records and too many bytes end in an error inside the result, unless no limit is requested."""
     with pytest.raises(KustoMultiApiError, match=f"{limit} \\(E_QUERY_RESULT_SET_TOO_LARGE\\)"):
         options(costs, text, **asked)
     assert options(costs, "range N from 1 to 11 step 1 | count", **asked) == [{"Count": 11}]

@@ -21,7 +21,7 @@ def behave(client: Client, **switches: Any) -> None:
 
 
 def options(client: Client, text: str, **wanted: object) -> list[dict[str, Any]]:
-    """Ask a query with client request properties."""
+    """Run a query with client request properties."""
     properties = ClientRequestProperties()  # type: ignore[no-untyped-call]
     for name, value in wanted.items():
         properties.set_option(name, value)
@@ -177,7 +177,7 @@ def test_tags_outlive_rows_until_compaction(costs: Client) -> None:
 
 
 def test_stale_reads_see_an_earlier_state(costs: Client) -> None:
-    """Rows that came are not seen, rows that went are; strong consistency sees what is."""
+    """Rows that were added are not returned, deleted rows are; strong consistency returns the current ones."""
     behave(costs, stale_reads=1.0, stale_seconds=1.0)
     costs.land([{**ROW, "Name": "old"}])
     assert costs.count() == 0
@@ -190,8 +190,8 @@ def test_stale_reads_see_an_earlier_state(costs: Client) -> None:
     assert options(costs, "Costs | count", queryconsistency="strongconsistency") == [{"Count": 0}]
 
 
-def test_answers_are_cached_unless_their_age_must_be_nothing(costs: Client) -> None:
-    """The same text gets the same answer for a time, but for a query that asks for a fresh one."""
+def test_results_are_cached_unless_their_age_must_be_zero(costs: Client) -> None:
+    """The same text has the same result for a time, but for a query that requires a fresh one."""
     behave(costs, cached_seconds=60.0)
     assert costs.count() == 0
     costs.land([ROW])
@@ -201,7 +201,7 @@ def test_answers_are_cached_unless_their_age_must_be_nothing(costs: Client) -> N
         assert options(costs, "Costs | count", query_results_cache_max_age=nothing) == [{"Count": 1}]
 
 
-def test_answers_over_secured_tables_are_not_cached(costs: Client) -> None:
+def test_results_of_secured_tables_are_not_cached(costs: Client) -> None:
     """Two principals may see other rows of them, so each query is run."""
     behave(costs, cached_seconds=60.0)
     costs.command('.alter table Costs policy row_level_security enable "Costs"')
@@ -211,7 +211,7 @@ def test_answers_over_secured_tables_are_not_cached(costs: Client) -> None:
 
 
 @pytest.mark.parametrize(("switch", "permanent"), [("query_errors", False), ("permanent_query_errors", True)])
-def test_queries_fail_inside_their_answer(costs: Client, switch: str, permanent: bool) -> None:
+def test_queries_fail_inside_their_result(costs: Client, switch: str, permanent: bool) -> None:
     """HTTP 200, part of the rows, and an error marked permanent or not; commands are not affected."""
     behave(costs, **{switch: 1.0})
     with pytest.raises(KustoMultiApiError, match="E_LOW_MEMORY_CONDITION") as failed:
@@ -228,8 +228,8 @@ def test_requests_are_throttled(costs: Client) -> None:
             ask()
 
 
-def test_a_command_succeeds_although_its_answer_gets_lost(costs: Client) -> None:
-    """The client sees a network error, the table is there; what only reads is answered."""
+def test_a_command_succeeds_although_its_reply_is_lost(costs: Client) -> None:
+    """The client sees a network error, the table exists; a command that only reads gets its reply."""
     behave(costs, unanswered=1.0)
     with pytest.raises(KustoNetworkError):
         costs.command(".create table Other (A: string)")
@@ -238,7 +238,7 @@ def test_a_command_succeeds_although_its_answer_gets_lost(costs: Client) -> None
 
 @pytest.mark.parametrize("switched", [{}, {"tags_expire": True}])
 def test_tags_expire_by_their_policy(costs: Client, switched: dict[str, bool]) -> None:
-    """With the switch a tag older than the policy's period is gone, and the other tags stay."""
+    """With the switch a tag older than the policy's period is removed, and the other tags remain."""
     costs.command(
         ".alter table Costs policy extent_tags_retention"
         ' ```[{"TagPrefix": "ingest-by:", "RetentionPeriod": "00:00"}]```'

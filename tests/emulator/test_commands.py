@@ -48,7 +48,7 @@ def test_create_merge_adds_columns_at_the_end(costs: Client) -> None:
 
 
 def test_a_docstring_and_a_folder_are_altered(costs: Client) -> None:
-    """`.alter table T docstring` and `folder` describe a table that is there."""
+    """`.alter table T docstring` and `folder` describe an existing table."""
     costs.command('.alter table Costs docstring "Money"')
     costs.command('.alter table Costs folder "F"')
     [shown] = costs.command(".show tables")
@@ -141,7 +141,7 @@ def test_functions_are_stored_shown_and_called(costs: Client) -> None:
         costs.query("Above()")
 
 
-def test_retention_has_words_of_its_own_and_a_policy_can_be_deleted(costs: Client) -> None:
+def test_retention_has_its_own_syntax_and_a_policy_can_be_deleted(costs: Client) -> None:
     """https://learn.microsoft.com/kusto/management/alter-merge-table-retention-policy-command."""
     costs.command(".alter-merge table Costs policy retention softdelete = 400d")
     [shown] = costs.command(".show table Costs policy retention")
@@ -261,6 +261,6 @@ def test_a_consistency_is_one_of_five(costs: Client, consistency: str, known: bo
             costs.kusto.execute_query("OpenCost", "print 1", properties)
 
 
-def test_the_service_says_its_version(client: Client) -> None:
-    """The SDK asks what kind of service it talks to."""
+def test_the_service_returns_its_version(client: Client) -> None:
+    """The SDK requests the kind of service it is connected to."""
     assert client.command(".show version")[0]["ServiceType"] == "Engine"

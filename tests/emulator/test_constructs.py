@@ -1,4 +1,4 @@
-"""Every construct of the review has a verdict, and every test that a verdict names is there."""
+"""Every construct of the review has a verdict, and every test that a verdict names exists."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_extents_show_rows_and_tags(costs: Client) -> None:
         assert [row["RowCount"] for row in costs.command(f".show table Costs extents {condition}")] == [1]
 
 
-def test_tags_match_as_a_whole(costs: Client) -> None:
+def test_tags_match_in_full(costs: Client) -> None:
     """`has` is equality with a tag, `contains` a part of one in any case: management/show-extents."""
     costs.land([ROW], tag="Cluster/2026")
     for condition, found in [
@@ -53,8 +53,8 @@ def test_tags_match_as_a_whole(costs: Client) -> None:
         assert len(costs.command(f".show table Costs extents where tags {condition}")) == found, condition
 
 
-def test_queries_can_ask_for_the_extent(costs: Client) -> None:
-    """`extent_id()` counts, lists and filters, and its column shows nowhere."""
+def test_queries_can_read_the_extent(costs: Client) -> None:
+    """`extent_id()` counts, lists and filters, and its column is in no result."""
     costs.land([{**ROW, "Name": "x"}] * 3)
     costs.land([{**ROW, "Name": "y"}])
     [found] = costs.query('Costs | where Name == "x" | summarize Rows = count() by Extent = tostring(extent_id())')

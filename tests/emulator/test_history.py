@@ -34,7 +34,7 @@ class History:
         commands.run(self.engine, f".alter table Costs policy extent_tags_retention '{policy}'")
 
     def ingest(self, table: str = "Costs") -> None:
-        """Rows of a batch come."""
+        """Rows of a batch are ingested."""
         batch, rows = self.random.choice("abcde"), self.random.randint(1, 4)
         tags = f"tags='[\"ingest-by:{batch}\"]'"
         query = f"range N from 1 to {rows} step 1 | extend Batch = '{batch}' | project Batch, N"
@@ -43,7 +43,7 @@ class History:
             self.held[batch] += rows
 
     def replace(self) -> None:
-        """A batch is deleted, and what is staged comes in its place."""
+        """A batch is deleted and its staged rows are added."""
         batch = self.random.choice("abcde")
         self.ingest("Staging")
         staged = commands.run(self.engine, ".show table Staging extents | summarize sum(RowCount)").rows[0][0]

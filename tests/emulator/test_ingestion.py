@@ -20,7 +20,7 @@ from tests.emulator.conftest import MAPPING, ROW, TABLE, Client, lines
 SKIPPED = ("Costs", "Skipped_IngestByTagAlreadyExists", "Permanent")
 
 
-def test_a_row_comes_out_as_it_went_in(costs: Client) -> None:
+def test_a_row_is_returned_as_it_was_ingested(costs: Client) -> None:
     """Every type passes from JSON through the mapping and back through the SDK."""
     costs.land([ROW])
     [row] = costs.query("Costs | extend A = tostring(Labels.a)")
@@ -76,7 +76,7 @@ def test_rows_are_seen_only_after_the_message_was_read(costs: Client) -> None:
     assert costs.count() == 1
 
 
-def test_rows_come_after_the_latency() -> None:
+def test_rows_are_visible_after_the_latency() -> None:
     """The batching time passes between message and rows, for all waiting messages at once."""
     with KustoEmulator(latency=2) as emulator:
         client = Client(emulator)
@@ -104,7 +104,7 @@ def test_a_tag_lands_once_in_its_table(costs: Client) -> None:
     assert [(one["Table"], one["ErrorCode"], one["FailureKind"]) for one in costs.failures()] == [SKIPPED]
 
 
-def test_a_tag_is_free_again_when_its_extent_is_gone(costs: Client) -> None:
+def test_a_tag_is_free_again_when_its_extent_is_dropped(costs: Client) -> None:
     """Only the tags of living extents guard."""
     costs.land([ROW], tag="again")
     costs.command(".drop extents <| .show table Costs extents where tags has 'ingest-by:again'")
@@ -127,7 +127,7 @@ def test_racing_senders_of_one_tag_land_once(costs: Client) -> None:
 @pytest.mark.parametrize(
     "poison", [b'{"Name": "cut', b"[1, 2]", b'{"Cost": NaN}', b'"text"', b'{"Name": "a"} trailing', b"\xff\xfe"]
 )
-def test_a_bad_record_fails_the_whole_file(costs: Client, poison: bytes) -> None:
+def test_a_bad_record_fails_the_file(costs: Client, poison: bytes) -> None:
     """One malformed record among good ones, and no row lands; the failure names the blob, which has the source's id."""
     source = costs.send(lines([ROW, ROW]) + b"\n" + poison)
     costs.emulator.wait_idle()
@@ -138,7 +138,7 @@ def test_a_bad_record_fails_the_whole_file(costs: Client, poison: bytes) -> None
 
 
 def test_json_leaves_bad_lines_out_in_silence(costs: Client) -> None:
-    """The `json` format drops what `multijson` would refuse, which is why nobody should use it."""
+    """The `json` format drops what `multijson` would refuse, and must not be used."""
     costs.send(lines([ROW]) + b'\n{"Name": "cut\n' + lines([ROW]), kind=DataFormat.JSON)
     costs.emulator.wait_idle()
     assert (costs.count(), costs.failures()) == (2, [])
@@ -154,7 +154,7 @@ def test_multijson_takes_records_in_any_layout(costs: Client, data: str) -> None
 
 @pytest.mark.parametrize("text", ["grün \u2028 \x85 \u0001", 'quote " and \\ back', "🜁"])
 def test_any_text_survives(costs: Client, text: str) -> None:
-    """Line separators that are legal inside JSON strings, quotes and planes beyond the first come back."""
+    """Line separators that are legal inside JSON strings, quotes and planes beyond the first are returned unchanged."""
     costs.send(json.dumps({"Name": text}, ensure_ascii=False).encode())
     costs.emulator.wait_idle()
     assert costs.query("Costs | project Name") == [{"Name": text}]
@@ -226,7 +226,7 @@ def test_five_thousand_rows_land_quickly(costs: Client) -> None:
 
 
 def test_rows_are_ingested_inline_at_once(costs: Client) -> None:
-    """`.ingest inline` takes CSV by position, and JSON by a mapping or by names; it answers when the rows are there."""
+    """`.ingest inline` takes CSV by position, JSON by a mapping or names; it returns once the rows are visible."""
     costs.command('.ingest inline into table Costs <|\n2026-11-23,"a, ""b""",0.5,3,true,"{""k"": 1}"\n2026-11-24,c')
     properties = "with (format='multijson', ingestionMappingReference='Costs_mapping', tags='[\"drop-by:x\"]')"
     [made] = costs.command(f".ingest inline into table Costs {properties} <| {json.dumps({**ROW, 'Name': 'json'})}")

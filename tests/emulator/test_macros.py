@@ -28,7 +28,7 @@ EXPRESSIONS = [
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_an_expression_means_the_same(expression: str) -> None:
-    """The SQL with macros answers what the SQL without them does, and nothing that is written out is left."""
+    """The SQL with macros returns what the SQL without them does, and nothing that is written out is left."""
     engine = Engine("Costs", clock=lambda: NOW)
     engine.create(Table("T", {"Number": "long", "Text": "string"}))
     query = f"datatable(Number: long, Text: string)[2, 'x', 3, '4'] | project A = {expression}"

@@ -36,14 +36,14 @@ def test_parameters_are_values(costs: Client) -> None:
         ("Costs | evaluate pivot(Name)", "evaluate"),
     ],
 )
-def test_a_bad_query_is_an_error_that_says_what(costs: Client, text: str, message: str) -> None:
+def test_a_bad_query_is_an_error_with_its_cause(costs: Client, text: str, message: str) -> None:
     """The error is permanent and names what is wrong."""
     with pytest.raises(KustoApiError, match=message) as refused:
         costs.query(text)
     assert refused.value.get_api_error().permanent is True
 
 
-def test_a_query_sees_a_column_that_came_since_it_was_asked_first(costs: Client) -> None:
+def test_a_repeated_query_sees_a_column_added_since(costs: Client) -> None:
     """The same text is translated anew when a table has changed: a join lists the columns of both sides."""
     costs.land([ROW])
     text = "Costs | join kind=inner (Costs) on Name | project-away Timestamp"
@@ -59,7 +59,7 @@ def test_a_query_calls_the_function_as_it_is_now(costs: Client) -> None:
         assert costs.query("Few()") == [{"A": least}]
 
 
-def test_queries_that_differ_in_a_list_alone_answer_differently(costs: Client) -> None:
+def test_queries_that_differ_in_a_list_alone_differ_in_their_results(costs: Client) -> None:
     """A shared translation gets the texts of each query, however many they are."""
     names = ["web", "it's", '"', "db", "tmp"]
     costs.land([{**ROW, "Name": name} for name in names])
@@ -81,7 +81,7 @@ def test_coalesce_takes_the_first_value_that_is_not_empty(costs: Client) -> None
     assert [list(row.values()) for row in found] == [["none", 1.0, True, "none"], ["a", 2.5, False, "x"]]
 
 
-def test_the_older_endpoint_answers_too(costs: Client) -> None:
+def test_the_older_endpoint_responds_too(costs: Client) -> None:
     """`/v1/rest/query` speaks the older protocol."""
     with requests.Session() as session:
         answer = session.post(
@@ -90,7 +90,7 @@ def test_the_older_endpoint_answers_too(costs: Client) -> None:
     assert answer.json()["Tables"][0]["Rows"] == [[1]]
 
 
-def test_without_duckdb_the_error_says_what_to_install() -> None:
+def test_without_duckdb_the_error_names_what_to_install() -> None:
     """The demo names the extra that is missing, with exit code 2, before it prints anything else."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_DUCKDB], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")

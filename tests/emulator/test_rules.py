@@ -1,4 +1,4 @@
-"""Every rule of the emulator is obeyed once and broken once, and every answer has the columns of Microsoft's."""
+"""Every rule of the emulator is obeyed once and broken once, and every reply has the columns of Microsoft's."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.mark.parametrize("rule", COMMANDS.values(), ids=COMMANDS)
 def test_a_rule_can_be_obeyed_and_not_broken(engine: Engine, rule: CommandRule) -> None:
-    """What obeys a rule is carried out; what breaks it is refused with words that say why, and changes nothing."""
+    """A statement that obeys a rule runs; one that breaks it is refused with the reason, and changes nothing."""
     commands.run(engine, rule.obeyed)
     before = (list(engine.tables), {name: table.policies for name, table in engine.tables.items()})
     with pytest.raises(KustoRefusal, match=re.escape(rule.message)) as refused:
@@ -141,12 +141,12 @@ def test_pages_that_the_emulator_cites_have_a_rule() -> None:
 
 
 def test_every_command_has_a_sample() -> None:
-    """A new command comes with one, so its answer is compared."""
+    """A new command needs a sample, so that its reply is compared."""
     assert set(SAMPLES) == set(commands.COMMANDS)
 
 
-def test_answers_have_the_columns_of_microsofts(engine: Engine, analyser: Analyser) -> None:
-    """Names, types and order are what the analyser says of each command, or its page where the analyser is silent."""
+def test_replies_have_the_columns_of_microsofts(engine: Engine, analyser: Analyser) -> None:
+    """Names, types and order are those of the analyser for each command, or of its page where the analyser has none."""
     requested = [*SAMPLES.items(), *((text, (text, None)) for text in MORE)]
     for _, (text, page) in sorted(requested, key=lambda one: one[0].startswith(".drop") or ".clear" in one[0]):
         answer = commands.run(engine, text)

@@ -42,8 +42,8 @@ def extents(client: Client) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("command", "left"), [(APPEND, ["new", "new"]), (MOVE, [])])
-def test_rows_are_deleted_and_others_come_in_one_transaction(staged: Client, command: str, left: list[str]) -> None:
-    """The old row is gone, the neighbour stays, the new rows are there; moving empties the staging table."""
+def test_rows_are_deleted_and_others_added_in_one_transaction(staged: Client, command: str, left: list[str]) -> None:
+    """The old row is deleted, the neighbour remains, the new rows are added; moving empties the staging table."""
     answer = staged.command(command)
     assert [(row["Table"], row["Action"], row["RowCount"]) for row in answer] == [
         ("Costs", "Delete", 1),
@@ -75,7 +75,7 @@ def test_appended_rows_have_no_tags(staged: Client) -> None:
 
 @pytest.mark.parametrize("command", [APPEND, MOVE])
 def test_whatif_shows_counts_and_changes_nothing(staged: Client, command: str) -> None:
-    """`whatif=true` answers with the rows that would be deleted and created."""
+    """`whatif=true` returns the rows that would be deleted and created."""
     answer = staged.command(command.replace(" <|", " with (whatif=true) <|"))
     assert [(row["Action"], row["RowCount"]) for row in answer] == [("Delete", 1), ("Create", 2)]
     assert (names(staged), names(staged, "Staging")) == (["neighbour", "old"], ["new", "new"])
@@ -147,7 +147,7 @@ def test_a_source_of_another_schema_is_refused(staged: Client, change: str, mess
 
 
 def test_an_append_of_another_schema_deletes_nothing(staged: Client) -> None:
-    """The transaction fails as a whole, extents included."""
+    """The transaction fails in full, extents included."""
     before = extents(staged)
     with pytest.raises(KustoApiError, match="schema"):
         staged.command(APPEND.replace("A = Staging", "A = Staging | project Name"))

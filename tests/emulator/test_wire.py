@@ -17,7 +17,7 @@ from tests.emulator.conftest import ROW, Client, lines
 from tests.support.recorded import Emulator
 
 
-def test_a_fault_answers_instead(costs: Client) -> None:
+def test_a_fault_replaces_the_reply(costs: Client) -> None:
     """A reply from the fault is what the client gets, here throttling."""
     costs.emulator.fault = lambda request: Reply(429, {"Retry-After": "1"}, b"{}") if request.csl else None
     with pytest.raises(KustoThrottlingError):
@@ -38,7 +38,7 @@ def test_a_fault_closes_the_connection(costs: Client) -> None:
 
 
 def test_a_first_container_that_refuses_is_seen_by_the_sdk(costs: Client) -> None:
-    """The upload goes on to the second container, with nothing left in the stream: the SDK's known trap."""
+    """The upload continues with the second container, with nothing left in the stream: the SDK's known trap."""
 
     def fault(request: Request) -> Reply | None:
         return Reply(403) if request.path.startswith("/tempstorage-0/") else None
@@ -78,7 +78,7 @@ def test_a_truncated_body_is_noticed() -> None:
 
 
 def test_only_the_loopback_is_bound(client: Client) -> None:
-    """No other address of the machine answers."""
+    """No other address of the machine responds."""
     assert client.emulator.url.startswith("http://127.0.0.1:")
     port = int(client.emulator.url.rsplit(":", 1)[1])
     with socket.socket() as other, pytest.raises(OSError, match="refused"):
@@ -94,7 +94,7 @@ def test_a_taken_port_is_a_usage_error() -> None:
 
 
 def test_both_ends_start_together_and_stop() -> None:
-    """The whole emulator answers at two addresses, and at none after its block."""
+    """The emulator responds at two addresses, and at none after its block."""
     with Emulator() as emulator, requests.Session() as session:
         urls = emulator.opencost_url + "/healthz", emulator.kusto_url + "/"
         assert [session.get(url, timeout=10).status_code for url in urls] == [200, 404]
@@ -113,7 +113,7 @@ def test_storage_refuses_a_wrong_signature(costs: Client) -> None:
 
 
 def test_blobs_in_blocks_are_put_together(costs: Client) -> None:
-    """A blob too large for one request arrives in blocks and is whole."""
+    """A blob too large for one request arrives in blocks and is complete."""
     container, _, signature = costs.emulator.storage.containers()[0].rpartition("?")
     host, _, name = container.rpartition("/")
     with (

@@ -119,8 +119,8 @@ def test_opencost_filters_assets_as_the_program_does(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", [*ALL_VERSIONS, "unknown"])
-def test_assets_are_filtered_where_opencost_is_known_to(version: str) -> None:
-    """The filter is sent in OpenCost's grammar, and not to a version that is not known; the rows are the same."""
+def test_assets_are_filtered_by_versions_that_support_it(version: str) -> None:
+    """The filter is sent in OpenCost's grammar, and not to an unlisted version; the rows are the same."""
     hidden = "/installInfo" if version == "unknown" else ""
     server = OpenCostEmulator(
         version="1.112" if version == "unknown" else version,
@@ -174,7 +174,7 @@ def built_in() -> Iterator[OpenCostEmulator]:
 
 
 def test_a_built_in_store_is_recognized(built_in: OpenCostEmulator) -> None:
-    """It has no route of a Prometheus; its marks are its shortest buckets. Before 1.115 nothing is asked."""
+    """It has no route of a Prometheus; its marks are its shortest buckets. Before 1.115 nothing is requested."""
     with OpenCost(built_in.url) as opencost:
         assert opencost.capabilities().marks == timedelta(minutes=10)
         assert opencost.source().buckets(ASSETS) == (timedelta(days=1), timedelta(hours=1), timedelta(minutes=10))
@@ -189,7 +189,7 @@ def test_a_built_in_store_is_recognized(built_in: OpenCostEmulator) -> None:
 
 
 def test_a_window_is_loaded_in_the_buckets_of_the_store(built_in: OpenCostEmulator) -> None:
-    """Of a built-in store each request is of a window that it has; a Prometheus is requested the whole."""
+    """Each request of a built-in store is of a window that it has; of a Prometheus it is the complete window."""
     window = Window(NOON - timedelta(hours=13, minutes=20), NOON + timedelta(minutes=10))
     request = SyncRequest(window, None, ("allocation",))
     with OpenCost(built_in.url) as opencost:
@@ -252,8 +252,8 @@ def test_a_retention_is_of_the_lengths_of_the_store(text: str) -> None:
         retention(text)
 
 
-def test_a_prometheus_has_no_retention_that_is_known() -> None:
-    """An empty response of old is no cost, until coverage compares it with a longer window."""
+def test_the_retention_of_a_prometheus_is_unknown() -> None:
+    """An old empty response has no cost, until coverage compares it with a longer window."""
     empty = json_reply(b'{"code":200,"data":[{}]}')
     server = OpenCostEmulator(answers=lambda path, _: empty if path == "/allocation" else None)
     with server, OpenCost(server.url, attempts=1) as opencost:
@@ -274,8 +274,8 @@ def test_missing_provider_ids_are_reported(version: str) -> None:
             assert len(said) == expected, name
 
 
-def test_doctor_says_what_a_version_lacks() -> None:
-    """The capabilities that are known to be missing, each with what to use instead."""
+def test_doctor_lists_what_a_version_does_not_support() -> None:
+    """Each unsupported capability, with what to use instead."""
     assert [one.name for one in Capabilities("1.119.0").lacking()] == [
         one.name for one in CAPABILITIES if one.until is not None
     ]

@@ -165,7 +165,7 @@ LABELS = (
     ],
 )
 def test_a_key_twice_is_refused_at_any_depth(label: bytes, volume: bytes, field: bytes) -> None:
-    """In a record that resembles the one before but for a key that comes twice, however it is written."""
+    """In a record that resembles the one before but for a duplicate key, however it is spelled."""
     good = LABELS % (b'"c":"3"', b'"p2":{}', b'"x":1')
     assert check(good, good).records == 2
     bad = LABELS % (label, volume, field)
@@ -190,7 +190,7 @@ def test_a_key_twice_is_refused_beside_objects_that_are_null(objects: tuple[byte
 
 
 def test_records_of_ever_other_orders_are_read() -> None:
-    """Keys may stand in another order in every record; a key twice is found all the same."""
+    """Keys may be in another order in every record; a duplicate key is found nevertheless."""
     names = [f"k{number}" for number in range(6)]
     orders = list(itertools.permutations(names))[:60]
     found = [record(gpuAllocation=dict.fromkeys(order, 1.5)) for order in orders]
@@ -308,7 +308,7 @@ values = st.recursive(
 
 
 def written(value: object, layout: str, escape: bool) -> str:
-    """JSON in which tuples of pairs are objects, so that a key can come twice."""
+    """JSON in which tuples of pairs are objects, so that a key can be duplicated."""
     if isinstance(value, tuple):
         colon, comma = ":" + layout, "," + layout
         return (
@@ -330,8 +330,8 @@ def has_twice(value: object) -> bool:
 
 @repeatable
 @given(st.lists(st.tuples(values, values, values, st.sampled_from(["", " "]), st.booleans()), min_size=1, max_size=4))
-def test_keys_are_found_twice_wherever_they_are(found: list[tuple[Any, Any, Any, str, bool]]) -> None:
-    """Whatever objects records hold, ahead of their window and behind it, and in whatever order they come."""
+def test_duplicate_keys_are_found_wherever_they_are(found: list[tuple[Any, Any, Any, str, bool]]) -> None:
+    """Whatever objects records hold, before or after their window, and in whatever order."""
     checks = RecordChecks(Batch(ALLOCATION, "c", HOUR))
     window = (("start", "2026-11-23T10:00:00Z"), ("end", "2026-11-23T11:00:00Z"))
     for ahead, behind, more, layout, escape in found:

@@ -33,7 +33,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(*replies: Reply, paths: dict[str, Reply] | None = None, **client: Any) -> Any:
-            """Give the replies in turn, the last one for ever; `paths` come first."""
+            """Send the replies in turn, the last one repeatedly; `paths` take precedence."""
             left = list(replies)
 
             def answers(path: str, _query: object) -> Reply | None:
@@ -52,22 +52,22 @@ def batch(dataset: str = "allocation", **options: Any) -> Batch:
     return Batch(DATASETS[dataset], "aks-shop-prod-weu", HOUR, RequestOptions(**options))
 
 
-def ask(opencost: OpenCost, dataset: str = "allocation", **options: Any) -> list[dict[str, Any]]:
+def request(opencost: OpenCost, dataset: str = "allocation", **options: Any) -> list[dict[str, Any]]:
     """The records of the recorded hour."""
     return [json.loads(record) for record in opencost.records(batch(dataset, **options), lambda *_: None)]
 
 
 def fails(opencost: OpenCost, dataset: str = "allocation") -> OpenCostKustoError:
-    """The error that asking ends with: one line, of bearable length."""
+    """The error of a request: one line, of bearable length."""
     with pytest.raises(OpenCostKustoError) as raised:
-        ask(opencost, dataset)
+        request(opencost, dataset)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
     return raised.value
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which no process listens."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -80,7 +80,7 @@ def broken_off(body: bytes, at: int) -> Iterator[bytes]:
 
 
 def dripping() -> Iterator[bytes]:
-    """A body that comes byte by byte and never ends in time."""
+    """A body that is sent byte by byte and never ends in time."""
     for byte in b'{"code":200,"status":"success","data":[{}]}':
         time.sleep(0.1)
         yield bytes([byte])
@@ -98,14 +98,14 @@ def test_no_server_is_tried_again_and_then_an_error() -> None:
     assert error.exit_code == 3
 
 
-def test_a_host_nobody_knows_is_an_error() -> None:
-    """A name without an address says so in a sentence."""
+def test_an_unresolvable_host_is_an_error() -> None:
+    """A name without an address is named in one sentence."""
     with OpenCost("http://nobody.invalid:9003", attempts=1) as opencost:
         assert isinstance(fails(opencost), OpenCostError)
 
 
 def test_a_silent_server_ends_at_the_deadline(serve: Serve) -> None:
-    """A server that takes the request and never answers costs no more than the timeout."""
+    """A server that accepts the request and never responds takes no more than the timeout."""
     opencost, _ = serve(json_reply(b"{}", delay=30), timeout=0.3, connect_timeout=0.2)
     began = time.monotonic()
     error = fails(opencost)
@@ -115,7 +115,7 @@ def test_a_silent_server_ends_at_the_deadline(serve: Serve) -> None:
 
 
 def test_a_dripping_server_ends_at_the_total_deadline(serve: Serve) -> None:
-    """The deadline is for the whole answer, not for each read."""
+    """The deadline is for the complete response, not for each read."""
     opencost, _ = serve(Reply(200, {"Content-Type": "application/json"}, dripping()), timeout=0.5)
     began = time.monotonic()
     assert "within 0.5 s" in str(fails(opencost))
@@ -124,8 +124,8 @@ def test_a_dripping_server_ends_at_the_total_deadline(serve: Serve) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("at", [0, 1, 5000, 100_000])
-def test_a_server_that_dies_in_its_answer(serve: Serve, version: str, at: int) -> None:
-    """Half an answer is never taken for one; asking again may help."""
+def test_a_server_that_dies_in_its_response(serve: Serve, version: str, at: int) -> None:
+    """Half a response is never accepted; the request is repeated."""
     body = recording(version, "allocation_hour.json")
     opencost, _ = serve(Reply(200, {"Content-Type": "application/json"}, broken_off(body, at)))
     error = fails(opencost)
@@ -186,8 +186,8 @@ REFUSALS: dict[str, tuple[Reply, type[OpenCostKustoError], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_bad_answers_end_in_one_sentence(serve: Serve, case: str) -> None:
-    """Every answer that is no answer has its kind of error, and a message that says what came."""
+def test_bad_responses_end_in_one_sentence(serve: Serve, case: str) -> None:
+    """Every invalid response has its kind of error, and a message that quotes what arrived."""
     reply, kind, said = REFUSALS[case]
     opencost, server = serve(reply)
     error = fails(opencost)
@@ -212,11 +212,11 @@ def test_36_kilobytes_of_error_are_quoted_by_their_first_sentence(serve: Serve) 
 def test_no_data_is_no_error(serve: Serve, data: str, dataset: str) -> None:
     """A window without data has no records, however the server spells that."""
     opencost, _ = serve(json_reply(b'{"code":200,"data":%s}' % data.encode()))
-    assert ask(opencost, dataset) == []
+    assert request(opencost, dataset) == []
 
 
-def test_429_waits_as_long_as_it_is_told(serve: Serve) -> None:
-    """Retry-After is obeyed, and the answer then taken."""
+def test_429_waits_for_retry_after(serve: Serve) -> None:
+    """Retry-After is obeyed, and the next response accepted."""
     good = json_reply(recording("1.112", "clusterinfo.json"))
     later = Reply(429, {"Retry-After": "1", "Content-Type": "text/plain"}, b"slow down")
     opencost, server = serve(later, good)
@@ -234,8 +234,8 @@ def test_a_gateway_that_recovers_is_waited_for(serve: Serve, status: int) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 501])
-def test_what_waiting_does_not_help_is_asked_once(serve: Serve, status: int) -> None:
-    """An error of the server's own comes again however often it is requested."""
+def test_a_permanent_error_is_requested_once(serve: Serve, status: int) -> None:
+    """An error of the server itself is the same however often it is requested."""
     opencost, server = serve(text_reply("no", status=status))
     with pytest.raises(OpenCostError, match=f"{status}"):
         opencost.source()
@@ -253,14 +253,14 @@ def test_retry_after_as_a_date_and_as_nonsense(serve: Serve) -> None:
 def test_the_window_is_spelled_for_every_opencost(serve: Serve) -> None:
     """The only spelling that both versions take: UTC seconds and a Z."""
     opencost, server = serve()
-    ask(opencost)
+    request(opencost)
     assert dict(server.requests[-1].query) == {"window": "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"}
 
 
 def test_idle_options_and_aggregate_reach_the_server(serve: Serve) -> None:
     """What was requested is in the query, and what was not is not."""
     opencost, server = serve(json_reply(recording("1.112", "allocation_hour_idle_share_namespace.json")))
-    ask(opencost, aggregate=aggregate("namespace,label:app.kubernetes.io/name"), include_idle=True, share_idle=True)
+    request(opencost, aggregate=aggregate("namespace,label:app.kubernetes.io/name"), include_idle=True, share_idle=True)
     query = dict(server.requests[-1].query)
     query.pop("window")
     expected = {"aggregate": "namespace,label:app_kubernetes_io_name", "includeIdle": "true", "shareIdle": "true"}
@@ -270,7 +270,7 @@ def test_idle_options_and_aggregate_reach_the_server(serve: Serve) -> None:
 def test_idle_makes_a_row(serve: Serve) -> None:
     """The recorded server has one row more when idle is requested."""
     opencost, _ = serve()
-    plain, idle = ask(opencost, aggregate="namespace"), ask(opencost, aggregate="namespace", include_idle=True)
+    plain, idle = request(opencost, aggregate="namespace"), request(opencost, aggregate="namespace", include_idle=True)
     assert len(plain) == 8
     assert {row["name"] for row in idle} - {row["name"] for row in plain} == {"__idle__"}
 
@@ -278,28 +278,28 @@ def test_idle_makes_a_row(serve: Serve) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("spelling", ["Disk,LoadBalancer", "disk, loadbalancer", "LOADBALANCER,DISK"])
 def test_filter_types_filters(serve: Serve, version: str, spelling: str) -> None:
-    """Only the types requested come through, on every version and in any case."""
+    """Only the types requested are returned, on every version and in any case."""
     body = recording(version, "assets_hour.json")
     opencost, _ = serve(json_reply(body))
     everything = json.loads(body)["data"].values()
-    found = ask(opencost, "assets", filter_types=asset_types(spelling))
+    found = request(opencost, "assets", filter_types=asset_types(spelling))
     assert found == [asset for asset in everything if asset["type"] in ("Disk", "LoadBalancer")]
     assert 0 < len(found) < len(everything)
-    assert len(ask(opencost, "assets")) == len(everything)
+    assert len(request(opencost, "assets")) == len(everything)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_families_about_the_process_are_left_out(serve: Serve, version: str) -> None:
-    """OpenCost's own go_, process_ and promhttp_ families come only when they are requested."""
+    """OpenCost's own go_, process_ and promhttp_ families are read only when they are requested."""
     opencost, _ = serve(Reply(200, {"Content-Type": "text/plain"}, recording(version, "metrics.txt")))
     own = ("go_", "process_", "promhttp_")
-    few, every = ask(opencost, "metrics"), ask(opencost, "metrics", all_metrics=True)
+    few, every = request(opencost, "metrics"), request(opencost, "metrics", all_metrics=True)
     assert few == [sample for sample in every if not sample["family"].startswith(own)]
     assert any(sample["family"].startswith("go_") for sample in every)
 
 
-def test_a_series_that_comes_twice_is_noted(serve: Serve) -> None:
-    """Both samples are rows, and a note says so; the same series at two times is none of these."""
+def test_a_duplicate_series_is_noted(serve: Serve) -> None:
+    """Both samples are rows, and a note reports them; the same series at two times is no duplicate."""
     opencost, _ = serve(
         Reply(200, {"Content-Type": "text/plain"}, b'a{b="c",d="e"} 1\na{d="e",b="c"} 2\nf 1 1\nf 2 2\n')
     )
@@ -321,8 +321,8 @@ def test_samples_that_are_no_numbers_are_null_and_noted(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_source_is_what_the_server_says(serve: Serve, version: str) -> None:
-    """Name, region and version come from OpenCost."""
+def test_the_source_is_named_by_the_server(serve: Serve, version: str) -> None:
+    """Name, region and version are those of OpenCost."""
     info, install = recording(version, "clusterinfo.json"), recording(version, "installinfo.json")
     opencost, _ = serve(paths={"/clusterInfo": json_reply(info), "/installInfo": json_reply(install)})
     source = opencost.source()
@@ -342,7 +342,7 @@ def test_a_nameless_cluster_is_named_by_the_user(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("info", [NAMELESS, json_reply(b'{"code":200,"data":null}')])
-def test_a_cluster_that_nobody_names_is_refused(serve: Serve, info: Reply) -> None:
+def test_a_cluster_without_a_name_is_refused(serve: Serve, info: Reply) -> None:
     """Rows without a source could not be distinguished later."""
     opencost, _ = serve(info)
     with pytest.raises(UsageError, match="--cluster"):
@@ -393,15 +393,15 @@ def test_something_else_on_the_port(serve: Serve) -> None:
     ],
 )
 def test_an_endpoint_that_is_no_address(endpoint: str) -> None:
-    """What cannot be asked is refused before anything is."""
+    """What cannot be requested is refused before anything is."""
     with pytest.raises(UsageError, match="is not the address of an OpenCost") as refused:
         OpenCost(endpoint)
     assert "HUSH" not in str(refused.value)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
-def test_no_time_for_an_answer(seconds: float) -> None:
-    """An answer in no time at all is refused, not waited for."""
+def test_a_timeout_of_zero_is_refused(seconds: float) -> None:
+    """A timeout of zero is refused, not waited for."""
     with pytest.raises(UsageError, match="above 0"):
         OpenCost("http://127.0.0.1:9", timeout=seconds)
 
@@ -410,12 +410,12 @@ def test_a_path_in_the_endpoint_is_kept(serve: Serve) -> None:
     """OpenCost may live behind a prefix."""
     _, server = serve(json_reply(recording("1.112", "allocation_hour.json")))
     with OpenCost(f"{server.url}/model/") as opencost:
-        assert len(ask(opencost)) == 61
+        assert len(request(opencost)) == 61
     assert server.requests[-1].path == "/model/allocation"
 
 
 @pytest.mark.parametrize("port", ["closed", "open"])
-def test_credentials_in_the_endpoint_are_never_said(serve: Serve, port: str) -> None:
+def test_credentials_in_the_endpoint_are_never_printed(serve: Serve, port: str) -> None:
     """A password in the address reaches the server and no message."""
     _, server = serve(text_reply("no", status=500))
     number = closed_port() if port == "closed" else int(server.url.rpartition(":")[2])

@@ -25,7 +25,7 @@ HOUR = Window(datetime(2026, 11, 19, 10, tzinfo=UTC), datetime(2026, 11, 19, 11,
 PROD, STAGE = "aks-shop-prod-weu", "aks-shop-stage-weu"
 
 
-def answered(
+def read(
     *clusters: str | None,
     own: str | None = "c1",
     listed: tuple[str, ...] | None = ("c1", "c2"),
@@ -60,9 +60,9 @@ def answered(
         return found, notes, [request.path for request in server.requests].count("/clusterInfoMap")
 
 
-def test_records_of_other_clusters_are_left_out_and_said_once() -> None:
+def test_records_of_other_clusters_are_left_out_and_noted_once() -> None:
     """Each cluster is counted by its own source; rows that name no cluster are this one's."""
-    found, notes, asked = answered("c1", "c2", "c1", "c2", "c2", None)
+    found, notes, asked = read("c1", "c2", "c1", "c2", "c2", None)
     assert found == ["c1", "c1", ""]
     assert [code for _, code in notes] == [ReasonCode.FOREIGN_CLUSTERS]
     assert notes[0][0].startswith("3 records of other clusters ('c2') were left out")
@@ -71,48 +71,48 @@ def test_records_of_other_clusters_are_left_out_and_said_once() -> None:
 
 def test_a_name_that_the_user_gave_is_not_the_servers_id() -> None:
     """What is compared is what the server calls its cluster, whatever the user calls it."""
-    assert answered("c1", "c2", named="production")[0] == ["c1"]
+    assert read("c1", "c2", named="production")[0] == ["c1"]
 
 
 def test_only_records_of_other_clusters_are_an_error_that_names_both() -> None:
     """A server that calls itself otherwise than Prometheus does would load nothing, or another's costs."""
     with pytest.raises(ContentError, match=r"'c3', and all its records are of 'c2'") as refused:
-        answered("c2", "c2", own="c3")
+        read("c2", "c2", own="c3")
     assert refused.value.code is ReasonCode.FOREIGN_CLUSTERS
 
 
 @pytest.mark.parametrize("listed", [None, (), ("c1",), ("c2",), ("c1", "c3")])
 def test_one_cluster_that_is_labelled_otherwise_is_one(listed: tuple[str, ...] | None) -> None:
     """A server that calls its cluster otherwise than Prometheus does has one, where it lists and sends no other."""
-    found, notes, _ = answered("c2", "c2", listed=listed)
+    found, notes, _ = read("c2", "c2", listed=listed)
     assert (found, notes) == (["c2", "c2"], [])
 
 
 @pytest.mark.parametrize("listed", [None, (), ("c1",)])
 def test_clusters_that_only_the_rows_show_are_several(listed: tuple[str, ...] | None) -> None:
     """The server learns of another cluster only once Prometheus has scraped it; its rows are there before."""
-    found, notes, _ = answered("c2", "c1", "c2", listed=listed)
+    found, notes, _ = read("c2", "c1", "c2", listed=listed)
     assert found == ["c1"]
     assert notes[0][0].startswith("2 records of other clusters ('c2') were left out")
 
 
-def test_an_ordinary_server_is_asked_nothing_more() -> None:
-    """Where all records are of its own cluster, or of one while it does not say its id, its list is not requested."""
-    assert answered("c1", None)[1:] == ([], 0)
-    assert answered("c1", "c1", own=None, named="c1")[1:] == ([], 0)
+def test_an_ordinary_server_gets_no_further_request() -> None:
+    """Where all records are of its own cluster, or of one while it reports no id, its list is not requested."""
+    assert read("c1", None)[1:] == ([], 0)
+    assert read("c1", "c1", own=None, named="c1")[1:] == ([], 0)
 
 
 def test_a_server_that_does_not_say_which_of_several_clusters_is_its_own_is_refused() -> None:
     """The records of another cluster must not be loaded under the name that the user gave."""
     with pytest.raises(ContentError, match=r"'c1', 'c2'.* does not say which is its own. Set CLUSTER_ID") as refused:
-        answered("c1", "c2", own=None, named="c1")
+        read("c1", "c2", own=None, named="c1")
     assert refused.value.code is ReasonCode.FOREIGN_CLUSTERS
 
 
 def recorded(
     dataset: str, *, listed: tuple[str, ...] = (PROD,), version: str = "1.112", **options: Any
 ) -> tuple[list[dict[str, Any]], list[str], list[Mapping[str, str]]]:
-    """The rows of the recorded hour of two clusters, the notes, and the queries that were sent.
+    """The rows of the recorded hour of two clusters, the notes, and the queries sent.
 
     `listed` are the clusters that the server knows of: only its own where it was recorded.
     """
@@ -178,7 +178,7 @@ def test_with_all_clusters_each_row_is_of_its_own(dataset: str, count: int) -> N
 @pytest.mark.parametrize("listed", [(PROD,), (PROD, STAGE)])
 @pytest.mark.parametrize("every", [True, False])
 def test_merged_rows_are_requested_by_cluster(listed: tuple[str, ...], *, every: bool) -> None:
-    """By namespace OpenCost adds up the clusters; `cluster` is part of the aggregate as soon as several are known."""
+    """By namespace OpenCost merges clusters; `cluster` is part of the aggregate as soon as several are listed."""
     rows, _, queries = recorded("allocation", listed=listed, aggregate="namespace", all_clusters=every)
     assert [query["aggregate"] for query in queries] == ["namespace", "cluster,namespace"][-len(queries) :]
     assert len(queries) == (1 if STAGE in listed else 2)
@@ -200,7 +200,7 @@ def test_idle_of_several_clusters_is_refused(aggregate: str, *, every: bool) -> 
 def test_a_cluster_that_is_no_name_is_refused_with_all_clusters() -> None:
     """A row's own cluster is a name as any other."""
     with pytest.raises(OpenCostKustoError, match=r"The cluster of a record is .*control character"):
-        answered("c1", "c\x1b", every=True)
+        read("c1", "c\x1b", every=True)
 
 
 def test_all_clusters_is_another_batch_and_changes_no_other() -> None:

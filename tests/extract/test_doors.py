@@ -119,8 +119,8 @@ def test_headers_are_read_from_files(opencost: OpenCostEmulator, tmp_path: Path)
         assert one.headers["authorization"] == "Basic dXNlcjp3b3Jk"
 
 
-def test_a_sign_in_that_nobody_set_is_named(opencost: OpenCostEmulator) -> None:
-    """Where OpenCost wants a sign-in, by status or by a redirect, the message names the options."""
+def test_a_missing_sign_in_is_named(opencost: OpenCostEmulator) -> None:
+    """Where OpenCost requires a sign-in, by status or by a redirect, the message names the options."""
     for reply, code in (
         (Reply(401), ReasonCode.UNAUTHORIZED),
         (Reply(403), ReasonCode.FORBIDDEN),
@@ -134,7 +134,7 @@ def test_a_sign_in_that_nobody_set_is_named(opencost: OpenCostEmulator) -> None:
 
 @pytest.mark.parametrize("status", [407, 503])
 def test_a_proxy_that_refuses_is_named(opencost: OpenCostEmulator, status: int) -> None:
-    """Over plain http, what a proxy says looks like OpenCost's response."""
+    """Over plain http, a response of a proxy looks like OpenCost's."""
     opencost.fault = lambda _: Reply(status)
     error = refused("http://cost.example:9003", doors(proxy=opencost.url))
     assert f"may be that of the proxy {opencost.url} that --opencost-proxy names" in str(error)
@@ -150,7 +150,7 @@ def test_a_private_authority_is_trusted_for_one_source_only(front: TlsFront, aut
 
 
 def test_the_door_wins_over_the_environment(front: TlsFront, authority: Authority, folder: Path) -> None:
-    """What an option says of one source comes before what a variable says of all hosts; errors name which it was."""
+    """An option of one source overrides a variable for all hosts; errors name which it was."""
     other = Authority(folder, "Another CA").ca
     with OpenCost(front.url, doors=doors(ca=authority.ca), environment={"REQUESTS_CA_BUNDLE": other}) as client:
         assert client.source().name
@@ -169,7 +169,7 @@ def test_the_door_wins_over_the_environment(front: TlsFront, authority: Authorit
         ({"names": [x509.DNSName("other.example")]}, "its certificate is for another name (Hostname mismatch"),
     ],
 )
-def test_a_certificate_that_does_not_fit_says_how(
+def test_a_certificate_that_does_not_match_is_explained(
     server: OpenCostEmulator, authority: Authority, more: dict[str, Any], said: str
 ) -> None:
     """Expired, or of another host: each has its own sentence and cure."""
@@ -179,8 +179,8 @@ def test_a_certificate_that_does_not_fit_says_how(
     assert said in str(error)
 
 
-def test_a_client_certificate_is_shown(strict: TlsFront, authority: Authority, folder: Path) -> None:
-    """With certificate and key, in two files or in one, the server that wants them answers."""
+def test_a_client_certificate_is_presented(strict: TlsFront, authority: Authority, folder: Path) -> None:
+    """With certificate and key, in two files or in one, the server that requires them responds."""
     certificate, key = authority.issue("client")
     assert name_of(strict.url, doors(ca=authority.ca, cert=certificate, key=key))
     both = folder / "both.pem"
@@ -189,7 +189,7 @@ def test_a_client_certificate_is_shown(strict: TlsFront, authority: Authority, f
 
 
 def test_a_missing_or_unknown_client_certificate_is_named(strict: TlsFront, authority: Authority, folder: Path) -> None:
-    """A server that wants a client certificate, and one that does not accept ours, are told apart."""
+    """A server that requires a client certificate is distinguished from one that does not accept ours."""
     error = refused(strict.url, doors(ca=authority.ca))
     assert error.code is ReasonCode.TLS
     assert error.exit_code == 3
@@ -236,7 +236,7 @@ def test_files_that_cannot_be_used_are_refused_before_a_request(authority: Autho
 def test_a_proxy_of_one_source_is_used(
     opencost: OpenCostEmulator, front: TlsFront, authority: Authority, tmp_path: Path, where: str
 ) -> None:
-    """Plain and TLS requests go through it, whatever NO_PROXY says; its credentials come from a file."""
+    """Plain and TLS requests use it, whatever NO_PROXY is; its credentials are read from a file."""
     with ForwardProxy("user:HUSH" if where == "@file" else None) as proxy:
         address = f"http://127.0.0.1:{proxy.port}"
         if where == "@file":

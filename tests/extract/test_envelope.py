@@ -67,6 +67,6 @@ def test_a_response_of_another_shape_is_refused(data: Any, says: str) -> None:
         cut(data)
 
 
-def test_the_same_key_may_come_in_another_set() -> None:
+def test_the_same_key_may_be_in_another_set() -> None:
     """Each map of records is a set of its own."""
     assert cut({"sets": [{"costs": {"a": A}}, {"costs": {"a": B}}]}) == [A, B]

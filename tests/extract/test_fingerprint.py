@@ -52,8 +52,8 @@ def test_the_uid_of_kube_system_is_in_the_list_of_namespaces(body: object, found
         (["up 1", "# HELP node_total_hourly_cost x"], {}),
     ],
 )
-def test_what_a_scrape_says_of_its_cluster(lines: list[str], found: dict[str, object]) -> None:
-    """Each scheme by its own sample, wherever the chunks end; what a scrape lacks is left out."""
+def test_a_scrape_identifies_its_cluster(lines: list[str], found: dict[str, object]) -> None:
+    """Each scheme by its own sample, wherever the chunks end; what a scrape does not have is left out."""
     body = "\n".join(lines).encode()
     for size in (1, 7, 1000):
         scraped = of_metrics(body[at : at + size] for at in range(0, len(body), size)).fingerprint

@@ -1,4 +1,4 @@
-"""A body is whole only if what surrounds it proves that."""
+"""A body is complete only if what surrounds it proves that."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_compressed_is_read(body: bytes, plain: bytes, size: int) -> Non
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.integers(0, len(squeezed(PLAIN)) - 1), st.integers(1, 40))
-def test_no_part_of_a_compression_is_whole(length: int, size: int) -> None:
+def test_no_part_of_a_compression_is_complete(length: int, size: int) -> None:
     """Wherever gzip breaks off, in its trailer too, it is refused as broken off."""
     with pytest.raises(ContentError, match="broke off") as refused:
         list(decompressed(pieces(squeezed(PLAIN)[:length], size)))
@@ -52,7 +52,7 @@ def test_no_part_of_a_compression_is_whole(length: int, size: int) -> None:
 
 
 def test_the_second_member_may_break_off() -> None:
-    """A whole first member proves nothing of the second."""
+    """A complete first member proves nothing of the second."""
     with pytest.raises(ContentError, match="broke off"):
         list(decompressed([squeezed(PLAIN) + squeezed(PLAIN)[:-1]]))
 
@@ -66,14 +66,14 @@ def test_what_does_not_decompress_is_content(body: bytes) -> None:
 
 
 def test_a_checksum_that_is_wrong_is_content() -> None:
-    """gzip's own checksum is looked at."""
+    """gzip's own checksum is compared."""
     body = bytearray(squeezed(PLAIN))
     body[-5] ^= 1
     with pytest.raises(ContentError):
         list(decompressed([bytes(body)]))
 
 
-def test_a_megabyte_comes_in_pieces() -> None:
+def test_a_megabyte_is_read_in_pieces() -> None:
     """A small chunk that becomes very large never stands in memory at once."""
     found = list(decompressed([squeezed(b"\0" * (5 << 20))]))
     assert max(map(len, found)) == 1 << 20

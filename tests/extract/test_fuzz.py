@@ -1,4 +1,4 @@
-"""Ten thousand responses, mutated by structure and by byte: each is read whole, as an oracle reads it, or refused."""
+"""Ten thousand responses, mutated by structure and by byte: each is read as an oracle reads it, or refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class NoNumberError(Exception):
 
 
 def tree(value: Any) -> Tree:
-    """A value whose objects are lists of pairs in tuples, so that a key can come twice."""
+    """A value whose objects are lists of pairs in tuples, so that a key can be duplicated."""
     if isinstance(value, Pairs):
         return ({"pairs": [[key, tree(inner)] for key, inner in value]},)
     return [tree(one) for one in value] if isinstance(value, list) else value
@@ -193,7 +193,7 @@ def cost(found: list[Any]) -> float:
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_a_response_is_read_whole_or_refused(batch: int) -> None:
+def test_a_response_is_read_in_full_or_refused(batch: int) -> None:
     """Rows, keys and cost are those of the oracle; what it refuses ends in one of our errors, in one short line."""
     chance = random.Random(batch)
     bases: list[Callable[[], Tree]] = [

@@ -25,14 +25,14 @@ METRICS = b"# TYPE a gauge\n" + b"".join(b'a{n="%d"} 1\n' % number for number in
 NO_TRAILER = gzip.compress(METRICS, mtime=0)[:-8]
 
 
-def ask(response: bytes | Callable[[str], bytes], dataset: str = "allocation", **client: Any) -> list[bytes]:
-    """The records of a response, by a client that asks once."""
+def request(response: bytes | Callable[[str], bytes], dataset: str = "allocation", **client: Any) -> list[bytes]:
+    """The records of a response, by a client that tries once."""
     with RawServer(response) as server, OpenCost(server.url, attempts=1, timeout=20, **client) as opencost:
         return list(opencost.records(batch(dataset), lambda *_: None))
 
 
 def fails(endpoint: str, environment: Mapping[str, str], **more: Any) -> OpenCostKustoError:
-    """How asking ends, by a client that asks once."""
+    """The error of a request, by a client that tries once."""
     opencost = OpenCost(endpoint, environment=environment, attempts=1, **more)
     with opencost, pytest.raises(OpenCostError) as refused:
         opencost.source()
@@ -53,9 +53,9 @@ def fails(endpoint: str, environment: Mapping[str, str], **more: Any) -> OpenCos
     ],
     ids=["length", "chunks", "close", "HTTP 1.0", "gzip", "gzip in chunks", "gzip to the end", "two members"],
 )
-def test_a_whole_response_is_read(response: bytes) -> None:
-    """However a response is framed, its records come out; JSON closes itself."""
-    assert ask(response) == [b'{"name":"a"}']
+def test_a_complete_response_is_read(response: bytes) -> None:
+    """However a response is framed, its records are read; JSON delimits itself."""
+    assert request(response) == [b'{"name":"a"}']
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_whole_response_is_read(response: bytes) -> None:
     ],
 )
 def test_a_response_that_breaks_off_is_content(response: bytes, dataset: str) -> None:
-    """Whatever should have proved a body whole and does not, the response is refused as incomplete."""
+    """A response without what should prove its body complete is refused as incomplete."""
     with pytest.raises(ContentError, match="broke off") as refused:
-        ask(response, dataset)
+        request(response, dataset)
     assert refused.value.exit_code == 4
 
 
@@ -96,22 +96,22 @@ def test_a_response_that_breaks_off_is_content(response: bytes, dataset: str) ->
 def test_a_scrape_whose_end_is_proved_is_read(end: bytes) -> None:
     """A length, chunks, compression, or a last line that says so: each of them is the end of a scrape."""
     for response in (sized(METRICS + end), chunked(METRICS + end)):
-        assert len(ask(response, "metrics")) == 50
-    assert len(ask(http(gzip.compress(METRICS + end), "Content-Encoding: gzip"), "metrics")) == 50
+        assert len(request(response, "metrics")) == 50
+    assert len(request(http(gzip.compress(METRICS + end), "Content-Encoding: gzip"), "metrics")) == 50
     if end:
-        assert len(ask(http(METRICS + end), "metrics")) == 50
+        assert len(request(http(METRICS + end), "metrics")) == 50
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_an_encoding_that_is_none_is_content_and_tried_once_more(encoding: str) -> None:
-    """A body that does not decompress is the response's fault, and requested twice, not five times."""
+def test_a_body_that_does_not_decompress_is_tried_twice(encoding: str) -> None:
+    """A body that does not decompress is an error of content, and requested twice, not five times."""
     with RawServer(sized(JSON, f"Content-Encoding: {encoding}")) as server, OpenCost(server.url) as opencost:
         with pytest.raises(ContentError, match="does not decompress"):
             opencost.source()
         assert len(server.requests) == 2
 
 
-def test_an_encoding_that_nobody_requested_is_named() -> None:
+def test_an_encoding_that_was_not_requested_is_named() -> None:
     """Only gzip is offered; anything else is refused by its name."""
     with RawServer(sized(JSON, "Content-Encoding: br")) as server, OpenCost(server.url) as opencost:
         with pytest.raises(ContentError, match="encoded as 'br'"):
@@ -121,7 +121,7 @@ def test_an_encoding_that_nobody_requested_is_named() -> None:
 
 @pytest.mark.parametrize("location", ["/oauth2/start?rd=HUSH", "http://user:HUSH@other:81/oauth2/start#HUSH"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_refused_and_says_where_it_points(status: int, location: str) -> None:
+def test_a_redirect_is_refused_and_its_target_named(status: int, location: str) -> None:
     """OpenCost never redirects; what does is not followed, and named without what may be secret."""
     answers = {"/allocation": http(b"", f"Location: {location}", "Content-Length: 0", status=status)}
     with RawServer(lambda path: answers.get(path, sized(RECORDS))) as server, OpenCost(server.url) as opencost:
@@ -173,8 +173,8 @@ def test_a_host_that_dns_has_no_spelling_for(host: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["²", "-1", "1e3", ""])
-def test_a_length_that_is_none_proves_nothing(length: str) -> None:
-    """A header that is no number is as good as none: JSON is whole by itself."""
+def test_a_length_that_is_no_number_proves_nothing(length: str) -> None:
+    """A header that is no number is ignored: JSON proves its own end."""
     answer = http(RECORDS, f"Content-Length: {length}")
     with RawServer(lambda _: answer) as server, OpenCost(server.url) as opencost:
         assert list(opencost.records(batch(), lambda *_: None))
@@ -202,23 +202,23 @@ def test_a_length_that_is_none_proves_nothing(length: str) -> None:
     ],
 )
 def test_a_refusal_has_its_reason(status: int, body: bytes, code: ReasonCode, transient: bool, once: bool) -> None:
-    """By status, or by OpenCost's own words where it has no other way to say it: why, and whether to ask again."""
+    """By status, or by OpenCost's own message where the status is not enough: the reason, and whether to retry."""
     with pytest.raises(OpenCostError) as refused:
-        ask(sized(body, status=status))
+        request(sized(body, status=status))
     error = refused.value
     assert (error.code, error.transient, error.once) == (code, transient, once)
     assert b'"data":[' not in str(error).encode()
     assert str(status) in str(error) or status == 200
 
 
-def test_a_refusal_whose_words_are_broken_stays_one() -> None:
-    """A status says enough, whatever is wrong with the body that comes with it."""
+def test_a_refusal_with_a_broken_body_is_still_one() -> None:
+    """The status is enough, whatever is wrong with the body."""
     with pytest.raises(OpenCostError, match="with 500: nothing more"):
-        ask(sized(b"junk", "Content-Encoding: gzip", status=500))
+        request(sized(b"junk", "Content-Encoding: gzip", status=500))
 
 
 def test_no_netrc_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password that somebody keeps for this host in a .netrc goes nowhere."""
+    """A password for this host in a .netrc is not sent."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password HUSH\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
@@ -228,7 +228,7 @@ def test_no_netrc_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_credentials_of_the_endpoint_are_sent() -> None:
-    """What stands before the last @ goes to the server, whatever characters it has, and into no message."""
+    """What precedes the last @ is sent to the server, whatever characters it has, and is in no message."""
     with RawServer(sized(b"no", status=500)) as server:
         error = fails(f"http://user:p@ss w\u00f6rd@127.0.0.1:{server.port}", {})
         assert b"\r\nAuthorization: Basic dXNlcjpwQHNzIHfDtnJk\r\n" in server.requests[0]
@@ -252,7 +252,7 @@ def test_the_time_of_the_server_is_that_of_its_last_response() -> None:
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_loopback_is_reached_without_a_proxy(name: str) -> None:
     """A port-forward works whatever proxy the environment names."""
-    assert ask(sized(RECORDS), environment={name: "http://127.0.0.1:1"}) == [b'{"name":"a"}']
+    assert request(sized(RECORDS), environment={name: "http://127.0.0.1:1"}) == [b'{"name":"a"}']
 
 
 def test_the_environment_of_the_process_has_no_other_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +289,7 @@ def test_certificates_that_cannot_be_read_are_refused(variable: str, tmp_path: P
 
 
 def test_trouble_with_tls_has_its_own_sentence(tmp_path: Path) -> None:
-    """A certificate that nobody trusts, https on a port of http and http on one of https each say what to do."""
+    """An untrusted certificate, https on an http port and http on an https port each have their advice."""
     authority = Authority(tmp_path)
     with RawServer(sized(RECORDS)) as plain, TlsFront(authority.server(), plain.port) as secure:
         with OpenCost(secure.url, environment={"REQUESTS_CA_BUNDLE": authority.ca}) as opencost:

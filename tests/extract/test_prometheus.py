@@ -1,4 +1,4 @@
-"""A scrape is read as prometheus_client reads it, by the names it has in the text, or refused when it is not whole."""
+"""A scrape is read as prometheus_client reads it, with the names of the text, or refused when it is not complete."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_recordings_are_read_as_prometheus_client_reads_them(version: str, n
     assert ours(found) == theirs(body.decode())
 
 
-def test_a_sample_says_all_that_is_known_of_it() -> None:
+def test_a_sample_has_everything_of_its_line() -> None:
     """Name, family, type, help, labels, value and time of a line, in their units."""
     text = '# HELP a_seconds How long.\\nReally.\n# TYPE a_seconds histogram\na_seconds_bucket{le="0.5",x="y"} 3 1500\n'
     assert read(text) == [
@@ -85,7 +85,7 @@ def test_a_sample_says_all_that_is_known_of_it() -> None:
 
 
 def test_a_counter_keeps_the_name_the_exposition_gives_it() -> None:
-    """`_total` stays where OpenCost has it and is not added where it has none."""
+    """`_total` is kept where OpenCost has it and not added where it has none."""
     found = read("# TYPE a_total counter\na_total 1\n# TYPE b counter\nb 2\n")
     assert [(sample.name, sample.family, sample.type) for sample in found] == [
         ("a_total", "a_total", "counter"),
@@ -159,7 +159,7 @@ def test_openmetrics_is_read_as_openmetrics(content_type: str) -> None:
 
 @pytest.mark.parametrize("length", [*range(0, len(OPEN) - 1, 7), len(OPEN) - 1])
 def test_openmetrics_has_an_end(length: int) -> None:
-    """Whatever is missing at the end, OpenMetrics without its last line is not whole."""
+    """Whatever is missing at the end, OpenMetrics without its last line is not complete."""
     with pytest.raises(ContentError, match=r"broke off|no sample"):
         read(OPEN[:length], content_type="application/openmetrics-text")
     if length:
@@ -167,7 +167,7 @@ def test_openmetrics_has_an_end(length: int) -> None:
             read(OPEN[:length], framed=False)
 
 
-def test_a_text_whose_end_nothing_proves_is_not_whole() -> None:
+def test_a_text_whose_end_nothing_proves_is_incomplete() -> None:
     """Without a length, chunks, compression or # EOF, a text that was cut at the end of a line appears complete."""
     with pytest.raises(ContentError, match="broke off") as refused:
         read("a 1\nb 2\n", framed=False)
@@ -231,8 +231,8 @@ def test_uncommon_text_is_read_as_prometheus_client_reads_it(text: str) -> None:
         (b"x" * 5000, "x…'"),
     ],
 )
-def test_what_is_no_whole_exposition_is_refused(body: bytes, says: str) -> None:
-    """A text that is not whole or not Prometheus text ends in one sentence that quotes the line, shortened."""
+def test_an_incomplete_exposition_is_refused(body: bytes, says: str) -> None:
+    """A text that is cut off or not Prometheus text ends in one sentence that quotes the line, shortened."""
     with pytest.raises(ContentError) as raised:
         read(body)
     assert says in str(raised.value)

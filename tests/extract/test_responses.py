@@ -1,4 +1,4 @@
-"""An answer is cut into exactly the records it holds, or refused; wherever its chunks end."""
+"""A response is split into exactly the records it holds, or refused; wherever its chunks end."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def cut(body: bytes, size: int = 1 << 16) -> list[bytes]:
 
 
 class Pairs(list[tuple[str, Json]]):
-    """A JSON object with its keys as sent, also when one comes twice."""
+    """A JSON object with its keys as sent, also when one is duplicated."""
 
     def once(self) -> dict[str, Json]:
-        """The object as a dict, or ValueError if a key comes twice."""
+        """The object as a dict, or ValueError if a key is duplicated."""
         if len(dict(self)) < len(self):
             raise ValueError("a key twice")
         return dict(self)
@@ -56,7 +56,7 @@ def refuse(constant: str) -> float:
 
 
 def plain(body: bytes) -> list[Json]:
-    """The records by json.loads alone; ValueError if the body is not a whole answer."""
+    """The records by json.loads alone; ValueError if the body is not a complete response."""
     answer = json.loads(body.decode(), object_pairs_hook=Pairs, parse_constant=refuse)
     json.dumps(answer, ensure_ascii=False).encode()  # half a surrogate pair is not text
     if not isinstance(answer, Pairs):
@@ -85,8 +85,8 @@ def envelope(data: str, code: str = "200") -> bytes:
 
 
 @pytest.mark.parametrize(("version", "name"), WHOLE)
-def test_every_recording_gives_its_records(version: str, name: str) -> None:
-    """Each recorded answer gives what json.loads gives, in the same order, with chunks large and small."""
+def test_every_recording_has_its_records(version: str, name: str) -> None:
+    """Each recorded response has the records of json.loads, in the same order, with chunks large and small."""
     body = recording(version, name)
     found = cut(body)
     assert parsed(found) == plain(body)
@@ -96,7 +96,7 @@ def test_every_recording_gives_its_records(version: str, name: str) -> None:
 
 
 def test_the_recorded_numbers_of_records() -> None:
-    """The index of the recordings tells how many records there are."""
+    """The index of the recordings has the number of records."""
     assert len(cut(recording("1.112", "allocation_hour.json"))) == 61
     assert len(cut(recording("1.112", "allocation_day_step1h.json"))) == 1478
     assert len(cut(recording("1.119", "allocation_hour.json"))) == 61
@@ -106,7 +106,7 @@ def test_the_recorded_numbers_of_records() -> None:
 
 @pytest.mark.parametrize(("version", "name"), sorted(set(ANSWERS) - set(WHOLE)))
 def test_a_recorded_failure_is_quoted(version: str, name: str) -> None:
-    """An envelope whose code is not 200 is OpenCost's error, in its own words."""
+    """An envelope whose code is not 200 is OpenCost's error, with its own message."""
     answer = json.loads(recording(version, name))
     with pytest.raises(OpenCostError, match=f"code {answer['code']}: ") as raised:
         cut(recording(version, name))
@@ -128,8 +128,8 @@ def test_a_long_failure_is_quoted_in_short(version: str) -> None:
 @pytest.mark.parametrize(
     "form", ['{"code":200,"data":%s}\n', '{"code":200,"status":"success","data":%s}', '{ "data" :%s,"code":200}']
 )
-def test_answers_without_records(data: str, form: str) -> None:
-    """No data, in every way OpenCost says it, is an answer with no records."""
+def test_responses_without_records(data: str, form: str) -> None:
+    """No data, in every form OpenCost has for it, is a response with no records."""
     assert cut((form % data).encode()) == []
 
 
@@ -170,7 +170,7 @@ def test_answers_without_records(data: str, form: str) -> None:
     ],
 )
 def test_what_cannot_be_trusted_is_refused(body: bytes, says: str) -> None:
-    """A body that is no whole answer ends in one sentence that says why, in whatever chunks it comes."""
+    """A body that is no complete response ends in one sentence with the reason, in whatever chunks it arrives."""
     for size in (1, 7, len(body) or 1):
         with pytest.raises(ContentError, match=says) as raised:
             cut(body, size)
@@ -182,14 +182,14 @@ def test_what_cannot_be_trusted_is_refused(body: bytes, says: str) -> None:
     ("message", "said"), [('"Error: no.\\nMore"', "no."), ("null", "it does not say why"), ('""', "it does")]
 )
 def test_the_envelopes_own_code(message: str, said: str) -> None:
-    """A failure inside a 200 answer is OpenCost's failure, with or without words."""
+    """A failure inside a 200 response is OpenCost's failure, with or without a message."""
     with pytest.raises(OpenCostError, match=f"code 500: {said}"):
         cut(f'{{"code":500,"status":"","data":null,"message":{message}}}'.encode())
 
 
 @pytest.mark.parametrize("name", ["allocation_hour_agg_node.json", "assets_filter_clustermanagement.json"])
 def test_truncation_at_every_byte(name: str) -> None:
-    """Wherever a body breaks off, it is refused, and says how much had come."""
+    """Wherever a body breaks off, it is refused, and the message has the number of bytes that arrived."""
     body = recording("1.119", name).rstrip(b"\n")
     for length in range(len(body)):
         with pytest.raises(ContentError, match=f"broke off after {length:,} bytes" if length else "empty"):
@@ -212,8 +212,8 @@ def test_a_key_twice_in_one_set_is_refused(other: int) -> None:
             cut(body, size)
 
 
-def test_a_key_may_come_again_in_another_set() -> None:
-    """Each step has its own map, so the same pod is there in each, in whatever order."""
+def test_a_key_may_be_repeated_in_another_set() -> None:
+    """Each step has its own map, so the same pod is in each, in whatever order."""
     members = list(rows(10))
     body = envelope("[" + ",".join("{" + ",".join(members[::step]) + "}" for step in (1, -1, 3, 1)) + "]")
     for size in (100, 1200, len(body)):
@@ -230,8 +230,8 @@ def test_a_record_never_holds_a_line_break() -> None:
 
 
 @pytest.mark.parametrize("first", ["name", "type", "somethingNew"])
-def test_records_come_out_while_the_body_comes_in(first: str) -> None:
-    """All but the last record that has arrived are out, whatever field records begin with and wherever chunks end."""
+def test_records_are_read_while_the_body_arrives(first: str) -> None:
+    """All but the last record that has arrived are returned, whatever records begin with and wherever chunks end."""
     members = list(rows(30, first))
     body = envelope("{" + ",".join(members) + "}")
     arrived = 0
@@ -299,7 +299,7 @@ def test_a_broken_body_is_not_collected(wrong: bytes) -> None:
 
 
 def test_an_error_while_reading_passes_through() -> None:
-    """What reading the chunks raises is the caller's to know."""
+    """What reading the chunks raises is passed to the caller."""
 
     def breaking() -> Iterator[bytes]:
         yield b'{"code":200,'
@@ -360,7 +360,7 @@ sizes = st.integers(1, 80)
 
 @repeatable
 @given(bodies, sizes)
-def test_hostile_answers_are_cut_as_json_says(body: bytes, size: int) -> None:
+def test_hostile_responses_are_split_as_by_json_loads(body: bytes, size: int) -> None:
     """Whatever names, labels and layouts hold, and wherever chunks end, the records are those json.loads finds."""
     found = cut(body, size)
     assert parsed(found) == plain(body)
@@ -375,7 +375,7 @@ def test_hostile_answers_are_cut_as_json_says(body: bytes, size: int) -> None:
     st.integers(0, 6),
     st.sampled_from([b"", b'"', b"\\", b"{", b"}", b",", b"\xe9", b"null", b'}},{"', b"0"]),
 )
-def test_damaged_answers_are_read_as_json_says_or_refused(
+def test_damaged_responses_are_read_as_by_json_loads_or_refused(
     body: bytes, size: int, at: int, gone: int, new: bytes
 ) -> None:
     """After any damage, either json.loads finds the same records or the answer is refused; never anything between."""
@@ -392,7 +392,7 @@ def test_damaged_answers_are_read_as_json_says_or_refused(
 
 @repeatable
 @given(bodies, sizes, st.data())
-def test_a_hostile_answer_that_breaks_off_is_refused(body: bytes, size: int, where: st.DataObject) -> None:
-    """No beginning of an answer passes for an answer."""
+def test_a_hostile_response_that_breaks_off_is_refused(body: bytes, size: int, where: st.DataObject) -> None:
+    """No beginning of a response passes for a response."""
     with pytest.raises(ContentError):
         cut(body[: where.draw(st.integers(0, len(body) - 1))], size)

@@ -1,4 +1,4 @@
-"""What every fault test can ask for."""
+"""What every fault test can use."""
 
 from __future__ import annotations
 

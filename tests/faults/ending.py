@@ -17,7 +17,7 @@ from tests.support.world import ROWS, World, check_consistent, result_of
 
 
 class Fault(NamedTuple):
-    """What goes wrong, how the batch may end, the exit code, and what is said; `…` stands for anything."""
+    """What fails, how the batch may end, the exit code, and the message; `…` stands for anything."""
 
     what: str
     outcomes: tuple[str, ...]

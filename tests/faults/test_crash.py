@@ -130,7 +130,7 @@ def clear(world: World) -> None:
 
 
 def look(world: World, whole: Rows, ended: Ended) -> None:
-    """What was reported landed is there at once, and once all is quiet each batch is there whole or not at all."""
+    """What was reported landed is in the table at once; once all is idle each batch is complete or absent."""
     assert ended.reported <= there(world).keys()
     world.kusto.wait_idle()
     found = there(world)
@@ -167,7 +167,7 @@ def look(world: World, whole: Rows, ended: Ended) -> None:
 def test_a_run_is_ended_at_any_moment(
     world: World, tmp_path: Path, number: int, with_spool: bool, ending: Ending
 ) -> None:
-    """Nothing that it reported is missing, no batch is there in part, and another run leaves each row once."""
+    """Nothing it reported is missing, no batch is partly loaded, and another run leaves each row once."""
     spool = tmp_path / "spool" if with_spool else None
     options = ["--spool", str(spool)] if spool else []
     moments = random.Random(f"{number}{with_spool}")

@@ -82,7 +82,7 @@ def test_what_a_policy_hides_is_only_reported(landed: World, policy: str, ending
     ".add database ['OpenCost'] unrestrictedviewers (…)",
 )
 def test_a_restricted_view_names_the_role_that_sees_it(landed: World, ending: Ending) -> None:
-    """Nothing is sent while the table cannot be read; with the role that the message names, the batch is there."""
+    """Nothing is sent while the table cannot be read; with the role that the message names, the batch lands."""
     landed.command(f".alter table {ALLOCATION.name} policy restricted_view_access true")
     ending.result_of(landed.sync())
     landed.command(f".add database OpenCost unrestrictedviewers ('{EMULATOR}')")
@@ -129,7 +129,7 @@ def test_a_restricted_view_names_the_role_that_sees_it(landed: World, ending: En
     ],
 )
 def test_damage_that_cannot_be_repaired(landed: World, answers: Answers, code: ReasonCode, ending: Ending) -> None:
-    """Without enough rows at hand the batch fails, run after run, the rows stay, and the run log says so."""
+    """Without enough rows at hand the batch fails in every run, the rows remain, and the run log has the reason."""
     landed.command(*MIXED)
     landed.opencost.answers = answers
     for _ in range(2):
@@ -188,8 +188,8 @@ def test_doubled_rows_are_deduplicated(landed: World, answers: Answers, ending: 
     ],
     ids=["one missing", "the last missing", "two responses", "a cost altered"],
 )
-def test_nothing_is_deduplicated_that_is_not_whole(landed: World, commands: tuple[str, ...]) -> None:
-    """Doubled rows of a batch that lacks others, or holds two responses, are left as they are, and fail."""
+def test_incomplete_rows_are_not_deduplicated(landed: World, commands: tuple[str, ...]) -> None:
+    """Doubled rows of a batch with others missing, or of two responses, are left unchanged, and the batch fails."""
     landed.command(*commands)
     rows = landed.count()
     landed.opencost.answers = empty
@@ -228,8 +228,8 @@ def test_a_repair_is_doubled_itself(world: World, ending: Ending) -> None:
 
 @fault("The rows of a batch are deleted, and their tag stays", "landed")
 @pytest.mark.parametrize("policy", [{}, {"replace": True}], ids=["", "replace"])
-def test_deleted_rows_come_back(landed: World, policy: dict[str, Any], ending: Ending) -> None:
-    """A tag without rows keeps nothing out: the batch lands at once, under the next tag, and then stays."""
+def test_deleted_rows_are_loaded_again(landed: World, policy: dict[str, Any], ending: Ending) -> None:
+    """A tag without rows blocks nothing: the batch lands at once, under the next tag, and then remains."""
     for number in (2, 3):
         landed.command(delete("RowNumber > 0"))
         landed.kusto.requests.clear()
@@ -249,7 +249,7 @@ def test_a_tag_without_rows_and_without_a_log(landed: World, ending: Ending) -> 
 
 
 def test_deleted_rows_are_not_an_empty_window(landed: World) -> None:
-    """A batch that was sent, is gone, and that OpenCost no longer has is failed, and never empty."""
+    """A batch that was sent, was deleted and has expired in OpenCost is failed, and never empty."""
     landed.command(delete("RowNumber > 0"))
     landed.opencost.answers = empty
     report = landed.sync()
@@ -296,7 +296,7 @@ def test_a_repair_is_refused(landed: World, ending: Ending) -> None:
     assert logged(landed) == ["landed", "failed", "failed"]
 
 
-def test_nobody_waits_for_a_repair(landed: World) -> None:
+def test_a_repair_requires_waiting(landed: World) -> None:
     """Without waiting nothing is repaired, and the batch fails with what to do."""
     landed.command(*MIXED)
     report = landed.sync(wait=False)

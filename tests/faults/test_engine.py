@@ -48,7 +48,7 @@ def queued(world: World) -> bool:
 
 
 @fault("The engine goes down during the wait for rows, and comes back", "landed")
-def test_engine_goes_down_during_the_wait_and_comes_back(world: World, ending: Ending) -> None:
+def test_engine_is_down_for_a_part_of_the_wait(world: World, ending: Ending) -> None:
     """Counts that fail while rows land are repeated until the deadline."""
     world.kusto.pause()
     world.kusto.fault = lambda request: DOWN if is_query(request) and queued(world) else None
@@ -113,8 +113,8 @@ def test_rows_never_land(world: World, ending: Ending) -> None:
 
 
 @fault("Rows do not land, and the run does not wait (`--no-wait`)", "queued")
-def test_nobody_waits(world: World, ending: Ending) -> None:
-    """Without waiting a batch is queued, which is all that is claimed."""
+def test_a_batch_without_a_wait_is_queued(world: World, ending: Ending) -> None:
+    """Without a wait a batch is queued, and no more is reported."""
     world.kusto.pause()
     report = world.sync(wait=False)
     ending.result_of(report)

@@ -1,4 +1,4 @@
-"""A message is late: its rows come after the run that queued them has ended, and after another run."""
+"""A message is late: its rows land after the run that queued them has ended, and after another run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_late_message_finds_another_response(world: World, ending: Ending) -> 
     says="another run landed a response that differs by -1 rows and … in cost",
 )
 def test_a_late_message_overtakes_another_response(world: World, ending: Ending) -> None:
-    """Whichever lands first is whole, and the run whose response was left out says so."""
+    """Whichever lands first is complete, and the run whose response was left out reports it."""
     deliver = timed_out(world)
     world.opencost.answers = shortened
 

@@ -21,8 +21,8 @@ from tests.support.world import ROWS, World, result_of
     exit_code=7,
     says="OpenCost broke off its response: …",
 )
-def test_opencost_dies_in_its_answer(world: World, ending: Ending) -> None:
-    """Half a response is never loaded, and the other batch lands all the same."""
+def test_opencost_dies_in_its_response(world: World, ending: Ending) -> None:
+    """Half a response is never loaded, and the other batch lands nevertheless."""
     body = recording("1.112", "allocation_hour_agg_namespace.json")
     world.opencost.answers = lambda path, _: Reply(200, {}, dying(body)) if path == "/allocation" else None
     report = world.sync("allocation", "assets")
@@ -34,7 +34,7 @@ def test_opencost_dies_in_its_answer(world: World, ending: Ending) -> None:
 
 @fault("OpenCost dies in the middle of its response, once", "landed")
 def test_opencost_dies_once(world: World, ending: Ending) -> None:
-    """A response that broke off is requested again, and lands whole and once."""
+    """A response that broke off is requested again, and lands complete and once."""
     body = recording("1.112", "allocation_hour_agg_namespace.json")
     world.opencost.fault = once(lambda request: request.path == "/allocation", Reply(200, {}, dying(body)))
     ending.landed(world, world.sync())
@@ -106,7 +106,7 @@ def test_opencost_has_no_data(world: World, ending: Ending) -> None:
     "already landed",
     says="OpenCost's response has changed since: … rows and … in cost. sync --replace replaces the rows that landed.",
 )
-def test_opencost_answers_differently_the_second_time(world: World, ending: Ending) -> None:
+def test_opencost_responds_differently_the_second_time(world: World, ending: Ending) -> None:
     """Rows that landed stay, and the report says by how much the new response differs."""
     assert result_of(world.sync()).outcome == "landed"
     # Derived from the recorded hour: one namespace less.
@@ -126,7 +126,7 @@ def test_opencost_answers_differently_the_second_time(world: World, ending: Endi
     "already landed",
     says="OpenCost has no data for the window any more; the rows that landed stay",
 )
-def test_opencost_has_forgotten(world: World, ending: Ending) -> None:
+def test_opencost_no_longer_has_the_window(world: World, ending: Ending) -> None:
     """Rows that landed stay when a later response has none."""
     assert result_of(world.sync()).outcome == "landed"
     world.opencost.answers = lambda path, _: json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None

@@ -125,7 +125,7 @@ def test_a_skipped_message_is_no_failure(world: World, ending: Ending) -> None:
     ids=["before sending", "while waiting", "while waiting, permanent"],
 )
 def test_an_error_inside_a_response(world: World, number: int, permanent: bool, ending: Ending) -> None:
-    """An error that comes with status 200 never ends a batch that is queued; where it is transient, the query repeats.
+    """An error inside a response of status 200 never ends a queued batch; where it is transient, the query repeats.
 
     https://learn.microsoft.com/kusto/api/rest/response-http-v2
     """

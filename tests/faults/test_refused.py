@@ -40,7 +40,7 @@ def test_the_mapping_is_missing(world: World, ending: Ending) -> None:
     says="Kusto did not ingest …: Mapping names column …, which the table has not. Correct that and run again.",
 )
 def test_a_column_is_missing(world: World, ending: Ending) -> None:
-    """A mapping that names a column that the table lacks refuses the blob as a whole; bootstrap adds the column."""
+    """A mapping with a column that the table does not have refuses the blob in full; bootstrap adds the column."""
     columns = ", ".join(f"{one.name}: {one.type}" for one in ALLOCATION.columns if one.name != "PvCost")
     world.command(
         f".drop table {ALLOCATION.name}",
@@ -62,7 +62,7 @@ def test_a_column_is_missing(world: World, ending: Ending) -> None:
     says="Kusto did not ingest …: The file was refused: record … is malformed JSON… Correct that and run again.",
 )
 def test_a_poisoned_record(world: World, ending: Ending) -> None:
-    """One line damaged inside the gzip refuses the whole file: no row of it lands, and a later run lands all."""
+    """One damaged line inside the gzip refuses the file: no row of it lands, and a later run lands all."""
 
     def poison(request: Request) -> None:
         if is_message(request):

@@ -1,4 +1,4 @@
-"""`--replace`: a newer response replaces the rows that landed, whole and in one transaction, or not at all."""
+"""`--replace`: a newer response replaces all rows that landed, in one transaction, or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = f"RowNumber == 1 and BatchId startswith '{ALLOCATION.name}'"
 
 
 def test_a_response_that_changed_replaces_the_first(changed: World) -> None:
-    """The table holds the new rows and none of the old; the report says what went, and no staging table is left."""
+    """The table holds the new rows and none of the old; the report has both counts, and no staging table is left."""
     (before,) = changed.collected()
     report = changed.sync(replace=True)
     one = result_of(report)
@@ -125,8 +125,8 @@ def test_a_cluster_that_cannot_move(changed: World, ending: Ending) -> None:
     says="OpenCostAllocation held 8 rows of … and now 9: another run is replacing them, so this one changed nothing. "
     "Run again.",
 )
-def test_rows_that_come_between_count_and_change(changed: World, ending: Ending) -> None:
-    """What would be deleted is asked first, and nothing is changed where that is not what was counted."""
+def test_rows_added_between_count_and_change(changed: World, ending: Ending) -> None:
+    """What would be deleted is counted first, and nothing is changed where it differs from what is deleted."""
 
     def add(request: Request) -> None:
         if request.csl.startswith(".update table"):
@@ -147,7 +147,7 @@ def test_rows_that_come_between_count_and_change(changed: World, ending: Ending)
     exit_code=5,
     says="Kusto at … throttled the command .update table …",
 )
-def test_a_busy_kusto_is_not_asked_twice(changed: World, ending: Ending) -> None:
+def test_a_busy_kusto_is_not_sent_a_command_twice(changed: World, ending: Ending) -> None:
     """A command that must not run twice is sent once: the rows stay, and the next run replaces them."""
     changed.kusto.fault = once(lambda request: "whatif=false" in request.csl, THROTTLED)
     ending.failed(changed, changed.sync(replace=True, deadlines=Deadlines()), ROWS)
@@ -158,7 +158,7 @@ def test_a_busy_kusto_is_not_asked_twice(changed: World, ending: Ending) -> None
 
 @fault("Two syncs with `--replace` replace one window at the same moment", "landed", "failed", exit_code=5)
 def test_two_replacements_at_the_same_moment(changed: World, ending: Ending) -> None:
-    """Whichever comes first, the table holds one response once, and no run says what is not so."""
+    """Whichever is first, the table holds one response once, and no run reports anything else."""
     changed.kusto.latency = 0.3
     for report in at_once(changed, replace=True):
         check_consistent(report)
@@ -218,7 +218,7 @@ def test_another_cluster_replaces_nothing(changed: World, ending: Ending) -> Non
 
 
 def test_replacing_needs_a_run_that_waits(changed: World) -> None:
-    """With nobody waiting nothing is replaced, and nothing is made."""
+    """Without a wait nothing is replaced, and no staging table is made."""
     report = changed.sync(replace=True, wait=False)
     assert (result_of(report).outcome, report.exit_code) == ("failed", 2)
     assert "run without --no-wait" in (result_of(report).reason or "")

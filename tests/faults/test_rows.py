@@ -21,8 +21,8 @@ def test_a_fault_ends_in_one_way() -> None:
     assert {outcome for one in declared() for outcome in one.outcomes} <= set(Outcome)
 
 
-def test_only_what_is_there_whole_ends_with_0() -> None:
-    """Exit code 0 goes with rows that landed, that were there, that nobody waited for, or that do not exist."""
+def test_only_complete_batches_end_with_0() -> None:
+    """Exit code 0 means rows that landed, that had landed, that were not waited for, or that do not exist."""
     fine = {"landed", "already landed", "queued", "empty"}
     for one in declared():
         assert one.exit_code != 0 or set(one.outcomes) <= fine, one

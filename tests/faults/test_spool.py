@@ -42,8 +42,8 @@ def spooled(world: World, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("replays", [False, True])
-def test_what_a_killed_run_has_left_goes_with_the_next_run(world: World, tmp_path: Path, *, replays: bool) -> None:
-    """A folder that was never sealed is removed a day later, by whatever uses the spool; a younger one stays."""
+def test_files_of_a_killed_run_are_removed_by_the_next(world: World, tmp_path: Path, *, replays: bool) -> None:
+    """A folder that was never sealed is removed a day later, by any use of the spool; a younger one is kept."""
     folders = [tmp_path / f"{ALLOCATION.name}-{'0' * 16}-{number:08}" for number in range(2)]
     for folder, age in zip(folders, (25, 1), strict=True):
         folder.mkdir()
@@ -58,15 +58,15 @@ def test_what_a_killed_run_has_left_goes_with_the_next_run(world: World, tmp_pat
 
 
 def untag(world: World) -> None:
-    """A week goes by: Kusto drops the tags."""
+    """A week passes: Kusto drops the tags."""
     extents = world.kusto.engine.tables[ALLOCATION.name].extents
     for name, extent in extents.items():
         extents[name] = changed(extent, tags=())
 
 
 @fault("Kusto is down for a whole sync with `--spool`", "failed", exit_code=5, says="Kusto at … failed at the query …")
-def test_a_spool_keeps_what_kusto_did_not_take(world: World, tmp_path: Path, ending: Ending) -> None:
-    """With a spool the response stays on disk, and replay lands it, once."""
+def test_a_spool_keeps_what_kusto_did_not_accept(world: World, tmp_path: Path, ending: Ending) -> None:
+    """With a spool the response is kept on disk, and replay lands it, once."""
     world.kusto.fault = always(lambda _: True, DOWN)
     report = world.sync(deadlines=Deadlines(query=1, resources=1), spool=tmp_path)
     ending.result_of(report)
@@ -81,8 +81,8 @@ def test_a_spool_keeps_what_kusto_did_not_take(world: World, tmp_path: Path, end
 
 
 @fault("Kusto comes back between the first query and the upload, with `--spool`", "already landed")
-def test_kusto_comes_back_under_way(world: World, tmp_path: Path, ending: Ending) -> None:
-    """What a table holds is read again before anything is sent: rows older than their tags stay once."""
+def test_kusto_is_available_again_during_a_run(world: World, tmp_path: Path, ending: Ending) -> None:
+    """The table is read again before anything is sent: rows older than their tags are there once."""
     assert result_of(world.sync()).outcome == "landed"
     untag(world)
 

@@ -30,7 +30,7 @@ def test_nothing_is_wrong(world: World) -> None:
 
 @fault("The first container refuses the upload", "landed")
 def test_first_container_refuses(world: World, ending: Ending) -> None:
-    """The second container gets the whole blob: the SDK would have sent it none."""
+    """The second container gets the complete blob: the SDK would have sent it none."""
     first: list[str] = []
 
     def refuse(request: Request) -> Reply | None:
@@ -107,7 +107,7 @@ def wire() -> Iterator[Wire]:
 
 @fault("The first container's connection is cut in the middle of the upload", "landed")
 def test_an_upload_is_cut_half_way(wire: Wire, ending: Ending) -> None:
-    """Half a blob is no blob: the other container gets it whole, and only that is announced."""
+    """Half a blob is no blob: the other container gets all of it, and only that is announced."""
     world, proxy = wire(first_only)
     ending.landed(world, world.sync(deadlines=Deadlines(upload=2)))
     assert proxy.broken
@@ -199,7 +199,7 @@ def test_an_upload_to_azurite_is_cut_half_way(
     ],
 )
 def test_a_blob_is_damaged_before_it_is_read(world: World, content: bytes | None, ending: Ending) -> None:
-    """A blob the engine cannot read fails as a whole, the reason says why, and a later run lands it."""
+    """A blob the engine cannot read fails in full, the message has the reason, and a later run lands it."""
 
     def damage(request: Request) -> None:
         if is_message(request):

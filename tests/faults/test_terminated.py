@@ -71,7 +71,7 @@ def test_a_run_is_terminated_while_opencost_is_silent(world: World, tmp_path: Pa
     says=SAID,
 )
 def test_a_replacement_is_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
-    """The staging table is dropped on the way out, the old rows stay, and a later run replaces them."""
+    """The staging table is dropped before the exit, the old rows remain, and a later run replaces them."""
     changed.kusto.pause()
     before = len([one for one in changed.kusto.requests if is_message(one)])
 
@@ -92,7 +92,7 @@ def test_a_replacement_is_terminated(changed: World, tmp_path: Path, ending: End
     says=SAID,
 )
 def test_replacements_side_by_side_are_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
-    """Every source drops its staging table on the way out, and the old rows stay."""
+    """Every source drops its staging table before the exit, and the old rows remain."""
     changed.opencost.answers = None
     request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCostEmulator() as second:

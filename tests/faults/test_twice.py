@@ -24,7 +24,7 @@ from tests.support.world import HOUR, ROWS, World, check_consistent, result_of
 
 @fault("The same window is synced again", "already landed")
 def test_the_same_window_twice(world: World, ending: Ending) -> None:
-    """The second time it is already landed, and stays once."""
+    """The second time it has already landed, and is in the table once."""
     assert result_of(world.sync()).outcome == "landed"
     one = ending.result_of(world.sync())
     assert (one.rows, one.reason) == (ROWS, None)
@@ -72,7 +72,7 @@ def at_once(world: World, **more: Any) -> list[Report]:
 
 @fault("Two syncs load one window at the same moment", "landed", "already landed")
 def test_two_syncs_at_the_same_moment(world: World, ending: Ending) -> None:
-    """Whichever message comes first lands, both see it land, and the rows are there once."""
+    """Whichever message is first lands, both runs report it landed, and the rows are in the table once."""
     world.kusto.latency = 0.3
     for report in at_once(world):
         ending.result_of(report)

@@ -230,7 +230,7 @@ def test_gaps_are_said(kusto: Queried) -> None:
         ({"run": "test-42", "baseline": "test-43"}, "No cost of a run 'test-43' has landed"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(kusto: Queried, request_: dict[str, Any], said: str) -> None:
+def test_options_that_cannot_be_combined_are_refused(kusto: Queried, request_: dict[str, Any], said: str) -> None:
     """What is no dimension, is not in the database or cannot be combined is refused by name."""
     with pytest.raises(UsageError, match=said):
         asked(kusto, **request_)

@@ -211,7 +211,7 @@ def test_a_response_that_another_run_landed(world: World, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("lasting", [True, False])
-def test_nobody_waits(world: World, tmp_path: Path, lasting: bool) -> None:
+def test_a_batch_without_a_wait_is_queued(world: World, tmp_path: Path, lasting: bool) -> None:
     """Without waiting a batch is queued, and only a lasting spool keeps it."""
     tracked = Tracked(world, tmp_path, 1)
     tracked.policy = replace(tracked.policy, wait=False, spool=tmp_path if lasting else None)

@@ -1,4 +1,4 @@
-"""What a request to the computed OpenCost finds: routes, windows in words, options by version, filters, retention."""
+"""What a request to the computed OpenCost returns: routes, relative windows, options by version, filters, retention."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOUR = "window=2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
         ("1795428000,1795431600", "23T10:00", "23T11:00"),
     ],
 )
-def test_windows_in_words(opencost: Requested, word: str, start: str, end: str) -> None:
+def test_relative_windows(opencost: Requested, word: str, start: str, end: str) -> None:
     """Durations end with the unfinished unit, weeks begin on Sunday, `week` and `month` end now; as recorded."""
     [rows] = json.loads(opencost.body(f"/allocation?window={word}&aggregate=cluster"))["data"]
     [row] = rows.values()
@@ -66,7 +66,7 @@ def test_steps(opencost: Requested) -> None:
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
-def test_idle_is_what_the_nodes_cost_and_nobody_uses(version: str) -> None:
+def test_idle_is_the_unused_cost_of_the_nodes(version: str) -> None:
     """Idle and the allocated cores, memory and GPUs are the cost of the nodes in /assets."""
     opencost = Requested(version)
     [rows] = opencost.sets("23T10:00", "23T11:00", includeIdle="true", aggregate="namespace")
@@ -249,7 +249,7 @@ def test_the_clock_is_injected() -> None:
 
 
 def test_an_old_window_is_the_same_a_day_later() -> None:
-    """The fourteen days are fixed when the emulator is made, so a closed window is always answered alike."""
+    """The fourteen days are fixed when the emulator is made, so a closed window always has the same response."""
     today = Requested().sets("20T00:00", "21T00:00")
     assert Requested(now=NOW + timedelta(days=2)).sets("20T00:00", "21T00:00") == today
 

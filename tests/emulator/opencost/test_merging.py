@@ -185,7 +185,7 @@ def test_sets_that_cannot_be_accumulated(opencost: Requested, parameters: str) -
 
 
 def test_a_window_longer_than_a_day_keeps_labels(opencost: Requested) -> None:
-    """Two days are computed day by day and joined: labels and peaks stay, and the two empty keys are there."""
+    """Two days are computed day by day and joined: labels and peaks remain, and so do the two empty keys."""
     [rows] = opencost.sets("22T00:00", "24T00:00")
     row = next(row for name, row in rows.items() if name.endswith("/redis-0/redis"))
     assert row["properties"]["labels"]["app"] == "redis"

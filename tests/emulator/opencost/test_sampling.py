@@ -68,7 +68,7 @@ def test_between_two_marks_there_is_one_row_of_no_cost(opencost: Requested) -> N
 
 @pytest.mark.parametrize("version", ["1.111", "1.112"])
 def test_starts_and_ends_are_those_recorded(version: str) -> None:
-    """The recorded unaligned window: containers from 10:10 to 10:50, unmounted volumes for the whole of it."""
+    """The recorded unaligned window: containers from 10:10 to 10:50, unmounted volumes for all of it."""
     [rows] = Requested(version).sets("23T10:07:30", "23T10:52:15")
     job = next(row for name, row in rows.items() if "/settle-" in name)
     assert (job["start"], job["end"], job["minutes"]) == ("2026-11-23T10:15:00Z", "2026-11-23T10:35:00Z", 20)

@@ -78,7 +78,7 @@ def test_a_spot_node_leaves(opencost: Requested) -> None:
     assert len([name for name in rows if "/etl-worker-" in name]) == 4
 
 
-def test_a_volume_is_forgotten() -> None:
+def test_a_volume_is_left_behind() -> None:
     """Six days ago a StatefulSet was deleted; its terabyte is paid for since, in the row of unmounted claims."""
     for day, unmounted in ((17, False), (19, True)):
         [rows] = Requested().sets(f"{day}T00:00", f"{day + 1}T00:00", aggregate="namespace,pod")

@@ -84,8 +84,8 @@ def _nobody() -> Objects:
     raise AssertionError("the API server was requested")
 
 
-def test_a_full_address_asks_nobody() -> None:
-    """In the cluster a Service has its name, and outside its path; both are known without the API server."""
+def test_a_full_address_needs_no_request() -> None:
+    """Inside the cluster a Service has its name, outside its path; neither needs the API server."""
     inside = target(parse("in-cluster://opencost/opencost:9003"), _nobody)
     assert inside.host == "opencost.opencost.svc"
     outside = target(parse("kube://aks/opencost/opencost:9003"), _nobody)

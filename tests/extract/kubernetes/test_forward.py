@@ -56,7 +56,7 @@ class Replies(dict[str, bytes]):
 
 
 @pytest.mark.parametrize("pod", [sized(RECORDS), chunked(RECORDS)], ids=["length", "chunks"])
-def test_records_come_through(tmp_path: Path, pod: bytes) -> None:
+def test_records_are_read_through_a_port_forward(tmp_path: Path, pod: bytes) -> None:
     """The proxy is tried first; then the pod is reached by a WebSocket."""
     assert len(read(tmp_path, pod)) == 1
 

@@ -71,7 +71,7 @@ def test_a_token_is_sent(tmp_path: Path) -> None:
 
 
 def test_the_cluster_of_a_context_is_a_name(tmp_path: Path) -> None:
-    """Where nobody names the cluster its kubeconfig does, and what is no name there is refused as it is elsewhere."""
+    """Where no option names the cluster its kubeconfig does, and a value that is no name is refused like any other."""
     with Replay(recorded("service")) as server:
         path = kubeconfig(tmp_path / "config", server.url)
         path.write_text(path.read_text().replace("aks-tests", "$(AKS)"))
@@ -122,7 +122,7 @@ def test_a_program_signs_in(tmp_path: Path, version: str) -> None:
     ],
 )
 def test_a_program_that_fails_is_an_error(tmp_path: Path, text: str, says: str) -> None:
-    """Its own words are in the message, and nothing is sent."""
+    """Its own message is quoted, and nothing is sent."""
     error = failed(tmp_path, program(tmp_path, text))
     assert (type(error), error.code) == (OpenCostError, ReasonCode.UNAUTHORIZED)
     assert says in str(error)
@@ -186,7 +186,7 @@ def test_a_user_without_a_token_that_can_be_sent_is_an_error(
 def test_a_user_of_a_kubeconfig_that_cannot_be_used(
     tmp_path: Path, settings: dict[str, Any], found: str, put: str, says: str
 ) -> None:
-    """What cannot be done as it is written is refused, in words that hold no secret of the file."""
+    """What is not supported as written is refused, in a message without secrets of the file."""
     path = kubeconfig(tmp_path / "config", "http://localhost:1", "me", settings)
     path.write_text(path.read_text().replace(found, put))
     with pytest.raises(UsageError) as error:
@@ -205,7 +205,7 @@ def test_a_program_that_is_missing_is_an_error(tmp_path: Path, command: str) -> 
 
 
 def test_without_kubelogin_entra_signs_in(tmp_path: Path) -> None:
-    """The scope is the server's, as kubelogin has it among its words."""
+    """The scope is the server's, which kubelogin has among its arguments."""
     scopes: list[str] = []
 
     def entra(scope: str) -> Callable[[], str]:
@@ -290,7 +290,7 @@ def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, text: str | None, cont
     assert str(path) in str(error.value)
 
 
-def test_without_the_library_the_message_says_what_to_install() -> None:
+def test_without_the_library_the_message_names_what_to_install() -> None:
     """The extra is not installed by default."""
     code = (
         "import sys; sys.modules['kubernetes'] = None; sys.argv[1:] = ['doctor', '--endpoint', 'kube://']\n"
@@ -376,7 +376,7 @@ def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
     assert f"Use a name of the certificate as server or tls-server-name in the kubeconfig {path}" in str(error.value)
 
 
-def test_a_certificate_is_not_checked_where_the_kubeconfig_says_so(tmp_path: Path) -> None:
+def test_a_certificate_is_not_checked_where_the_kubeconfig_skips_it(tmp_path: Path) -> None:
     """insecure-skip-tls-verify accepts any certificate; without it, this one is refused."""
     context = Authority(tmp_path, "cluster").server(names=[])
     with (
@@ -396,7 +396,7 @@ def test_a_certificate_is_not_checked_where_the_kubeconfig_says_so(tmp_path: Pat
     assert error.value.code is ReasonCode.TLS
 
 
-def test_paths_are_relative_to_the_file_that_they_stand_in(tmp_path: Path) -> None:
+def test_paths_are_relative_to_their_file(tmp_path: Path) -> None:
     """Of three files in three folders, one has the cluster and its CA, one the user, one the context."""
     folders = [tmp_path / name for name in ("of-cluster", "of-user", "of-context")]
     for folder in folders:

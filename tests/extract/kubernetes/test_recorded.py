@@ -32,7 +32,7 @@ NO_RIGHT = next(one for one in recorded("forbidden-add-on") if one.status == 403
 def test_the_api_identifies_a_cluster_where_opencost_does_not(
     tmp_path: Path, system: Exchange, said: dict[str, str] | None
 ) -> None:
-    """Some versions of OpenCost have no uid; who may not read the namespace goes on without one."""
+    """Some versions of OpenCost have no uid; without the right to read the namespace there is none."""
     proxied = [one for one in recorded("service") if not one.path.endswith("/allNamespaces")]
     with Replay([*proxied, system]) as server:
         environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
@@ -41,7 +41,7 @@ def test_the_api_identifies_a_cluster_where_opencost_does_not(
 
 
 def test_a_portal_is_no_api_server(tmp_path: Path) -> None:
-    """What answers with a page instead of objects is named."""
+    """A server that returns a page instead of objects is named."""
     page = Exchange("/api/v1/services?labelSelector=app.kubernetes.io%2Fname%3Dopencost", 200, "text/html", "<html>")
     with Replay([page]) as server:
         environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
@@ -60,7 +60,7 @@ WEB = {"metadata": {"namespace": "cost", "name": "web"}, "spec": {"ports": [{"po
     [(None, "This cluster has no OpenCost"), ([WEB], "The Service cost/web has the label .* its ports: 80")],
     ids=["null", "another port"],
 )
-def test_a_search_that_finds_nothing_says_what_is_there(tmp_path: Path, services: object, says: str) -> None:
+def test_a_search_that_finds_nothing_lists_what_exists(tmp_path: Path, services: object, says: str) -> None:
     """A list may be null, as Go writes it; a Service of the chart without a known port is named, with its ports."""
     kind = "application/json"
     lists = [Exchange(SERVICES, 200, kind, json.dumps({"items": services}))]

@@ -1,4 +1,4 @@
-"""Refusals of an API server: told apart from OpenCost's, transient or not, and what each sentence advises.
+"""Refusals of an API server: distinguished from OpenCost's, transient or not, and what each advises.
 
 The texts are those of kube-apiserver 1.36 (tests/data/kubernetes, and registry/core/service/storage/storage.go).
 """
@@ -51,7 +51,7 @@ def body(code: int, message: str) -> bytes:
         (410, "gone", PODS, R.REFUSED, False, "410"),
     ],
 )
-def test_a_refusal_says_what_to_do(
+def test_a_refusal_has_its_advice(
     code: int, message: str, right: Right, reason: ReasonCode, transient: bool, advice: str
 ) -> None:
     """The reason code, whether the same request may succeed later, and the advice."""
@@ -88,6 +88,6 @@ def test_a_field_that_is_null_is_a_field_that_is_missing() -> None:
         b'{"kind":"Status"}',
     ],
 )
-def test_what_opencost_says_is_no_status(text: bytes) -> None:
+def test_a_response_of_opencost_is_no_status(text: bytes) -> None:
     """Only a Status of v1 is the API server's."""
     assert status_of(404, text) is None
