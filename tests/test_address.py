@@ -94,7 +94,7 @@ def test_no_proxy_leads_to_this_machine_or_this_cluster(host: str, local: bool) 
     ],
 )
 def test_a_proxy_is_the_one_the_environment_names(endpoint: str, environment: dict[str, str], variable: str) -> None:
-    """The scheme's own variable comes first, in lower case first, then the one for all schemes."""
+    """The scheme's own variable precedes the one for all schemes, in lower case first."""
     proxy = proxy_for(parse(endpoint), environment)
     assert (proxy and proxy.variable) == variable
 

@@ -30,7 +30,7 @@ def test_a_wait_ends_when_it_is_cancelled(seconds: float | None) -> None:
             once_more()
 
 
-def test_a_wait_that_is_not_cancelled_ends_by_itself() -> None:
+def test_a_wait_that_is_not_cancelled_ends() -> None:
     """Without a cancellation nothing is raised."""
     token = CancelToken()
     token.sleep(0.001)

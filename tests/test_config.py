@@ -44,7 +44,7 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_a_whole_file_is_read_with_the_place_of_each_value(tmp_path: Path) -> None:
+def test_a_file_is_read_with_the_line_of_each_value(tmp_path: Path) -> None:
     """Sections, clusters and lines."""
     path = written(tmp_path, WHOLE)
     found = read(path, KEYS)

@@ -37,7 +37,7 @@ NEEDS_MORE = re.compile(r"…|kube://|/proxy|/var/run/|--since")
 
 
 def lines(page: str) -> Iterator[list[str]]:
-    """The words of each command line of the program in a page's blocks of code, without the program's name."""
+    """The arguments of each command line of the program in a page's blocks of code, without the program's name."""
     for block in re.findall(r"^```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         text = ""
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():

@@ -1,4 +1,4 @@
-"""The layers know of each other what the design says, and each third-party package has one door."""
+"""Folders import only what the design lists, and each third-party package has one door."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_no_file_imports_itself_through_others() -> None:
         assert file not in reached(file), file
 
 
-def test_only_the_command_line_knows_the_emulator() -> None:
+def test_only_the_command_line_imports_the_emulator() -> None:
     """The program that loads rows does not contain the emulator."""
     for file in FILES:
         if folder(file) not in ("cli", "emulator"):
@@ -126,7 +126,7 @@ def test_only_the_command_line_knows_the_emulator() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(FILES))
-def test_third_party_packages_come_in_by_their_door(file: str) -> None:
+def test_third_party_packages_are_imported_by_their_door(file: str) -> None:
     """Each package we depend on is imported where its door is, and nothing else is imported at all."""
     for package in {name.partition(".")[0] for name in imports(file)} - set(sys.stdlib_module_names):
         if package != "opencost_kusto":

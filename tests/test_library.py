@@ -39,7 +39,7 @@ def functions() -> dict[str, Callable[..., Any]]:
 
 @pytest.mark.parametrize("name", functions())
 def test_every_type_of_a_function_is_exported(name: str) -> None:
-    """Whoever annotates what a function takes or returns finds the type beside it; a base class comes with its own."""
+    """The types of parameters and results are exported with their function, and base classes with their subclasses."""
     known = {base for one in EXPORTED.values() if inspect.isclass(one) for base in one.__mro__}
     hints = get_type_hints(functions()[name]).values()
     ours = {part for hint in hints for part in parts(hint) if part.__module__.startswith("opencost_kusto")}
@@ -47,7 +47,7 @@ def test_every_type_of_a_function_is_exported(name: str) -> None:
 
 
 def test_exported_names_are_sorted() -> None:
-    """The list of names is sorted, and each is there once."""
+    """The list of names is sorted, and has each once."""
     assert opencost_kusto.__all__ == sorted(set(opencost_kusto.__all__))
 
 

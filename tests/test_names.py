@@ -89,7 +89,7 @@ def test_what_is_no_name(text: object, why: str) -> None:
 
 
 def test_an_option_is_named_with_its_variable() -> None:
-    """A user who set a variable looks for the variable."""
+    """A message names the variable too, for users who set that."""
     assert variable("--run-id") == "--run-id (or OPENCOST_KUSTO_RUN_ID)"
 
 

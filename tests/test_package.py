@@ -34,8 +34,8 @@ def test_the_package_names_the_python_of_the_tests() -> None:
     assert "Operating System :: POSIX :: Linux" in classifiers
 
 
-def test_completions_ship_where_shells_look_for_them() -> None:
-    """Each file goes to the folder of its shell, under the name that the shell expects."""
+def test_completions_ship_in_the_folders_of_shells() -> None:
+    """Each file is in the folder of its shell, under the name that the shell expects."""
     shared = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert {Path(source).name: target for source, target in shared.items()} == {
         "opencost-kusto.bash": "share/bash-completion/completions/opencost-kusto",
@@ -62,7 +62,7 @@ def test_bash_completes_commands_and_options() -> None:
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes_commands_and_options() -> None:
-    """With the file loaded, `sy` becomes `sync` with its whole sentence, and `--win` of it becomes `--window`."""
+    """With the file loaded, `sy` becomes `sync` with its full sentence, and `--win` of it becomes `--window`."""
     script = f"""
     source {COMPLETION / "opencost-kusto.fish"}
     complete -C 'opencost-kusto sy'
@@ -84,7 +84,7 @@ def test_fish_completes_commands_and_options() -> None:
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_zsh_completes_commands_and_options() -> None:
-    """The file is that of the command, and hands over `sync` with its whole sentence, and `--window`."""
+    """The file is that of the command, and offers `sync` with its full sentence, and `--window`."""
     script = f"""
     fpath=({COMPLETION} $fpath)
     autoload -U compinit && compinit -u -D

@@ -1,4 +1,4 @@
-"""Secrets never reach a message, and what is no secret stays readable."""
+"""Secrets never reach a message, and what is no secret remains readable."""
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +44,7 @@ SAS = "https://acct.blob.core.windows.net/temp?sv=2022-11-02&se=2026-11-25T00%3A
     ],
 )
 def test_secrets_are_taken_out(text: str, secret: str, kept: str) -> None:
-    """Signatures, tokens, keys and passwords go, the rest of the message stays."""
+    """Signatures, tokens, keys and passwords are removed, the rest of the message is kept."""
     assert secret in text
     assert secret not in redacted(text)
     assert kept in redacted(text)
@@ -65,8 +65,8 @@ def test_secrets_are_taken_out(text: str, secret: str, kept: str) -> None:
         "--metadata 'team' is not key=value, and a monkey=banana is none.",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
-    """Addresses of OpenCost, names of batches and plain words are not touched."""
+def test_what_is_no_secret_is_kept(text: str) -> None:
+    """Addresses of OpenCost, names of batches and plain words are not changed."""
     assert redacted(text) == text
 
 
@@ -76,8 +76,8 @@ def test_what_is_no_secret_stays(text: str) -> None:
     st.text("abcdefABCDEF0123456789%+/", min_size=12, max_size=60),
     st.sampled_from(["", " ", "' failed", '"}', "&sv=1", ">"]),
 )
-def test_a_signature_goes_wherever_it_stands(before: str, secret: str, after: str) -> None:
-    """A signed query string is taken out whatever stands around it."""
+def test_a_signature_is_removed_anywhere(before: str, secret: str, after: str) -> None:
+    """A signed query string is removed whatever surrounds it."""
     assert secret not in redacted(f"https://h/{before}?sp=w&sig={secret}{after}")
 
 

@@ -46,7 +46,7 @@ def test_money_has_two_decimals_and_four_below_one(value: float, expected: str) 
 
 
 def test_cells_are_for_people() -> None:
-    """Columns are read by their names: money, counts, shares in percent; numbers without columns of their own stay."""
+    """Columns are formatted by their names: money, counts, shares in percent; other numbers are unchanged."""
     table = table_of(ROWS)
     assert table.cells() == [["shop", "1,234.57", "12", "80.7 %"], ["ml", "0.0043", "3", ""]]
     assert table.totals() == [["Total", "1,234.57", "", ""]]
@@ -108,7 +108,7 @@ def test_two_equal_calls_are_equal_text() -> None:
 
 
 def test_csv_of_no_rows_is_no_text() -> None:
-    """Of no rows the columns are not known."""
+    """The columns of no rows are unknown."""
     assert csv_text(table_of([])) == ""
 
 
@@ -126,8 +126,8 @@ def test_markdown_aligns_numbers_and_has_a_total() -> None:
 
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.text(max_size=20))
-def test_whatever_comes_is_printable(text: str) -> None:
-    """No character of another program reaches a terminal as anything but a printable one, in text or in JSON."""
+def test_every_text_is_printable(text: str) -> None:
+    """Every character of another program reaches a terminal in printable form, in text and in JSON."""
     assert printable(text).isprintable()
     assert json_text(text).isprintable()
     assert json.loads(json_text(text)) == text

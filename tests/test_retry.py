@@ -1,4 +1,4 @@
-"""Asking again: only where it helps, for as long as was said, and as late as the other side asks."""
+"""Retries: only where it helps, for as long as requested, and as late as the other side demands."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Script:
 
 
 def busy(retry_after: float | None = None) -> OpenCostError:
-    """An error that goes away."""
+    """A transient error."""
     return OpenCostError("OpenCost is busy.", transient=True, retry_after=retry_after)
 
 
 def test_a_call_that_succeeds_is_made_once() -> None:
-    """Nothing is requested twice that was answered."""
+    """A request with a response is not repeated."""
     script = Script()
     assert (script.retried(), script.calls, script.slept) == (42, 1, [])
 
 
-def test_transient_errors_are_asked_again_with_growing_waits() -> None:
-    """Waits begin at half a second, double, and carry at most half a second of chance."""
+def test_transient_errors_are_retried_with_growing_waits() -> None:
+    """Waits begin at half a second, double, and have at most half a second of jitter."""
     script = Script(*(busy() for _ in range(5)))
     assert script.retried() == 42
     assert script.calls == 6
@@ -59,7 +59,7 @@ def test_waits_are_bounded() -> None:
     assert max(script.slept) <= 20.5
 
 
-def test_what_the_other_side_asked_for_is_waited() -> None:
+def test_retry_after_is_waited() -> None:
     """Retry-After is obeyed to the second, 0 too."""
     script = Script(busy(7.0), busy(0.0), busy())
     script.retried()

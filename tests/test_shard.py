@@ -1,4 +1,4 @@
-"""The clusters of a fleet are divided among replicas: each is that of one, and stays it from release to release."""
+"""The clusters of a fleet are divided among replicas: each belongs to one, in every release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_each_cluster_is_that_of_one_replica(count: int) -> None:
     assert max(map(len, found)) <= 1.2 * len(FLEET) / count
 
 
-def test_a_cluster_stays_where_it_is() -> None:
+def test_a_cluster_keeps_its_shard() -> None:
     """The digest is that of every release, so that replicas of two releases divide the fleet alike."""
     found = {name: index for name in ("prod", "aks-0001", "münchen") for index in range(3) if Shard(index, 3).has(name)}
     assert found == {"prod": 1, "aks-0001": 0, "münchen": 0}

@@ -81,13 +81,13 @@ def test_what_people_write(text: str, start: str, end: str) -> None:
         ("11-24 00:00", "yesterday", "11-23 00:00", "11-24 00:00"),
     ],
 )
-def test_words_at_the_edges_of_the_calendar(now: str, text: str, start: str, end: str) -> None:
+def test_relative_windows_at_the_edges_of_the_calendar(now: str, text: str, start: str, end: str) -> None:
     """Weeks begin on Sunday, as OpenCost's do, and the month before March is February."""
     assert parse(text, now=at(now)) == Window(at(start), at(end))
 
 
-def test_the_calendar_has_an_end_and_a_window_has_not() -> None:
-    """The last minute of the calendar has no mark after it; what has not come yet is cut off before."""
+def test_a_window_is_cut_at_now() -> None:
+    """The last minute of the calendar has no mark after it; the future is cut off before that."""
     assert parse("2026-11-01,9999-12-31T23:59:59Z", now=NOW).end == NOW.replace(minute=40, second=0, microsecond=0)
     assert between("2026-11-01", "9999-12-31T23:59:59Z", now=NOW).end == NOW.replace(second=0, microsecond=0)
 
@@ -134,7 +134,7 @@ def test_now_may_be_in_any_zone() -> None:
     ],
 )
 def test_what_cannot_be_a_window_is_refused(text: str, said: str) -> None:
-    """A window nobody can resolve is a usage error, exit code 2, in one line that quotes or explains it."""
+    """A window that cannot be resolved is a usage error, exit code 2, in one line that quotes or explains it."""
     with pytest.raises(UsageError, match=said) as caught:
         parse(text, now=NOW)
     message = str(caught.value)
@@ -172,8 +172,8 @@ def test_durations() -> None:
         duration("1M")
 
 
-def test_a_window_is_whole_utc_minutes() -> None:
-    """A window cannot be made of anything but whole UTC minutes with the start before the end."""
+def test_a_window_is_of_utc_minutes() -> None:
+    """A window is made only of full UTC minutes with the start before the end."""
     start, end = at("11-23 10:00"), at("11-23 11:00")
     assert str(Window(start, end)) == "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
     assert Window(start, end).minutes == 60
@@ -225,7 +225,7 @@ def test_steps_tile_the_window(start: datetime, length: timedelta, step: timedel
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(start=minutes, length=lengths, step=steps, cut=st.floats(0, 1))
 def test_a_longer_window_has_the_same_steps(start: datetime, length: timedelta, step: timedelta, cut: float) -> None:
-    """The whole steps of a part of a window are steps of the whole, so overlapping runs ask the same questions."""
+    """The full steps of a part of a window are steps of the window, so overlapping runs make the same requests."""
     length = min(length, 400 * step)
     whole = Window(start, start + length)
     shifted = start + int(cut * (length // timedelta(minutes=1) - 1)) * timedelta(minutes=1)
@@ -322,7 +322,7 @@ def test_what_is_no_time(text: str) -> None:
 
 
 def test_since_the_future() -> None:
-    """A time that has not come yet is refused, and both times are named."""
+    """A time in the future is refused, and both times are named."""
     with pytest.raises(UsageError, match="lies in the future: it is 2026-11-24T07:41:31Z, and now is"):
         since("2026-11-24T07:41:31Z", now=NOW)
 
@@ -360,7 +360,7 @@ def test_a_step_is_a_multiple_of_the_marks() -> None:
         check_step(duration("7m"))
 
 
-def test_a_window_that_is_not_as_written_is_said() -> None:
+def test_a_window_that_differs_from_its_text_is_reported() -> None:
     """Whenever a window is moved to the marks or cut at the last one, one sentence says so; else none."""
     said: list[str] = []
     for text in ("2026-11-23T10:00Z,2026-11-23T11:00Z", "yesterday", "2026-11-23"):

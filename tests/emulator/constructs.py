@@ -92,7 +92,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
         (
             INGEST + "test_failures_are_those_of_our_blobs",
             "load.test_tracker.test_a_skipped_blob_is_no_failure",
-            "load.test_tracker.test_a_permanent_failure_is_counted_once_more",
+            "load.test_tracker.test_a_permanent_failure_is_counted_again",
             FAULTS + "test_documented.test_a_refusal_that_shows_nowhere",
         ),
     ),
@@ -163,7 +163,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     ),
     33: Construct(
         "a blob of a batch, whatever its number of rows",
-        ("load.test_holdings.test_a_whole_response",),
+        ("load.test_holdings.test_a_complete_response",),
         "Stays: a batch of 100,000 rows is 300 MB raw, between the advised 100 MB and 1 GB; the limit is 6 GB.",
     ),
     34: Construct(
@@ -239,7 +239,7 @@ REVIEW: Final[dict[str, tuple[str, ...]]] = {
     ),
     "K4 errors inside an answer": (
         FAULTS + "test_queue.test_an_error_inside_a_response",
-        ERRORS + "test_an_error_inside_an_answer_is_tried_again_where_kusto_says_so",
+        ERRORS + "test_a_transient_error_inside_a_response_is_retried",
     ),
     "K5 rights": (
         "database.test_least_rights.test_pasting_what_the_doctor_prints_leads_to_a_run",
@@ -253,7 +253,7 @@ REVIEW: Final[dict[str, tuple[str, ...]]] = {
     ),
     "K7 strong and fresh reads": (
         FAULTS + "test_documented.test_what_proves_is_strong_and_fresh",
-        CLIENT + "test_fabric_is_not_asked_for_a_consistency_it_does_not_know",
+        CLIENT + "test_fabric_gets_no_consistency_property",
     ),
     "K8 upgrades converge": (
         BOOTSTRAP + "test_each_difference_is_found_and_mended",
@@ -277,9 +277,9 @@ REVIEW: Final[dict[str, tuple[str, ...]]] = {
     ),
     "K11 support and operations": (
         CLIENT + "test_every_statement_names_the_program_and_its_request",
-        ERRORS + "test_a_refusal_prints_the_ids_that_support_asks_for",
+        ERRORS + "test_a_refusal_prints_the_ids_for_support",
         CLIENT + "test_a_command_that_must_not_run_twice_is_sent_once",
-        "kql.test_dashboard.test_every_viewer_sees_the_answer_of_the_first",
+        "kql.test_dashboard.test_viewers_share_cached_results",
         "coverage.test_months.test_a_long_period_is_read_month_by_month",
     ),
     "K12 small things": (

@@ -35,7 +35,7 @@ class Held:
         return sum(cost * rows for (_, cost), rows in self.rows.items())
 
     def damage(self, sent: set[Costs]) -> str:
-        """What is wrong with it, or "" where it is one of the responses sent, whole and once."""
+        """What is wrong with it, or "" where it is one of the responses sent, complete and once."""
         if len(self.collected) > 1:
             return f"{len(self.numbers)} rows of {len(self.collected)} runs"
         if sorted(self.numbers) != list(range(1, len(self.numbers) + 1)):
@@ -45,7 +45,7 @@ class Held:
         return ""
 
     def includes(self, sent: set[Costs], rows: int, cost: float) -> bool:
-        """Whether one of the responses sent is whole in it, whatever else is: so many rows of that cost."""
+        """Whether one of the responses sent is complete in it, whatever else is: so many rows of that cost."""
         return any(
             sorted(number for number, _, _ in one) == list(range(1, rows + 1))
             and frozenset((name, costs) for _, name, costs in one) in sent

@@ -89,7 +89,7 @@ class Play:
                 self.command(step)
 
     def _kill(self, step: Kill) -> None:
-        """Run a process to its signal; it ends by it or before it, and what it printed as landed is there."""
+        """Run a process to its signal; it ends by it or before it, and what it printed as landed is in the table."""
         ended = killed(step, self._world, self._spool, tags=self._history.tags)
         if ended.exit_code not in ended.expected:
             self.violations.append(f"{step} ends with {ended.exit_code}: {ended.stderr[-300:]}")
@@ -140,7 +140,7 @@ class Play:
         return report
 
     def _ended(self, result: BatchResult) -> None:
-        """What is called landed is there, now, whole and once."""
+        """What is reported landed is in the table, complete and once."""
         if result.outcome not in _THERE:
             return
         with self.engine.lock:
@@ -165,7 +165,7 @@ class Play:
         return f"{len(found.numbers)} rows and {found.cost:.5f} instead of {result.rows} and {result.cost}"
 
     def _includes(self, result: BatchResult) -> bool:
-        """Whether what is called landed is there, whole, whatever else has come."""
+        """Whether what is reported landed is in the table, complete, whatever else is."""
         found = ledger.held(self.engine).get(result.batch_id)
         sent = self._opencost.sent
         return found is not None and found.includes(sent[found.window], result.rows or 0, result.cost or 0.0)
@@ -213,7 +213,7 @@ class Play:
             self.violations.append(f"staging tables are left: {self._world.staging}")
 
     def _mended(self, step: Sync) -> bool:
-        """Run, check that each window is whole, empty or failed by its code; return whether none needs more."""
+        """Run, check that each window is complete, empty or failed by its code; return whether none needs more."""
         report = self.command(step)
         if report is None:
             self.violations.append(f"{step} at the end raised an error")

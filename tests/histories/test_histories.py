@@ -52,7 +52,7 @@ WITHOUT_TAGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 200, _TOGETHER))
 def test_random_histories_find_nothing(first: int) -> None:
-    """What is called landed is there, once and whole, after every run and when the queue has drained."""
+    """What is reported landed is in the table, once and complete, after every run and when the queue is empty."""
     for seed in range(first, first + _TOGETHER):
         assert finished(generate(seed)) == [], generate(seed)
 
@@ -74,8 +74,8 @@ def test_histories_with_a_process_that_is_killed_find_nothing(seed: int, number:
 
 
 @pytest.mark.parametrize("history", (FOUND | WITHOUT_TAGS).values(), ids=[*FOUND, *WITHOUT_TAGS])
-def test_what_was_found_stays_mended(history: History) -> None:
-    """What a removed guard breaks, and what failed once, holds."""
+def test_earlier_failures_do_not_return(history: History) -> None:
+    """What a removed guard breaks, and what failed once, passes."""
     assert finished(history) == []
 
 
@@ -144,6 +144,6 @@ def test_what_is_not_one_response_is_named(rows: dict[str, int], numbers: list[i
     ],
 )
 def test_a_response_is_found_beside_others(rows: set[tuple[int, str, float]], *, there: bool) -> None:
-    """Without tags a response is whole in a table that holds more, where each of its rows is there."""
+    """Without tags a response is complete in a table that holds more, where each of its rows is in it."""
     held = Held(Window(NOW - HOUR, NOW), responses={NOW: {(1, "a", 9.0)}, NOW + HOUR: rows})
     assert held.includes({frozenset({("a", 1.5), ("b", 1.5)})}, 2, 3.0) is there

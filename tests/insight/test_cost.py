@@ -34,7 +34,7 @@ COST = 1.07208
 
 @dataclass
 class Queried:
-    """A database in memory, asked as the client asks Kusto."""
+    """A database in memory, queried as the client queries Kusto."""
 
     database: Database
 
@@ -50,7 +50,7 @@ def _utc(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def kusto() -> Iterator[Queried]:
-    """The recorded hour of one cluster, and the same of a second one that a run loaded, whose currency is known."""
+    """The recorded hour of one cluster, and the same of a second one that a run loaded, whose currency is set."""
     with Database() as database:
         database.install()
         database.allocation(recording("1.112", "allocation_hour.json"))
@@ -68,7 +68,7 @@ def logged(run: str, batch: str, outcome: str, start: datetime = TEN) -> dict[st
     return row | times | {"Outcome": outcome, "CollectionTime": stamp(NOW), "LoggedAt": stamp(NOW)}
 
 
-def asked(kusto: Queried, **request: Any) -> CostReport:
+def recorded_report(kusto: Queried, **request: Any) -> CostReport:
     """A report over the recorded hour."""
     return cost_report(kusto, CostRequest(**{"window": HOUR, **request}))
 
@@ -87,7 +87,7 @@ def asked(kusto: Queried, **request: Any) -> CostReport:
 )
 def test_every_dimension_has_the_whole_cost(kusto: Queried, by: str, first: tuple[str, ...]) -> None:
     """The lines of every dimension of workloads add up to the same, by currency, the most expensive first."""
-    report = asked(kusto, by=by)
+    report = recorded_report(kusto, by=by)
     assert report.totals == {"": pytest.approx(COST), "EUR": pytest.approx(COST)}
     own = [line for line in report.lines if line.cluster == CLUSTER]
     assert [line.cost for line in own] == sorted((line.cost for line in own), reverse=True)
@@ -98,7 +98,7 @@ def test_every_dimension_has_the_whole_cost(kusto: Queried, by: str, first: tupl
 
 def test_assets_by_type(kusto: Queried) -> None:
     """By type the lines are of assets, and so are the gaps: the second cluster has none."""
-    report = asked(kusto, by="type")
+    report = recorded_report(kusto, by="type")
     assert [line.names[0] for line in report.lines] == ["Node", "Disk", "LoadBalancer"]
     assert report.totals == {"": pytest.approx(1.35, abs=0.01)}
     assert report.landed_until == {CLUSTER: HOUR.end}
@@ -107,7 +107,7 @@ def test_assets_by_type(kusto: Queried) -> None:
 @pytest.mark.parametrize("by", ["node", "controller"])
 def test_idle_cost_adds_what_nodes_have_left(kusto: Queried, by: str) -> None:
     """With idle, the total is workloads and idle: beside the cost of nodes, else in a line for each cluster."""
-    report = asked(kusto, by=by, clusters=(CLUSTER,), idle=True)
+    report = recorded_report(kusto, by=by, clusters=(CLUSTER,), idle=True)
     times = f"datetime({stamp(HOUR.start)}), datetime({stamp(HOUR.end)})"
     (idle,) = kusto.query(f"OpenCostIdleByNode({times}) | summarize Cost = sum(IdleCost)")
     assert idle["Cost"] > 0.1
@@ -120,22 +120,22 @@ def test_idle_cost_adds_what_nodes_have_left(kusto: Queried, by: str) -> None:
 def test_an_earlier_window_is_compared_line_by_line(kusto: Queried) -> None:
     """Each line has the cost of the window before; a cluster that holds nothing of it has none, and not 0."""
     half = Window(TEN + timedelta(minutes=30), HOUR.end)
-    report = asked(kusto, window=half, earlier=half.before(), clusters=(CLUSTER,))
+    report = recorded_report(kusto, window=half, earlier=half.before(), clusters=(CLUSTER,))
     assert [line.previous_cost for line in report.lines] == [pytest.approx(line.cost) for line in report.lines]
-    one = asked(kusto, earlier=HOUR.before())
+    one = recorded_report(kusto, earlier=HOUR.before())
     assert {line.previous_cost for line in one.lines} == {None}
     assert ("research", 60.0) in {(gap.cluster, gap.minutes) for gap in one.earlier_gaps}
 
 
 def test_a_run_costs_what_its_windows_cost(kusto: Queried) -> None:
     """The windows of a run count, at their own time; another run is its baseline."""
-    report = asked(kusto, window=Window(DAY, NEXT), run="test-42", baseline="nightly", by="cluster")
+    report = recorded_report(kusto, window=Window(DAY, NEXT), run="test-42", baseline="nightly", by="cluster")
     assert report.window == HOUR
     assert {line.cluster: line.previous_cost for line in report.lines} == {
         "research": None,
         CLUSTER: pytest.approx(COST),
     }
-    runs = asked(kusto, by="run", baseline="test-42")
+    runs = recorded_report(kusto, by="run", baseline="test-42")
     (line,) = runs.lines
     assert (line.names, line.currency) == (("test-42",), "EUR")
     assert line.cost == line.previous_cost == pytest.approx(COST)
@@ -151,8 +151,8 @@ def test_a_run_costs_what_its_windows_cost(kusto: Queried) -> None:
         lambda names: runs_query(HOUR, names) + " | extend Cluster = 'research'",
     ],
 )
-def test_several_clusters_are_asked_for(kusto: Queried, query: Callable[[Sequence[str]], str]) -> None:
-    """Of several clusters only their rows are in the answer."""
+def test_several_clusters_are_selected(kusto: Queried, query: Callable[[Sequence[str]], str]) -> None:
+    """The result has only their rows."""
     assert {row["Cluster"] for row in kusto.query(query(("third", "research")))} <= {"research"}
     assert kusto.query(query(("third", "fourth"))) == []
 
@@ -164,7 +164,7 @@ class ManyRuns:
     count: int
 
     def query(self, text: str) -> list[dict[str, Any]]:
-        """What the shipped functions answer: the runs, and the cost of each, which is its number."""
+        """Results of the shipped functions: the runs, and the cost of each, which is its number."""
         if text.startswith("OpenCostSyncRuns"):
             return [{"RunId": f"{number}"} for number in range(self.count)]
         found = re.match(r'OpenCostOfRun\("(\d+)"', text)
@@ -186,8 +186,8 @@ def test_every_run_of_a_window_has_its_cost(capsys: pytest.CaptureFixture[str]) 
         cost_report(ManyRuns(1001), CostRequest(HOUR, by="run"))
 
 
-def test_what_a_run_did_not_load_is_said(kusto: Queried, capsys: pytest.CaptureFixture[str]) -> None:
-    """A window that a run requested, and that its rows lack, is missing of the run, though another run loaded it."""
+def test_windows_a_run_did_not_load_are_reported(kusto: Queried, capsys: pytest.CaptureFixture[str]) -> None:
+    """A window that a run requested, and that its rows do not cover, is missing of the run, whichever run loaded it."""
     start = DAY - timedelta(days=5)
     (held,) = kusto.query("OpenCostAllocation | where RunId == 'nightly' | distinct BatchId")
     log = [
@@ -195,7 +195,7 @@ def test_what_a_run_did_not_load_is_said(kusto: Queried, capsys: pytest.CaptureF
     ]
     log += [logged("night", "2", "expired", start + timedelta(hours=1)), logged("idle", "3", "empty", start)]
     kusto.database.insert("OpenCostSyncRuns", log)
-    report = asked(kusto, by="run", window=Window(start, start + timedelta(hours=2)))
+    report = recorded_report(kusto, by="run", window=Window(start, start + timedelta(hours=2)))
     assert [line.names for line in report.lines] == [("nightly",)]
     Console().show(cost_document(report, NOW))
     assert capsys.readouterr().out.splitlines()[-2:] == [
@@ -207,9 +207,9 @@ def test_what_a_run_did_not_load_is_said(kusto: Queried, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)["missing"][0]["run"] == "night"
 
 
-def test_gaps_are_said(kusto: Queried) -> None:
+def test_gaps_are_reported(kusto: Queried) -> None:
     """What is missing of the window is in the report, by cluster, and up to when each has landed."""
-    report = asked(kusto, window=Window(DAY, NEXT))
+    report = recorded_report(kusto, window=Window(DAY, NEXT))
     assert [(gap.cluster, gap.minutes / 60) for gap in report.gaps] == [(CLUSTER, 23), ("research", 23)]
     assert report.landed_until == {CLUSTER: HOUR.end, "research": HOUR.end}
 
@@ -230,10 +230,10 @@ def test_gaps_are_said(kusto: Queried) -> None:
         ({"run": "test-42", "baseline": "test-43"}, "No cost of a run 'test-43' has landed"),
     ],
 )
-def test_options_that_cannot_be_combined_are_refused(kusto: Queried, request_: dict[str, Any], said: str) -> None:
+def test_an_unusable_dimension_is_refused(kusto: Queried, request_: dict[str, Any], said: str) -> None:
     """What is no dimension, is not in the database or cannot be combined is refused by name."""
     with pytest.raises(UsageError, match=said):
-        asked(kusto, **request_)
+        recorded_report(kusto, **request_)
 
 
 def made_up(lines: list[Line], **more: Any) -> CostReport:
@@ -322,7 +322,7 @@ def test_json_and_csv_have_every_line_with_six_decimals(capsys: pytest.CaptureFi
     assert cost_rows(report) == document["lines"]
 
 
-def test_no_cost_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_cost_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a line there is no table but a sentence, and no header in CSV that would look like data."""
     Console().show(cost_document(made_up([]), NOW))
     assert "No cost has landed for this period." in capsys.readouterr().out

@@ -55,7 +55,7 @@ def colours_of(picture: Image.Image) -> set[tuple[int, ...]]:
     return {colour for _, colour in found}  # type: ignore[misc]
 
 
-def test_each_page_has_a_picture_and_no_other_is_there() -> None:
+def test_each_page_has_a_picture_and_there_is_no_other() -> None:
     """kql/pictures/ holds one small picture for each page of the dashboard, with every tile of it."""
     found = {path.name for path in FOLDER.iterdir()}
     assert found == {f"{name}.png" for name in PAGES}, "run: opencost-kusto demo --pictures kql/pictures"
@@ -98,7 +98,7 @@ def test_the_dashboard_of_a_database_is_drawn(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.count(" is drawn.") == len(PAGES)
 
 
-def test_without_matplotlib_the_demo_says_what_to_install_and_starts_nothing() -> None:
+def test_without_matplotlib_the_demo_names_what_to_install_and_starts_nothing() -> None:
     """The refusal is one sentence and exit code 2, before the emulators start."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_MATPLOTLIB], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -125,21 +125,21 @@ def test_every_visual_is_drawn(visual: str, rows: list[dict[str, Any]]) -> None:
     assert len(colours_of(pictures.draw(tile(visual), rows, Colours()))) > 2
 
 
-def test_a_wide_table_stays_in_its_tile() -> None:
+def test_a_wide_table_fits_its_tile() -> None:
     """However much a table has, its picture is as large as the tile, so that pages can be put together."""
     rows = [{f"Column{at}": f"value {at} of {row}" for at in range(12)} for row in range(50)]
     assert pictures.draw(tile("table"), rows, Colours()).size == pictures.draw(tile("table"), [], Colours()).size
 
 
 def test_an_unknown_visual_is_refused() -> None:
-    """A tile that nobody can draw is an error that names what can be drawn; the dashboard has none."""
+    """A tile of an unknown visual is an error that lists those that can be drawn; the dashboard has none."""
     with pytest.raises(UsageError, match="is drawn as map, which is none of card, stackedcolumn"):
         pictures.draw(tile("map"), [], Colours())
     assert {each.visual for each in tiles()} <= VISUALS.keys()
 
 
 def test_a_series_has_one_colour_in_every_picture() -> None:
-    """The colour that a value got first it keeps, others get others, and what is nobody's is grey."""
+    """A value keeps its first colour, others get others, and a value of no series is grey."""
     colours = Colours()
     shop, ml = colours.of("Namespace", "shop"), colours.of("Namespace", "ml")
     assert shop != ml
@@ -165,8 +165,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         pictures.draw_dashboard(None, tmp_path / "file", demo.last_day(DAY))  # type: ignore[arg-type]
 
 
-def test_names_are_written_as_people_write_them() -> None:
-    """Column names as words, OpenCost's own names without their lines, and no cell without end."""
+def test_names_are_readable() -> None:
+    """Column names as words, OpenCost's own names without underscores, and every cell of bounded length."""
     assert [looks.words(name) for name in ("CpuWaste", "LastRunId", "Rows")] == ["CPU waste", "Last run ID", "Rows"]
     said = {"prod/__unmounted__": "prod/unmounted", "__idle__": "idle", "a_b": "a_b"}
     assert {name: looks.label(name) for name in said} == said

@@ -1,4 +1,4 @@
-"""A Kusto emulator without network or queue: tables and functions of `kql/`, and rows from recorded answers."""
+"""A Kusto emulator without network or queue: tables and functions of `kql/`, and rows of recorded responses."""
 
 from __future__ import annotations
 
@@ -69,30 +69,30 @@ class Database:
         return self
 
     def clear(self) -> None:
-        """Forget the rows."""
+        """Remove the rows."""
         for table in TABLES:
             commands.run(self.engine, f".clear table {table.name} data")
 
     def rows(self, text: str) -> Rows:
-        """The answer of a query, row by row."""
+        """The result of a query, row by row."""
         answer = self.engine.query(text)
         names = [column.name for column in answer.columns]
         return [dict(zip(names, row, strict=True)) for row in answer.rows]
 
     def one(self, text: str) -> dict[str, Any]:
-        """The only row of an answer."""
+        """The only row of a result."""
         (row,) = self.rows(text)
         return row
 
     def allocation(self, body: bytes, requested: Requested | None = None) -> None:
-        """Land the answer of /allocation, a batch for each of its sets."""
+        """Land the response of /allocation, a batch for each of its sets."""
         for members in json.loads(body)["data"]:
             if members:
                 window = _window(next(iter(members.values()))["window"])
                 self._land((requested or Requested()).origin(ALLOCATION, window), map(_encoded, members.values()))
 
     def assets(self, body: bytes, requested: Requested | None = None) -> None:
-        """Land the answer of /assets."""
+        """Land the response of /assets."""
         members = json.loads(body)["data"]
         window = _window(next(iter(members.values()))["window"])
         self._land((requested or Requested()).origin(ASSETS, window), map(_encoded, members.values()))

@@ -1,4 +1,4 @@
-"""What the answers should be: plain Python over the recorded JSON, without our run log, rows or KQL."""
+"""The expected results: plain Python over the recorded JSON, without our run log, rows or KQL."""
 
 from __future__ import annotations
 

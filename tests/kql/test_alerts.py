@@ -25,7 +25,7 @@ def run(database: Database, name: str, at: datetime) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def hours(empty: Database) -> Database:
-    """Four hours of allocation and of assets, which the run log knows."""
+    """Four hours of allocation and of assets, with their entries in the run log."""
     for hour in range(4):
         body = recording("1.112", "allocation_hour.json")
         empty.allocation(body.replace(b"T10:00", b"T%02d:00" % hour).replace(b"T11:00", b"T%02d:00" % (hour + 1)))
@@ -40,7 +40,7 @@ def test_the_guide_has_an_alert_for_each_trouble() -> None:
 
 
 def test_a_state_without_trouble_returns_no_row(hours: Database) -> None:
-    """At five o'clock, all that had ended at three is there."""
+    """At five o'clock, every window that had ended at three has landed."""
     for name in ("Late", "Failed", "Damaged"):
         assert run(hours, name, DAY + 5 * HOUR) == [], name
     # From before the first hour on there is nothing to be missing but what came before the cluster was loaded.

@@ -1,4 +1,4 @@
-"""The cost functions on the recorded day, against plain Python over the recorded answers."""
+"""The cost functions on the recorded day, against plain Python over the recorded responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = "datetime(2026-11-23), datetime(2026-11-24)"
 
 
 def by(rows: list[dict[str, Any]], *keys: str, value: str = "TotalCost") -> dict[Any, float]:
-    """An answer as a mapping from its key columns to a value; a key that comes twice is an error."""
+    """A result as a mapping from its key columns to a value; a duplicate key is an error."""
     found = {tuple(row[key] for key in keys): row[value] for row in rows}
     assert len(found) == len(rows)
     return {key[0] if len(keys) == 1 else key: value for key, value in found.items()}
@@ -47,8 +47,8 @@ def test_cost_by_namespace(day: Database) -> None:
     assert [row["TotalCost"] for row in rows] == sorted((row["TotalCost"] for row in rows), reverse=True)
 
 
-def test_cost_by_namespace_is_what_opencost_says_by_namespace(day: Database) -> None:
-    """OpenCost's own answer by namespace for the same hours is the same, to its rounding of rows."""
+def test_cost_by_namespace_is_that_of_opencost(day: Database) -> None:
+    """OpenCost's own response by namespace for the same hours is the same, to its rounding of rows."""
     sets = json.loads(recording("1.112", "allocation_day_step1h_namespace.json"))["data"]
     theirs = recorded.summed((row for members in sets for row in members.values()), lambda row: row["name"])
     assert by(day.rows(f"OpenCostByNamespace({DAY})"), "Namespace") == pytest.approx(theirs, abs=0.005)
@@ -62,7 +62,7 @@ def test_cost_by_controller(day: Database) -> None:
 
 
 def test_cost_by_node(day: Database) -> None:
-    """What runs on no node is __unmounted__, and the nodes and it make the whole."""
+    """Cost without a node is __unmounted__, and with the nodes it adds up to the total."""
     expected = recorded.summed(recorded.workloads(), lambda row: recorded.node(row) or "__unmounted__")
     assert by(day.rows(f"OpenCostByNode({DAY})"), "Node") == approximately(expected)
 
@@ -124,7 +124,7 @@ def test_efficiency_and_the_money_wasted(day: Database) -> None:
 
 
 def test_the_command_that_keeps_a_day_keeps_it_once(empty: Database, analyser: Analyser, schema: Schema) -> None:
-    """The command told in the daily function's file is right, and run twice it keeps the day once."""
+    """The command in the comment of the daily function's file is valid, and run twice it stores the day once."""
     text = (script.root() / "functions" / "OpenCostDailyCost.kql").read_text(encoding="utf-8")
     command = "\n".join(line[2:].strip() for line in text.splitlines() if line.startswith("//   "))
     assert analyser.check(command, schema=schema) == []
@@ -151,7 +151,7 @@ def test_the_command_that_keeps_a_day_keeps_it_once(empty: Database, analyser: A
     ],
 )
 def test_top_movers(call: str, now: tuple[int, int], before: tuple[int, int], day: Database) -> None:
-    """Costs of two periods by controller, the earlier one just before unless told, the largest change first."""
+    """Costs of two periods by controller, by default the preceding one, the largest change first."""
     hours = recorded.allocation_hours()
     cost, previous = (
         recorded.summed((row for hour in hours[slice(*period)] for row in hour), recorded.controller)
@@ -165,8 +165,8 @@ def test_top_movers(call: str, now: tuple[int, int], before: tuple[int, int], da
     assert rows[0]["ChangePercent"] == pytest.approx(100 * rows[0]["Change"] / rows[0]["PreviousCost"])
 
 
-def test_nothing_moved_that_was_never_looked_at(day: Database) -> None:
-    """Before the recorded day nothing was loaded, so what it cost is unknown and not 0; the dearest comes first."""
+def test_top_movers_need_both_periods(day: Database) -> None:
+    """Before the recorded day nothing was loaded, so its cost is unknown and not 0; the most expensive is first."""
     rows = day.rows(f"OpenCostTopMovers({DAY})")
     assert {(row["PreviousCost"], row["Change"], row["ChangePercent"]) for row in rows} == {(None, None, None)}
     costs = by(rows, "Namespace", "Controller", value="Cost")
@@ -177,8 +177,8 @@ def test_nothing_moved_that_was_never_looked_at(day: Database) -> None:
     assert len(later) == len(rows)
 
 
-def test_top_movers_know_what_came_and_what_went(empty: Database) -> None:
-    """A controller that is there in one period only has cost 0 in the other, and no percentage from nothing."""
+def test_top_movers_include_what_was_added_and_removed(empty: Database) -> None:
+    """A controller that exists in one period only has cost 0 in the other, and no percentage from nothing."""
     body = recording("1.112", "allocation_day_step1h.json")
     empty.allocation(body.replace(b'"controller":"trainer"', b'"controller":"tutor"', 12))
     rows = {

@@ -91,8 +91,8 @@ def test_parameters_are_the_variables() -> None:
     assert all(each["showOnPages"] == {"kind": "all"} for each in DASHBOARD["parameters"])
 
 
-def test_ids_are_uuids_and_point_to_what_is_there() -> None:
-    """Every id is a UUID of its own; tiles are on pages, queries ask the data source."""
+def test_ids_are_uuids_that_resolve() -> None:
+    """Every id is a UUID of its own; tiles are on pages, and queries use the data source."""
     (source,) = DASHBOARD["dataSources"]
     things = [
         DASHBOARD,
@@ -149,7 +149,7 @@ def test_a_tile_has_the_options_of_an_exported_one(tile: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=lambda query: query.text.split("\n")[1])
-def test_every_viewer_sees_the_answer_of_the_first(query: Query) -> None:
+def test_viewers_share_cached_results(query: Query) -> None:
     """Nineteen queries every quarter of an hour, for each viewer: results of the last minutes are reused.
 
     https://learn.microsoft.com/kusto/query/query-results-cache
@@ -158,7 +158,7 @@ def test_every_viewer_sees_the_answer_of_the_first(query: Query) -> None:
 
 
 @pytest.mark.parametrize("tile", DASHBOARD["tiles"], ids=lambda tile: tile["title"])
-def test_numbers_are_rounded_and_times_come_first(tile: dict[str, Any], analyser: Analyser, schema: Schema) -> None:
+def test_numbers_are_rounded_and_times_are_first(tile: dict[str, Any], analyser: Analyser, schema: Schema) -> None:
     """A table would show all digits of a number; charts over time have the time first, as Grafana needs it."""
     text = QUERIES[tile["queryRef"]["queryId"]].posed(DAY, CLUSTER)
     columns = analyser.result_columns(text, schema=schema)
@@ -221,7 +221,7 @@ def test_a_card_is_empty_for_two_currencies(title: str, two_currencies: Database
     assert one["Cost"] is not None
 
 
-def test_every_tile_says_what_it_draws() -> None:
+def test_every_tile_has_a_title() -> None:
     """Without options the web UI infers axes and values; a card names the column that it shows."""
     assert all(tile["visualOptions"] for tile in DASHBOARD["tiles"] if tile["visualType"] != "pie")
     cards = [tile for tile in DASHBOARD["tiles"] if tile["visualType"] == "card"]
@@ -243,8 +243,8 @@ def test_the_dashboard_of_a_database_is_ready_to_import() -> None:
         tiles.document_of("https://trd-a.z1.kusto.fabric.microsoft.com", "Costs")
 
 
-def test_a_bad_day_is_told(empty: Database) -> None:
-    """Hours that are missing are counted by reason, from first to last, and the run that failed for them is told."""
+def test_missing_hours_are_reported(empty: Database) -> None:
+    """Missing hours are counted by reason, from first to last, and the run that failed for them is listed."""
     end = DAY.start + timedelta(hours=3)
     hour = Window(DAY.start, DAY.start + timedelta(hours=1))
     facts = {"batch_id": "b", "dataset": "assets", "outcome": "failed", "reason": "down"}

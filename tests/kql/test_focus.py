@@ -91,7 +91,7 @@ def gpus(row: recorded.Record) -> None:
 
 
 def currency(database: Database) -> Database:
-    """A cluster whose currency is known."""
+    """A cluster whose currency is set."""
     run = {"Cluster": CLUSTER, "Currency": "EUR", "CollectionTime": COLLECTED.isoformat()}
     database.insert("OpenCostSyncRuns", [{**run, "BatchId": "a scrape", "Dataset": "metrics"}])
     return database
@@ -130,13 +130,13 @@ UGLY: dict[str, Callable[[Database], None]] = {
 
 @pytest.fixture(scope="module")
 def charges() -> Iterator[list[Row]]:
-    """The recorded day as FOCUS rows, of a cluster whose currency is known."""
+    """The recorded day as FOCUS rows, of a cluster whose currency is set."""
     with Database() as database:
         yield load_day(currency(database.install())).rows(f"OpenCostFocus({DAY})")
 
 
 def test_a_day_by_the_day_costs_what_its_hours_cost(charges: list[Row], day: Database) -> None:
-    """A large fleet asks for a row per day, meter and container; no cent differs."""
+    """A large fleet requests a row per day, meter and container; no cent differs."""
 
     def key(row: Row) -> tuple[str, ...]:
         return row["x_Namespace"], row["ResourceName"], row["x_Container"], row["x_Node"], row["SkuMeter"]
@@ -233,7 +233,7 @@ def test_columns_have_the_names_and_types_of_the_specification(analyser: Analyse
 
 
 def test_what_must_not_be_null_is_not(charges: list[Row]) -> None:
-    """Every mandatory value is there in every row; nothing is a correction or on an invoice; an account has a name."""
+    """Every mandatory value is in every row; nothing is a correction or on an invoice; an account has a name."""
     for name in NOT_NULL.split():
         assert all(row[name] not in (None, "") for row in charges), name
     assert not any(row["ChargeClass"] or row["InvoiceId"] for row in charges)
@@ -284,8 +284,8 @@ def test_periods_are_half_open_and_lie_in_their_month(charges: list[Row]) -> Non
     assert all(row["ChargePeriodStart"].hour == 0 for row in charges if row["x_Namespace"] == "__idle__")
 
 
-def test_rows_say_where_they_are_from(charges: list[Row]) -> None:
-    """Region, zone, cloud account and resource come from the assets; labels are the tags."""
+def test_rows_have_their_location_and_account(charges: list[Row]) -> None:
+    """Region, zone, cloud account and resource are those of the assets; labels are the tags."""
     row = next(row for row in charges if row["ResourceName"] == "trainer-6fcb8f86c8-wjj2q" and row["SkuMeter"] == "GPU")
     assert (row["RegionId"], row["ProviderName"], row["SkuId"]) == ("westeurope", "Azure", "Standard_NC4as_T4_v3/GPU")
     assert row["SubAccountId"] == "8f3a1c52-6b0e-4d7a-9c41-2e5d7b90a6f1"

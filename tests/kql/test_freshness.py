@@ -22,7 +22,7 @@ def outcome(dataset: str, hour: int, kind: str, **facts: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def gaps(empty: Database) -> Database:
-    """The first three hours and 05Z of allocation, the first of assets, and a run log that knows why not more."""
+    """The first three hours and 05Z of allocation, the first of assets, and a run log with the reasons of the gaps."""
     for hour in (0, 1, 2, 5):
         body = recording("1.112", "allocation_hour.json")
         empty.allocation(body.replace(b"T10:00", b"T%02d:00" % hour).replace(b"T11:00", b"T%02d:00" % (hour + 1)))
@@ -39,7 +39,7 @@ def gaps(empty: Database) -> Database:
     return empty
 
 
-def test_freshness_tells_what_landed_and_how_the_last_run_ended(gaps: Database) -> None:
+def test_freshness_has_the_last_window_and_the_last_outcome(gaps: Database) -> None:
     """By cluster and dataset: the end of the last window in the table, and the last outcome in the run log."""
     rows = {(row["Cluster"], row["Dataset"]): row for row in gaps.rows("OpenCostFreshness()")}
     assert rows.keys() == {(CLUSTER, "allocation"), (CLUSTER, "assets"), (CLUSTER, "metrics"), ("quiet", "allocation")}
@@ -64,7 +64,7 @@ def test_freshness_counts_hours_up_to_now(day: Database) -> None:
 
 
 def test_missing_windows_are_neither_held_nor_empty(gaps: Database) -> None:
-    """A failure has its reason, a window never requested has none, and what is known to be empty is covered."""
+    """A failure has its reason, a window never requested has none, and one recorded as empty is covered."""
     rows = gaps.rows(f'OpenCostMissingWindows(datetime(2026-11-23), datetime(2026-11-23 06:00), "{CLUSTER}")')
     found = [(row["Dataset"], row["WindowStart"].hour, row["LastOutcome"], row["LastReason"]) for row in rows]
     assert found == [
@@ -83,7 +83,7 @@ def test_missing_windows_are_neither_held_nor_empty(gaps: Database) -> None:
 
 
 def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
-    """Disks alone leave the hour missing, and nobody requested the others; assets the run log does not know count."""
+    """Disks alone leave the hour missing, and no run requested the others; assets without a run log entry count."""
     disks = Requested(options=RequestOptions(filter_types=("disk",)))
     empty.assets(recording("1.112", "assets_hour.json"), disks)
     empty.assets(recording("1.112", "assets_hours/09.json"))
@@ -100,7 +100,7 @@ def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
 
 
 def test_a_day_as_one_set_covers_its_hours_and_half_an_hour_does_not(empty: Database) -> None:
-    """Coverage is by the minute, whatever the length of windows; a cluster that never landed lacks all requested."""
+    """Coverage is by the minute, whatever the length of windows; of a cluster that never landed all are missing."""
     empty.allocation(recording("1.112", "allocation_day.json"))
     empty.assets(recording("1.112", "assets_hour.json").replace(b"T11:00", b"T10:30"))
     empty.runs([outcome("assets", 0, "landed")], Requested("quiet"))
@@ -121,14 +121,14 @@ def test_minutes_that_two_windows_cover_are_covered_once(empty: Database) -> Non
 
 
 def test_hours_that_are_not_over_are_not_missing(empty: Database) -> None:
-    """Of times that cut hours, only the hours that lie whole between them are looked at."""
+    """Of times that cut hours, only the hours that lie entirely between them are counted."""
     empty.runs([outcome("assets", 0, "landed")])
     rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:00:01), datetime(2026-11-23 11:59))")
     assert [(row["Dataset"], row["WindowStart"].hour) for row in rows] == [("assets", 10)]
     assert empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:10), datetime(2026-11-23 10:50))") == []
 
 
-def test_the_recorded_day_lacks_nothing(day: Database) -> None:
+def test_the_recorded_day_has_nothing_missing(day: Database) -> None:
     """Of a day whose hours all landed no hour is missing; of the hour before it, all is."""
     assert day.rows("OpenCostMissingWindows(datetime(2026-11-23), datetime(2026-11-24))") == []
     assert len(day.rows("OpenCostMissingWindows(datetime(2026-11-22 23:00), datetime(2026-11-24))")) == 2

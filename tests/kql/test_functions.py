@@ -23,7 +23,7 @@ def test_every_file_is_a_function_with_a_sentence() -> None:
     assert all(function.doc.endswith(".") for function in found)
 
 
-def test_a_function_knows_its_parameters_with_their_defaults() -> None:
+def test_parameters_are_parsed_with_their_defaults() -> None:
     """A default with commas in it is one default."""
     by_team = next(function for function in functions.functions() if function.name == "OpenCostByTeam")
     assert by_team.parameters[:3] == (
@@ -93,7 +93,7 @@ def test_call_writes_each_value_as_a_literal_of_its_type(name: str, parameters: 
         ),
     ],
 )
-def test_call_says_what_is_wrong_and_what_there_is(name: str, parameters: dict[str, str], message: str) -> None:
+def test_call_names_what_is_wrong_and_lists_what_exists(name: str, parameters: dict[str, str], message: str) -> None:
     """An unknown name has near ones, a missing value is named, and a wrong value is refused with an example."""
     with pytest.raises(UsageError) as raised:
         functions.call(name, parameters)

@@ -1,4 +1,4 @@
-"""Idle nodes, chargeback and the unallocated rest, against plain Python over the recorded answers."""
+"""Idle nodes, chargeback and the unallocated rest, against plain Python over the recorded responses."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_idle_is_what_opencost_calls_idle(day: Database) -> None:
 
 
 @pytest.mark.parametrize("by_container", [0, 12])
-def test_costs_without_a_node_leave_idle_what_it_is(by_container: int, empty: Database) -> None:
-    """Of hours by namespace, or half of them, the cluster is as idle as it was, and nobody is charged twice."""
+def test_costs_without_a_node_do_not_change_idle(by_container: int, empty: Database) -> None:
+    """Of hours by namespace, or half of them, the cluster is as idle as before, and no cost is charged twice."""
     for hour in range(24):
         empty.assets(recording("1.112", f"assets_hours/{hour:02}.json"))
         if hour < by_container:
@@ -145,7 +145,7 @@ def chargeback(shared: set[str], hours: range = range(24), method: str = "node")
 
 @pytest.mark.parametrize("shared", [{"kube-system"}, {"kube-system", "monitoring", "__unmounted__"}, {""}])
 def test_chargeback(shared: set[str], day: Database) -> None:
-    """Idle goes to namespaces by their use of the node, shared namespaces to the others, and no cent is lost."""
+    """Idle is charged to namespaces by their use of the node, shared namespaces to the others, and no cent is lost."""
     rows = day.rows(f'OpenCostChargeback({DAY}, "", "{", ".join(sorted(shared))}")')
     found = {row["Namespace"]: [row["DirectCost"], row["IdleCost"], row["SharedCost"]] for row in rows}
     expected = chargeback(shared)
@@ -158,7 +158,7 @@ def test_chargeback(shared: set[str], day: Database) -> None:
 
 @pytest.mark.parametrize("method", ["cluster", "evenly"])
 def test_idle_is_charged_by_the_method_that_was_chosen(method: str, day: Database) -> None:
-    """By use of the whole cluster, or the same to each namespace with a workload; the result names the method."""
+    """By use of the entire cluster, or the same to each namespace with a workload; the result names the method."""
     rows = day.rows(f'OpenCostChargeback({DAY}, "", "", "{method}")')
     expected = chargeback(set(), method=method)
     assert by(rows, "Namespace", value="IdleCost") == approximately({name: row[1] for name, row in expected.items()})
@@ -166,7 +166,7 @@ def test_idle_is_charged_by_the_method_that_was_chosen(method: str, day: Databas
 
 
 def test_a_months_chargeback_is_the_sum_of_its_days(day: Database) -> None:
-    """Parts of a period, cut anywhere, add up to what the whole period charges."""
+    """Parts of a period, cut anywhere, add up to what the period charges."""
     cuts = ("2026-11-23", "2026-11-23 07:20", "2026-11-23 15:00", "2026-11-24")
     added: Counter[str] = Counter()
     for start, end in pairwise(cuts):
@@ -174,8 +174,8 @@ def test_a_months_chargeback_is_the_sum_of_its_days(day: Database) -> None:
     assert by(day.rows(f"OpenCostChargeback({DAY})"), "Namespace") == approximately(dict(added))
 
 
-def test_hours_that_one_table_lacks_are_left_out_of_idle_and_reported(empty: Database) -> None:
-    """Of four hours of workloads and two of assets idle is that of two; assets alone are nobody's idle cost."""
+def test_hours_missing_in_one_table_are_left_out_of_idle_and_reported(empty: Database) -> None:
+    """Of four hours of workloads and two of assets idle is that of two; assets alone have no idle cost."""
     for hour in range(4):
         empty.allocation(hour_of("allocation_day_step1h.json", hour))
     for hour in (2, 3, 4):
@@ -193,7 +193,7 @@ def test_hours_that_one_table_lacks_are_left_out_of_idle_and_reported(empty: Dat
 
 
 def test_a_cluster_of_shared_namespaces_keeps_them(day: Database) -> None:
-    """Where nobody is left to share with, shared namespaces are charged themselves."""
+    """Where no namespace is left to share with, shared namespaces are charged themselves."""
     everything = ",".join(recorded.summed(recorded.workloads(), recorded.namespace))
     kept = by(day.rows(f'OpenCostChargeback({DAY}, "", "{everything}")'), "Namespace", value="DirectCost")
     assert kept == approximately(recorded.summed(recorded.workloads(), recorded.namespace))

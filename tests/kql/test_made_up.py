@@ -122,7 +122,7 @@ def netted(database: Database) -> None:
 
 @pytest.fixture(scope="module")
 def made_up() -> Iterator[Database]:
-    """Every situation, and a run log that knows the currency of two clusters."""
+    """Every situation, and a run log with the currency of two clusters."""
     with Database() as database:
         overlapping(database.install())
         netted(database)
@@ -204,7 +204,7 @@ def test_an_idle_gpu_is_wasted(made_up: Database) -> None:
 
 
 def test_a_month_has_its_pace_and_its_predecessor(empty: Database) -> None:
-    """Cost so far, of the same hours of the month before, of that whole month, and at the pace so far by the end."""
+    """Cost so far, of the same hours of the month before, of that full month, and at the pace so far by the end."""
     cluster = MadeUp(empty, "months")
     for day, cost in ((-31, 2.0), (-20, 5.0), (0, 3.0)):
         cluster.allocation(24 * day, 24 * day + 1, web=cost)

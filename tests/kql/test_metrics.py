@@ -63,8 +63,8 @@ def test_analysis_is_allocation_times_the_price_of_the_node(day: Database) -> No
     )
 
 
-def test_analysis_has_every_type_of_cost_and_says_where_it_is_from(day: Database) -> None:
-    """Seven types, each fact with its metric, price and unit; traffic has a price and no cost; no currency is known."""
+def test_analysis_has_every_type_of_cost_and_its_origin(day: Database) -> None:
+    """Seven types, each fact with its metric, price and unit; traffic has a price and no cost; no currency is set."""
     rows = day.rows(
         "OpenCostAnalysis | summarize Facts = count(), Costs = countif(isnotnull(CostValue))"
         " by CostType, MetricName, Unit, Currency"
@@ -86,7 +86,7 @@ def test_analysis_has_every_type_of_cost_and_says_where_it_is_from(day: Database
 
 
 def test_analysis_keeps_a_container_whose_node_has_no_price(empty: Database) -> None:
-    """OpenCost leaves out prices of 0; the cost is then unknown, and the fact stays."""
+    """OpenCost leaves out prices of 0; the cost is then unknown, and the fact is kept."""
     body = b"\n".join(
         line for line in recording("1.112", "metrics.txt").split(b"\n") if b"node_cpu_hourly_cost{" not in line
     )
@@ -159,7 +159,7 @@ def test_price_changes_are_those_of_assets(empty: Database) -> None:
 
 
 def test_price_changes_of_traffic_are_those_of_scrapes(empty: Database) -> None:
-    """Traffic has no asset, so that its price comes from metrics."""
+    """Traffic has no asset, so that its price is read from metrics."""
     body = recording("1.112", "metrics.txt")
     line = re.compile(rb"(?m)^(kubecost_network_internet_egress_cost(?:\{[^}]*\})?) \S+")
     for number, price in enumerate((b"0.12", b"0.15")):

@@ -21,7 +21,7 @@ WITH_IDLE = RequestOptions(aggregate="namespace", include_idle=True)
 
 
 def hour_of(body: str, hour: int) -> bytes:
-    """One set of a recorded day by steps, as an answer of its own."""
+    """One set of a recorded day by steps, as a response of its own."""
     return json.dumps({"data": [json.loads(recording("1.112", body))["data"][hour]]}).encode()
 
 
@@ -36,16 +36,16 @@ def infrastructure(database: Database, bounds: str = DAY) -> float:
     return float(database.one(f"OpenCostInfrastructureCost({bounds}) | summarize Cost = sum(TotalCost)")["Cost"])
 
 
-def test_the_recorded_day_is_whole(day: Database) -> None:
-    """1,478 rows of workloads and 456 of assets are in the tables, and the ground functions return them all."""
+def test_the_recorded_day_is_complete(day: Database) -> None:
+    """1,478 rows of workloads and 456 of assets are in the tables, and the base functions return them all."""
     assert workloads(day) == [1478, pytest.approx(recorded.total(recorded.workloads()))]
     assert recorded.total(recorded.workloads()) == pytest.approx(26.44, abs=0.001)
     assert infrastructure(day) == pytest.approx(recorded.total(recorded.assets()))
     assert recorded.total(recorded.assets()) == pytest.approx(32.33, abs=0.002)
 
 
-def test_nothing_that_is_loaded_beside_the_hours_by_container_is_added_up(empty: Database) -> None:
-    """Hours by namespace, with idle, with idle shared out, the day as one set and a second answer change nothing."""
+def test_other_windows_beside_the_hours_by_container_are_not_added(empty: Database) -> None:
+    """Hours by namespace, with idle, with idle shared, the day as one set and a second response change nothing."""
     load_day(empty)
     rows, cost = workloads(empty)
     body = recording("1.112", "allocation_day_step1h_namespace.json")
@@ -69,8 +69,8 @@ def test_nothing_that_is_loaded_beside_the_hours_by_container_is_added_up(empty:
     assert workloads(empty) == [rows, pytest.approx(cost)]
 
 
-def test_assets_loaded_by_day_or_by_type_are_not_added_up(empty: Database) -> None:
-    """The day as one set, an hour of disks only and a second answer change nothing."""
+def test_assets_loaded_by_day_or_by_type_are_not_added(empty: Database) -> None:
+    """The day as one set, an hour of disks only and a second response change nothing."""
     load_day(empty)
     cost = infrastructure(empty)
     empty.assets(recording("1.112", "assets_day.json"))
@@ -82,7 +82,7 @@ def test_assets_loaded_by_day_or_by_type_are_not_added_up(empty: Database) -> No
 
 
 def test_an_hour_of_some_types_does_not_hide_a_day_of_all(empty: Database) -> None:
-    """Where an hour has disks only, its nodes and load balancers come from the day, which costs what it did."""
+    """Where an hour has disks only, its nodes and load balancers are those of the day, whose cost is unchanged."""
     empty.assets(recording("1.112", "assets_day.json"))
     empty.assets(
         recording("1.112", "assets_filter_disk_lower.json"), Requested(options=RequestOptions(filter_types=("disk",)))
@@ -97,7 +97,7 @@ def test_an_hour_of_some_types_does_not_hide_a_day_of_all(empty: Database) -> No
 
 
 def test_a_day_counts_for_the_hours_that_did_not_land(empty: Database) -> None:
-    """Of a day and three of its hours, the hours count whole, and the others have what the day leaves for them."""
+    """Of a day and three of its hours, the hours count in full, and the others have the remainder of the day."""
     empty.allocation(recording("1.112", "allocation_day.json"))
     for hour in (3, 10, 22):
         empty.allocation(hour_of("allocation_day_step1h.json", hour))
@@ -111,7 +111,7 @@ def test_a_day_counts_for_the_hours_that_did_not_land(empty: Database) -> None:
     )
 
 
-def test_windows_count_first_whose_aggregate_has_the_words_asked_for(empty: Database) -> None:
+def test_windows_with_the_requested_aggregate_count_first(empty: Database) -> None:
     """Hours by namespace tile a day by container where costs are grouped by namespace, and not where by pod."""
     empty.allocation(recording("1.112", "allocation_day_step1h_namespace.json"), Requested(options=BY_NAMESPACE))
     by_namespace = sum(

@@ -24,7 +24,7 @@ DAMAGED = {
 
 
 def batch(name: str, rows: tuple[tuple[int | None, int, float], ...]) -> list[dict[str, Any]]:
-    """Rows of one hour of a cluster of this name; the fourth of the whole batch has the totals."""
+    """Rows of one hour of a cluster of this name; the fourth of the complete batch has the totals."""
     shared = {"Cluster": name, "Source": name, "BatchId": name, "Aggregate": "container"}
     window = {"WindowStart": "2026-11-23T00:00:00Z", "WindowEnd": "2026-11-23T01:00:00Z"}
     return [
@@ -43,7 +43,7 @@ def batch(name: str, rows: tuple[tuple[int | None, int, float], ...]) -> list[di
 
 @pytest.fixture(scope="module")
 def batches() -> Iterator[Database]:
-    """A whole batch, and one with each damage."""
+    """A complete batch, and one with each damage."""
     with Database() as database:
         database.install().insert("OpenCostAllocation", batch("whole", WHOLE))
         for name, (rows, _, _) in DAMAGED.items():
@@ -52,7 +52,7 @@ def batches() -> Iterator[Database]:
 
 
 def test_proof_names_what_is_wrong_with_a_batch(batches: Database) -> None:
-    """A whole batch is whole, and each damage has its finding."""
+    """A complete batch is complete, and each damage has its finding."""
     found = {row["BatchId"]: (row["IsWhole"], row["Finding"]) for row in batches.rows("OpenCostProof()")}
     expected = {name: (False, finding) for name, (_, finding, _) in DAMAGED.items()}
     assert found == {"whole": (True, "whole"), **expected}
@@ -67,7 +67,7 @@ def test_the_cheap_test_finds_the_same_batches(batches: Database) -> None:
 
 
 def test_each_row_of_the_last_response_counts_once(batches: Database) -> None:
-    """Copies share their cost, rows of an earlier response do not count, and what is gone is gone."""
+    """Copies share their cost, rows of an earlier response do not count, and deleted rows are not estimated."""
     period = "datetime(2026-11-23), datetime(2026-11-24)"
     rows = batches.rows(f"OpenCostByCluster({period}) | project Cluster, TotalCost")
     found = {row["Cluster"]: row["TotalCost"] for row in rows}

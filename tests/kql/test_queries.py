@@ -1,4 +1,4 @@
-"""The queries people already run, on the recorded day, against plain Python over the recorded answers."""
+"""The queries people already run, on the recorded day, against plain Python over the recorded responses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.kql.database import Database
 from tests.kql.test_shipped import of_that_day
 
 
-def answer(day: Database, name: str) -> list[dict[str, Any]]:
-    """What the recorded day answers to a shipped query."""
+def result(day: Database, name: str) -> list[dict[str, Any]]:
+    """The result of a shipped query on the recorded day."""
     return day.rows(of_that_day((script.root() / "queries" / f"{name}.kql").read_text()))
 
 
@@ -25,14 +25,14 @@ def hour(row: dict[str, Any]) -> str:
 
 def test_allocation_by_namespace(day: Database) -> None:
     """Each hour's cost of each namespace."""
-    found = {(hour(row), row["Namespace"]): row["TotalCost"] for row in answer(day, "allocation_by_namespace")}
+    found = {(hour(row), row["Namespace"]): row["TotalCost"] for row in result(day, "allocation_by_namespace")}
     key = recorded.summed(recorded.workloads(), lambda row: (row["window"]["start"], recorded.namespace(row)))
     assert found == pytest.approx(key)
 
 
 def test_assets_by_type(day: Database) -> None:
-    """What nodes, disks and load balancers cost, the dearest first."""
-    rows = answer(day, "assets_by_type")
+    """What nodes, disks and load balancers cost, the most expensive first."""
+    rows = result(day, "assets_by_type")
     assert {row["Type"]: row["TotalCost"] for row in rows} == pytest.approx(
         recorded.summed(recorded.assets(), lambda asset: asset["type"])
     )
@@ -41,7 +41,7 @@ def test_assets_by_type(day: Database) -> None:
 
 def test_workload_and_infrastructure(day: Database) -> None:
     """Both sums of each hour, side by side."""
-    rows = answer(day, "workload_and_infrastructure")
+    rows = result(day, "workload_and_infrastructure")
     work = recorded.summed(recorded.workloads(), lambda row: row["window"]["start"])
     infra = recorded.summed(recorded.assets(), lambda row: row["window"]["start"])
     assert {hour(row): row["WorkloadCost"] for row in rows} == pytest.approx(work)
@@ -51,7 +51,7 @@ def test_workload_and_infrastructure(day: Database) -> None:
 
 def test_efficiency_by_container(day: Database) -> None:
     """The mean efficiency of the containers of one name."""
-    rows = answer(day, "efficiency_by_container")
+    rows = result(day, "efficiency_by_container")
     for column, field in (("AvgCpuEff", "cpuEfficiency"), ("AvgRamEff", "ramEfficiency")):
         values: dict[str, list[float]] = {}
         for row in recorded.workloads():
@@ -66,7 +66,7 @@ def test_metrics_over_time(day: Database) -> None:
     for name, _, value in recorded.samples():
         if not name.startswith(("go_", "process_", "promhttp_")):
             values.setdefault(name, []).append(value)
-    found = {row["MetricName"]: row["avg_MetricValue"] for row in answer(day, "metrics_over_time")}
+    found = {row["MetricName"]: row["avg_MetricValue"] for row in result(day, "metrics_over_time")}
     assert {name: found[name] for name in values} == pytest.approx({name: fmean(each) for name, each in values.items()})
 
 
@@ -75,7 +75,7 @@ def test_resource_use_by_node(day: Database) -> None:
     values: dict[str, list[float]] = {}
     for labels, value in recorded.metric("container_cpu_allocation"):
         values.setdefault(labels["node"], []).append(value)
-    found = {row["Node"]: row["avg_MetricValue"] for row in answer(day, "resource_use_by_node")}
+    found = {row["Node"]: row["avg_MetricValue"] for row in result(day, "resource_use_by_node")}
     assert found == pytest.approx({name: fmean(each) for name, each in values.items()})
 
 
@@ -85,10 +85,10 @@ def test_compute_cost_by_namespace_and_daily_trend(day: Database) -> None:
     expected: dict[str, float] = {}
     for labels, value in recorded.metric("container_cpu_allocation"):
         expected[labels["namespace"]] = expected.get(labels["namespace"], 0.0) + value * price[labels["node"]]
-    assert {row["Namespace"]: row["TotalCost"] for row in answer(day, "compute_cost_by_namespace")} == pytest.approx(
+    assert {row["Namespace"]: row["TotalCost"] for row in result(day, "compute_cost_by_namespace")} == pytest.approx(
         expected
     )
-    (trend,) = answer(day, "daily_cost_trend")
+    (trend,) = result(day, "daily_cost_trend")
     assert trend["DailyCost"] == pytest.approx(day.one("OpenCostAnalysis | summarize Cost = sum(CostValue)")["Cost"])
     assert trend["Timestamp"].strftime("%F") == "2026-11-24"
 
@@ -100,7 +100,7 @@ def test_cpu_against_memory(day: Database) -> None:
         (labels["pod"], labels["container"]): value
         for labels, value in recorded.metric("container_memory_allocation_bytes")
     }
-    rows = answer(day, "cpu_against_memory")
+    rows = result(day, "cpu_against_memory")
     found = sorted(
         (row["container_cpu_allocation"], row["container_memory_allocation"])
         for row in rows

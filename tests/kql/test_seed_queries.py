@@ -1,4 +1,4 @@
-"""The queries people had before this program, word for word: each answers rows on data that is as fresh as theirs."""
+"""The queries people had before this program, word for word: each returns rows on data as fresh as theirs."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def fresh() -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("text", QUERIES.values(), ids=QUERIES.keys())
-def test_query_answers_rows_word_for_word(text: str, fresh: Database, analyser: Analyser, schema: Schema) -> None:
+def test_query_returns_rows_word_for_word(text: str, fresh: Database, analyser: Analyser, schema: Schema) -> None:
     """Microsoft's analyser passes it, and no column of it is empty in every row."""
     assert analyser.check(text, schema=schema) == []
     rows = fresh.rows(text)
@@ -119,7 +119,7 @@ def live() -> Iterator[Kusto]:
 
 
 @pytest.mark.parametrize("text", QUERIES.values(), ids=QUERIES.keys())
-def test_query_answers_rows_of_the_live_emulator(text: str, live: Kusto) -> None:
+def test_query_returns_rows_of_the_live_emulator(text: str, live: Kusto) -> None:
     """Word for word, over the wire, minutes after a window ended: rows, with something in every column."""
     rows = live.query(text)
     assert rows

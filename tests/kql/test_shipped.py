@@ -1,4 +1,4 @@
-"""Every function and query that ships: Microsoft's analyser passes it, the recorded day answers it."""
+"""Every function and query that ships: Microsoft's analyser accepts it, and it has rows on the recorded day."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_function_passes_microsofts_analyser(function: Function, analyser: Analy
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
-def test_function_answers_with_the_columns_the_analyser_foresees(
+def test_function_returns_the_columns_of_the_analyser(
     function: Function, analyser: Analyser, schema: Schema, day: Database
 ) -> None:
     """The emulator and Microsoft's analyser agree on the columns of a function and on their types."""
@@ -64,7 +64,7 @@ def test_function_is_a_file_of_its_name_without_blank_lines(function: Function) 
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
-def test_query_passes_the_analyser_and_the_recorded_day_answers_it(
+def test_query_passes_the_analyser_and_has_rows_on_the_recorded_day(
     path: object, analyser: Analyser, schema: Schema, day: Database
 ) -> None:
     """A query that ships is right by Microsoft's analyser and finds something in the recorded day."""
@@ -74,8 +74,8 @@ def test_query_passes_the_analyser_and_the_recorded_day_answers_it(
     assert day.rows(of_that_day(text))
 
 
-def test_functions_come_after_the_functions_they_call() -> None:
-    """Kusto resolves the names in a body when it is created, so what is called comes first."""
+def test_functions_follow_the_functions_they_call() -> None:
+    """Kusto resolves the names in a body when it is created, so what is called is created first."""
     made: set[str] = set()
     names = {function.name for function in FUNCTIONS}
     for command in script.commands("functions"):

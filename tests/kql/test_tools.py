@@ -23,7 +23,7 @@ def test_the_guide_has_the_functions_for_direct_query() -> None:
 
 
 @pytest.mark.parametrize("text", OVER_TIME)
-def test_the_time_comes_first(text: str, analyser: Analyser, schema: Schema) -> None:
+def test_the_time_is_the_first_column(text: str, analyser: Analyser, schema: Schema) -> None:
     """Grafana takes the first column of type datetime for the time axis."""
     assert analyser.result_columns(text, schema=schema)[0] == ("Timestamp", "datetime")
 

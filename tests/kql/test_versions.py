@@ -72,7 +72,7 @@ def test_efficiency(version: str, change: Change, empty: Database) -> None:
 @pytest.mark.parametrize("change", [as_it_is, gpus, negative])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_against_a_baseline(version: str, change: Change, empty: Database) -> None:
-    """Cost, baseline, change and percent by controller; what one run lacks is 0, and nothing is a percentage of 0."""
+    """Cost, baseline, change and percent by controller; missing in one run is 0, and nothing is a percentage of 0."""
     baseline, rows = rows_of("1.112"), rows_of(version, change)[10:]
     for row in rows:
         row["window"] = {"start": "2026-11-23T12:00:00Z", "end": "2026-11-23T13:00:00Z"}
@@ -104,8 +104,8 @@ def prices(assets: Sequence[recorded.Record]) -> dict[tuple[str, str], float]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_price_changes_come_from_assets(version: str, empty: Database) -> None:
-    """CPU that doubled from an hour to the next shows for each node; memory and other assets did not change."""
+def test_price_changes_are_those_of_assets(version: str, empty: Database) -> None:
+    """CPU that doubled from an hour to the next is listed for each node; memory and other assets did not change."""
     body = recording(version, "assets_hour.json")
     first = list(json.loads(body)["data"].values())
     later: dict[str, Any] = json.loads(body.replace(b"2026-11-23T11:00", b"2026-11-23T12:00").replace(b"T10:", b"T11:"))

@@ -33,7 +33,7 @@ def between(minutes: range) -> str:
 
 
 def random_windows(chance: random.Random) -> Iterator[Held]:
-    """Windows of two days: hours, tens and days with holes, runs across hours, odd lengths, some of them twice."""
+    """Windows of two days: hours, tens and days with gaps, runs across hours, odd lengths, some of them twice."""
     hours = chance.sample(range(48), chance.choice((0, 3, 20, 44, 48)))
     tens = [hour * 6 + ten for hour in chance.sample(range(48), chance.choice((0, 2, 5))) for ten in range(6)]
     if chance.random() < 0.5:
@@ -150,7 +150,7 @@ def test_costs_are_those_of_the_minutes(
 
 
 def exact(windows: list[Held], costs: list[float]) -> list[Held]:
-    """The same windows with what the minutes really cost, as an OpenCost whose windows agree answers them."""
+    """The same windows with the true cost of their minutes, as an OpenCost with consistent windows returns them."""
     return [
         replace(one, costs=Costs({"web": math.fsum(costs[one.start : one.end])}), shared=False)
         for one in windows
@@ -194,7 +194,7 @@ class Assets:
 
 
 def random_assets(chance: random.Random) -> Iterator[Assets]:
-    """Windows as those of workloads, of all types of assets or of some, known to the run log or not."""
+    """Windows as those of workloads, of all types of assets or of some, with entries in the run log or without."""
     for window in {(one.start, one.minutes, one.own): one for one in random_windows(chance)}.values():
         types: tuple[str, ...] = TYPES
         logged = chance.random() < 0.8
@@ -210,7 +210,7 @@ def random_assets(chance: random.Random) -> Iterator[Assets]:
 
 
 def of_type(batches: list[Assets], name: str) -> list[Held]:
-    """The windows that count for a type: those with rows of it, and those that are known to be of all types."""
+    """The windows that count for a type: those with rows of it, and those recorded as having all types."""
     windows = []
     for one in batches:
         if cost := one.window.costs.get(name):

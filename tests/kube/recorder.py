@@ -31,7 +31,7 @@ class Exchange(NamedTuple):
 
 
 class _Server:
-    """An HTTP server on the loopback that answers each GET by `respond`."""
+    """An HTTP server on the loopback that serves each GET by `respond`."""
 
     def __init__(self, respond: Callable[[BaseHTTPRequestHandler], Exchange]) -> None:
         class Handler(BaseHTTPRequestHandler):

@@ -18,7 +18,7 @@ ADD_ON = "kube://tests/kube-system/pod:cost-analysis-agent:9003"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A user, an endpoint, and the end: what is found, or the reason code and words of the error.
+    """A user, an endpoint, and the end: what is found, or the reason code and text of the error.
 
     `state` is what the cluster is like meanwhile, by a name of `STATES`.
     """
@@ -181,7 +181,7 @@ def _unreachable(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def _labelled(cluster: Cluster, *objects: tuple[str, str]) -> Iterator[None]:
-    """Objects whose label is another meanwhile."""
+    """Objects with another label during the block."""
     before = [cluster.get(path)["metadata"]["labels"][label] for path, label in objects]
     for path, label in objects:
         cluster.patch(path, {"metadata": {"labels": {label: "other"}}})

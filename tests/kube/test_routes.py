@@ -49,7 +49,7 @@ def broken() -> Iterator[bytes]:
 
 
 @contextmanager
-def answering(opencost: OpenCostEmulator, fault: Callable[[Request], Reply | None]) -> Iterator[None]:
+def responding(opencost: OpenCostEmulator, fault: Callable[[Request], Reply | None]) -> Iterator[None]:
     """OpenCost responds to /allocation as the fault says."""
 
     def only(request: Request) -> Reply | None:
@@ -102,7 +102,7 @@ def test_fifty_megabytes_arrive(cluster: Cluster, opencost: OpenCostEmulator, us
     """A response of 50 MB is streamed as it was sent, chunk by chunk."""
     digest, longest, size = hashlib.md5(), 0, 0
     way = route(cluster, user, endpoint)
-    with answering(opencost, lambda _: Reply(body=large())):
+    with responding(opencost, lambda _: Reply(body=large())):
         for chunk in way.get("/allocation", {}):
             digest.update(chunk)
             longest, size = max(longest, len(chunk)), size + len(chunk)
@@ -122,7 +122,7 @@ def test_a_silent_pod_meets_the_deadline(cluster: Cluster, opencost: OpenCostEmu
         ended.wait(30)
         return None
 
-    with answering(opencost, silent):
+    with responding(opencost, silent):
         error = refused(route(cluster, user, ADD_ON, timeout=2))
         ended.set()
     assert error.code is ReasonCode.TIMED_OUT
@@ -131,7 +131,7 @@ def test_a_silent_pod_meets_the_deadline(cluster: Cluster, opencost: OpenCostEmu
 def test_a_pod_that_breaks_off_leaves_no_response(cluster: Cluster, opencost: OpenCostEmulator) -> None:
     """A response that the pod did not end is incomplete, and is requested again."""
     way = route(cluster, "reader", ADD_ON)
-    with answering(opencost, lambda _: Reply(body=broken())), pytest.raises(ContentError) as failed:
+    with responding(opencost, lambda _: Reply(body=broken())), pytest.raises(ContentError) as failed:
         list(way.get("/allocation", {}))
     way.close()
     assert (failed.value.code, failed.value.transient) == (ReasonCode.INCOMPLETE, True)
@@ -139,9 +139,9 @@ def test_a_pod_that_breaks_off_leaves_no_response(cluster: Cluster, opencost: Op
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
 def test_what_opencost_refuses_is_opencosts(cluster: Cluster, opencost: OpenCostEmulator, status: int) -> None:
-    """A status of OpenCost itself, with words of its own, is not taken for the API server's."""
+    """A status of OpenCost itself, with its own message, does not count as the API server's."""
     body = b'{"code":%d,"message":"words of OpenCost"}' % status
-    with answering(opencost, lambda _: Reply(status, {"Content-Type": "application/json"}, body)):
+    with responding(opencost, lambda _: Reply(status, {"Content-Type": "application/json"}, body)):
         error = refused(route(cluster, "reader", SERVICE))
     assert "words of OpenCost" in str(error)
     assert type(error) is OpenCostError
@@ -179,11 +179,11 @@ def test_half_a_right_to_forward_is_named(cluster: Cluster) -> None:
     assert "get and create pods/portforward" in str(error)
 
 
-def test_a_pod_that_was_replaced_is_looked_for_again(cluster: Cluster, opencost: OpenCostEmulator) -> None:
-    """The next request finds the new pod, and the cluster is asked once more only."""
+def test_a_replaced_pod_is_found_again(cluster: Cluster, opencost: OpenCostEmulator) -> None:
+    """The next request finds the new pod, with only one more request of the API server."""
     path = "/api/v1/namespaces/kube-system/pods"
     way = route(cluster, "reader", ADD_ON)
-    with answering(opencost, lambda _: Reply(body=b"{}")):
+    with responding(opencost, lambda _: Reply(body=b"{}")):
         list(way.get("/allocation", {}))
         old = cluster.get(f"{path}/cost-analysis-agent-0")
         new = {"apiVersion": "v1", "kind": "Pod", "spec": old["spec"]}
@@ -212,7 +212,7 @@ def in_cluster(cluster: Cluster, mounted: Path, endpoint: str) -> KubernetesRout
 
 
 def test_a_pod_reaches_the_add_on_by_its_address(cluster: Cluster, opencost: OpenCostEmulator, tmp_path: Path) -> None:
-    """A real token of a service account, read again once rotated, lists pods; costs come from the pod itself."""
+    """A real token of a service account, read again once rotated, lists pods; costs are read from the pod itself."""
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": "opencost"}}
     cluster.apply(account)
     requested = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
@@ -225,7 +225,7 @@ def test_a_pod_reaches_the_add_on_by_its_address(cluster: Cluster, opencost: Ope
         way = in_cluster(cluster, tmp_path, f"in-cluster://kube-system/pod:cost-analysis-agent:{port}")
         assert refused(way).code is ReasonCode.UNAUTHORIZED
         (tmp_path / "token").write_text(token)
-        with answering(opencost, lambda _: Reply(body=b"{}")):
+        with responding(opencost, lambda _: Reply(body=b"{}")):
             assert b"".join(way.get("/allocation", {})) == b"{}"
         assert "authorization" not in opencost.requests[-1].headers
         way.close()
@@ -248,6 +248,6 @@ def test_a_client_certificate_signs_in(cluster: Cluster, tmp_path: Path) -> None
 
 
 def test_it_loads_costs(cluster: Cluster) -> None:
-    """Records of a window come through the API server as they come from OpenCost."""
+    """Records of a window are the same through the API server as from OpenCost."""
     with OpenCost("kube://", environment={"KUBECONFIG": str(cluster.kubeconfig("admin"))}, timeout=60) as client:
         assert len(list(client.records(batch("allocation"), lambda *_: None))) > 0

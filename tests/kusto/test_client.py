@@ -1,4 +1,4 @@
-"""The client: addresses, what is sent with each statement, deadlines, and the first question of a run."""
+"""The client: addresses, what is sent with each statement, deadlines, and the first query of a run."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def test_a_query_that_hangs_ends_at_our_deadline() -> None:
             kusto.query("print 1")
 
 
-def test_a_wrong_query_is_quoted_and_asked_once() -> None:
-    """A refusal that will not change is not tried again, and says where it came from."""
+def test_a_wrong_query_is_quoted_and_sent_once() -> None:
+    """A permanent refusal is not tried again, and names its endpoint."""
     with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
         with pytest.raises(KustoError, match="refused the query NoSuchTable") as refused:
             kusto.query("NoSuchTable | count")
@@ -128,7 +128,7 @@ def options_sent(emulator: KustoEmulator) -> dict[str, object]:
 
 
 def test_what_proves_is_read_fresh() -> None:
-    """A fresh query asks for strong consistency and no cached results; another query leaves both to the cluster."""
+    """A fresh query requests strong consistency and no cached results; another query leaves both to the cluster."""
     with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
         kusto.query("print 1", fresh=True)
         sent = options_sent(emulator)
@@ -195,7 +195,7 @@ def test_every_statement_names_the_program_and_its_request() -> None:
 
 
 def test_the_service_ends_a_query_when_we_do() -> None:
-    """`servertimeout` is our deadline: a query that nobody waits for would go on in the service."""
+    """`servertimeout` is our deadline: otherwise a query would continue in the service after the client gave up."""
     with KustoEmulator() as emulator:
         with Kusto(emulator.url, "OpenCost", auth="none", deadlines=Deadlines(query=7)) as kusto:
             kusto.query("print 1")
@@ -210,7 +210,7 @@ def test_an_error_quotes_a_statement_up_to_its_first_value() -> None:
         assert "HUSH" not in str(refused.value)
 
 
-def test_fabric_is_not_asked_for_a_consistency_it_does_not_know() -> None:
+def test_fabric_gets_no_consistency_property() -> None:
     """The property is of Azure Data Explorer only: https://learn.microsoft.com/kusto/api/rest/request-properties."""
     with Kusto("https://trd-a.z1.kusto.fabric.microsoft.com", "OpenCost", auth="cli") as fabric:
         assert "queryconsistency" not in fabric.fresh_options()
@@ -220,7 +220,7 @@ def test_fabric_is_not_asked_for_a_consistency_it_does_not_know() -> None:
 
 
 def refused_check(uri: str, **more: Any) -> KustoError:
-    """What the first question of a run says of an address."""
+    """The error of an address in the first query of a run."""
     with Kusto(uri, "OpenCost", deadlines=Deadlines(check=20, query=20), **more) as kusto:
         with pytest.raises(KustoError) as refused:
             kusto.check()
@@ -249,10 +249,10 @@ def test_a_name_without_an_address_is_named() -> None:
 
 
 class NotFound(BaseHTTPRequestHandler):
-    """Answers 404, which to the SDK is a cluster of the public cloud."""
+    """Responds with 404, which to the SDK is a cluster of the public cloud."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Respond."""
         self.send_error(404)
 
     def log_message(self, *_: object) -> None:
@@ -261,7 +261,7 @@ class NotFound(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A server on https with an untrusted certificate, which answers 404 to everything; and that certificate."""
+    """A server on https with an untrusted certificate, which responds with 404 to everything; and that certificate."""
     path = certificate(tmp_path_factory.mktemp("tls"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
@@ -397,7 +397,7 @@ def test_a_host_that_the_user_trusts_may_get_a_token(host: str, trusted: bool) -
             validate()
 
 
-def test_what_the_client_takes_of_the_sdk_is_there() -> None:
+def test_the_private_parts_of_the_sdk_exist() -> None:
     """The parts of the SDK without a public promise are those we use, so that a new release fails here first."""
     client: Any = KustoClient("https://shop.kusto.windows.net")
     assert isinstance(client._session, requests.Session)

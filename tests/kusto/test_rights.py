@@ -21,7 +21,7 @@ def by_command() -> dict[str, Task]:
 
 @pytest.mark.parametrize("command", list(script.commands()), ids=lambda command: command.place)
 def test_every_bundled_command_has_its_right(command: script.Command) -> None:
-    """A command that bootstrap sends is in the table by itself, not by the line for queries."""
+    """A command that bootstrap sends has its own line in the table, and does not rely on the one for queries."""
     assert right(command.text).beginning
 
 

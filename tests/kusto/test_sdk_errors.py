@@ -62,7 +62,7 @@ def test_the_table_names_nothing_that_does_not_exist() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_secrets_are_never_said(error: Exception) -> None:
+def test_secrets_are_never_printed(error: Exception) -> None:
     """Signatures and tokens are taken out of whatever the SDK says."""
     for exchange in (QUERY, UPLOAD):
         message = str(translate(error, exchange))
@@ -88,28 +88,28 @@ def api_error(status: int, message: str, *, permanent: bool = True, activity: st
 
 
 @pytest.mark.parametrize("permanent", [True, False])
-def test_an_error_of_the_service_says_itself_whether_waiting_helps(permanent: bool) -> None:
+def test_an_error_of_the_service_is_permanent_or_not(permanent: bool) -> None:
     """Kusto's own `@permanent` decides, and its own sentence is quoted."""
     error = api_error(400, "Operator not known. More.", permanent=permanent)
     assert str(error) == f"Kusto at {URI} refused the query T …: Operator not known. (request opencost-kusto;1)"
     assert (error.transient, error.code, error.exit_code) == (not permanent, ReasonCode.REFUSED, 5)
 
 
-def test_a_refusal_prints_the_ids_that_support_asks_for() -> None:
+def test_a_refusal_prints_the_ids_for_support() -> None:
     """ActivityId, from the response's header, and our own request id are in the sentence."""
     said = str(api_error(400, "No.", activity="0f8f-1"))
     assert said.endswith("(ActivityId 0f8f-1, request opencost-kusto;1)")
 
 
-def test_the_activity_of_an_error_inside_an_answer_is_printed() -> None:
-    """An error in the middle of an answer carries its ActivityId in its context."""
+def test_the_activity_of_an_error_inside_a_response_is_printed() -> None:
+    """An error in the middle of a response has its ActivityId in its context."""
     said = {"code": "X", "message": "m", "@message": "No.", "@permanent": True, "@context": {"activityId": "0f8f-2"}}
     error = translate(sdk.KustoMultiApiError([{"OneApiErrors": [{"error": said}]}]), QUERY)
     assert "ActivityId 0f8f-2" in str(error)
 
 
 @pytest.mark.parametrize(("permanents", "transient"), [([True], False), ([False], True), ([True, False], True)])
-def test_an_error_inside_an_answer_is_tried_again_where_kusto_says_so(permanents: list[bool], transient: bool) -> None:
+def test_a_transient_error_inside_a_response_is_retried(permanents: list[bool], transient: bool) -> None:
     """A query fails in the middle with HTTP 200; `@permanent: false` of any error makes it worth another attempt.
 
     The shape is that of azure-kusto-python's recorded `query_partial_results_defer_is_false.json`.
@@ -131,8 +131,8 @@ def test_a_forbidden_query_names_the_command_that_mends_it() -> None:
     )
 
 
-def test_a_forbidden_command_without_a_principal_shows_where_it_goes() -> None:
-    """Where Kusto names nobody, the line has a place for the identity."""
+def test_a_forbidden_command_without_a_principal_has_a_placeholder() -> None:
+    """Where Kusto names no principal, the line has a placeholder for the identity."""
     said = {"code": "Forbidden", "message": "m", "@message": "Not authorized.", "@permanent": True}
     exchange = Exchange(URI, "the command …", "Costs", ".create-or-alter function F() { 1 }")
     error = translate(sdk.KustoApiError({"error": said}, http_response=response(403)), exchange)
@@ -163,7 +163,7 @@ def test_throttling_is_transient() -> None:
     ],
 )
 def test_a_missing_table_of_ours_points_to_bootstrap(said: str) -> None:
-    """What bootstrap creates and the database lacks has a code of its own, and names the command."""
+    """A missing table or function of the schema has its own reason code, and the message names the command."""
     error = api_error(400, said)
     assert (error.code, error.transient) == (ReasonCode.NOT_BOOTSTRAPPED, False)
     assert "Run opencost-kusto bootstrap, which creates it." in str(error)
@@ -193,7 +193,7 @@ def test_a_404_names_address_and_database() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 302])
-def test_what_is_no_response_of_kusto_is_said_to_be_none(status: int) -> None:
+def test_a_response_that_is_not_kustos_is_named_as_such(status: int) -> None:
     """A login page or a redirect of something on the way is quoted, and named as what it is."""
     error = translate(sdk.KustoServiceError("<html>Log in</html>", response(status)), QUERY)
     assert "This is no response of Kusto: check the address" in str(error)
@@ -205,8 +205,8 @@ def test_a_missing_table_of_somebody_else_does_not() -> None:
 
 
 @pytest.mark.parametrize("error", [HttpResponseError("busy"), sdk.KustoBlobError(HttpResponseError("busy"))])
-def test_a_refused_upload_says_why(error: Exception) -> None:
-    """Storage's own words are what the reader needs."""
+def test_a_refused_upload_has_its_reason(error: Exception) -> None:
+    """The message of the storage account is what the reader needs."""
     assert str(translate(error, UPLOAD)) == "Kusto's storage refused the upload of x: busy."
 
 
@@ -219,8 +219,8 @@ def test_a_refusal_of_storage_is_not_about_who_signed_in() -> None:
     assert str(error).startswith("Kusto's storage refused the upload of x: This request is not authorized.")
 
 
-def test_a_failed_sign_in_is_one_sentence_with_the_cure() -> None:
-    """The credential's own words come through the SDK's wrapper, without its representation."""
+def test_a_failed_sign_in_is_one_sentence_with_its_fix() -> None:
+    """The credential's message is taken out of the SDK's wrapper, without its representation."""
     inner = CredentialUnavailableError("Azure CLI not found on path")
     wrapped = sdk.KustoAuthenticationError("AzureIdentityTokenProvider", inner, credential=object())
     error = translate(wrapped, Exchange(URI, "the query print …", "Costs", "print 1", advice=ADVICE["cli"]))
@@ -244,8 +244,8 @@ def test_a_sign_in_service_that_is_not_reached_is_no_matter_of_secrets() -> None
     assert (error.code, error.transient) == (ReasonCode.UNREACHABLE, True)
 
 
-def test_storage_that_is_not_reached_is_a_matter_of_the_firewall() -> None:
-    """Nobody typed its address, so nobody can correct it."""
+def test_unreachable_storage_points_to_the_firewall() -> None:
+    """The cluster chose the address, so the user cannot correct it."""
     refused = ServiceRequestError("Failed to connect", error=ConnectionRefusedError(111, "Connection refused"))
     error = translate(refused, replace(UPLOAD, storage="Storage x.blob.core.windows.net"))
     assert str(error).endswith(
@@ -268,7 +268,7 @@ def test_a_credential_that_is_not_set_up_is_no_network_error() -> None:
 
 
 def test_a_token_file_that_is_missing_is_named() -> None:
-    """The pod lacks the label with which Kubernetes mounts it."""
+    """The pod does not have the label with which the webhook mounts it."""
     inner = FileNotFoundError(2, "No such file or directory", "/var/run/token")
     wrapped = sdk.KustoAuthenticationError("AzureIdentityTokenProvider", inner, credential=object())
     error = translate(wrapped, replace(QUERY, advice=ADVICE["workload-identity"]))

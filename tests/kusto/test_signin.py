@@ -29,8 +29,8 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("auth", NEEDED)
-def test_a_way_of_signing_in_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, auth: Auth) -> None:
-    """Everything missing is named at once, and only that."""
+def test_a_way_of_signing_in_lists_what_is_missing(monkeypatch: pytest.MonkeyPatch, auth: Auth) -> None:
+    """Everything missing is named at once, and nothing else."""
     first, *rest = NEEDED[auth]
     for name in NEEDED[auth]:
         monkeypatch.delenv(name, raising=False)
@@ -54,7 +54,7 @@ def test_no_sign_in_is_for_plain_http() -> None:
 
 
 def test_every_credential_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it needs in the environment, each way of signing in is accepted without asking anyone."""
+    """With what it needs in the environment, each way of signing in is accepted without a request."""
     for name in {name for names in NEEDED.values() for name in names}:
         monkeypatch.setenv(name, "11111111-1111-1111-1111-111111111111")
     for method in METHODS[:-1]:
@@ -126,7 +126,7 @@ def test_a_token_is_kept_until_shortly_before_it_expires() -> None:
     assert inner.closed
 
 
-def test_the_member_of_the_chain_that_answered_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_member_of_the_chain_that_signed_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chain of azure-identity, in which Azure CLI is the first that is signed in."""
     for name, value in signed_in(tmp_path).items():
         monkeypatch.setenv(name, value)
@@ -146,7 +146,7 @@ def test_a_chain_without_anybody_names_its_members(tmp_path: Path, monkeypatch: 
     assert re.fullmatch(r"none of its credentials is signed in \(.*AzureCliCredential.*\)\.", str(refused.value))
 
 
-def test_the_member_that_ended_the_chain_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_member_that_ended_the_chain_has_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod whose token is not mounted: the credential that is set up is named, with its reason."""
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential")
     monkeypatch.setenv("AZURE_TENANT_ID", "11111111-1111-1111-1111-111111111111")

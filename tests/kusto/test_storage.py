@@ -60,7 +60,7 @@ def test_uploads_share_a_connection(blob: Callable[[int], Path]) -> None:
         assert len([request for request in emulator.requests if is_resources(request)]) == 1
 
 
-def test_a_large_blob_goes_in_blocks(blob: Callable[[int], Path]) -> None:
+def test_a_large_blob_is_uploaded_in_blocks(blob: Callable[[int], Path]) -> None:
     """No request carries more than a block, so memory does not grow with the blob."""
     path = blob(3 * BLOCK + 1)
     with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
@@ -73,7 +73,7 @@ def test_a_large_blob_goes_in_blocks(blob: Callable[[int], Path]) -> None:
 
 @pytest.mark.azurite
 @pytest.mark.parametrize("size", [10, BLOCK + 1])
-def test_azurite_takes_the_whole_blob(azurite: Azurite, blob: Callable[[int], Path], size: int) -> None:
+def test_azurite_holds_the_complete_blob(azurite: Azurite, blob: Callable[[int], Path], size: int) -> None:
     """Microsoft's storage emulator holds what was uploaded, in one piece and in blocks, and its queue the message."""
     path = blob(size)
     with AzuriteStorage(azurite.blob_url, azurite.queue_url) as storage, KustoEmulator(storage=storage) as emulator:
@@ -104,8 +104,8 @@ def test_an_upload_whose_reply_is_lost_is_sent_again(blob: Callable[[int], Path]
         assert [request.path for request in emulator.requests if is_upload(request)] == lost * 2
 
 
-def test_a_container_that_refuses_is_not_asked_first_again(blob: Callable[[int], Path]) -> None:
-    """The next container takes the whole blob, and all that follow."""
+def test_a_container_that_refuses_is_not_tried_first_again(blob: Callable[[int], Path]) -> None:
+    """The next container gets the complete blob, and all that follow."""
     refusing: list[str] = []
 
     def refuse(request: Request) -> Reply | None:

@@ -78,7 +78,7 @@ def test_adopt_replaces_what_is_hardly_alike() -> None:
 @pytest.mark.parametrize("held", HeldState)
 @pytest.mark.parametrize("at_hand", AtHand)
 def test_damage_and_the_unknown_are_never_kept(held: HeldState, at_hand: AtHand) -> None:
-    """Nothing but a whole response is ever called landed."""
+    """Only a complete response is ever reported landed."""
     for sent_before, alike, fewer, doubled, replace, adopt, spool in product((True, False), repeat=7):
         now = Situation(held, at_hand, sent_before, alike, fewer, doubled)
         decision = decide(now, replace=replace, adopt=adopt, lasting_spool=spool)

@@ -39,7 +39,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Se
 
 @pytest.fixture
 def kusto(landed: tuple[World, SealedBatch]) -> Iterator[Kusto]:
-    """A client of that world, whose table holds the hour, whole."""
+    """A client of that world, whose table holds the complete hour."""
     world, _ = landed
     world.command(f".clear table {ALLOCATION.name} data", f".set-or-append {ALLOCATION.name} <| Whole")
     with world.without_faults() as kusto:
@@ -51,8 +51,8 @@ def held(kusto: Kusto) -> Holding:
     return holdings(kusto, ALLOCATION, [BATCH.id])[BATCH.id]
 
 
-def test_a_whole_response(landed: tuple[World, SealedBatch], kusto: Kusto) -> None:
-    """A batch that landed is whole, with the rows, the cost and the keys of its seal and the run's time."""
+def test_a_complete_response(landed: tuple[World, SealedBatch], kusto: Kusto) -> None:
+    """A batch that landed is complete, with the rows, the cost and the keys of its seal and the run's time."""
     found, (_, sealed) = held(kusto), landed
     assert (found.rows, found.micros, found.keys) == (ROWS, sealed.micros, sealed.keys)
     assert found.whole
@@ -70,7 +70,7 @@ def test_a_whole_response(landed: tuple[World, SealedBatch], kusto: Kusto) -> No
 def test_a_response_is_this_one_or_another(
     landed: tuple[World, SealedBatch], kusto: Kusto, more: dict[str, int | str], same: bool
 ) -> None:
-    """A whole response is the sealed one only with equal rows, cost and keys."""
+    """A complete response is the sealed one only with equal rows, cost and keys."""
     assert held(kusto).holds(msgspec.structs.replace(landed[1], **more)) is same
 
 
@@ -93,7 +93,7 @@ def test_the_proof_reads_another_table(landed: tuple[World, SealedBatch], kusto:
 
 
 def test_many_batches_are_many_queries(landed: tuple[World, SealedBatch], kusto: Kusto) -> None:
-    """A query names at most a hundred batches, and finds the one that is there."""
+    """A query names at most a hundred batches, and finds the one that landed."""
     landed[0].kusto.requests.clear()
     assert set(holdings(kusto, ALLOCATION, [f"b{number}" for number in range(250)] + [BATCH.id])) == {BATCH.id}
     texts = [request.csl for request in landed[0].kusto.requests if is_query(request)]
@@ -142,7 +142,7 @@ def test_each_figure_of_the_proof_counts(more: dict[str, int | datetime | None])
         (Outcome.LOST, None, False),
     ],
 )
-def test_what_the_run_log_says_was_sent(
+def test_batches_that_the_run_log_has_as_sent(
     landed: tuple[World, SealedBatch], kusto: Kusto, outcome: Outcome, rows: int | None, sent: bool
 ) -> None:
     """Rows were sent, or may have been, by these outcomes and no others."""

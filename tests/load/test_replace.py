@@ -68,7 +68,7 @@ def test_the_live_tables_own_columns(world: World) -> None:
 
 @pytest.mark.parametrize("staged", [ROWS - 1, ROWS + 1])
 def test_staged_rows_that_are_not_all(world: World, staged: int) -> None:
-    """Nothing is deleted unless every staged row is there: after a change whose reply was lost they are gone."""
+    """Nothing is deleted unless every staged row is counted: after a change whose reply was lost they are missing."""
     assert world.sync().exit_code == 0
     slept: list[float] = []
     with world.client(PATIENT) as kusto:
@@ -89,8 +89,8 @@ def test_staged_rows_that_are_not_all(world: World, staged: int) -> None:
     ("reply", "updates"),
     [(kusto_refusal(403, "No.", permanent=True), 1), (kusto_refusal(429, "No.", permanent=False), 1)],
 )
-def test_what_no_other_command_can_help(world: World, reply: object, updates: int) -> None:
-    """Missing rights and a busy Kusto are not answered by another command, which could change twice."""
+def test_no_other_command_is_tried_where_it_cannot_help(world: World, reply: object, updates: int) -> None:
+    """Missing rights and a busy Kusto lead to no other command, which could change the table twice."""
     assert world.sync().exit_code == 0
     with world.client(PATIENT) as kusto:
         replacement = BatchReplacement(kusto, BATCH, ROWS)
@@ -104,7 +104,7 @@ def test_what_no_other_command_can_help(world: World, reply: object, updates: in
 
 
 def test_deduplicating_counts_first(world: World) -> None:
-    """Rows that come between the count and the change stop it."""
+    """Rows added between the count and the change stop it."""
     assert world.sync().exit_code == 0
     world.command(copy())
 

@@ -30,7 +30,7 @@ def written(world: World, *results: Any) -> list[dict[str, Any]]:
     return world.log()
 
 
-def test_every_value_comes_back(world: World) -> None:
+def test_every_value_is_stored_as_given(world: World) -> None:
     """Quotes, backslashes, line breaks, nulls, objects and moments are in the table as they were."""
     result = batch_result(BATCH, Outcome.FAILED, reason=NAME, rows=3, cost=0.1, bytes=9, response_keys="k", seconds=1.5)
     (row,) = written(world, result)

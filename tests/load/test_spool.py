@@ -1,4 +1,4 @@
-"""Batches on disk: one file a batch, the same bytes for the same rows, whole or not there."""
+"""Batches on disk: one file a batch, the same bytes for the same rows, complete or absent."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_folder_that_every_user_may_write_is_refused(tmp_path: Path) -> None:
         Spool(folder)
 
 
-def test_a_batch_that_is_kept_says_how_it_is_loaded(tmp_path: Path) -> None:
+def test_a_kept_batch_is_reported_with_how_to_load_it(tmp_path: Path) -> None:
     """The command is one that a shell takes, whatever the folder is called."""
     folder = tmp_path / "it's a spool"
     said = sealed(BATCH, Spool(folder).write(BATCH, lines(1))).kept
@@ -140,7 +140,7 @@ def test_the_limit_of_a_blob(tmp_path: Path, limit: int, fits: bool) -> None:
 @pytest.mark.parametrize("error", [OpenCostError("It broke off."), ContentError("Nonsense."), KeyboardInterrupt()])
 @pytest.mark.parametrize("before", [0, 5, 100_000])
 def test_nothing_is_left_after_an_error_in_the_middle(spool: Spool, error: BaseException, before: int) -> None:
-    """When the response breaks off, its error passes unchanged, and nothing of the batch stays on disk."""
+    """When the response breaks off, its error is raised unchanged, and nothing of the batch is left on disk."""
 
     def broken() -> Iterator[bytes]:
         yield from lines(before)
@@ -153,7 +153,7 @@ def test_nothing_is_left_after_an_error_in_the_middle(spool: Spool, error: BaseE
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_sealed_batch_is_found_again_whole(tmp_path: Path, durable: bool) -> None:
+def test_a_sealed_batch_is_found_again_in_full(tmp_path: Path, durable: bool) -> None:
     """Only a sealed batch is found, by another process too, with its request, its rows and its totals."""
     spool = Spool(tmp_path, durable=durable)
     folder = spool.write(BATCH, lines(61))
@@ -169,7 +169,7 @@ def test_a_sealed_batch_is_found_again_whole(tmp_path: Path, durable: bool) -> N
 
 
 def test_a_batch_is_flushed_before_its_seal_and_the_names_after(tmp_path: Path) -> None:
-    """A power failure leaves a batch whole or unsealed: rows, then the seal under another name, then the names."""
+    """A power failure leaves a batch complete or unsealed: rows, then the seal under another name, then the names."""
     disk = Disk()
     spool = Spool(tmp_path, durable=True, disk=disk)
     folder = spool.write(BATCH, lines(3))
@@ -212,8 +212,8 @@ def test_the_seal_is_removed_first(spool: Spool) -> None:
     assert list(spool.sealed()) == []
 
 
-def test_remove_removes_the_whole_folder(spool: Spool) -> None:
-    """Once a batch is done nothing of it stays, and removing it twice does no harm."""
+def test_remove_removes_the_folder(spool: Spool) -> None:
+    """Once a batch is done nothing of it is left, and removing it twice is no error."""
     folder = spool.write(BATCH, lines(1))
     spool.seal(sealed(BATCH, folder))
     remove(str(folder))
@@ -271,7 +271,7 @@ def test_a_batch_that_is_removed_while_the_spool_is_listed(spool: Spool) -> None
     assert list(listed) == []
 
 
-def test_batches_come_in_an_order(spool: Spool) -> None:
+def test_batches_have_an_order(spool: Spool) -> None:
     """The batches of a table come together."""
     for hour in (12, 3, 10):
         for table in (ASSETS, ALLOCATION):
@@ -312,7 +312,7 @@ def test_a_spool_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_spool_that_vanishes_is_a_usage_error(spool: Spool) -> None:
-    """A spool whose folder is gone when the response comes says so, and so does a seal."""
+    """A spool whose folder is missing when the response arrives is named in the error, and so is a seal."""
     folder = spool.write(BATCH, lines(1))
     shutil.rmtree(spool.root)
     for use in (lambda: spool.write(BATCH, lines(1)), lambda: spool.seal(sealed(BATCH, folder))):
@@ -351,8 +351,8 @@ def test_a_disk_that_is_full_at_the_last_byte(tmp_path: Path, durable: bool) -> 
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_rows_do_not_pile_up_ahead_of_a_full_disk(spool: Spool) -> None:
-    """Once the disk is full the response is not read on, one sentence says so, and nothing is left."""
+def test_rows_are_not_buffered_before_a_full_disk(spool: Spool) -> None:
+    """Once the disk is full the response is not read on, the error is one sentence, and nothing is left."""
     read = 0
 
     def counted() -> Iterator[bytes]:

@@ -91,7 +91,7 @@ def test_the_timeout_counts_from_the_last_landing(world: World, tmp_path: Path) 
 
 
 def test_the_timeout_ends_once(world: World, tmp_path: Path) -> None:
-    """What has not landed when nothing landed for the timeout is timed out then, and stays in the spool."""
+    """What has not landed when nothing landed for the timeout is timed out then, and kept in the spool."""
     tracked = Tracked(world, tmp_path, 2, timeout=60)
     tracked.clock.after(50, lambda: tracked.deliver(0))
     results = tracked.run()
@@ -104,7 +104,7 @@ def test_the_timeout_ends_once(world: World, tmp_path: Path) -> None:
 
 
 def test_the_pause_grows_and_is_short_again_after_a_batch_is_queued(world: World, tmp_path: Path) -> None:
-    """A batch that is queued after a slow one is looked for at once."""
+    """A batch that is queued after a slow one is counted at once."""
     tracked = Tracked(world, tmp_path, 2, timeout=60)
     with world.client(PATIENT) as kusto:
         clock = tracked.clock
@@ -167,8 +167,8 @@ def test_a_skipped_blob_is_no_failure(world: World, tmp_path: Path) -> None:
     assert [one.outcome for one in tracked.run()] == ["landed"]
 
 
-def test_a_permanent_failure_is_counted_once_more(world: World, tmp_path: Path) -> None:
-    """Rows that land between a count and the list of failures are landed, whatever the list says."""
+def test_a_permanent_failure_is_counted_again(world: World, tmp_path: Path) -> None:
+    """Rows that land between a count and the list of failures are landed, whatever the list has."""
     tracked = Tracked(world, tmp_path, 1, timeout=600)
     tracked.clock.after(0.1, lambda: tracked.list_failure("Permanent"))
 
@@ -199,7 +199,7 @@ def test_damage_at_the_deadline_is_repaired_in_its_own_time(world: World, tmp_pa
 
 
 def test_a_response_that_another_run_landed(world: World, tmp_path: Path) -> None:
-    """A whole response with as many rows and another cost is not the one that was sent."""
+    """A complete response with as many rows and another cost is not the one that was sent."""
     tracked = Tracked(world, tmp_path, 1, timeout=60)
     staging, sealed = tracked.batches[0]
     assert sealed.micros

@@ -37,7 +37,7 @@ def answers(own: str) -> Answers:
 
 @pytest.mark.parametrize("order", [(PROD, STAGE), (STAGE, PROD)])
 def test_each_minute_of_a_cluster_counts_by_its_own_source(order: tuple[str, str]) -> None:
-    """The source of PROD has all clusters, that of STAGE its own: whichever came first, no cost counts twice."""
+    """The source of PROD has all clusters, that of STAGE its own: in whatever order they land, no cost counts twice."""
     costs = dict.fromkeys((PROD, STAGE), 0.0)
     for record in json.loads(recording("1.112", "two_clusters_allocation.json"))["data"][0].values():
         costs[record["properties"]["cluster"]] += record["totalCost"]

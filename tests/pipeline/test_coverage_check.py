@@ -49,8 +49,8 @@ def test_a_window_that_begins_before_the_data_is_refused(
     assert refused.value.exit_code == 8
 
 
-def test_the_built_in_store_is_asked_for_the_first_step() -> None:
-    """Of a day that the built-in store has as a day only, ten minutes are gone, and the day says that it is there."""
+def test_the_first_step_of_a_built_in_store_is_checked() -> None:
+    """Of a day that the built-in store has as a day only, ten minutes have expired, and the day shows their cost."""
     server = OpenCostEmulator(version="1.119", clock=lambda: NOW, keeps=BUILT_IN_STORE)
     with server, OpenCost(server.url) as opencost:
         marks = opencost.capabilities().marks

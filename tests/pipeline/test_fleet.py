@@ -39,13 +39,13 @@ def world() -> Iterator[World]:
 
 
 class Meeting:
-    """Answers once every server has been requested, which shows that they are requested at once."""
+    """Responds once every server has been requested, which shows that they are requested at once."""
 
     def __init__(self, servers: int) -> None:
         self._all = threading.Barrier(servers)
 
     def __call__(self, path: str, _: object) -> Reply | None:
-        """Wait for the others, and leave the answer to the recordings."""
+        """Wait for the others, and leave the response to the recordings."""
         if path == "/allocation":
             self._all.wait(timeout=10)
         return None
@@ -71,7 +71,7 @@ def test_sources_run_side_by_side(world: World) -> None:
 
 
 def test_a_source_fails_alone(world: World) -> None:
-    """One server that nobody runs fails alone, with its reason; the other lands, and the exit code is 7."""
+    """An unreachable server fails alone, with its reason; the other lands, and the exit code is 7."""
     with (
         OpenCost(world.opencost.url, cluster="up") as up,
         OpenCost("http://127.0.0.1:9", cluster="down", timeout=1) as down,
@@ -89,7 +89,7 @@ def test_a_source_fails_alone(world: World) -> None:
 
 
 def test_what_one_source_raises_is_its_outcome(world: World) -> None:
-    """A server that answers no JSON raises when it is alone, and is a failed batch beside others."""
+    """A server without JSON raises when it is alone, and is a failed batch beside others."""
     with (
         OpenCostEmulator(answers=lambda *_: Reply(200, {}, b"<html>")) as html,
         OpenCost(world.opencost.url, cluster="up") as up,
@@ -120,7 +120,7 @@ def test_sources_that_cannot_be(options: SourceOptions) -> None:
 
 
 def test_sources_whose_names_differ_only_in_case_are_refused() -> None:
-    """Neither is known yet when they come in one run."""
+    """Neither has an entry in the run log yet when they are in one run."""
     with pytest.raises(UsageError, match=r"OPENCOST_KUSTO_SOURCE\) has two names that differ only in case"):
         SourceOptions(source=["prod=http://h:1", "PROD=http://h:2"]).sources()
 
@@ -137,7 +137,7 @@ def nameless(path: str, _: object) -> Reply | None:
 
 
 def test_many_sources_are_one_run(world: World) -> None:
-    """Forty sources take few threads, few connections and four requests to Kusto each: one run log, one question."""
+    """Forty sources take few threads, few connections and four requests of Kusto each: one run log, one query."""
     threads: list[int] = []
     with ExitStack() as stack, world.client(Deadlines()) as kusto:
         server = stack.enter_context(OpenCostEmulator(answers=nameless))
@@ -191,7 +191,7 @@ def unlike() -> Iterator[list[OpenCost]]:
 def test_each_window_is_on_the_marks_of_its_source(
     unlike: list[OpenCost], when: WhenOptions, windows: list[Window], said: int
 ) -> None:
-    """Of several sources each has the window on its own marks, and every window that is not as written is told."""
+    """Each of several sources has the window on its own marks, and every window that differs is reported."""
     lines: list[str] = []
     request, elapsed = on_marks(QUESTION, when, unlike, lines.append)
     assert (elapsed, len(lines), request.window) == (None, said, HOUR)

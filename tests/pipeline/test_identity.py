@@ -1,4 +1,4 @@
-"""One name, one cluster: what the run log knows of a name is held against the cluster that responds."""
+"""One name, one cluster: the run log's entry of a name is compared with the cluster that responds."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_cluster_that_was_renamed_is_adopted_under_its_new_name() -> None:
 
 
 def test_the_currency_of_a_cluster_changes_where_it_is_adopted() -> None:
-    """Once it is known, another currency is refused before anything is requested, and accepted with --adopt."""
+    """Once it is recorded, another currency is refused before any request, and accepted with --adopt."""
     with World(answers=cluster(ONE)) as world, world.client() as kusto:
 
         def load(currency: str | None, *, adopt: bool = False) -> str:
@@ -131,8 +131,7 @@ def test_the_currency_of_a_cluster_changes_where_it_is_adopted() -> None:
 
 
 def test_a_name_is_taken_before_anything_else() -> None:
-    """The first contact writes the fingerprint ahead of the first request for costs and the first row; later ones do
-    not."""
+    """The first contact writes the fingerprint before the first request for costs and the first row."""
     with World(answers=cluster(ONE, group="MC_A", nodes=("n1",), volumes=("v1",))) as world:
         found: list[int] = []
 
@@ -152,7 +151,7 @@ def test_a_name_is_taken_before_anything_else() -> None:
 
 
 def known(name: str, uid: str, at: int, *, adopted: bool = False) -> Known:
-    """Entries that were written at a second, and no more."""
+    """Entries that were written at a second, and no others."""
     moment = FIRST + timedelta(seconds=at)
     return Known(name, {"k8s": uid}, moment, moment, adopted)
 
@@ -175,7 +174,7 @@ def known(name: str, uid: str, at: int, *, adopted: bool = False) -> Known:
     ],
 )
 def test_the_earliest_entry_since_an_adoption_wins(entries: list[Known], *, at_once: bool, refused: bool) -> None:
-    """Of two clusters that came at once, neither passes at first contact, and the earlier one from then on."""
+    """Of two clusters at the same moment, neither passes at first contact, and the earlier one from then on."""
     source = Source("a", fingerprint={"k8s": ONE})
     assert (refusal(source, entries, at_once=at_once) is not None) is refused
     assert (refusal(source, list(reversed(entries)), at_once=at_once) is not None) is refused
@@ -315,7 +314,7 @@ def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
 
 
 def test_a_scheme_that_is_new_is_written() -> None:
-    """An upgrade of OpenCost that brings the uid makes it known: the next cluster of the name is then refused."""
+    """An upgrade of OpenCost that adds the uid records it: the next cluster of the name is then refused."""
     with World(answers=cluster(None, nodes=("n1",))) as world:
         world.sync(cluster="prod")
         world.opencost.answers = cluster(ONE, nodes=("n1",))
@@ -351,7 +350,7 @@ def test_a_source_is_held_against_its_name_before_the_first_batch_where_kusto_wa
 
 
 def test_a_source_whose_entry_cannot_be_written_is_not_loaded() -> None:
-    """Without an entry of the first contact, a second cluster of the name could not be told from the first."""
+    """Without an entry of the first contact, a second cluster of the name could not be distinguished."""
     with World(answers=cluster(ONE)) as world:
         denied = text_reply("denied", status=403)
         world.kusto.fault = lambda request: denied if b".set-or-append" in request.body else None

@@ -1,4 +1,4 @@
-"""Rows of a dry run never take the place of others, nor come to stand among them."""
+"""Rows of a dry run never replace others, and are never added to them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from opencost_kusto.window import Window
 from tests.support.recorded import OpenCostEmulator
 
 
-def test_a_file_that_is_there_is_neither_replaced_nor_added_to(tmp_path: Path) -> None:
-    """A second dry run into the same folder is refused before it begins, and names the file that is in the way."""
+def test_an_existing_file_is_neither_replaced_nor_added_to(tmp_path: Path) -> None:
+    """A second dry run into the same folder is refused before it begins, and names the existing file."""
     with LineWriter(files_in(tmp_path, [ALLOCATION])) as write:
         write(ALLOCATION, b"first\n")
     with pytest.raises(UsageError, match=r"OpenCostAllocation\.ndjson already exists"):
@@ -29,7 +29,7 @@ def test_a_file_that_is_there_is_neither_replaced_nor_added_to(tmp_path: Path) -
     assert (tmp_path / "OpenCostAllocation.ndjson").read_bytes() == b"first\n"
 
 
-def test_a_file_that_comes_in_the_meantime_stays(tmp_path: Path) -> None:
+def test_a_file_that_another_run_writes_is_kept(tmp_path: Path) -> None:
     """What another run writes after this one has begun is not replaced either."""
     writer = LineWriter(files_in(tmp_path, [ALLOCATION]))
     writer.__enter__()(ALLOCATION, b"ours\n")
@@ -39,8 +39,8 @@ def test_a_file_that_comes_in_the_meantime_stays(tmp_path: Path) -> None:
     assert (tmp_path / "OpenCostAllocation.ndjson").read_bytes() == b"other\n"
 
 
-def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    """Until the end, and for ever where an error ends it, the rows are in .part; the next run overwrites that."""
+def test_a_file_has_its_name_once_it_is_complete(tmp_path: Path) -> None:
+    """Until the end, or where an error ends it, the rows are in .part; the next run overwrites that."""
     final, part = tmp_path / "OpenCostAllocation.ndjson", tmp_path / "OpenCostAllocation.ndjson.part"
     writer = LineWriter(files_in(tmp_path, [ALLOCATION]))
     writer.__enter__()(ALLOCATION, b"half\n")
@@ -53,7 +53,7 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_no_part_of_a_response_is_written() -> None:
-    """A response that breaks off in the middle leaves no row of it, and the batches before it stay."""
+    """A response that breaks off in the middle leaves no row of it, and the batches before it are kept."""
     lines: list[bytes] = []
 
     def answers(path: str, _: object) -> Reply | None:

@@ -40,8 +40,8 @@ class Producer:
 
 
 @pytest.mark.parametrize(("workers", "sources"), [(1, 1), (1, 4), (3, 8), (16, 2)])
-def test_every_item_comes_once_and_in_its_order(workers: int, sources: int) -> None:
-    """All items come, each iterator's in their order, and no more than so many are produced at once."""
+def test_every_item_is_returned_once_and_in_its_order(workers: int, sources: int) -> None:
+    """All items are returned, each iterator's in their order, and no more than so many are produced at once."""
     producer = Producer()
     names = [chr(ord("a") + number) for number in range(sources)]
     found = list(pooled([producer.items(name, 5) for name in names], workers))
@@ -73,7 +73,7 @@ def test_a_slow_one_holds_up_one_worker() -> None:
     assert (sorted(found[:6]), found[6]) == ([1, 2, 3, 4, 5, 6], 0)
 
 
-def test_nothing_comes_of_nothing() -> None:
+def test_no_iterators_have_no_items() -> None:
     """Without iterators there is no thread, and no item."""
     assert list(pooled([], 4)) == []
 
@@ -109,7 +109,7 @@ def test_cancelling_ends_the_threads() -> None:
 
 
 def test_batches_of_many_sources_are_staged_in_turn() -> None:
-    """The first batch of each source comes before the second of any."""
+    """The first batch of each source is before the second of any."""
     batches = {
         name: [Batch(ALLOCATION, name, HOUR, RequestOptions(aggregate=aggregate)) for aggregate in aggregates]
         for name, aggregates in {"a": ("pod", "node", "namespace"), "b": (), "c": ("pod", "node")}.items()

@@ -48,7 +48,7 @@ def test_a_dataset_with_a_step_of_its_own_has_no_other(name: str) -> None:
 
 
 @pytest.mark.parametrize(("optional", "outcome", "code"), [(True, "unsupported", 0), (False, "failed", 3)])
-def test_a_dry_run_may_lack_an_optional_dataset(optional: bool, outcome: str, code: int) -> None:
+def test_a_dry_run_may_omit_an_optional_dataset(optional: bool, outcome: str, code: int) -> None:
     """Where a server has no route for a dataset, a dry run fails only if the dataset was named."""
     name = next(name for name, table in DATASETS.items() if not table.default)
     window = Window(MIDNIGHT, MIDNIGHT + DAY)

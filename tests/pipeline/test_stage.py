@@ -1,4 +1,4 @@
-"""Nothing is requested that OpenCost cannot answer, and nothing more once it does not respond."""
+"""Nothing is requested that OpenCost cannot return, and nothing more once it does not respond."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.world import HOUR, NAMESPACES, World, result_of
 
 @pytest.mark.parametrize(("seconds", "landed"), [(-60, False), (-2, False), (0, True), (3600, True)])
 def test_what_has_not_ended_by_opencosts_clock_is_not_requested(seconds: int, landed: bool) -> None:
-    """A client whose clock is ahead loads no window that is not over; the message has both times."""
+    """A client whose clock is ahead loads no window that has not ended; the message has both times."""
     with World(clock=lambda: HOUR.end + timedelta(seconds=seconds)) as world:
         one = result_of(world.sync())
         assert (one.outcome, one.exit_code) == (("landed", 0) if landed else ("failed", 2))
@@ -31,8 +31,8 @@ def test_what_has_not_ended_by_opencosts_clock_is_not_requested(seconds: int, la
             assert f"{HOUR} has not ended: it is 2026-11-23T10:59:" in (one.reason or "")
 
 
-def test_a_dry_run_requests_what_has_ended_too() -> None:
-    """Rows of a window that is not over are no more whole in a file than in a table."""
+def test_a_dry_run_also_requires_ended_windows() -> None:
+    """Rows of a window that has not ended are incomplete in a file as in a table."""
     with World(clock=lambda: HOUR.start) as world, world.source() as opencost:
         report = export(opencost, SyncRequest(HOUR, None, ("allocation",), NAMESPACES), lambda *_: None)
         assert (report.exit_code, result_of(report).outcome) == (2, "failed")
@@ -84,7 +84,7 @@ def test_after_three_failures_to_respond_nothing_more_is_requested() -> None:
     ],
     ids=["not needed", "requested by name", "no OpenCost"],
 )
-def test_a_dataset_that_an_opencost_lacks(
+def test_a_dataset_that_an_opencost_does_not_support(
     missing: set[str], optional: frozenset[str], outcome: str, exit_code: int
 ) -> None:
     """A 404 fails no run that does not need the dataset, as long as the server is an OpenCost."""

@@ -45,7 +45,7 @@ UNSAID: dict[str, dict[str, Any]] = {
 
 
 class Watched:
-    """The recorded answers, and how many requests were answered at once at most."""
+    """The recorded responses, and how many requests were served at once at most."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -53,7 +53,7 @@ class Watched:
         self._lock = threading.Lock()
 
     def __call__(self, path: str, query: Mapping[str, str]) -> Reply | None:
-        """Count the request as under way for a moment, and leave the answer to the recordings."""
+        """Count the request as under way for a moment, and leave the response to the recordings."""
         del path, query
         with self._lock:
             self._now += 1
@@ -111,7 +111,7 @@ def empty() -> Iterator[tuple[Emulator, OpenCost, Kusto]]:
         yield emulator, opencost, kusto
 
 
-def test_the_day_lands_whole(day: Synced) -> None:
+def test_the_day_lands_complete(day: Synced) -> None:
     """1,478 allocation rows cost 26.44, 456 asset rows cost 32.33, and one scrape has 1,041 samples."""
     assert day.report.exit_code == 0
     assert day.report.counts == {"landed": 49}
@@ -121,8 +121,8 @@ def test_the_day_lands_whole(day: Synced) -> None:
     assert day.kusto.query("OpenCostMetrics | summarize Rows = count()") == [{"Rows": 1041}]
 
 
-def test_the_report_is_what_was_told(day: Synced) -> None:
-    """Every outcome was reported as it came, and its rows and cost are those that are in the table."""
+def test_the_report_has_every_outcome(day: Synced) -> None:
+    """Every outcome was reported as it occurred, and its rows and cost are those in the table."""
     assert day.reported == day.report.results
     for table in (ALLOCATION, ASSETS):
         mine = [one for one in day.reported if one.table == table.name]
@@ -134,7 +134,7 @@ def test_the_report_is_what_was_told(day: Synced) -> None:
         assert {one.batch_id: (one.rows, round(one.cost or 0, 4)) for one in mine} == found
 
 
-def test_the_run_ledger_has_a_row_for_each_batch(day: Synced) -> None:
+def test_the_run_log_has_a_row_for_each_batch(day: Synced) -> None:
     """OpenCostSyncRuns has one row per batch, with its outcome, rows, cost and window, in the right run."""
     ledger = day.kusto.query("OpenCostSyncRuns | where isnotempty(BatchId)")
     assert len(ledger) == len(day.reported) == 49
@@ -182,7 +182,7 @@ def test_each_step_is_a_request_of_its_own(day: Synced) -> None:
 
 
 def test_one_request_at_a_time(day: Synced) -> None:
-    """OpenCost never has two questions of one run at once."""
+    """OpenCost never has two requests of one run at once."""
     assert day.watched.most == 1
 
 
@@ -258,7 +258,7 @@ def test_rows_that_do_not_land_in_time(empty: tuple[Emulator, OpenCost, Kusto]) 
     assert "not landed within 0.3 s of the last landing: Kusto lists no failure" in (report.results[0].reason or "")
 
 
-def test_an_answer_without_rows_is_empty(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
+def test_a_response_without_rows_is_empty(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """A window before the data is empty, nothing is sent for it, and the run log says so."""
     emulator, opencost, kusto = empty
     before = Window(TEN.start - 30 * 24 * HOUR, TEN.end - 30 * 24 * HOUR)
@@ -289,7 +289,7 @@ def test_one_step_that_fails_does_not_stop_the_others(empty: tuple[Emulator, Ope
 
 
 def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """Where OpenCost gives no cluster, sync asks for --cluster, and nothing else is asked of the server."""
+    """Where OpenCost reports no cluster, sync requires --cluster, and makes no other request."""
     emulator, opencost, kusto = empty
     emulator.opencost.answers = lambda path, _: (
         json_reply(b'{"code":200,"data":{"id":"","name":""}}') if path == "/clusterInfo" else None
@@ -302,7 +302,7 @@ def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost
 
 
 def test_export_writes_what_sync_would_land(day: Synced) -> None:
-    """The rows that `export` writes are, table by table, as many and as dear as those that land; Kusto is not asked."""
+    """The rows of `export` have, table by table, the count and cost of those that land; Kusto is not queried."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     reported: list[BatchResult] = []
 
@@ -336,8 +336,8 @@ def test_export_reports_a_failure(empty: tuple[Emulator, OpenCost, Kusto]) -> No
     assert written == {"OpenCostAllocation": 61, "OpenCostMetrics": 1041}
 
 
-def test_a_question_gives_a_batch_for_each_dataset_and_step() -> None:
-    """Steps come oldest first, with each dataset in turn; the scrape comes once, at the end, and is of now."""
+def test_a_request_has_a_batch_for_each_dataset_and_step() -> None:
+    """Steps are oldest first, with each dataset in turn; the scrape is last, once, and is of now."""
     now = datetime(2026, 11, 24, 6, 0, 12, 345678, tzinfo=UTC)
     window = Window(START, START + 2 * HOUR)
     batches = list(SyncRequest(window, HOUR).batches(SOURCE, now))
@@ -352,14 +352,14 @@ def test_a_question_gives_a_batch_for_each_dataset_and_step() -> None:
     assert len({one.id for one in batches}) == 5
 
 
-def test_a_question_without_a_step_is_one_batch_for_each_dataset() -> None:
-    """Without a step, the whole window is one batch."""
+def test_a_request_without_a_step_is_one_batch_for_each_dataset() -> None:
+    """Without a step, the window is one batch."""
     batches = list(SyncRequest(DAY, None, ("allocation", "assets")).batches(SOURCE, START))
     assert [(one.table, one.window) for one in batches] == [(ALLOCATION, DAY), (ASSETS, DAY)]
 
 
-def test_a_question_of_an_unknown_dataset() -> None:
-    """A dataset that there is not is refused with the list of those that there are."""
+def test_a_request_of_an_unknown_dataset() -> None:
+    """An unknown dataset is refused with the list of the existing ones."""
     with pytest.raises(UsageError, match="no dataset 'costs'; there are allocation, assets, metrics"):
         SyncRequest(DAY, None, ("costs",))
 
@@ -368,16 +368,16 @@ def _ids(run: Run, question: SyncRequest) -> dict[str, str]:
     return {batch.table.dataset: batch.id for batch in question.batches(SOURCE, run.collection_time)}
 
 
-def test_ids_do_not_depend_on_who_asks_or_when() -> None:
-    """Another run at another time, with other marks, asks for the same batches by the same ids."""
+def test_ids_do_not_depend_on_the_run() -> None:
+    """Another run at another time, with other metadata, requests the same batches by the same ids."""
     question = SyncRequest(TEN, None, ("allocation", "assets"))
     one = _ids(RUN, question)
     other = _ids(Run("other", RUN.collection_time + 5 * HOUR, "9.9", "scenario", {"a": "b"}), question)
     assert one == other
 
 
-def test_ids_do_not_depend_on_the_answer(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
-    """An answer that has changed since is the same batch: it is already landed, and the report says what changed."""
+def test_ids_do_not_depend_on_the_response(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
+    """A response that has changed is the same batch: it has already landed, and the report has the difference."""
     emulator, opencost, kusto = empty
     question = SyncRequest(TEN, None, ("assets",))
     first = sync(opencost, kusto, question).results[0]

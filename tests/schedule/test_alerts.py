@@ -131,7 +131,7 @@ def test_old_data_fires_though_runs_are_good(process: Process) -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST])
 def test_a_batch_that_fails_fires_for_an_hour(process: Process, outcome: Outcome) -> None:
-    """Also for the first failure of all: the series is there before, with zero."""
+    """Also for the very first failure: the series exists before, with zero."""
     process.later(HOUR)
     process.tick(outcome, until=process.now)
     process.tick(Outcome.LANDED, until=process.now)

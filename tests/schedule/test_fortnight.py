@@ -52,7 +52,7 @@ NO_WAIT = LoadPolicy(wait=False)
 
 
 class Fortnight:
-    """What happens, and what must come of it: `expected` is the window with which each is to be in Kusto."""
+    """What happens, and the expected result: `expected` is the window with which each is to be in Kusto."""
 
     def __init__(self, here: StoreWorld, step: timedelta, days: int, every: int, random: Random) -> None:
         self.here, self.days, self.every, self.random = here, days, every, random

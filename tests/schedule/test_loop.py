@@ -1,4 +1,4 @@
-"""When ticks come, how they end, and what a process does that is terminated; its health beside."""
+"""When ticks run, how they end, what a terminated process does, and its health endpoint."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def fires(times: Trigger, count: int) -> list[str]:
     return [f"{fire:%a %H:%M}" for fire in islice(times.after(NOW), count)]
 
 
-def test_ticks_come_when_windows_close() -> None:
-    """A tick comes as long after each aligned end as measurements need to settle."""
+def test_ticks_run_when_windows_close() -> None:
+    """A tick runs after each aligned end, once the measurements have settled."""
     assert fires(Trigger(HOUR, 10 * MINUTE), 3) == ["Thu 10:10", "Thu 11:10", "Thu 12:10"]
     assert fires(Trigger(10 * MINUTE, 4 * MINUTE), 3) == ["Thu 09:24", "Thu 09:34", "Thu 09:44"]
     assert fires(Trigger(24 * HOUR, HOUR), 2) == ["Fri 01:00", "Sat 01:00"]
@@ -105,14 +105,14 @@ class Soon(BaseTrigger):  # type: ignore[misc]
 
 
 def soon(go_on: Callable[[], bool] = lambda: True) -> Trigger:
-    """Times that come at once, as long as they are to go on."""
+    """Times without a wait, as long as they are to continue."""
     times = Trigger(HOUR, MINUTE)
     times.trigger = Soon(go_on)
     return times
 
 
-def test_ticks_come_one_after_the_other_and_a_failed_one_is_no_end() -> None:
-    """The first comes at once; one that fails is reported, and the next comes all the same, never two at a time."""
+def test_ticks_run_one_after_the_other_and_continue_after_a_failure() -> None:
+    """The first runs at once; a failed one is reported, and the next runs nevertheless, never two at a time."""
     ended: list[TickResult] = []
     running = threading.Lock()
     numbers = iter(range(10))
@@ -276,7 +276,7 @@ def test_one_tick_ends_with_its_exit_code(kind: str, code: int) -> None:
 
 
 def test_a_defect_is_exit_code_70() -> None:
-    """An error that nobody foresaw does not look like success."""
+    """An unexpected error does not look like success."""
     assert Schedule(lambda _: Report(str(1 // 0))).once() == 70
 
 
@@ -302,8 +302,8 @@ def test_readiness_follows_the_last_good_tick() -> None:
     assert (status, body) == (503, b"The last successful run began 2:01:00 ago; the limit is 2:00:00.\n")
 
 
-def test_only_known_paths_are_answered() -> None:
-    """/healthz is what the liveness probe acts on; other paths are not found."""
+def test_unknown_paths_are_not_found() -> None:
+    """The liveness probe reads /healthz; other paths are not found."""
     health = Health(HOUR, clock=lambda: NOW)
     assert (health.answer("/healthz")[0], health.answer("/elsewhere")[0]) == (200, 404)
 
@@ -331,7 +331,7 @@ def test_gauges_say_what_a_run_has_left() -> None:
         assert 'opencost_kusto_lost_windows{dataset="allocation",source="here"} 1.0' in text
 
 
-def test_metrics_count_what_was_told() -> None:
+def test_metrics_count_what_was_reported() -> None:
     """Batches by outcome, rows, bytes and cost of what landed, lag from the last window, ticks by exit code."""
     health = Health(HOUR, clock=lambda: NOW)
     health.count(one(rows=8, bytes=900, cost=1.5))
@@ -400,7 +400,7 @@ def test_a_probe_that_hangs_up_is_no_error(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_health_is_served() -> None:
-    """The three paths answer over HTTP, and the port is free again afterwards."""
+    """The three paths respond over HTTP, and the port is free again afterwards."""
     health = Health(HOUR, clock=lambda: NOW)
     with served(health, "127.0.0.1:0") as url:
         assert get(f"{url}/healthz") == (200, "ok\n")
@@ -425,7 +425,7 @@ def here() -> Iterator[StoreWorld]:
 
 
 def command(servers: World, *more: str) -> list[str]:
-    """The words of `opencost-kusto schedule` against the emulators."""
+    """The arguments of `opencost-kusto schedule` against the emulators."""
     place = ["--endpoint", servers.opencost.url, "--kusto-uri", servers.kusto.url, "--database", "OpenCost"]
     asked = ["--auth", "none", "--aggregate", "namespace", "--catch-up", "3h", *more]
     return [sys.executable, "-m", "opencost_kusto", "schedule", *place, *asked]
@@ -436,8 +436,8 @@ def environment(folder: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 
-def test_once_brings_what_is_missing_and_ends(here: StoreWorld, tmp_path: Path) -> None:
-    """`--once` lands the closed hours of all datasets and a scrape; the next one has the scrape only to do."""
+def test_once_loads_missing_windows_and_ends(here: StoreWorld, tmp_path: Path) -> None:
+    """`--once` lands the closed hours of all datasets and a scrape; the next one has only the scrape to do."""
     # In the first ten minutes of an hour, the last one is not closed yet.
     for expected in ((1, 2), (0, 1)):
         done = subprocess.run(
@@ -463,7 +463,7 @@ def read_until(stream: IO[str], pattern: str) -> re.Match[str]:
     raise AssertionError(pattern)
 
 
-def test_a_scheduler_is_healthy_and_ends_when_told(here: StoreWorld, tmp_path: Path) -> None:
+def test_a_scheduler_is_healthy_and_ends_at_sigterm(here: StoreWorld, tmp_path: Path) -> None:
     """After its first tick it is ready and counts; at SIGTERM it ends with 0."""
     words = command(here, "--listen", "127.0.0.1:0", "--dataset", "allocation")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -482,8 +482,8 @@ def test_a_scheduler_is_healthy_and_ends_when_told(here: StoreWorld, tmp_path: P
 
 
 @pytest.mark.parametrize("once", [(), ("--once",)], ids=["run", "once"])
-def test_a_process_in_the_middle_of_a_tick_gives_it_up(here: StoreWorld, tmp_path: Path, once: tuple[str, ...]) -> None:
-    """An OpenCost that does not answer is waited for as long as the grace; then the exit code is 143."""
+def test_a_process_gives_up_its_tick_after_the_grace(here: StoreWorld, tmp_path: Path, once: tuple[str, ...]) -> None:
+    """An OpenCost that does not respond is waited for as long as the grace; then the exit code is 143."""
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(path: str, query: object) -> Reply | None:
@@ -536,8 +536,8 @@ def test_what_cannot_be_scheduled_is_refused(
     assert here.store.requested == []
 
 
-def test_the_stand_in_is_what_it_says() -> None:
-    """The store emulator keeps 36 tens, 49 hours and 15 days, and nothing between."""
+def test_the_store_emulator_keeps_what_it_should() -> None:
+    """The store emulator keeps 36 windows of ten minutes, 49 hours and 15 days, and nothing between."""
     store = BuiltInStore(NOW)
     for step, kept in ((10 * MINUTE, 36), (HOUR, 49), (24 * HOUR, 15), (30 * MINUTE, 0)):
         unfinished = NOW - (NOW - datetime(1970, 1, 1, tzinfo=UTC)) % step

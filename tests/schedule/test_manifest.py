@@ -61,7 +61,7 @@ def pod(workload: dict[str, Any]) -> dict[str, Any]:
 
 
 def args(workload: dict[str, Any]) -> list[str]:
-    """The words the container is given."""
+    """The arguments of the container."""
     found: list[str] = pod(workload)["spec"]["containers"][0]["args"]
     return found
 
@@ -113,8 +113,8 @@ def test_broken_ones_are_refused(
 @pytest.mark.parametrize(
     "more", [(), ("--every", "10m"), ("--cron", "5 3 * * *"), ("--", "--cluster", "prod", "--catch-up", "24h")]
 )
-def test_our_command_line_takes_the_words(workload: dict[str, Any], more: tuple[str, ...]) -> None:
-    """The container's words parse as `schedule`, and say what was requested."""
+def test_the_command_line_accepts_the_arguments(workload: dict[str, Any], more: tuple[str, ...]) -> None:
+    """The container's arguments parse as `schedule`, and set what was requested."""
     _, found = objects(*KINDS[workload["kind"]], *more)
     name, *words = args(found)
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
@@ -153,8 +153,8 @@ def test_it_signs_in_as_a_workload(workload: dict[str, Any]) -> None:
     assert "system:serviceaccount:opencost:opencost-kusto" in run().stdout
 
 
-def test_it_may_do_nothing(workload: dict[str, Any]) -> None:
-    """The pod is what the restricted standard asks for, and can write to /tmp alone."""
+def test_the_pod_meets_the_restricted_standard(workload: dict[str, Any]) -> None:
+    """The pod is what the restricted standard requires, and can write to /tmp only."""
     spec = pod(workload)["spec"]
     [container] = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -198,8 +198,8 @@ def test_one_at_a_time() -> None:
     assert forever["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_probes_ask_what_is_answered() -> None:
-    """The probes ask the port that is listened on, and for paths that a schedule answers."""
+def test_probes_use_paths_that_are_served() -> None:
+    """The probes request the port of the server, and paths that a schedule serves."""
     [container] = pod(objects("--deployment")[1])["spec"]["containers"]
     assert [port["containerPort"] for port in container["ports"]] == [PORT]
     health = Health(timedelta(hours=1), clock=lambda: datetime.now(UTC))
@@ -210,7 +210,7 @@ def test_probes_ask_what_is_answered() -> None:
 
 
 @pytest.mark.parametrize("every", CRONS)
-def test_jobs_come_when_windows_have_just_closed(every: str) -> None:
+def test_jobs_start_when_windows_have_just_closed(every: str) -> None:
     """The crontab line of each length fires a minute after the end of a window and the lag of `schedule`."""
     step, lag = duration(every), timedelta(minutes=10)
     _, job = objects("--every", every)
@@ -271,8 +271,8 @@ def test_what_cannot_run_is_not_printed(case: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["1e3", "0o17", "no", "12:30:45", "~", "a: b", "#x", "%y", "&z", "*", "é\n"])
-def test_words_stay_words(word: str) -> None:
-    """Whatever reader of YAML Kubernetes uses, a word is in quotes, and comes back as it was."""
+def test_strings_are_read_as_strings(word: str) -> None:
+    """Whatever reader of YAML Kubernetes uses, a string is quoted, and is read back unchanged."""
     assert yaml.safe_load(f"args:\n  - {quoted(word)}\n") == {"args": [word]}
     assert re.fullmatch(r'".*"', quoted(word))
 

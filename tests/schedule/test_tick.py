@@ -61,8 +61,8 @@ def test_a_source_that_is_away_fails_alone(here: StoreWorld) -> None:
         assert by_source(tick([c], here.kusto_client, target_of(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
 
 
-def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: StoreWorld) -> None:
-    """Nobody knows what is missing, so each named source says so of its newest window; one without a name raises."""
+def test_an_unreachable_kusto_fails_the_newest_window_of_each(here: StoreWorld) -> None:
+    """What is missing cannot be read, so each named source reports its newest window; one without a name raises."""
     here.kusto.fault = lambda _: Reply(400, {"Content-Type": "application/json"}, _REFUSAL)
     with OpenCost(here.opencost.url, cluster="b") as b, OpenCost(here.opencost.url, cluster="c") as c:
         report = tick([b, c], here.kusto_client, target_of(HOUR, "allocation", "assets"), HORIZON, run=run())
@@ -75,22 +75,22 @@ def test_a_kusto_that_is_away_fails_the_newest_window_of_each(here: StoreWorld) 
         tick([unnamed], here.kusto_client, target_of(), HORIZON, run=run())
 
 
-def test_what_is_there_already_is_known(here: StoreWorld) -> None:
-    """A scheduler that starts anew knows how old Kusto is, though it has nothing to load."""
+def test_a_new_scheduler_reads_what_has_landed(here: StoreWorld) -> None:
+    """A new scheduler reports the age of the data in Kusto, though it has nothing to load."""
     known: dict[tuple[str, str], datetime] = {}
 
-    def know(source: str, dataset: str, until: datetime) -> None:
+    def record(source: str, dataset: str, until: datetime) -> None:
         known[source, dataset] = until
 
     with OpenCost(here.opencost.url, cluster="b") as b:
-        tick([b], here.kusto_client, target_of(), HORIZON, run=run(), on_covered=know)
+        tick([b], here.kusto_client, target_of(), HORIZON, run=run(), on_covered=record)
         assert known == {}
-        assert by_source(tick([b], here.kusto_client, target_of(), HORIZON, run=run(1), on_covered=know)) == {}
+        assert by_source(tick([b], here.kusto_client, target_of(), HORIZON, run=run(1), on_covered=record)) == {}
     assert known == {("b", "allocation"): NOW.replace(minute=0)}
 
 
-def test_a_tick_says_what_it_has_left(here: StoreWorld) -> None:
-    """With one window a tick, the others stay missing; what the run log calls lost is lost until something lands.
+def test_a_tick_reports_what_it_has_left(here: StoreWorld) -> None:
+    """With one window a tick, the others remain missing; what the run log has as lost is lost until something lands.
 
     The windows of a source with a name are missing, too, where its OpenCost does not respond.
     """
@@ -111,7 +111,7 @@ def test_a_tick_says_what_it_has_left(here: StoreWorld) -> None:
 
 
 def test_a_replica_without_a_cluster_has_nothing_to_do(here: StoreWorld) -> None:
-    """With more replicas than clusters, one of none succeeds and asks nobody."""
+    """With more replicas than clusters, one of none succeeds without a request."""
     report = tick([], here.kusto_client, target_of(), HORIZON, run=run())
     assert (report.results, report.exit_code) == ([], 0)
 

@@ -26,7 +26,7 @@ from opencost_kusto.schema.aggregate import ASSET_TYPES, CONTAINER_ROWS, WORDS, 
     ],
 )
 def test_canonical_spelling(text: str, canonical: str) -> None:
-    """Case and spaces do not matter, order does; the names of labels stay as they were written."""
+    """Case and spaces do not matter, order does; the names of labels are kept as written."""
     assert aggregate(text) == canonical
     assert aggregate(canonical) == canonical
 
@@ -69,8 +69,8 @@ def test_label_names_are_sent_as_prometheus_writes_them(canonical: str, sent: st
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.booleans())
-def test_any_list_of_words_is_accepted(words: list[str], upper: bool) -> None:
-    """Every list of OpenCost's words is accepted in any case, keeps its order and gets OpenCost's spelling."""
+def test_any_list_of_properties_is_accepted(words: list[str], upper: bool) -> None:
+    """Every list of OpenCost's properties is accepted in any case, keeps its order and gets OpenCost's spelling."""
     text = ",".join(words)
     assert aggregate(text.upper() if upper else text).split(",") == list(dict.fromkeys(words))
     assert spelled(aggregate(text)) == aggregate(text)

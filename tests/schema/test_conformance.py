@@ -99,7 +99,7 @@ class Served:
         self.server = OpenCostEmulator(answers=lambda path, _: self.now[1] if path == self.now[0] else None)
 
     def lines(self, one: Recorded, batch: Batch) -> tuple[Encoder, list[bytes], list[str]]:
-        """What a recording comes to: its encoder, its lines, and notes about the response."""
+        """The encoding of a recording: its encoder, its lines, and notes about the response."""
         kind = "application/json" if batch.table.records_at is not None else "text/plain; version=0.0.4"
         self.now = (batch.table.path, Reply(200, {"Content-Type": kind}, one.body))
         encoder, notes = Encoder(batch.table, BatchContext(RUN, SOURCE, batch)), list[str]()
@@ -123,7 +123,7 @@ def test_a_dataset_is_recorded(table: Table) -> None:
 
 @every_dataset
 def test_every_recorded_key_has_a_column_or_a_reason(table: Table) -> None:
-    """No key of any record of any recording goes to Unmapped."""
+    """No key of any record of any recording is stored in Unmapped."""
     for one in of(table):
         batch = Batch(table, SOURCE.name, Window(NOW, NOW.replace(hour=8)))
         encoder = Encoder(table, BatchContext(RUN, SOURCE, batch))

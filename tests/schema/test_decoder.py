@@ -71,7 +71,7 @@ def test_keys_are_found_at_any_depth(record: Json, values: tuple[Json, ...]) -> 
 
 
 def test_one_null_does_not_show_in_the_next_record() -> None:
-    """What stands in for a null object is never changed, whatever comes after it."""
+    """The replacement of a null object is never changed, whatever follows."""
     records = [{"b": None}, {"b": {"c": {"d": {"e": 1}}}}, {"b": {"c": None}}, {"b": {"c": {"d": {"e": 2}}}}, {}]
     assert [decode(DEEP, record, like=records[0]).cost for record in records] == [None, 1.0, None, 2.0, None]
 
@@ -94,7 +94,7 @@ def test_keys_that_no_column_reads_are_found_at_any_depth(record: Json, unknown:
     assert found.derived[0] == known.get("a")
 
 
-def test_what_is_kept_whole_may_hold_anything() -> None:
+def test_an_object_column_may_hold_anything() -> None:
     """Where a column keeps an object, nothing in it is lost, so no key in it is unknown, at any depth."""
     kept = table(("a", "string"), ("b", "dynamic"), ("b.c.d", "real"))
     found = decode(kept, {"a": "x", "b": {"c": {"d": 1, "z": 2}, "y": {"x": 3}}})
@@ -153,7 +153,7 @@ def test_lists_without_an_order_are_given() -> None:
 
 @pytest.mark.parametrize("record", [{"b": {"c": {"d": 1}, "e": 2}}, {"b": None}, {}])
 def test_an_object_may_be_a_key(record: Json) -> None:
-    """A key that is an object is its whole value, also where other columns read keys in it."""
+    """A key that is an object is its complete value, also where other columns read keys in it."""
     declared = table(("a", "string"), ("b", "dynamic"), ("b.c.d", "real"), key="b")
     assert decode(declared, record).key == (record.get("b"),)
 
@@ -182,7 +182,7 @@ def test_every_table_compiles_and_decodes_an_empty_record() -> None:
 
 
 def test_context_and_unmapped_columns_read_nothing() -> None:
-    """Columns that do not come from the record do not make keys known."""
+    """Columns that are not read from the record make no key a read one."""
     further = (
         Column("Run", "string", FromContext("run.id"), "The run."),
         Column("Rest", "dynamic", Unmapped(), "Rest."),

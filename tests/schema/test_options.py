@@ -103,7 +103,7 @@ def test_metrics_about_opencosts_process_are_left_out(family: str, every: bool, 
 
 
 def test_the_ways_of_a_value() -> None:
-    """A text stays as it is, a switch that is on is `true`, and an option that OpenCost does not have is not sent."""
+    """A text is unchanged, a switch that is on is `true`, and an option that OpenCost does not have is not sent."""
     assert as_is("a b") == "a b"
     assert (true_or_unset(True), true_or_unset(False)) == ("true", None)
     assert (unsent(True), unsent("a")) == (None, None)

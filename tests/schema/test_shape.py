@@ -13,7 +13,7 @@ from tests.support.recordings import VERSIONS, names, recording
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_recorded_allocations_encode_to_their_text(version: str) -> None:
-    """Of every recorded hour, so that no record of OpenCost is read twice to find a key that comes twice."""
+    """Of every recorded hour, so that no record of OpenCost is read twice to find a duplicate key."""
     files = [name for name in names(version) if name.startswith(("allocation_hour.", "allocation_hour_idle."))]
     found = [record for name in files for record in responses.records([recording(version, name)])]
     root = tree(ALLOCATION, spelled=True)

@@ -76,7 +76,7 @@ def test_committed_functions_are_the_rendered_ones() -> None:
         assert committed == text, f"run: python -m opencost_kusto.database.render, which renders {name}"
 
 
-def test_no_kql_is_left_of_a_table_that_is_gone() -> None:
+def test_no_kql_is_left_of_a_removed_table() -> None:
     """Each file of `kql/tables/` belongs to a table of the schema."""
     files = {path.stem for path in (script.root() / "tables").glob("*.kql")}
     advice = "run: python -m opencost_kusto.database.render, and delete what it does not write"
@@ -85,7 +85,7 @@ def test_no_kql_is_left_of_a_table_that_is_gone() -> None:
 
 @pytest.mark.parametrize("name", BEGINNINGS)
 def test_columns_begin_as_queries_expect_them(name: str) -> None:
-    """Names and order of the columns that existed before stay as they are."""
+    """Names and order of the existing columns do not change."""
     [columns] = [[column.name for column in table.columns] for table in TABLES if table.name == name]
     beginning = re.findall(r"\w+", BEGINNINGS[name])
     assert columns[: len(beginning)] == beginning
@@ -102,7 +102,7 @@ def test_datasets_share_their_common_columns(table: Table) -> None:
 
 
 @every_dataset
-def test_a_dataset_says_how_it_is_requested(table: Table) -> None:
+def test_a_dataset_declares_how_it_is_requested(table: Table) -> None:
     """A dataset has a path; one with windows has a place for its records, and the windows that OpenCost keeps."""
     assert (table.path or "").startswith("/")
     windowed = table.cadence == "step"
@@ -112,7 +112,7 @@ def test_a_dataset_says_how_it_is_requested(table: Table) -> None:
 
 
 def test_the_run_log_is_no_dataset() -> None:
-    """The table that this package fills itself is not requested, and its rows come from the results of batches."""
+    """The table that this package fills itself is not requested, and its rows are made of the results of batches."""
     [own] = [table for table in TABLES if table.path is None]
     assert own.dataset not in DATASETS
     assert (own.cadence, own.options, own.retention) == ("run", (), {})
@@ -171,8 +171,8 @@ def test_one_key_has_one_type(table: Table) -> None:
 
 
 @every_table
-def test_origin_tells_where_each_column_comes_from(table: Table) -> None:
-    """The data dictionary has words for every source, and one column of a dataset keeps the keys without a column."""
+def test_every_column_has_an_origin(table: Table) -> None:
+    """The data dictionary describes every origin, and one column of a dataset keeps the keys without a column."""
     for column in table.columns:
         match column.source:
             case FromContext(path=path):

@@ -24,7 +24,7 @@ Function = str | tuple[str, str, str]
 
 
 class AnalyserError(Exception):
-    """The analyser could not answer: the schema makes no sense, or its process is gone."""
+    """The analyser failed: the schema is invalid, or its process has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Diagnostic:
 
 
 class Analyser:
-    """One Node process that answers for all texts; it starts with the first."""
+    """One Node process that analyses all texts; it starts with the first."""
 
     def __init__(self, packages: Packages) -> None:
         self._packages = packages
@@ -69,12 +69,12 @@ class Analyser:
 
     def check(self, text: str, *, schema: Schema) -> list[Diagnostic]:
         """Return all that is wrong with one query or one management command, in the order of the text."""
-        answer = self._analyse(text, schema)
+        result = self._analyse(text, schema)
         found = [
             _diagnostic(text, each["message"], each["code"], each["severity"], each["start"], each["length"])
-            for each in answer["diagnostics"]
+            for each in result["diagnostics"]
         ]
-        for each in answer["documents"]:
+        for each in result["documents"]:
             document = Document(each["kind"], each["table"], each["format"], each["text"])
             columns = schema.tables.get(document.table) if document.table else None
             for finding in findings(document, None if columns is None else [name for name, _ in columns]):
@@ -85,7 +85,7 @@ class Analyser:
         return sorted(found, key=lambda diagnostic: diagnostic.start)
 
     def result_columns(self, text: str, *, schema: Schema) -> list[Column]:
-        """Return the columns that a query or a command answers with."""
+        """Return the columns of the result of a query or a command."""
         columns = self._analyse(text, schema)["columns"]
         if columns is None:
             raise AnalyserError(f"the analyser knows no result of: {text.strip().splitlines()[:1]}")
@@ -100,17 +100,17 @@ class Analyser:
         self._stderr.close()
 
     def _analyse(self, text: str, schema: Schema) -> dict[str, Any]:
-        """Ask about a text, telling the process about the schema first when it is new."""
+        """Analyse a text, sending the process the schema first when it is new."""
         content = {"tables": dict(schema.tables), "functions": list(schema.functions)}
         key = json.dumps(content)
         if key not in self._schemas:
             number = len(self._schemas)
-            self._ask({"define": number, **content})
+            self._send({"define": number, **content})
             self._schemas[key] = number
-        return self._ask({"check": self._schemas[key], "text": text})
+        return self._send({"check": self._schemas[key], "text": text})
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and read its answer, before the deadline."""
+    def _send(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send one request and read its reply, before the deadline."""
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -126,11 +126,11 @@ class Analyser:
             deadline.cancel()
         if not line:
             self._stderr.seek(0)
-            raise AnalyserError(f"the analyser's process ended without an answer: {self._stderr.read()[-2000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise AnalyserError(answer["error"])
-        return answer
+            raise AnalyserError(f"the analyser's process ended without a reply: {self._stderr.read()[-2000:]}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise AnalyserError(reply["error"])
+        return reply
 
     def _started(self) -> subprocess.Popen[str]:
         """Return the process, starting it the first time."""

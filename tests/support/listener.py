@@ -71,7 +71,7 @@ def hang_up(one: socket.socket) -> None:
 
 
 def head(client: socket.socket) -> bytes:
-    """What came up to the end of a request's headers, and perhaps a little more; less where the connection ends."""
+    """What arrived up to the end of a request's headers, and perhaps a little more; less where the connection ends."""
     found = b""
     while b"\r\n\r\n" not in found and (more := client.recv(1 << 16)):
         found += more

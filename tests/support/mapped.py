@@ -26,7 +26,7 @@ def engine_with_tables() -> Iterator[Engine]:
 
 
 def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[dict[str, Json]]:
-    """What the table holds once the lines went through its mapping, as `flatten` writes values."""
+    """What the table holds once the lines were mapped, as `flatten` writes values."""
     commands.run(engine, f".clear table {table.name} data")
     target = engine.table(table.name)
     chosen = select(target, target.mappings[table.mapping], [line.decode() for line in lines])

@@ -23,7 +23,7 @@ _CHUNK = 20_000
 
 
 class PortForward(Listener):
-    """Forwards to `port`; `replies` are whole HTTP responses by path, and `error` is what the error channel says."""
+    """Forwards to `port`; `replies` are complete HTTP responses by path, `error` is the text of the error channel."""
 
     def __init__(self, port: int, replies: Mapping[str, bytes], error: str = "") -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class PortForward(Listener):
         self._port, self._replies, self._error = port, replies, error
 
     def serve(self, client: socket.socket) -> None:
-        """Answer one request, or forward."""
+        """Serve one request, or forward."""
         request = head(client)
         if not request:
             return

@@ -1,4 +1,4 @@
-"""Recorded responses of three OpenCost servers; `INDEX.md` in each folder tells what was asked and what to expect."""
+"""Recorded responses of three OpenCost servers; `INDEX.md` in each folder lists each request and what to expect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL_VERSIONS = ("1.111", *VERSIONS)
 
 
 def recording(version: str, name: str) -> bytes:
-    """The body of one answer as sent, e.g. `recording("1.112", "allocation_hour.json")`."""
+    """The body of one response as sent, e.g. `recording("1.112", "allocation_hour.json")`."""
     path = DATA / f"opencost-{version}" / name
     packed = path.with_name(path.name + ".gz")
     return gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
@@ -31,7 +31,7 @@ def names(version: str, prefix: str = "") -> list[str]:
 
 
 class Recorded(NamedTuple):
-    """One response as the index of its folder lists it: what was requested, and with which status it was answered."""
+    """One response as the index of its folder lists it: its request and its status."""
 
     version: str
     name: str

@@ -11,15 +11,15 @@ from tests.support.node.install import Packages
 pytestmark = pytest.mark.azurite
 
 
-def test_a_blob_goes_in_and_comes_out_by_sas(azurite: Azurite) -> None:
+def test_a_blob_is_uploaded_and_read_by_sas(azurite: Azurite) -> None:
     """A blob that is uploaded with a container's SAS is read back byte for byte."""
     with ContainerClient.from_container_url(azurite.container("blobs")) as container:
         container.upload_blob("part.json.gz", b"\x1f\x8b rows")
         assert container.download_blob("part.json.gz").readall() == b"\x1f\x8b rows"
 
 
-def test_a_message_goes_through_a_queue_by_sas(azurite: Azurite) -> None:
-    """A message that is posted with a queue's SAS is received once and is gone when deleted."""
+def test_a_message_is_posted_and_received_by_sas(azurite: Azurite) -> None:
+    """A message that is posted with a queue's SAS is received once and no longer exists when deleted."""
     with QueueClient.from_queue_url(azurite.queue("messages")) as queue:
         queue.send_message("one message")
         received = list(queue.receive_messages())
@@ -39,8 +39,8 @@ def test_a_sas_opens_only_its_own_container(azurite: Azurite) -> None:
         container.upload_blob("part.json.gz", b"rows")
 
 
-def test_a_start_that_fails_says_what_azurite_said(node_packages: Packages) -> None:
-    """Where Azurite is not installed, the error has Node's own words."""
+def test_a_start_that_fails_has_the_output_of_azurite(node_packages: Packages) -> None:
+    """Where Azurite is not installed, the error has Node's message."""
     empty = Packages(node_packages.node, node_packages.modules / "nowhere")
     with pytest.raises(AzuriteError, match="Cannot find module"), running(empty):
         pass

@@ -113,7 +113,7 @@ BAD = {
 
 @pytest.mark.parametrize(("text", "message", "marked"), BAD.values(), ids=BAD.keys())
 def test_a_mistake_is_found_where_it_is(check: Check, text: str, message: str, marked: str) -> None:
-    """Each kind of mistake is one diagnostic that says what is wrong and marks the words that are."""
+    """Each kind of mistake is one diagnostic that names it and marks its text."""
     (diagnostic,) = check(text)
     assert message in diagnostic.message
     assert diagnostic.severity == "Error"
@@ -121,7 +121,7 @@ def test_a_mistake_is_found_where_it_is(check: Check, text: str, message: str, m
 
 
 def test_a_mistake_has_its_line(check: Check) -> None:
-    """The line of a mistake counts from 1, also where characters beyond the basic plane come before it."""
+    """The line of a mistake counts from 1, also after characters beyond the basic plane."""
     assert [each.line for each in check("Costs\n| where Namespace != '😀'\n| where Nope > 1")] == [3]
     (missing,) = check(mapping("Namespace", "Nope"))
     assert missing.line == 2 + mapping("Namespace", "Nope").splitlines()[1:].index('  "column": "Nope",')
@@ -141,8 +141,8 @@ def test_all_mistakes_of_a_text_are_reported_in_order(check: Check) -> None:
     assert [each.message.split("'")[1] for each in check("Costs | where A > 1 | where B > 1")] == ["A", "B"]
 
 
-def test_a_query_has_the_columns_it_answers_with(analyser: Analyser) -> None:
-    """The result of a query is known by name and type, through stored functions that call others."""
+def test_a_query_has_its_result_columns(analyser: Analyser) -> None:
+    """The result of a query has names and types, through stored functions that call others."""
     assert analyser.result_columns("Dearest(1) | extend Half = Cost / 2", schema=SCHEMA) == [
         ("Namespace", "string"),
         ("Cost", "real"),
@@ -150,8 +150,8 @@ def test_a_query_has_the_columns_it_answers_with(analyser: Analyser) -> None:
     ]
 
 
-def test_a_command_has_the_columns_it_answers_with(analyser: Analyser) -> None:
-    """The result of a management command is known too."""
+def test_a_command_has_its_result_columns(analyser: Analyser) -> None:
+    """The result of a management command has them too."""
     assert ("Mapping", "string") in analyser.result_columns(".show table Costs ingestion json mappings", schema=SCHEMA)
 
 
@@ -168,8 +168,8 @@ def test_a_text_without_a_result_is_an_error(analyser: Analyser) -> None:
         (Schema(functions=["NamespaceCosts | take 5"]), "not a function declaration"),
     ],
 )
-def test_a_schema_that_makes_no_sense_is_an_error(analyser: Analyser, schema: Schema, message: str) -> None:
-    """A schema with an unknown type or a broken function is refused, not ignored, and the next question is answered."""
+def test_an_invalid_schema_is_an_error(analyser: Analyser, schema: Schema, message: str) -> None:
+    """A schema with an unknown type or a broken function is refused, not ignored, and the next request succeeds."""
     with pytest.raises(AnalyserError, match=message):
         analyser.check("print 1", schema=schema)
     assert analyser.check("print 1", schema=SCHEMA) == []

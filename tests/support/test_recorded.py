@@ -16,7 +16,7 @@ HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
 
 
 class Sets(msgspec.Struct):
-    """An answer whose sets are kept as they were sent."""
+    """A response whose sets are kept as they were sent."""
 
     data: list[msgspec.Raw]
 
@@ -29,7 +29,7 @@ def opencost() -> Iterator[OpenCostEmulator]:
 
 
 def get(emulator: OpenCostEmulator, target: str) -> requests.Response:
-    """Ask once, over a connection of its own."""
+    """Request once, over a connection of its own."""
     with requests.Session() as session:
         return session.get(emulator.url + target, timeout=10)
 
@@ -54,7 +54,7 @@ def get(emulator: OpenCostEmulator, target: str) -> requests.Response:
         ("/assets?window=2027-01-01T00:00:00Z,2027-01-01T01:00:00Z", "assets_future.json"),
     ],
 )
-def test_an_answer_has_the_recorded_bytes(opencost: OpenCostEmulator, target: str, name: str) -> None:
+def test_a_response_has_the_recorded_bytes(opencost: OpenCostEmulator, target: str, name: str) -> None:
     """What was recorded for a request is what is sent, byte for byte."""
     answer = get(opencost, target)
     assert answer.status_code == 200
@@ -76,13 +76,13 @@ def test_an_answer_has_the_recorded_bytes(opencost: OpenCostEmulator, target: st
     ],
 )
 def test_a_refusal_has_the_recorded_bytes(opencost: OpenCostEmulator, target: str, status: int, name: str) -> None:
-    """A bad request is refused in the words that were recorded."""
+    """A bad request is refused with the recorded message."""
     answer = get(opencost, target)
     assert (answer.status_code, answer.content) == (status, recording("1.112", name))
 
 
-def test_every_hour_of_the_day_is_there(opencost: OpenCostEmulator) -> None:
-    """Each hour is answered with its set of the recorded day, and the day has 1,478 rows."""
+def test_every_hour_of_the_day_is_served(opencost: OpenCostEmulator) -> None:
+    """The response of each hour is its set of the recorded day, and the day has 1,478 rows."""
     day = msgspec.json.decode(recording("1.112", "allocation_day_step1h.json"), type=Sets).data
     rows = 0
     for hour, expected in enumerate(day):
@@ -105,21 +105,21 @@ def test_every_hour_of_the_day_is_there(opencost: OpenCostEmulator) -> None:
         f"/allocation?window={HOUR}&filter=namespace:%22shop%22&offset=2",
     ],
 )
-def test_a_question_in_other_words_has_the_same_answer(opencost: OpenCostEmulator, target: str) -> None:
-    """Defaults spelled out, epoch seconds and what a 1.112 ignores do not change the answer."""
+def test_an_equivalent_request_has_the_same_response(opencost: OpenCostEmulator, target: str) -> None:
+    """Explicit defaults, epoch seconds and what a 1.112 ignores do not change the response."""
     assert get(opencost, target).content == recording("1.112", "allocation_hour.json")
 
 
 def test_what_was_not_recorded_of_the_day_is_refused(opencost: OpenCostEmulator) -> None:
-    """An aggregate that was not recorded is a 501, as an empty answer would say there was no cost."""
+    """An aggregate that was not recorded is a 501, as an empty response would mean that there was no cost."""
     window = "2026-11-23T14:00:00Z,2026-11-23T15:00:00Z"
     answer = get(opencost, f"/allocation?window={window}&aggregate=pod")
     assert answer.status_code == 501
     assert "no recording of /allocation?aggregate=pod" in answer.text
 
 
-def test_large_answers_are_chunked_and_small_ones_are_not(opencost: OpenCostEmulator) -> None:
-    """Bodies over 2 KiB come without a length, as from the true server."""
+def test_large_responses_are_chunked_and_small_ones_are_not(opencost: OpenCostEmulator) -> None:
+    """Bodies over 2 KiB are sent without a length, as by the true server."""
     large, small = get(opencost, f"/allocation?window={HOUR}"), get(opencost, "/clusterInfo")
     assert large.headers["Transfer-Encoding"] == "chunked"
     assert "Content-Length" not in large.headers
@@ -132,14 +132,14 @@ def test_only_get_is_allowed(opencost: OpenCostEmulator) -> None:
         assert session.post(opencost.url + "/allocation", timeout=10).status_code == 405
 
 
-def test_a_summary_with_a_bad_window_gets_no_answer(opencost: OpenCostEmulator) -> None:
+def test_a_summary_with_a_bad_window_gets_no_response(opencost: OpenCostEmulator) -> None:
     """The connection is closed without a response, as recorded."""
     with pytest.raises(requests.ConnectionError):
         get(opencost, "/allocation/summary?window=banana")
 
 
-def test_a_given_answer_replaces_the_recorded_one() -> None:
-    """An `answers` function serves what it likes, and leaves the rest to the recordings."""
+def test_a_given_response_replaces_the_recorded_one() -> None:
+    """An `answers` function serves any response, and leaves the others to the recordings."""
 
     def answers(path: str, query: Mapping[str, str]) -> Reply | None:
         return json_reply(b'{"code":500}') if path == "/allocation" and query["window"] == HOUR else None
@@ -149,8 +149,8 @@ def test_a_given_answer_replaces_the_recorded_one() -> None:
         assert get(opencost, f"/assets?window={HOUR}").content == recording("1.112", "assets_hour.json")
 
 
-def test_a_given_answer_may_die_in_the_middle() -> None:
-    """A body that raises CloseConnection on its way ends the connection in mid-answer."""
+def test_a_given_response_may_break_off() -> None:
+    """A body that raises CloseConnection while it is sent ends the connection."""
 
     def body() -> Iterator[bytes]:
         yield b'{"code":200,'
@@ -163,8 +163,8 @@ def test_a_given_answer_may_die_in_the_middle() -> None:
         get(opencost, "/allocation")
 
 
-def test_a_given_answer_may_be_late() -> None:
-    """A delayed reply makes a client with a short patience give up."""
+def test_a_given_response_may_be_late() -> None:
+    """A delayed response makes a client with a short timeout give up."""
     with (
         OpenCostEmulator(answers=lambda _path, _query: text_reply("late", delay=5)) as opencost,
         requests.Session() as session,
@@ -173,8 +173,8 @@ def test_a_given_answer_may_be_late() -> None:
         session.get(opencost.url, timeout=0.1)
 
 
-def test_requests_are_remembered(opencost: OpenCostEmulator) -> None:
-    """A test can see what was requested, decoded."""
+def test_requests_are_recorded(opencost: OpenCostEmulator) -> None:
+    """A test can read what was requested, decoded."""
     get(opencost, f"/assets?window={HOUR}&filter=assetType%3A%22disk%22")
     [request] = opencost.requests
     assert (request.method, request.path, request.param("filter")) == ("GET", "/assets", 'assetType:"disk"')

@@ -56,7 +56,7 @@ def test_a_row_is_cut_as_it_is_decoded(table: Table, files: tuple[str, ...]) -> 
     ],
 )
 def test_odd_rows_are_what_they_are_decoded(record: bytes) -> None:
-    """Escapes, missing objects, objects that are none, line breaks, and members that come twice."""
+    """Escapes, missing objects, objects that are none, line breaks, and duplicate members."""
     line = b'{"Source":"s","Record":%b,"RowNumber":1}\n' % record
     cut = flattener(ALLOCATION)(line)
     assert json.loads(cut) == json.loads(json.dumps(flatten(ALLOCATION, line)))

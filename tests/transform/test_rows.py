@@ -1,4 +1,4 @@
-"""Records become rows: golden rows of the recorded hour, two OpenCosts by one code, and what is null stays null.
+"""Records become rows: golden rows of the recorded hour, two OpenCosts by one code, and nulls remain nulls.
 
 `python -m tests.transform.test_rows` writes the golden files anew.
 """
@@ -49,25 +49,25 @@ Row = dict[str, Json]
 
 
 def origin(table: Table, *, source: Source = SOURCE, options: RequestOptions | None = None) -> BatchContext:
-    """The recorded hour, asked by a fixed run of a fixed source."""
+    """The recorded hour, requested by a fixed run of a fixed source."""
     scraped = datetime(2026, 11, 24, 7, 41, 5, tzinfo=UTC) if table is METRICS else None
     return BatchContext(RUN, source, Batch(table, source.name, HOUR, options or RequestOptions(), scraped=scraped))
 
 
 def records(table: Table, version: str, name: str) -> Iterator[bytes]:
-    """The records of a recorded answer, as JSON."""
+    """The records of a recorded response, as JSON."""
     body = recording(version, name)
     return map(msgspec.json.encode, prometheus.samples(body)) if table is METRICS else responses.records([body])
 
 
 def encoded(table: Table, version: str, name: str | None = None) -> tuple[Encoder, list[bytes]]:
-    """The encoder of a recorded answer, and its lines."""
+    """The encoder of a recorded response, and its lines."""
     encoder = Encoder(table, origin(table))
     return encoder, list(encoder.lines(records(table, version, name or NAMES[table.dataset])))
 
 
 def rows(table: Table, version: str, key: str, name: str | None = None) -> dict[str, Row]:
-    """The rows of a recorded answer, as the table holds them, by the value of one column."""
+    """The rows of a recorded response, as the table holds them, by the value of one column."""
     found = [flatten(table, line) for line in encoded(table, version, name)[1]]
     assert len({row[key] for row in found}) == len(found)
     return {row[key]: row for row in found}
@@ -82,7 +82,7 @@ def row(table: Table, record: Row, *, source: Source = SOURCE, options: RequestO
 
 
 def golden(table: Table) -> bytes:
-    """What the golden file of a table holds: the first rows, and then what all rows come to."""
+    """What the golden file of a table holds: the first rows, and then a digest of all rows."""
     encoder, lines = encoded(table, "1.112")
     digest = hashlib.sha256(b"".join(lines)).hexdigest()
     last = {"sha256": digest, "rows": encoder.rows, "bytes": encoder.bytes, "micros": encoder.micros}
@@ -91,7 +91,7 @@ def golden(table: Table) -> bytes:
 
 @pytest.mark.parametrize("table", [ALLOCATION, ASSETS, METRICS], ids=lambda table: table.dataset)
 def test_rows_of_the_recorded_hour_are_golden(table: Table) -> None:
-    """The recorded hour comes out as ever, byte for byte; a change is made on purpose or not at all."""
+    """The rows of the recorded hour equal their golden file, byte for byte; a change is made on purpose."""
     same = golden(table) == (GOLDEN / f"{table.dataset}.ndjson").read_bytes()
     assert same, "rows of the recorded hour changed; look at git diff after: python -m tests.transform.test_rows"
 
@@ -116,8 +116,8 @@ def test_rows_and_sums_are_those_of_the_index(table: Table, version: str, count:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_recorded_day_costs_what_the_index_says(version: str) -> None:
-    """24 hourly sets by namespace come to the sum of the index."""
+def test_the_recorded_day_costs_the_sum_of_the_index(version: str) -> None:
+    """24 hourly sets by namespace have the sum of the index."""
     encoder, lines = encoded(ALLOCATION, version, "allocation_day_step1h_namespace.json")
     assert len(lines) == 24 * 8
     assert round(encoder.cost or 0, 5) == {"1.112": 26.43958, "1.119": 26.44127}[version]
@@ -134,8 +134,8 @@ def changed(table: Table, key: str) -> dict[str, list[tuple[Row, Row]]]:
     return found
 
 
-def test_both_versions_give_the_same_allocations_but_for_what_the_index_lists() -> None:
-    """Row by row, two OpenCosts tell of the same hour the same, but for network, labels, GPU use and new columns."""
+def test_both_versions_have_the_same_allocations_but_for_what_the_index_lists() -> None:
+    """Row by row, two OpenCosts agree on the same hour, but for network, labels, GPU use and new columns."""
     old, new = (rows(ALLOCATION, version, "AllocationName") for version in VERSIONS)
     assert old.keys() == new.keys()
     found = changed(ALLOCATION, "AllocationName")
@@ -338,8 +338,8 @@ def test_the_digest_of_keys_does_not_depend_on_the_order() -> None:
         (ALLOCATION, [{"name": "a"}, {}]),
     ],
 )
-def test_the_digest_sees_every_key_and_how_often_it_comes(table: Table, records: list[Row]) -> None:
-    """Another key, one fewer, or one that comes twice makes another digest."""
+def test_the_digest_covers_every_key_and_its_count(table: Table, records: list[Row]) -> None:
+    """Another key, one fewer, or a duplicate makes another digest."""
     assert digest(table, {"name": "a"}, {"name": "b"}) != digest(table, *records)
 
 
@@ -361,14 +361,14 @@ def test_each_column_of_the_key_counts(table: Table, record: Row, other: Row) ->
 
 
 def test_a_batch_without_records_has_no_rows() -> None:
-    """Nothing is encoded where nothing came, so no row has totals."""
+    """Nothing is encoded without a record, so no row has totals."""
     encoder = Encoder(ALLOCATION, origin(ALLOCATION))
     assert list(encoder.lines([])) == []
     assert (encoder.rows, encoder.bytes, encoder.micros) == (0, 0, 0)
 
 
 def test_a_line_is_held_back_until_the_next_one_is_encoded() -> None:
-    """The last line that comes out before an error is whole, and no line has totals without the end of the records."""
+    """The last line before an error is complete, and no line has totals without the end of the records."""
     encoder = Encoder(ALLOCATION, origin(ALLOCATION))
     lines = encoder.lines([b'{"name":"a"}', b'{"name":"b"}', b'{"name":3}'])
     assert flatten(ALLOCATION, next(lines))["BatchRows"] is None
@@ -378,7 +378,7 @@ def test_a_line_is_held_back_until_the_next_one_is_encoded() -> None:
 
 @pytest.mark.parametrize("costs", [[1e16], [-1e16], [1e305], [8e12, 0.5, 8e12], [-8e12, -8e12]])
 def test_a_cost_that_kusto_cannot_sum_is_refused(costs: list[float]) -> None:
-    """A row's cost and the sum stay within ±9e12, whose millionths fit a Kusto `long`."""
+    """A row's cost and the sum are within ±9e12, whose millionths fit a Kusto `long`."""
     records = (msgspec.json.encode({"name": f"a{number}", "totalCost": cost}) for number, cost in enumerate(costs))
     with pytest.raises(ContentError, match=r"a (cost|sum) of .* is more than Kusto") as caught:
         list(Encoder(ALLOCATION, origin(ALLOCATION)).lines(records))
@@ -425,7 +425,7 @@ def test_null_is_not_zero(table: Table) -> None:
 
 
 def test_missing_cost_counts_as_nothing() -> None:
-    """A row without a cost is a row all the same; the sum goes on."""
+    """A row without a cost is a row nevertheless; the sum continues."""
     encoder = Encoder(ALLOCATION, origin(ALLOCATION))
     records = [b'{"name":"a","totalCost":null}', b'{"name":"b"}', b'{"name":"c","totalCost":0.00001}']
     assert len(list(encoder.lines(records))) == 3
@@ -433,7 +433,7 @@ def test_missing_cost_counts_as_nothing() -> None:
 
 
 def test_services_are_sorted_in_their_column_and_in_the_properties() -> None:
-    """OpenCost's order changes from answer to answer; ours does not, and nothing else of the properties changes."""
+    """OpenCost's order changes between responses; ours does not, and nothing else of the properties changes."""
     properties = {"namespace": "shop", "services": ["web", "api", "ünter"], "labels": {"b": "1", "a": "2"}}
     found = row(ALLOCATION, {"name": "a", "properties": properties})
     assert found["Services"] == found["Properties"]["services"] == ["api", "web", "ünter"]
@@ -443,8 +443,8 @@ def test_services_are_sorted_in_their_column_and_in_the_properties() -> None:
     assert row(ALLOCATION, {"properties": {"services": []}})["Services"] == []
 
 
-def test_two_answers_to_one_question_give_the_same_costs() -> None:
-    """The same request a moment later gives the same row, but for what OpenCost does not reproduce."""
+def test_two_responses_to_one_request_have_the_same_costs() -> None:
+    """The same request a moment later returns the same row, but for what OpenCost does not reproduce."""
     name = "allocation_hour_agg_namespace"
     first, second = (rows(ALLOCATION, "1.112", "AllocationName", f"{name}{end}.json") for end in ("", "_again"))
     assert first.keys() == second.keys()
@@ -461,7 +461,7 @@ def test_bags_are_objects_not_strings() -> None:
         assert any(each["Labels"] for each in found)
 
 
-def test_each_row_says_what_was_asked() -> None:
+def test_each_row_has_its_request() -> None:
     """Run, source, batch, window and options are on every row; one CollectionTime a run."""
     options = RequestOptions(aggregate="namespace,label:app", include_idle=True)
     found = row(ALLOCATION, {"name": "shop"}, options=options)
@@ -473,7 +473,7 @@ def test_each_row_says_what_was_asked() -> None:
     assert found["BatchId"] == origin(ALLOCATION, options=options).batch.id
 
 
-def test_a_batch_is_known_by_its_question() -> None:
+def test_a_batch_is_identified_by_its_request() -> None:
     """A batch's id changes with table, source, window and the options its dataset has, and with nothing else."""
     batch = Batch(ALLOCATION, "prod", HOUR)
     assert batch.id == Batch(ALLOCATION, "prod", HOUR, scraped=datetime.now(UTC)).id
@@ -511,8 +511,8 @@ def test_metrics_are_stamped_by_the_scrape() -> None:
     assert row(METRICS, {**sample, "value": None, "raw": "NaN", "timestamp": None})["MetricValue"] is None
 
 
-def test_an_unknown_key_is_kept_and_told() -> None:
-    """A key no column reads lands in Unmapped with its value, and the encoder knows its name for the report."""
+def test_an_unknown_key_is_kept_and_reported() -> None:
+    """A key no column reads lands in Unmapped with its value, and the encoder has its name for the report."""
     encoder = Encoder(ALLOCATION, origin(ALLOCATION))
     record = {
         **{"name": "a", "totalCost": 1.5, "carbon": {"kg": 2}, "window": {}},
@@ -542,7 +542,7 @@ def test_an_unknown_key_is_kept_and_told() -> None:
         (ASSETS, {"name": None, "totalCost": True}, ["a record", "totalCost", "assets"]),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told(table: Table, record: Row, said: list[str]) -> None:
+def test_a_value_of_the_wrong_kind_is_refused(table: Table, record: Row, said: list[str]) -> None:
     """A text where a number belongs ends in one sentence with the record and the key; nothing is counted."""
     encoder = Encoder(table, origin(table))
     with pytest.raises(ContentError) as caught:
@@ -554,7 +554,7 @@ def test_a_value_of_the_wrong_kind_is_told(table: Table, record: Row, said: list
 @pytest.mark.parametrize(
     "record", [b"", b"[]", b"null", b"3", b'{"name":', b'{"totalCost":NaN}', b'{"name":"\xff"}', b'{"a":' * 10**5]
 )
-def test_what_is_no_record_is_told(record: bytes) -> None:
+def test_what_is_no_record_is_refused(record: bytes) -> None:
     """Anything that is not one JSON object is refused as content."""
     with pytest.raises(ContentError, match="cannot be used"):
         list(Encoder(ALLOCATION, origin(ALLOCATION)).lines([record]))
@@ -629,7 +629,7 @@ def test_outcomes_read_back_equal(record: Row) -> None:
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.dictionaries(texts, texts), reals)
 def test_samples_read_back_equal(labels: dict[str, str], value: float) -> None:
-    """Labels of any name and value, and any number, come through a metrics row as they are."""
+    """Labels of any name and value, and any number, are unchanged by a metrics row."""
     found = row(METRICS, {"name": "m", "labels": labels, "value": value})
     assert (found["Labels"], found["MetricValue"], found["Unmapped"]) == (labels, value, None)
     assert found["Pod"] == labels.get("pod")

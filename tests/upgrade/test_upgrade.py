@@ -27,7 +27,7 @@ def test_it_is_the_previous_release() -> None:
 
 @pytest.mark.parametrize("step", [name for name in STEPS if "rows" in STEPS[name]])
 def test_nothing_is_lost_or_doubled(step: str) -> None:
-    """After each step, the table holds whole hours, each once."""
+    """After each step, the table holds complete hours, each once."""
     assert STEPS[step]["rows"] % HOUR["rows"] == 0
     assert STEPS[step]["rows"] // HOUR["rows"] == round(STEPS[step]["cost"] / HOUR["cost"])
 
@@ -60,7 +60,7 @@ def test_rows_of_the_previous_release_are_replaced() -> None:
         assert STEPS[step]["numbered"] == STEPS[step]["rows"]
 
 
-def test_the_guide_says_what_was_recorded() -> None:
+def test_the_guide_has_what_was_recorded() -> None:
     """The table of the guide has the exit codes of the recording."""
     said = re.findall(r"^\| ((?:this|previous) pod[^|]+?) \| (\d) \|", GUIDES["operations"], re.MULTILINE)
     assert {step: int(code) for step, code in said} == {
@@ -76,7 +76,7 @@ def test_the_guide_says_what_was_recorded() -> None:
 
 
 def test_a_newer_schema_is_no_obstacle() -> None:
-    """Pods of this release load into tables to which a newer one has added columns, and the rows are whole."""
+    """Pods of this release load into tables to which a newer one has added columns, and the rows are complete."""
     with World() as world:
         for table in (ALLOCATION, SYNC_RUNS):
             world.command(f".create-merge table {table.name} (FromTheFuture: string)")

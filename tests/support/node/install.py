@@ -88,7 +88,7 @@ def install(cache: Path | None = None, *, package: Path = PACKAGE) -> Packages:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skip the test with the reason, or fail it where CI promises that Node is there."""
+    """Skip the test with the reason, or fail it where CI guarantees Node."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -138,6 +138,6 @@ def _npm_install(toolchain: Toolchain, package: Path, target: Path) -> None:
 
 
 def _reason(stderr: str) -> str:
-    """Return what npm says went wrong, without its advice and its log file."""
+    """Return npm's error message, without its advice and its log file."""
     lines = [line.removeprefix("npm error").strip() for line in stderr.splitlines() if line.startswith("npm error")]
     return "; ".join([line for line in lines if line and "complete log" not in line][:4]) or stderr.strip()[:500]
