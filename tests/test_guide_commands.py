@@ -56,30 +56,32 @@ def lines(page: str) -> Iterator[list[str]]:
 
 def _split(text: str) -> list[str]:
     """The words of a shell's command line; signs such as | are words of their own."""
-    words = shlex.shlex(text, posix=True, punctuation_chars=True)
-    words.whitespace_split = True
-    return list(words)
+    arguments = shlex.shlex(text, posix=True, punctuation_chars=True)
+    arguments.whitespace_split = True
+    return list(arguments)
 
 
-ALL = [(name, words) for name, page in PAGES.items() for words in lines(page)]
+ALL = [(name, arguments) for name, page in PAGES.items() for arguments in lines(page)]
 
 
 def test_there_are_lines_to_check() -> None:
     """The pages have command lines, and the reader of pages finds them."""
     assert len(ALL) > 20
-    assert {words[0] for _, words in ALL} >= {"sync", "bootstrap", "run", "cost", "demo"}
+    assert {arguments[0] for _, arguments in ALL} >= {"sync", "bootstrap", "run", "cost", "demo"}
 
 
-@pytest.mark.parametrize(("page", "words"), ALL, ids=[f"{name}: {' '.join(words)[:60]}" for name, words in ALL])
+@pytest.mark.parametrize(
+    ("page", "arguments"), ALL, ids=[f"{name}: {' '.join(arguments)[:60]}" for name, arguments in ALL]
+)
 def test_a_line_is_one_that_the_program_takes(
-    page: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Command, options and the kinds of their values exist as they are written; so does the file of the guide."""
     monkeypatch.chdir(tmp_path)
     [settings, *_] = re.findall(r"^```toml\n(.*?)^```", GUIDES["configuration"], re.MULTILINE | re.DOTALL)
     Path("opencost-kusto.toml").write_text(settings, "utf-8")
     root = typer.Context(GROUP, info_name="opencost-kusto")
-    assert COMMANDS[words[0]].make_context(words[0], words[1:], parent=root).params, page
+    assert COMMANDS[arguments[0]].make_context(arguments[0], arguments[1:], parent=root).params, page
 
 
 @pytest.mark.slow
@@ -96,20 +98,20 @@ def test_lines_that_read_or_load_work(tmp_path: Path, monkeypatch: pytest.Monkey
             for hour, run in enumerate(("test-41", "test-42")):
                 end = demo.last_day(emulated.now()).end - timedelta(hours=hour)
                 sync(opencost, kusto, SyncRequest(Window(end - timedelta(hours=1), end)), run=new_run(run))
-        for page, words in ALL:
-            said = " ".join(words)
-            if words[0] not in RUN or NEEDS_MORE.search(said) or said in done:
+        for page, arguments in ALL:
+            said = " ".join(arguments)
+            if arguments[0] not in RUN or NEEDS_MORE.search(said) or said in done:
                 continue
             done.add(said)
-            mine = [OURS.get(word, emulated.kusto_url if "CLUSTER.REGION" in word else word) for word in words]
+            mine = [OURS.get(word, emulated.kusto_url if "CLUSTER.REGION" in word else word) for word in arguments]
             assert _exit_code(mine) == 0, f"{page}: {said}"
     assert done
 
 
-def _exit_code(words: list[str]) -> int:
+def _exit_code(arguments: list[str]) -> int:
     """Run a command in this process; errors are raised."""
     try:
-        app(words, standalone_mode=False)
+        app(arguments, standalone_mode=False)
     except typer.Exit as ended:
         return ended.exit_code
     return 0

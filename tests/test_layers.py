@@ -55,10 +55,10 @@ def ours(file: str) -> set[str]:
 def reached(file: str) -> set[str]:
     """The files a file imports, and those they import, and so on."""
     found: set[str] = set()
-    ahead = ours(file)
-    while ahead:
-        found |= ahead
-        ahead = set().union(*map(ours, ahead)) - found
+    pending = ours(file)
+    while pending:
+        found |= pending
+        pending = set().union(*map(ours, pending)) - found
     return found
 
 

@@ -85,9 +85,9 @@ def test_what_opencost_would_ignore_is_refused(world: World, ask: Callable[[Any]
 
 def test_what_opencost_refuses_is_an_error() -> None:
     """What OpenCost refuses is an error, and the next call is a new one."""
-    answers = iter([Reply(400, {}, b"no")])
+    replies = iter([Reply(400, {}, b"no")])
     with (
-        World(answers=lambda path, _: next(answers, None) if path == "/allocation" else None, tables=False) as world,
+        World(responder=lambda path, _: next(replies, None) if path == "/allocation" else None, tables=False) as world,
         world.source() as opencost,
     ):
         with pytest.raises(OpenCostError, match="400"):

@@ -17,7 +17,7 @@ from opencost_kusto.emulator.kusto.storage import MemoryStorage, Message, Storag
 from opencost_kusto.emulator.opencost.fleet import NAMES as CLUSTERS
 from opencost_kusto.emulator.opencost.live import BUILT_IN_STORE, Clock, utc_now
 from opencost_kusto.emulator.opencost.replies import json_reply, text_reply
-from opencost_kusto.emulator.opencost.server import Answers, OpenCostEmulator
+from opencost_kusto.emulator.opencost.server import OpenCostEmulator, Responder
 from opencost_kusto.emulator.opencost.versions import DEFAULT as DEFAULT_VERSION
 from opencost_kusto.emulator.opencost.versions import NAMES as VERSIONS
 
@@ -27,7 +27,6 @@ __all__ = [
     "DEFAULT_VERSION",
     "LOSE_REPLY",
     "VERSIONS",
-    "Answers",
     "Behaviour",
     "CloseConnection",
     "Door",
@@ -39,6 +38,7 @@ __all__ = [
     "OpenCostEmulator",
     "Reply",
     "Request",
+    "Responder",
     "Storage",
     "json_reply",
     "text_reply",
@@ -49,7 +49,7 @@ class Emulator:
     """Both ends as a context: `opencosts`, one for each cluster, `opencost`, the first of them, and `kusto`.
 
     A port of 0 lets the system choose; the first cluster gets `opencost_port` and the second `second_port`. `version`,
-    `clock` and `keeps` are those of `OpenCostEmulator`. `answers` and a given `opencost` are for one cluster alone.
+    `clock` and `keeps` are those of `OpenCostEmulator`. `responder` and a given `opencost` are for one cluster alone.
     Raises UsageError when a port is taken, a version is unknown, or DuckDB is not installed.
     """
 
@@ -63,7 +63,7 @@ class Emulator:
         version: str = DEFAULT_VERSION,
         clock: Clock = utc_now,
         keeps: Mapping[int, int] | None = None,
-        answers: Answers | None = None,
+        responder: Responder | None = None,
         opencost: OpenCostEmulator | None = None,
         storage: Storage | Callable[[str], Storage] | None = None,
         latency: float = 0.2,
@@ -72,10 +72,10 @@ class Emulator:
             self.kusto = KustoEmulator(kusto_port, database=database, storage=storage, latency=latency)
             made.callback(self.kusto.stop)
             self.opencosts: list[OpenCostEmulator] = [] if opencost is None else [opencost]
-            clusters = () if opencost is not None else CLUSTERS[:1] if answers is not None else CLUSTERS
+            clusters = () if opencost is not None else CLUSTERS[:1] if responder is not None else CLUSTERS
             for cluster, port in zip(clusters, (opencost_port, second_port), strict=False):
                 one = OpenCostEmulator(
-                    port, cluster=cluster, version=version, clock=clock, keeps=keeps, answers=answers
+                    port, cluster=cluster, version=version, clock=clock, keeps=keeps, responder=responder
                 )
                 self.opencosts.append(one)
                 made.callback(one.stop)

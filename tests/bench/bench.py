@@ -191,7 +191,7 @@ def backfill() -> float:
     lock = threading.Lock()
     asked = overlaps = 0
 
-    def answers(path: str, query: Any) -> Reply | None:
+    def responder(path: str, query: Any) -> Reply | None:
         nonlocal asked, overlaps
         if path != "/allocation":
             return None
@@ -216,7 +216,7 @@ def backfill() -> float:
     first = datetime(2026, 11, 1, tzinfo=UTC)
     question = SyncRequest(Window(first, first + timedelta(hours=STEPS)), timedelta(hours=1), ("allocation",))
     with (
-        OpenCostEmulator(answers=answers) as there,
+        OpenCostEmulator(responder=responder) as there,
         KustoEmulator(latency=0.02) as emulated,
         OpenCost(there.url) as opencost,
         Kusto(emulated.url, emulated.database, auth="none") as kusto,

@@ -14,7 +14,7 @@ from typing import Any
 
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.emulator import Answers, Reply, json_reply
+from opencost_kusto.emulator import Reply, Responder, json_reply
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.window import Window, stamp
@@ -30,11 +30,11 @@ FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 
 
-def hours(seconds: float = 0.0) -> Answers:
+def hours(seconds: float = 0.0) -> Responder:
     """An OpenCost that serves each hour like the recorded one, after some seconds."""
     body = recording("1.112", "allocation_hour.json")
 
-    def answers(path: str, query: Any) -> Reply | None:
+    def responder(path: str, query: Any) -> Reply | None:
         if path != "/allocation":
             return None
         time.sleep(seconds)
@@ -42,13 +42,13 @@ def hours(seconds: float = 0.0) -> Answers:
         whole = body.replace(b"2026-11-23T11:00:00Z", end.encode()).replace(b"2026-11-23T10:", start[:14].encode())
         return json_reply(whole)
 
-    return answers
+    return responder
 
 
 def over_opencost() -> float:
     """How many times OpenCost's own time a backfill takes, where each batch lands some seconds later."""
     period, target = Window(FIRST, FIRST + STEPS * _HOUR), Target(_HOUR, ("allocation",))
-    with World(answers=hours(ANSWER_TAKES), latency=LANDING_TAKES) as world, world.client(PATIENT) as kusto:
+    with World(responder=hours(ANSWER_TAKES), latency=LANDING_TAKES) as world, world.client(PATIENT) as kusto:
         begun = time.perf_counter()
         with world.source(timeout=60) as opencost:
             found = survey([opencost], kusto, target, period, now=period.end + _HOUR, closed=period.end)
@@ -62,10 +62,10 @@ def over_opencost() -> float:
 def milliseconds() -> float:
     """Processor milliseconds of the whole command for each batch of a month of hours."""
     end = FIRST + timedelta(days=DAYS)
-    with World(answers=hours()) as world:
-        words = ("--endpoint", world.opencost.url, "--kusto-uri", world.kusto.url, "--database", "OpenCost")
+    with World(responder=hours()) as world:
+        arguments = ("--endpoint", world.opencost.url, "--kusto-uri", world.kusto.url, "--database", "OpenCost")
         period = ("--from", stamp(FIRST), "--to", stamp(end), "--dataset", "allocation", "--step", "1h")
-        seconds = ours("backfill", *period, *words, "--auth", "none", "--quiet")
+        seconds = ours("backfill", *period, *arguments, "--auth", "none", "--quiet")
         batches = int(world.query("OpenCostAllocation | distinct BatchId | count")[0]["Count"])
     if batches != DAYS * 24:
         raise SystemExit(f"The backfill loaded {batches} batches.")

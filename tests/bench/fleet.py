@@ -122,7 +122,7 @@ def watched(pid: int) -> Counter[str]:
 
 def gates(clusters: int, files: int) -> list[Gate]:
     """What was agreed of many clusters in one run."""
-    with World(answers=nameless) as world:
+    with World(responder=nameless) as world:
         found = run_fleet(world, clusters, files)
     print(found.requests, f"{found.seconds:.1f} s, {found.files} files", found.said[-500:])
     each = found.requests.total() / clusters
@@ -138,13 +138,13 @@ def day(clusters: int, files: int, hours: int) -> list[Gate]:
     """Sync hour after hour of a day, allocation and assets; print what each takes, and what all take."""
     sums: Counter[str] = Counter()
     codes, most = set(), {"megabytes": 0.0, "threads": 0.0, "files": 0.0, "seconds": 0.0}
-    with World(answers=nameless) as world:
+    with World(responder=nameless) as world:
         for hour in range(hours):
             found = run_fleet(world, clusters, files, hour, "--dataset", "assets")
-            asked = found.requests["query"] + found.requests["command"]
+            requested = found.requests["query"] + found.requests["command"]
             taken = {
                 "batches": int(world.query(_BATCHES)[0]["Count"]) - sums["batches"],
-                "questions and commands": asked,
+                "questions and commands": requested,
                 "blobs": found.requests["blob"],
                 "bytes of blobs": found.blob_bytes,
             }

@@ -70,12 +70,12 @@ def plain_our_rows(url: str, folder: Path, level: int) -> int:
 
 def _plain(url: str, folder: Path, level: int, row: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]) -> int:
     reply = requests.get(f"{url}/allocation", params={"window": str(_WINDOW)}, timeout=600)
-    asked = requested_columns()
+    requested = requested_columns()
     count = 0
     with gzip.open(folder / "part-0.ndjson.gz", "wt", compresslevel=level, encoding="utf-8") as file:
         for members in reply.json()["data"]:
             for record in members.values():
-                file.write(json.dumps(row(record, asked)) + "\n")
+                file.write(json.dumps(row(record, requested)) + "\n")
                 count += 1
     return count
 
@@ -115,7 +115,7 @@ def requested_columns() -> dict[str, Any]:
     }
 
 
-def plain_full(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def plain_full(record: dict[str, Any], requested: dict[str, Any]) -> dict[str, Any]:
     """A row like ours: the record as it is, what was requested, and the few columns that are derived."""
     properties = record.get("properties") or {}
     gpu = record.get("gpuAllocation") or {}
@@ -127,24 +127,24 @@ def plain_full(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "GpuRequestAverage": record.get("gpuRequestAverage", gpu.get("gpuRequestAverage")),
         "GpuUsageAverage": record.get("gpuUsageAverage", gpu.get("gpuUsageAverage")),
     }
-    shared = {name: value for name, value in (asked | derived).items() if value is not None}
+    shared = {name: value for name, value in (requested | derived).items() if value is not None}
     return {**shared, RECORD: record}
 
 
-def plain_row(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def plain_row(record: dict[str, Any], requested: dict[str, Any]) -> dict[str, Any]:
     """The columns of OpenCostAllocation, written out by hand."""
     properties = record.get("properties") or {}
     raw = record.get("rawAllocationOnly") or {}
     gpu = record.get("gpuAllocation") or {}
     services = sorted(properties["services"]) if properties.get("services") else None
     return {
-        "Timestamp": asked["Timestamp"],
-        "CollectionTime": asked["CollectionTime"],
-        "Source": asked["Source"],
+        "Timestamp": requested["Timestamp"],
+        "CollectionTime": requested["CollectionTime"],
+        "Source": requested["Source"],
         "AllocationName": record.get("name"),
-        "WindowStart": asked["WindowStart"],
-        "WindowEnd": asked["WindowEnd"],
-        "WindowMinutes": asked["WindowMinutes"],
+        "WindowStart": requested["WindowStart"],
+        "WindowEnd": requested["WindowEnd"],
+        "WindowMinutes": requested["WindowMinutes"],
         "Namespace": properties.get("namespace"),
         "Node": properties.get("node"),
         "Container": properties.get("container"),
@@ -170,14 +170,14 @@ def plain_row(record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "ExternalCost": record.get("externalCost"),
         "SharedCost": record.get("sharedCost"),
         "Properties": {**properties, "services": services} if services else properties,
-        "RunId": asked["RunId"],
-        "ScenarioName": asked["ScenarioName"],
-        "Metadata": asked["Metadata"],
-        "Cluster": asked["Cluster"],
-        "Aggregate": asked["Aggregate"],
-        "BatchId": asked["BatchId"],
-        "IncludeIdle": asked["IncludeIdle"],
-        "ShareIdle": asked["ShareIdle"],
+        "RunId": requested["RunId"],
+        "ScenarioName": requested["ScenarioName"],
+        "Metadata": requested["Metadata"],
+        "Cluster": requested["Cluster"],
+        "Aggregate": requested["Aggregate"],
+        "BatchId": requested["BatchId"],
+        "IncludeIdle": requested["IncludeIdle"],
+        "ShareIdle": requested["ShareIdle"],
         "Start": record.get("start"),
         "End": record.get("end"),
         "Minutes": record.get("minutes"),

@@ -93,7 +93,7 @@ def run_tick(clusters: int, days: int) -> Any:
     """A tick in which nothing is missing; returns the database that counted."""
     hours = 24 * days
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    with World(answers=nameless) as world, ExitStack() as stack:
+    with World(responder=nameless) as world, ExitStack() as stack:
         kusto = stack.enter_context(Counting(world.kusto.url, "OpenCost", auth="none"))
         for table in (ALLOCATION, ASSETS):
             world.command(*landed(table, clusters, end - hours * _HOUR, hours))

@@ -42,9 +42,9 @@ COUNTING = (
 @contextmanager
 def wrapping(*command: str, stdin: int = subprocess.DEVNULL, terminal: bool = False) -> Iterator[subprocess.Popen[str]]:
     """A process of its own session that wraps the command; with `terminal`, stdin is what controls it."""
-    words = [sys.executable, "-c", PROGRAM, *command]
+    arguments = [sys.executable, "-c", PROGRAM, *command]
     with subprocess.Popen(
-        words,
+        arguments,
         stdin=stdin,
         stdout=subprocess.PIPE,
         text=True,

@@ -69,18 +69,18 @@ def test_the_reading_finds_them() -> None:
 @pytest.mark.parametrize("call", [*IN_PIPELINES, *IN_SHELLS], ids=" ".join)
 def test_the_command_line_accepts_them(call: list[str]) -> None:
     """Every option in the pipelines and shell examples of the guides exists and has its value."""
-    name, *words = call
-    if "--config" in words:
+    name, *arguments = call
+    if "--config" in arguments:
         # Whose file is the reader's.
-        del words[words.index("--config") : words.index("--config") + 2]
-    assert COMMANDS[name].make_context(name, words).params
+        del arguments[arguments.index("--config") : arguments.index("--config") + 2]
+    assert COMMANDS[name].make_context(name, arguments).params
 
 
-@pytest.mark.parametrize("words", [["sync", "--sins", "$START"], ["sync", "--since"], ["sync", "now"]])
-def test_what_is_wrong_would_be_found(words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["sync", "--sins", "$START"], ["sync", "--since"], ["sync", "now"]])
+def test_what_is_wrong_would_be_found(arguments: list[str]) -> None:
     """A misspelt option, one without its value and a stray word do not parse, so parsing means something."""
     with pytest.raises(Exception, match=r"No such option|requires an argument|unexpected extra argument"):
-        COMMANDS[words[0]].make_context(words[0], words[1:])
+        COMMANDS[arguments[0]].make_context(arguments[0], arguments[1:])
 
 
 def test_environments_set_what_is_read() -> None:

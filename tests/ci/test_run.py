@@ -17,7 +17,7 @@ from opencost_kusto.ci.command_cost import CommandCost
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.run import show_cost
 from opencost_kusto.cli.source_options import SourceOptions
-from opencost_kusto.emulator import json_reply
+from opencost_kusto.emulator import Reply, json_reply
 from opencost_kusto.errors import EmptyError, KustoError, OpenCostError, UsageError
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.window import covering
@@ -128,19 +128,19 @@ def test_the_exit_code_of_the_command_precedes_any_error(capsys: pytest.CaptureF
     for exit_code in (77, 0):
         hour, gone = Hour(exit_code), [False]
 
-        def answers(_: str, __: object, gone: list[bool] = gone) -> object:
+        def responder(_: str, __: object, gone: list[bool] = gone) -> Reply | None:
             return json_reply(b'{"code":500,"message":"gone"}', status=500) if gone[0] else None
 
-        with Emulator(latency=0.05, answers=answers) as servers:  # type: ignore[arg-type]
+        with Emulator(latency=0.05, responder=responder) as servers:
             with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
                 bootstrap(kusto)
-            asked = account(servers, hour, "")
+            requested = account(servers, hour, "")
 
             def execute(command: Sequence[str], hour: Hour = hour, gone: list[bool] = gone) -> int:
                 gone[0] = True
                 return hour.execute(command)
 
-            changed = Account(replace(asked.cost, execute=execute), asked.console)
+            changed = Account(replace(requested.cost, execute=execute), requested.console)
             if exit_code:
                 assert changed.of(["false"]) == exit_code
                 assert "/clusterInfo with 500: gone" in capsys.readouterr().err
@@ -181,10 +181,10 @@ def test_an_unreachable_kusto_is_reported_before_the_command_runs(tmp_path: Path
 def test_else_the_exit_code_is_the_syncs(capsys: pytest.CaptureFixture[str]) -> None:
     """A command that succeeded, and whose window did not land, ends with the code of why not."""
 
-    def answers(path: str, _: object) -> object:
+    def responder(path: str, _: object) -> Reply | None:
         return json_reply(b'{"code":500,"message":"no"}', status=500) if path == "/assets" else None
 
-    with Emulator(latency=0.05, answers=answers) as broken:  # type: ignore[arg-type]
+    with Emulator(latency=0.05, responder=responder) as broken:
         with Kusto(broken.kusto_url, broken.database, auth="none") as kusto:
             bootstrap(kusto)
         assert account(broken, Hour(), "half").of(["true"]) == 7
@@ -195,15 +195,15 @@ def test_else_the_exit_code_is_the_syncs(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_window_that_begins_before_the_data_is_not_loaded() -> None:
     """With --require-coverage, a command whose start OpenCost did not see ends with 8, or its own code, and no row."""
 
-    def answers(path: str, _: object) -> object:
+    def responder(path: str, _: object) -> Reply | None:
         return json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None
 
-    with Emulator(latency=0.05, answers=answers) as young:  # type: ignore[arg-type]
+    with Emulator(latency=0.05, responder=responder) as young:
         with Kusto(young.kusto_url, young.database, auth="none") as kusto:
             bootstrap(kusto)
         for exit_code in (0, 77):
-            asked = account(young, Hour(exit_code), "young")
-            strict = Account(replace(asked.cost, require_coverage=True), asked.console)
+            requested = account(young, Hour(exit_code), "young")
+            strict = Account(replace(requested.cost, require_coverage=True), requested.console)
             if exit_code:
                 assert strict.of(["false"]) == exit_code
             else:
@@ -224,7 +224,7 @@ def test_errors_are_reported_before_the_command_runs(servers: Emulator, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         (["--settle", "soon"], "--settle 'soon' is not a duration"),
         (["--dataset", "costs"], "There is no dataset 'costs'"),
@@ -236,9 +236,9 @@ def test_errors_are_reported_before_the_command_runs(servers: Emulator, tmp_path
         (["--share-idle"], "add --include-idle"),
     ],
 )
-def test_options_are_refused_before_the_command_runs(tmp_path: Path, words: list[str], said: str) -> None:
+def test_options_are_refused_before_the_command_runs(tmp_path: Path, arguments: list[str], said: str) -> None:
     """What cannot be done as requested ends with exit code 2 and one line, and the command never starts."""
-    done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", *words, "--", "touch", "ran")
+    done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", *arguments, "--", "touch", "ran")
     assert done.returncode == 2, done.stderr
     assert said in done.stderr.splitlines()[-1]
     assert not (tmp_path / "ran").exists()
@@ -255,19 +255,19 @@ def test_the_commands_options_are_its_own(servers: Emulator, tmp_path: Path) -> 
     assert _command(tmp_path, "run").returncode == 2
 
 
-def _command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     environment |= {"OPENCOST_KUSTO_DATABASE": "OpenCost", "OPENCOST_KUSTO_AUTH": "none"}
-    return forked.run(words, folder, environment)
+    return forked.run(arguments, folder, environment)
 
 
 def test_a_window_without_cost_is_exit_code_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where OpenCost has no cost for the hour, the code is 8 and the reason is said; it can be accepted."""
 
-    def answers(path: str, _: object) -> object:
+    def responder(path: str, _: object) -> Reply | None:
         return json_reply(b'{"code":200,"data":[{}]}') if path in ("/allocation", "/assets") else None
 
-    with Emulator(latency=0.05, answers=answers) as idle:  # type: ignore[arg-type]
+    with Emulator(latency=0.05, responder=responder) as idle:
         with Kusto(idle.kusto_url, idle.database, auth="none") as kusto:
             bootstrap(kusto)
         one = account(idle, Hour(), "idle", tmp_path / "page.md")

@@ -17,7 +17,7 @@ from opencost_kusto import Kusto, OpenCost, Report, SyncRequest, bootstrap, expo
 from opencost_kusto.batch import Batch, SourceSettings
 from opencost_kusto.ci.summary import Cost, Page, by_currency, by_namespace, cost_table, costs_query, markdown, page
 from opencost_kusto.database.functions import named
-from opencost_kusto.emulator import json_reply
+from opencost_kusto.emulator import Reply, json_reply
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.rendering import money
 from opencost_kusto.result import Outcome, batch_result
@@ -91,12 +91,12 @@ def test_a_failed_batch_is_listed_with_its_reason(tmp_path: Path) -> None:
     """What did not land is in a table of its own, with the reason, and without secrets."""
     file = tmp_path / "summary.md"
 
-    def answers(path: str, _: object) -> object:
+    def responder(path: str, _: object) -> Reply | None:
         reason = b'{"code":500,"message":"no | good: <b>see</b> https://h/x?sig=hushhush"}'
         return json_reply(reason, status=500) if path == "/assets" else None
 
     with (
-        Emulator(latency=0.05, answers=answers) as broken,  # type: ignore[arg-type]
+        Emulator(latency=0.05, responder=responder) as broken,
         Kusto(broken.kusto_url, "OpenCost", auth="none") as kusto,
         OpenCost(broken.opencost_url, timeout=0.1) as opencost,
     ):
@@ -204,13 +204,13 @@ def shown(name: str) -> str:
 
 def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None:
     """`--summary` reports a run that landed, a dry run, and one that never reached OpenCost."""
-    words = ["--window", str(HOUR), "--dataset", "allocation", "--summary", "page.md"]
+    arguments = ["--window", str(HOUR), "--dataset", "allocation", "--summary", "page.md"]
     target = ["--kusto-uri", servers.kusto_url, "--database", "OpenCost", "--auth", "none"]
     opencost = ["--endpoint", servers.opencost_url]
     with another_cluster(servers.opencost):
-        assert _sync(tmp_path, *words, *target, *opencost, "--cluster", "of-command") == 0
-    assert _sync(tmp_path, *words, *opencost, "--output", "rows") == 0
-    assert _sync(tmp_path, *words, *target, "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1") == 3
+        assert _sync(tmp_path, *arguments, *target, *opencost, "--cluster", "of-command") == 0
+    assert _sync(tmp_path, *arguments, *opencost, "--output", "rows") == 0
+    assert _sync(tmp_path, *arguments, *target, "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1") == 3
     pages = (tmp_path / "page.md").read_text("utf-8").split("## OpenCost to Kusto: ")[1:]
     assert [one.splitlines()[0][:12] for one in pages] == ["1 landed", "1 written", "exit code 3."]
     assert "| kube-system | 26 |" in pages[0]
@@ -218,8 +218,8 @@ def test_the_command_appends_its_page(servers: Emulator, tmp_path: Path) -> None
     assert "cannot be reached" in pages[2]
 
 
-def _sync(folder: Path, *words: str) -> int:
-    return forked.run(["sync", *words], folder, {"HOME": str(folder)}).returncode
+def _sync(folder: Path, *arguments: str) -> int:
+    return forked.run(["sync", *arguments], folder, {"HOME": str(folder)}).returncode
 
 
 def test_two_currencies_are_never_added(servers: Emulator) -> None:

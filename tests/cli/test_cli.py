@@ -60,12 +60,14 @@ def servers() -> Iterator[Emulator]:
 def run(tmp_path: Path) -> Command:
     """Runs `opencost-kusto` in an empty folder, with an environment of its own."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    return lambda *words, **variables: forked.run(words, tmp_path, environment | variables)
+    return lambda *arguments, **variables: forked.run(arguments, tmp_path, environment | variables)
 
 
-def _run(words: list[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(arguments: list[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def _kusto(servers: Emulator) -> list[str]:
@@ -183,9 +185,9 @@ def test_a_dataset_alone(servers: Emulator, run: Command) -> None:
     done = run(*_written(servers, "--dataset", "allocation"))
     assert done.returncode == 0, done.stderr
     assert _by_table(_rows(done.stdout)) == {"OpenCostAllocation": 61}
-    asked = {request.path for request in servers.opencost.requests[before:]}
-    assert "/allocation" in asked
-    assert "/assets" not in asked
+    requested = {request.path for request in servers.opencost.requests[before:]}
+    assert "/allocation" in requested
+    assert "/assets" not in requested
 
 
 @pytest.mark.parametrize("spelled", ["disk", "Disk,LoadBalancer", "LOADBALANCER, node"])
@@ -219,16 +221,16 @@ def test_idle_and_aggregate_reach_the_server(servers: Emulator, run: Command) ->
     done = run(*_written(servers, *idle))
     assert done.returncode == 0, done.stderr
     assert "__idle__" in {row["AllocationName"] for row in _rows(done.stdout)}
-    asked = [request for request in servers.opencost.requests if request.path == "/allocation"][-1]
-    assert (asked.param("aggregate"), asked.param("includeIdle"), asked.param("shareIdle")) == (
+    requested = [request for request in servers.opencost.requests if request.path == "/allocation"][-1]
+    assert (requested.param("aggregate"), requested.param("includeIdle"), requested.param("shareIdle")) == (
         "namespace",
         "true",
         None,
     )
     done = run(*_written(servers, *idle, "--share-idle"))
     assert done.returncode == 0, done.stderr
-    asked = [request for request in servers.opencost.requests if request.path == "/allocation"][-1]
-    assert (asked.param("includeIdle"), asked.param("shareIdle")) == ("true", "true")
+    requested = [request for request in servers.opencost.requests if request.path == "/allocation"][-1]
+    assert (requested.param("includeIdle"), requested.param("shareIdle")) == ("true", "true")
 
 
 @pytest.mark.usefixtures("named")
@@ -300,9 +302,9 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_in_one_sentence(servers: Emulator, run: Command, case: str) -> None:
     """What cannot be done as requested ends with exit code 2 and one line that says why, before any request."""
-    words, said = REFUSED[case]
+    arguments, said = REFUSED[case]
     before = len(servers.opencost.requests)
-    done = run(*_sync(servers, *words))
+    done = run(*_sync(servers, *arguments))
     lines = [line for line in done.stderr.splitlines() if "INFO    Kusto: " not in line]
     assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done.stderr
     assert lines[0].startswith("opencost-kusto: ")
@@ -329,10 +331,10 @@ def test_kusto_must_be_named(run: Command, command: str) -> None:
     assert named in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("words", [["sync", "--timeout", "long"], ["sync", "--invented"], ["synch"]])
-def test_arguments_that_are_no_options(run: Command, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["sync", "--timeout", "long"], ["sync", "--invented"], ["synch"]])
+def test_arguments_that_are_no_options(run: Command, arguments: list[str]) -> None:
     """A command line that cannot be parsed ends with exit code 2 and no traceback."""
-    done = run(*words)
+    done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert re.search(r"--timeout|--invented|synch", done.stderr)
@@ -363,11 +365,11 @@ def test_no_opencost(servers: Emulator, run: Command) -> None:
     assert last.startswith(f"opencost-kusto: OpenCost at {NOBODY}/clusterInfo cannot be reached")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["sync", "--help"], ["--version"], ["tables"]])
-def test_what_needs_no_azure_does_not_import_it(run: Command, words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["--version"], ["tables"]])
+def test_what_needs_no_azure_does_not_import_it(run: Command, arguments: list[str], tmp_path: Path) -> None:
     """Help, version and dictionary are printed without importing anything of Azure."""
-    assert run(*words).returncode == 0
-    assert _azure_after(words, tmp_path) == []
+    assert run(*arguments).returncode == 0
+    assert _azure_after(arguments, tmp_path) == []
 
 
 def test_a_dry_run_does_not_import_azure(servers: Emulator, tmp_path: Path) -> None:
@@ -375,14 +377,14 @@ def test_a_dry_run_does_not_import_azure(servers: Emulator, tmp_path: Path) -> N
     assert _azure_after(_written(servers, "--dataset", "allocation"), tmp_path) == []
 
 
-def _azure_after(words: list[str], folder: Path) -> list[str]:
+def _azure_after(arguments: list[str], folder: Path) -> list[str]:
     """The Azure modules that are imported when `main` has run."""
     program = (
         "import json, sys\nfrom opencost_kusto import cli\nsys.argv[0] = 'opencost-kusto'\ntry:\n    cli.main()\n"
         "except SystemExit as end:\n    assert end.code == 0, end.code\n"
         "print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'azure']), file=sys.stderr)"
     )
-    done = _run([sys.executable, "-c", program, *words], folder, {})
+    done = _run([sys.executable, "-c", program, *arguments], folder, {})
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stderr.splitlines()[-1]))
 
@@ -432,26 +434,28 @@ def test_bootstrap_prints_every_command_without_kusto(run: Command) -> None:
 def test_bootstrap_checks_and_converges(run: Command) -> None:
     """`--check` fails on an empty database, bootstrap fixes it, and then both find nothing to do."""
     with Emulator() as servers:
-        words = ["bootstrap", *_kusto(servers)]
-        before = run(*words, "--check")
+        arguments = ["bootstrap", *_kusto(servers)]
+        before = run(*arguments, "--check")
         assert (before.returncode, before.stdout) == (5, ""), before.stderr
         assert "table OpenCostAllocation is missing (tables/OpenCostAllocation.kql:" in before.stderr
         assert "Traceback" not in before.stderr
-        made = run(*words)
+        made = run(*arguments)
         assert made.returncode == 0, made.stderr
         assert made.stdout.splitlines()[-1] == f"{len(list(script.commands()))} commands run."
-        again = run(*words)
+        again = run(*arguments)
         assert (again.returncode, again.stdout) == (0, "OpenCost is up to date; nothing changed.\n"), again.stderr
-        after = run(*words, "--check")
+        after = run(*arguments, "--check")
         assert (after.returncode, after.stdout) == (0, "OpenCost holds everything that is declared.\n")
 
 
 @pytest.mark.usefixtures("named")
 def test_a_reader_who_leaves_does_not_end_the_run(servers: Emulator, tmp_path: Path) -> None:
     """With `| head -1` the run continues to its end in silence, and ends with its own code."""
-    words = [sys.executable, "-m", "opencost_kusto", *_sync(servers, "--cluster", "unread")]
+    arguments = [sys.executable, "-m", "opencost_kusto", *_sync(servers, "--cluster", "unread")]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

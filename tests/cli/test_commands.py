@@ -44,8 +44,8 @@ def test_the_help_imports_no_command(word: str) -> None:
 
 def test_an_option_beside_the_version_does_not_hide_it(capsys: pytest.CaptureFixture[str]) -> None:
     """The version is printed whatever stands behind it."""
-    for words in (["--version"], ["--version", "sync"]):
-        app(words, standalone_mode=False)
+    for arguments in (["--version"], ["--version", "sync"]):
+        app(arguments, standalone_mode=False)
         assert capsys.readouterr().out == f"{opencost_kusto.__version__}\n"
 
 

@@ -43,8 +43,8 @@ def opencost() -> Iterator[OpenCostEmulator]:
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command: the exit code and what is on stdout."""
 
-    def run(*words: str) -> tuple[int, str]:
-        code = app(list(words), standalone_mode=False, obj=Process()) or 0
+    def run(*arguments: str) -> tuple[int, str]:
+        code = app(list(arguments), standalone_mode=False, obj=Process()) or 0
         return code, capsys.readouterr().out
 
     return run
@@ -94,8 +94,8 @@ def settings(out: str) -> dict[str, tuple[Any, str]]:
 
 def rows(run: Run, file: str, cluster: str, *more: str) -> list[dict[str, Any]]:
     """The allocations of a dry run."""
-    words = ("--window", HOUR, "--dataset", "allocation", "--output", "-")
-    code, out = run("sync", "--config", file, "--cluster", cluster, *words, *more)
+    arguments = ("--window", HOUR, "--dataset", "allocation", "--output", "-")
+    code, out = run("sync", "--config", file, "--cluster", cluster, *arguments, *more)
     assert code == 0
     return [json.loads(line) for line in out.splitlines()]
 
@@ -219,14 +219,14 @@ def test_what_is_wrong_with_a_default_has_its_place(tmp_path: Path, setting: str
     """What the file says of all clusters, and a command refuses, is named by its line; not so on the command line."""
     path = tmp_path / "c.toml"
     path.write_text(f"[kusto]\nkusto_uri = 'http://127.0.0.1:1'\ndatabase = 'd'\n[defaults]\n{setting}\n")
-    words = ["schedule", "--once", "--endpoint", "http://127.0.0.1:1", "--auth", "none", "--config", str(path)]
+    arguments = ["schedule", "--once", "--endpoint", "http://127.0.0.1:1", "--auth", "none", "--config", str(path)]
     with pytest.raises(UsageError) as refused:
-        app(words, standalone_mode=False, obj=Process())
+        app(arguments, standalone_mode=False, obj=Process())
     text = str(refused.value)
     assert said in text
     assert text.startswith(f"{path}, line 5")
     with pytest.raises(UsageError, match=r"--every \(or OPENCOST_KUSTO_EVERY\): 'soon'"):
-        app([*words[:-2], "--every", "soon"], standalone_mode=False, obj=Process())
+        app([*arguments[:-2], "--every", "soon"], standalone_mode=False, obj=Process())
 
 
 def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostEmulator) -> None:

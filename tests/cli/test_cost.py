@@ -36,9 +36,9 @@ def world() -> Iterator[World]:
 def requested(world: World, capsys: pytest.CaptureFixture[str]) -> Requested:
     """Runs a command against the emulator; what it writes to stdout."""
 
-    def run(*words: str) -> str:
+    def run(*arguments: str) -> str:
         target = ("--kusto-uri", world.kusto.url, "--database", "OpenCost", "--auth", "none")
-        app([*words, *target], standalone_mode=False, obj=Process())
+        app([*arguments, *target], standalone_mode=False, obj=Process())
         return capsys.readouterr().out
 
     return run
@@ -66,7 +66,7 @@ def test_cost_draws_a_chart(requested: Requested, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         (("cost", "--window", WINDOW, "--run", "x"), "--window .or OPENCOST_KUSTO_WINDOW. or --run"),
         (("cost", "--with", "cake"), "write --with idle"),
@@ -86,10 +86,12 @@ def test_cost_draws_a_chart(requested: Requested, tmp_path: Path) -> None:
         (("query", "--kql", "print 1", "--param", "a=b"), "--param is for a function"),
     ],
 )
-def test_options_that_cannot_be_combined_are_refused(requested: Requested, words: tuple[str, ...], said: str) -> None:
+def test_options_that_cannot_be_combined_are_refused(
+    requested: Requested, arguments: tuple[str, ...], said: str
+) -> None:
     """An option that contradicts another, names nothing or would have no effect is refused by its name."""
     with pytest.raises(UsageError, match=said):
-        requested(*words)
+        requested(*arguments)
 
 
 def test_a_function_has_a_window_and_a_top(requested: Requested) -> None:

@@ -33,10 +33,10 @@ Lines = list[str]
 
 
 @contextmanager
-def _started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+def _started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A command that runs until the block ends, and at most five minutes; its output as it is printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    command = [sys.executable, "-m", "opencost_kusto", *words]
+    command = [sys.executable, "-m", "opencost_kusto", *arguments]
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

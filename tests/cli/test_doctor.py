@@ -32,8 +32,8 @@ def opencost() -> Iterator[OpenCostEmulator]:
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Runs a command: the exit code and what is on stdout."""
 
-    def run(*words: str) -> tuple[int, str]:
-        code = app(list(words), standalone_mode=False, obj=Process())
+    def run(*arguments: str) -> tuple[int, str]:
+        code = app(list(arguments), standalone_mode=False, obj=Process())
         return code or 0, capsys.readouterr().out
 
     return run
@@ -44,9 +44,9 @@ def test_json_is_one_document_with_the_exit_code(
 ) -> None:
     """A database without tables ends with Kusto's code; the findings are for a bug report."""
     with KustoEmulator() as kusto:
-        words = ("--kusto-uri", kusto.url, "--database", "OpenCost", "--auth", "none")
-        code, out = run("doctor", "--endpoint", opencost.url, *words, "--format", "json")
-        lines = run("doctor", "--endpoint", opencost.url, *words)[1].splitlines()
+        arguments = ("--kusto-uri", kusto.url, "--database", "OpenCost", "--auth", "none")
+        code, out = run("doctor", "--endpoint", opencost.url, *arguments, "--format", "json")
+        lines = run("doctor", "--endpoint", opencost.url, *arguments)[1].splitlines()
     assert f"        → opencost-kusto bootstrap --kusto-uri {kusto.url} --database OpenCost" in lines
     document = json.loads(out)
     assert code == document["exit_code"] == 5
@@ -97,14 +97,14 @@ def test_an_hour_without_cost_fails(opencost: OpenCostEmulator) -> None:
 def test_a_built_in_store_is_noted_with_what_it_keeps(run: Callable[..., tuple[int, str]]) -> None:
     """OpenCost's default, or what the option says; with a Prometheus nothing is said of a store."""
     with OpenCostEmulator(version="1.119", keeps=BUILT_IN_STORE) as server:
-        words = ("doctor", "--endpoint", server.url)
-        assert "note    store:              OpenCost keeps its measurements itself" in run(*words)[1]
-        assert "36 of 10m, 49 of 1h, 15 of 1d" in run(*words)[1]
-        assert "36 of 10m, 168 of 1h, 15 of 1d" in run(*words, "--opencost-retention", "1h=168")[1]
+        arguments = ("doctor", "--endpoint", server.url)
+        assert "note    store:              OpenCost keeps its measurements itself" in run(*arguments)[1]
+        assert "36 of 10m, 49 of 1h, 15 of 1d" in run(*arguments)[1]
+        assert "36 of 10m, 168 of 1h, 15 of 1d" in run(*arguments, "--opencost-retention", "1h=168")[1]
         with pytest.raises(
             UsageError, match=r"--opencost-retention \(or OPENCOST_KUSTO_OPENCOST_RETENTION\): .*'2h=1'"
         ):
-            run(*words, "--opencost-retention", "2h=1")
+            run(*arguments, "--opencost-retention", "2h=1")
 
 
 def test_a_clock_that_is_off_is_noted(opencost: OpenCostEmulator) -> None:
@@ -137,10 +137,10 @@ def test_a_name_of_another_cluster_is_found_before_a_run(
     exit_code: int,
 ) -> None:
     """What a run would refuse is a failed hop, with a command that a shell reads as it is meant; nothing is written."""
-    named.opencost.answers = cluster(uid)
+    named.opencost.responder = cluster(uid)
     before = named.identities()
-    words = ("--kusto-uri", named.kusto.url, "--database", "OpenCost", "--auth", "none", "--format", "json")
-    _, out = run("doctor", "--endpoint", named.opencost.url, "--cluster", name, *words)
+    arguments = ("--kusto-uri", named.kusto.url, "--database", "OpenCost", "--auth", "none", "--format", "json")
+    _, out = run("doctor", "--endpoint", named.opencost.url, "--cluster", name, *arguments)
     found = [one for one in json.loads(out)["findings"] if one["hop"] == "name"]
     assert (found[-1]["status"], found[-1]["exit_code"]) == (status, exit_code)
     assert said in found[-1]["said"]
@@ -151,7 +151,7 @@ def test_a_name_of_another_cluster_is_found_before_a_run(
 @pytest.fixture(scope="module")
 def named() -> Iterator[World]:
     """A cluster has landed as `prod west`."""
-    with World(answers=cluster(ONE)) as world:
+    with World(responder=cluster(ONE)) as world:
         assert world.sync(cluster="prod west").exit_code == 0
         yield world
 

@@ -30,8 +30,8 @@ SECRETS = ("OPENSESAME", "TENANT", "PASSWORD")
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs a command: the exit code and what it printed."""
 
-    def run(*words: str) -> tuple[int, str, str]:
-        code = app(list(words), standalone_mode=False, obj=Process()) or 0
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = app(list(arguments), standalone_mode=False, obj=Process()) or 0
         return code, *capsys.readouterr()
 
     return run
@@ -43,7 +43,7 @@ def test_cost_comes_through_every_door_at_once_and_no_secret_comes_out(
     """Token, header, client certificate, private authority and proxy, from the environment; rows and logs are clean."""
     authority = Authority(tmp_path)
     files = {name: tmp_path / name for name in ("token", "tenant", "proxy")}
-    words = ["sync", "--window", HOUR, "--cluster", "c", "-v", "--log-format", "json", "--output"]
+    arguments = ["sync", "--window", HOUR, "--cluster", "c", "-v", "--log-format", "json", "--output"]
 
     def fault(request: object) -> Reply | None:
         headers = getattr(request, "headers", {})
@@ -69,11 +69,11 @@ def test_cost_comes_through_every_door_at_once_and_no_secret_comes_out(
                 "OPENCOST_PROXY": f"@{files['proxy']}",
             }.items():
                 patch.setenv(f"OPENCOST_KUSTO_{name}", value)
-            code, out, err = run(*words, str(tmp_path / "rows"))
+            code, out, err = run(*arguments, str(tmp_path / "rows"))
             assert code == 0, err
             assert all(one.startswith(b"CONNECT localhost:") for one in proxy.seen)
             files["tenant"].write_text("OTHER")
-            late, more, failed = run(*words, str(tmp_path / "none"))
+            late, more, failed = run(*arguments, str(tmp_path / "none"))
     assert late == 3
     assert "401: Bearer <secret> is not known" in failed
     rows = "".join(path.read_text() for path in (tmp_path / "rows").iterdir())
@@ -86,11 +86,11 @@ def test_doctor_names_the_door_that_is_shut(run: Callable[..., tuple[int, str, s
     """The finding of OpenCost has the sentence of TLS, its file and its option, and the exit code of the source."""
     authority = Authority(tmp_path)
     with OpenCostEmulator() as opencost, TlsFront(authority.server(), int(opencost.url.rpartition(":")[2])) as front:
-        words = ("doctor", "--endpoint", front.url, "--cluster", "c", "-o", "json")
-        code, out, _ = run(*words)
+        arguments = ("doctor", "--endpoint", front.url, "--cluster", "c", "-o", "json")
+        code, out, _ = run(*arguments)
         assert code == 3
         assert "--opencost-ca (or OPENCOST_KUSTO_OPENCOST_CA)" in out, out
-        code, out, _ = run(*words, "--opencost-ca", authority.ca)
+        code, out, _ = run(*arguments, "--opencost-ca", authority.ca)
     assert json.loads(out)["findings"][0]["status"] == "ok"
 
 
@@ -98,7 +98,7 @@ def test_doctor_names_the_door_that_is_shut(run: Callable[..., tuple[int, str, s
 class Door:
     """A door that is closed without its options, and what the message of a closed one contains."""
 
-    words: Callable[[Path, Authority, ForwardProxy], tuple[str, ...]]
+    arguments: Callable[[Path, Authority, ForwardProxy], tuple[str, ...]]
     says: str
     tls: bool = False
     clients: bool = False
@@ -169,12 +169,12 @@ def test_doctor_goes_through_each_door(
             url = stack.enter_context(TlsFront(context, int(url.rpartition(":")[2]))).url
         if door.proxied:
             url = url.replace("127.0.0.1", "opencost.invalid")
-        words = ("doctor", "--endpoint", url, "--cluster", "c")
-        code, out, err = run(*words, *door.words(tmp_path, authority, proxy))
+        arguments = ("doctor", "--endpoint", url, "--cluster", "c")
+        code, out, err = run(*arguments, *door.arguments(tmp_path, authority, proxy))
         assert code == 0, out
         assert "ok      OpenCost: " in out
         assert "ok      cost: " in out
-        shut, said, more = run(*words, *door.shut(proxy))
+        shut, said, more = run(*arguments, *door.shut(proxy))
         # The word of a server is not known to be a secret where no door names it.
         assert "OPENSESAME" not in out + err + (said + more).replace("OPENSESAME is the word", "")
         assert bool(proxy.seen) == door.proxied
@@ -191,9 +191,9 @@ def test_a_scope_that_cannot_sign_in_is_named(
         monkeypatch.delenv(name, raising=False)
     with emulator.OpenCostEmulator() as opencost:
         door = ("--opencost-scope", "api://opencost/.default", "--opencost-auth", "workload-identity")
-        words = ("doctor", "--endpoint", opencost.url, *door)
+        arguments = ("doctor", "--endpoint", opencost.url, *door)
         with pytest.raises(UsageError, match="AZURE_FEDERATED_TOKEN_FILE"):
-            run(*words)
+            run(*arguments)
         assert opencost.requests == []
 
 
@@ -220,11 +220,11 @@ def test_no_secret_is_an_argument_or_in_the_environment(tmp_path: Path) -> None:
             ):
                 path.write_text(text)
             certificate, key = authority.issue("client")
-            words = ["sync", "--endpoint", front.url, "--window", HOUR, "--cluster", "c", "-v", "--output", "-"]
-            words += ["--dataset", "allocation", "--opencost-token-file", str(files["token"])]
-            words += ["--opencost-header", f"X-Tenant=@{files['tenant']}", "--opencost-proxy", f"@{files['proxy']}"]
-            words += ["--opencost-ca", authority.ca, "--opencost-cert", certificate, "--opencost-key", key]
-            program = [sys.executable, "-m", "opencost_kusto", *words]
+            arguments = ["sync", "--endpoint", front.url, "--window", HOUR, "--cluster", "c", "-v", "--output", "-"]
+            arguments += ["--dataset", "allocation", "--opencost-token-file", str(files["token"])]
+            arguments += ["--opencost-header", f"X-Tenant=@{files['tenant']}", "--opencost-proxy", f"@{files['proxy']}"]
+            arguments += ["--opencost-ca", authority.ca, "--opencost-cert", certificate, "--opencost-key", key]
+            program = [sys.executable, "-m", "opencost_kusto", *arguments]
             process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             running.append(process)
             out, err = process.communicate(timeout=120)
@@ -238,10 +238,11 @@ def test_no_secret_is_an_argument_or_in_the_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--opencost-token-file", "/etc/token"), ("--opencost-proxy=@/etc/proxy",), ("--config", "/etc/c.toml")]
+    "arguments",
+    [("--opencost-token-file", "/etc/token"), ("--opencost-proxy=@/etc/proxy",), ("--config", "/etc/c.toml")],
 )
-def test_a_manifest_takes_no_files_that_it_does_not_mount(words: tuple[str, ...]) -> None:
+def test_a_manifest_takes_no_files_that_it_does_not_mount(arguments: tuple[str, ...]) -> None:
     """A pod would not find them."""
     place = ("--image", "i:1", "--client-id", "c", "--kusto-uri", "https://a.b.kusto.windows.net", "--database", "d")
     with pytest.raises(UsageError, match="names a file, which the manifest does not mount"):
-        app(["manifest", *place, "--", *words], standalone_mode=False)
+        app(["manifest", *place, "--", *arguments], standalone_mode=False)

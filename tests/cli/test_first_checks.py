@@ -54,12 +54,12 @@ def test_a_command_that_loads_rows_ends_with_the_line_that_grants_the_right(
     source = ["--endpoint", opencost.url] if command != "replay" else [str(tmp_path)]
     if command == "replay":
         (tmp_path / "OpenCostAllocation").mkdir()
-    sent, asked = len(kusto.requests), len(opencost.requests)
+    sent, requested = len(kusto.requests), len(opencost.requests)
     with pytest.raises(KustoError) as refused:
         app([command, *kusto_words, *source, *COMMANDS[command]], standalone_mode=False, obj=Process())
     assert refused.value.code is ReasonCode.FORBIDDEN
     assert ".add database ['OpenCost'] ingestors ('aadapp=1;2')" in str(refused.value)
-    assert not [one for one in opencost.requests[asked:] if one.path in ("/allocation", "/assets")]
+    assert not [one for one in opencost.requests[requested:] if one.path in ("/allocation", "/assets")]
     assert not [one for one in kusto.requests[sent:] if is_upload(one) or is_message(one)]
 
 
@@ -70,26 +70,30 @@ def test_a_sign_in_that_fails_is_one_sentence(
     authority = Authority(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca)
     monkeypatch.setenv("PATH", "")
-    asked = len(opencost.requests)
+    requested = len(opencost.requests)
     with TlsFront(authority.server(), int(kusto.url.rpartition(":")[2])) as front:
-        words = ["--kusto-uri", front.url, "--ingest-uri", front.url, "--database", "OpenCost", "--auth", "cli"]
-        words += ["--trusted-host", "localhost", "--endpoint", opencost.url]
+        arguments = ["--kusto-uri", front.url, "--ingest-uri", front.url, "--database", "OpenCost", "--auth", "cli"]
+        arguments += ["--trusted-host", "localhost", "--endpoint", opencost.url]
         with pytest.raises(KustoError) as refused:
-            app(["sync", *words], standalone_mode=False, obj=Process())
+            app(["sync", *arguments], standalone_mode=False, obj=Process())
     assert "failed: Azure CLI not found on path. Install Azure CLI and run az login" in str(refused.value)
     assert refused.value.code is ReasonCode.UNAUTHORIZED
-    assert opencost.requests[asked:] == []
+    assert opencost.requests[requested:] == []
 
 
 READING = (["bootstrap"], ["bootstrap", "--check"], ["status"], ["cost"], ["query", "ByNamespace"], ["query", "Proof"])
 
 
-@pytest.mark.parametrize("words", READING, ids=" ".join)
-def test_a_command_that_reads_ends_with_the_line_that_grants_the_right(words: list[str], kusto: KustoEmulator) -> None:
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_a_command_that_reads_ends_with_the_line_that_grants_the_right(
+    arguments: list[str], kusto: KustoEmulator
+) -> None:
     """An identity without a role is named, with the role that is missing."""
     nobody = "aadapp=nobody;tenant"
     with kusto.door(nobody) as door, pytest.raises(KustoError) as refused:
-        app([*words, "--kusto-uri", door.url, "--database", kusto.database, "--auth", "none"], standalone_mode=False)
+        app(
+            [*arguments, "--kusto-uri", door.url, "--database", kusto.database, "--auth", "none"], standalone_mode=False
+        )
     assert refused.value.code is ReasonCode.FORBIDDEN
     assert f".add database ['OpenCost'] viewers ('{nobody}')" in str(refused.value)
     assert refused.value.exit_code == 5

@@ -32,8 +32,8 @@ Command = Callable[..., str]
 def run(capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command: what is on stdout."""
 
-    def run(*words: str) -> str:
-        app(list(words), standalone_mode=False, obj=Process())
+    def run(*arguments: str) -> str:
+        app(list(arguments), standalone_mode=False, obj=Process())
         return capsys.readouterr().out
 
     return run
@@ -173,15 +173,15 @@ def test_a_run_says_how_opencost_was_reached(
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server.url)))
         target = ("--auth", "none", "--kusto-uri", world.kusto.url, "--database", "OpenCost")
         said = f"{found}, by the proxy of the API server {server.url}"
-        asked = ("--window", str(HOUR), "--dataset", "allocation", "--aggregate", "namespace")
-        words = ("sync", "--endpoint", endpoint, *asked, *target)
-        verbose = run(*words, "-v")
+        requested = ("--window", str(HOUR), "--dataset", "allocation", "--aggregate", "namespace")
+        arguments = ("sync", "--endpoint", endpoint, *requested, *target)
+        verbose = run(*arguments, "-v")
         assert f"route: aks-tests: {said}" in verbose
         assert "me-token" not in verbose
-        assert f"route: aks-tests: {said}" not in run(*words)
-        app([*words[:-6], "-v", "--output", "-"], standalone_mode=False, obj=Process())
+        assert f"route: aks-tests: {said}" not in run(*arguments)
+        app([*arguments[:-6], "-v", "--output", "-"], standalone_mode=False, obj=Process())
         assert f"route: aks-tests: {said}" in capsys.readouterr().err
-        assert json.loads(run(*words, "-o", "json"))["routes"] == {"aks-tests": said}
+        assert json.loads(run(*arguments, "-o", "json"))["routes"] == {"aks-tests": said}
         assert {one["Route"] for one in world.log()} == {said}
         assert {one["OpenCostVersion"][:5] for one in world.log()} == {"1.112"}
         assert "me-token" not in json.dumps(world.log() + world.query("OpenCostAllocation"), default=str)
@@ -204,7 +204,7 @@ def test_another_pod_in_one_run_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "says"),
     [
         (("--rbac", "--endpoint", "http://opencost:9003"), "needs no right in Kubernetes"),
         (("--rbac", "--endpoint", "in-cluster://opencost/opencost"), "needs no right in Kubernetes"),
@@ -212,11 +212,11 @@ def test_another_pod_in_one_run_is_noted(tmp_path: Path) -> None:
         (("--endpoint", SERVICE), "needs a kubeconfig, which a pod has not"),
     ],
 )
-def test_what_has_no_role_or_no_pod_is_refused(run: Command, words: tuple[str, ...], says: str) -> None:
+def test_what_has_no_role_or_no_pod_is_refused(run: Command, arguments: tuple[str, ...], says: str) -> None:
     """An address without rights has no Role, and a pod has no kubeconfig."""
     given = ("--image", "i", "--client-id", "0a1b2c3d-1234-5678-9abc-0123456789ab")
     with pytest.raises(UsageError, match=says):
-        run("manifest", *given, "--kusto-uri", "https://c.kusto.windows.net", "--database", "d", *words)
+        run("manifest", *given, "--kusto-uri", "https://c.kusto.windows.net", "--database", "d", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,12 @@ def test_without_kubelogin_the_chosen_method_signs_in(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The token for AKS is requested by --opencost-auth, whose environment is checked."""
-    words = ["get-token", "--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630"]
-    program = {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-folder/kubelogin", "args": words}
+    arguments = ["get-token", "--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630"]
+    program = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "no-such-folder/kubelogin",
+        "args": arguments,
+    }
     path = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", "jane", {"exec": program})
     monkeypatch.setenv("KUBECONFIG", str(path))
     monkeypatch.delenv("AZURE_FEDERATED_TOKEN_FILE", raising=False)

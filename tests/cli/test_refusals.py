@@ -75,9 +75,9 @@ REFUSED = {
 def test_what_would_be_ignored_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ends as a UsageError that names the option, with no folder made."""
     monkeypatch.chdir(tmp_path)
-    words, said = REFUSED[case]
+    arguments, said = REFUSED[case]
     with pytest.raises(UsageError) as caught:
-        app(list(words), standalone_mode=False)
+        app(list(arguments), standalone_mode=False)
     assert said in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -137,14 +137,14 @@ def test_help_fits_a_narrow_terminal(name: str) -> None:
     context = command(name).make_context(name, [], resilient_parsing=True, terminal_width=80)
     text = command(name).get_help(context)
     assert max(map(len, text.splitlines())) <= 80
-    words = " ".join(text.split())
+    arguments = " ".join(text.split())
     assert not [line for line in text.splitlines() if line.endswith("...") and not line.startswith("Usage")]
     for parameter in command(name).params:
         if parameter.help:
             # A line may end after a hyphen.
-            assert "".join(parameter.help.split()) in "".join(words.split()), parameter.name
-    assert "Examples: opencost-kusto" in words or "Examples: export" in words
-    assert "OPENCOST_KUSTO_RUN_ID" in words
+            assert "".join(parameter.help.split()) in "".join(arguments.split()), parameter.name
+    assert "Examples: opencost-kusto" in arguments or "Examples: export" in arguments
+    assert "OPENCOST_KUSTO_RUN_ID" in arguments
 
 
 def test_help_lists_required_options_first() -> None:

@@ -19,7 +19,7 @@ HOUR = "2026-11-23T10:00Z,2026-11-23T11:00Z"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
-def _on_terminal(folder: Path, *words: str, **variables: str) -> tuple[int, str, str]:
+def _on_terminal(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """Run the command with stderr on a terminal: its exit code, stdout, and what the terminal got."""
     leader, follower = pty.openpty()
     environment = {
@@ -29,7 +29,7 @@ def _on_terminal(folder: Path, *words: str, **variables: str) -> tuple[int, str,
         "TERM": "xterm",
         **variables,
     }
-    command = [sys.executable, "-m", "opencost_kusto", *words]
+    command = [sys.executable, "-m", "opencost_kusto", *arguments]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=follower) as process:
         os.close(follower)
         shown = b""
@@ -76,19 +76,19 @@ def test_verbose_prints_each_batch_on_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
 def test_colours_and_live_lines_can_be_left_out(tmp_path: Path, variable: str) -> None:
     """NO_COLOR leaves colours out, and a terminal that is dumb gets no control sequence at all."""
-    words = ("sync", "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1", "--output", "rows")
+    arguments = ("sync", "--endpoint", "http://127.0.0.1:9", "--request-timeout", "1", "--output", "rows")
     value = "1" if variable == "NO_COLOR" else "dumb"
-    code, _, shown = _on_terminal(tmp_path, *words, **{variable: value})
+    code, _, shown = _on_terminal(tmp_path, *arguments, **{variable: value})
     assert code == 3
     assert "\x1b[1;31m" not in shown
     assert (variable == "TERM") == ("\x1b" not in shown), shown
-    code, _, shown = _on_terminal(tmp_path, *words)
+    code, _, shown = _on_terminal(tmp_path, *arguments)
     assert "\x1b[1;31mopencost-kusto: " in shown
 
 
 def test_a_run_that_fails_gives_the_cursor_back(tmp_path: Path) -> None:
     """A run whose batch fails leaves the cursor visible too, and says why below the table."""
-    with OpenCostEmulator(answers=lambda path, _: Reply(400, {}, b"no") if path == "/assets" else None) as one:
+    with OpenCostEmulator(responder=lambda path, _: Reply(400, {}, b"no") if path == "/assets" else None) as one:
         code, written, shown = _on_terminal(tmp_path, *_dry_run(one.url, HOUR))
     assert code == 3
     assert "failed: " in written

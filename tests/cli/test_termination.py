@@ -41,9 +41,9 @@ def ended(command: list[str], stdout: int, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def ours(*words: str) -> list[str]:
+def ours(*arguments: str) -> list[str]:
     """The command line with these arguments."""
-    return [sys.executable, "-m", "opencost_kusto", *words]
+    return [sys.executable, "-m", "opencost_kusto", *arguments]
 
 
 def dry_run(opencost: OpenCostEmulator) -> list[str]:
@@ -52,11 +52,11 @@ def dry_run(opencost: OpenCostEmulator) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("words", [["--version"], ["tables"], ["bootstrap", "--print"], ["sync"]])
-def test_a_full_disk_is_reported(opencost: OpenCostEmulator, tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--version"], ["tables"], ["bootstrap", "--print"], ["sync"]])
+def test_a_full_disk_is_reported(opencost: OpenCostEmulator, tmp_path: Path, arguments: list[str]) -> None:
     """Where stdout takes nothing any more, the exit code is 2 and one sentence says why."""
     full = os.open("/dev/full", os.O_WRONLY)
-    code, said = ended(dry_run(opencost) if words == ["sync"] else ours(*words), full, tmp_path)
+    code, said = ended(dry_run(opencost) if arguments == ["sync"] else ours(*arguments), full, tmp_path)
     os.close(full)
     assert (code, said.splitlines()[-1]) == (
         2,
@@ -88,9 +88,9 @@ def test_stderr_may_be_closed_or_full(opencost: OpenCostEmulator, tmp_path: Path
 def test_without_stderr_stdout_is_the_report_alone(opencost: OpenCostEmulator, tmp_path: Path) -> None:
     """What stderr would have shown is dropped, and never printed on stdout."""
     command = [*dry_run(opencost)[:-1], "rows", "-o", "json"]
-    words = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    arguments = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, timeout=60, check=False)
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (0, 0)
 
 
@@ -175,8 +175,10 @@ sys.exit(process.run(work))
 
 def signalled(program: str, *numbers: signal.Signals) -> tuple[int, str]:
     """The exit code and the stderr of a program that is sent signals once it has printed a line."""
-    words, environment = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    arguments, environment = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline()
@@ -249,10 +251,10 @@ LATER = " Batches not reported as landed may still arrive. Run the command again
 def test_an_interruption_is_reported(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends with 128 + its number and a message that mentions the rows that may be under way."""
     # Takes connections, and never answers.
-    with OpenCostEmulator(answers=lambda *_: time.sleep(30)) as silent:
-        words = ("sync", "--window", HOUR, "--endpoint", silent.url, "--output", "rows")
+    with OpenCostEmulator(responder=lambda *_: time.sleep(30)) as silent:
+        arguments = ("sync", "--window", HOUR, "--endpoint", silent.url, "--output", "rows")
         with subprocess.Popen(
-            ours(*words), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+            ours(*arguments), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
             while not silent.requests:
@@ -279,9 +281,9 @@ UNREPORTED = {
 @pytest.mark.parametrize("case", UNREPORTED)
 def test_json_is_one_document_though_there_is_no_report(tmp_path: Path, case: str) -> None:
     """With --json, what went wrong before there was a report is a document too, with the exit code of the process."""
-    words, code, said = UNREPORTED[case]
+    arguments, code, said = UNREPORTED[case]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = ours(*words, *KUSTO, "-o", "json")
+    command = ours(*arguments, *KUSTO, "-o", "json")
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
     )

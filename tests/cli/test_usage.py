@@ -17,17 +17,17 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.window import duration
 
 
-def refused(*words: str) -> Any:
+def refused(*arguments: str) -> Any:
     """The exception with which a command line ends."""
     try:
-        app(list(words), standalone_mode=False, obj=Process())
+        app(list(arguments), standalone_mode=False, obj=Process())
     except Exception as error:
         return error
-    raise AssertionError(words)
+    raise AssertionError(arguments)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         ("sync --timeout long", "--timeout (or OPENCOST_KUSTO_TIMEOUT): input should be a valid number"),
         ("status -o xml", "--format (or OPENCOST_KUSTO_FORMAT): 'xml' is not one of 'table', 'json', 'csv', 'md'"),
@@ -40,9 +40,9 @@ def refused(*words: str) -> Any:
         ("replay", "Missing argument 'folder'"),
     ],
 )
-def test_a_refusal_is_one_sentence_with_the_variable(words: str, said: str) -> None:
+def test_a_refusal_is_one_sentence_with_the_variable(arguments: str, said: str) -> None:
     """Whatever Typer refuses names its option, the variable that may have set it, and where to read more."""
-    text = refusal(refused(*words.split()))
+    text = refusal(refused(*arguments.split()))
     assert text is not None
     assert text.startswith(said)
     assert text.endswith(" -h lists the options.")
@@ -61,7 +61,7 @@ def test_no_command_prints_the_help() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         ("sync --window soon", r"--window \(or OPENCOST_KUSTO_WINDOW\): 'soon' is not a window"),
         ("sync --step soon", r"--step \(or OPENCOST_KUSTO_STEP\): 'soon' is not a duration"),
@@ -73,9 +73,9 @@ def test_no_command_prints_the_help() -> None:
         ("status --max-age soon", r"--max-age \(or OPENCOST_KUSTO_MAX_AGE\): 'soon' is not a duration"),
     ],
 )
-def test_values_that_are_no_time_are_refused_by_their_option(words: str, said: str) -> None:
+def test_values_that_are_no_time_are_refused_by_their_option(arguments: str, said: str) -> None:
     """A time, a step or a window that cannot be read names the option, and what sets it."""
-    error = refused(*words.split())
+    error = refused(*arguments.split())
     assert isinstance(error, UsageError)
     with pytest.raises(UsageError, match=said):
         raise error

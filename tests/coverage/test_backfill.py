@@ -58,8 +58,8 @@ def environment(home: Path) -> dict[str, str]:
 
 def runner(servers: World, home: Path) -> Command:
     """Runs it with more arguments."""
-    words, own = command(servers)[3:], environment(home)
-    return lambda *more: forked.run([*words, *more], home, own)
+    arguments, own = command(servers)[3:], environment(home)
+    return lambda *more: forked.run([*arguments, *more], home, own)
 
 
 def test_a_range_is_loaded_and_a_second_run_does_nothing(servers: World, run: Command) -> None:
@@ -96,7 +96,7 @@ def _refuse(window: str) -> Callable[[Request], Reply | None]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         ((*RANGE, "--dataset", "metrics"), "metrics only of this moment"),
         ((*RANGE, "--step", "7m"), "do not tile a day"),
@@ -107,9 +107,9 @@ def _refuse(window: str) -> Callable[[Request], Reply | None]:
     ],
     ids=["metrics", "step", "dataset", "too short", "no time", "nothing"],
 )
-def test_what_cannot_be_done_is_refused(run: Command, words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_done_is_refused(run: Command, arguments: tuple[str, ...], said: str) -> None:
     """One sentence and exit code 2, before any request for cost."""
-    done = run(*words)
+    done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert said in done.stderr
 
@@ -134,8 +134,8 @@ def test_a_dry_run_lists_what_is_lost(tmp_path: Path) -> None:
         span = Window(midnight - 20 * DAY, midnight - 18 * DAY)
         found = survey([here.opencost_client], here.kusto_client, target_of(DAY), span, now=now, closed=now)
         backfill(found, here.kusto_client, run=Run("first", now, "1.0"))
-        words = ("--step", "1d", "--aggregate", "namespace", "--dataset", "allocation", "--cluster", CLUSTER)
-        done = runner(here, tmp_path)("--from", stamp(span.start), "--to", stamp(span.end), *words)
+        arguments = ("--step", "1d", "--aggregate", "namespace", "--dataset", "allocation", "--cluster", CLUSTER)
+        done = runner(here, tmp_path)("--from", stamp(span.start), "--to", stamp(span.end), *arguments)
     days = f"2 batches from {stamp(span.start)} to {stamp(span.end)}"
     assert (done.returncode, f"0 to load, 2 lost, of {days}." in done.stderr) == (3, True), done.stderr
     assert len(re.findall(" 1440m lost", done.stderr)) == 2
@@ -144,10 +144,10 @@ def test_a_dry_run_lists_what_is_lost(tmp_path: Path) -> None:
 def test_a_terminated_backfill_reports_no_failure(servers: World, tmp_path: Path) -> None:
     """SIGTERM while rows are waited for ends it at once, and nothing false is reported."""
     servers.kusto.pause()
-    words = [*command(servers), *RANGE, "--dataset", "allocation"]
+    arguments = [*command(servers), *RANGE, "--dataset", "allocation"]
     folder = {"cwd": tmp_path, "env": environment(tmp_path) | {"TMPDIR": str(tmp_path)}}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, text=True, **folder, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(arguments, text=True, **folder, **pipes) as process:  # type: ignore[call-overload]
         try:
             while sum(one.path == "/allocation" for one in servers.opencost.requests) < 4:
                 assert process.poll() is None

@@ -217,8 +217,8 @@ def test_expired_hours_are_loaded_by_the_day_and_then_are_lost(silent: bool) -> 
         here.store.requested.clear()
         again = load_missing(here, target_of(), back, max_windows=None)
         assert (again.results, here.store.requested) == ([], [])
-        ledger = here.query('OpenCostSyncRuns | where Outcome == "lost" | summarize Rows = count()')
-        assert ledger == [{"Rows": len(lost)}]
+        run_log = here.query('OpenCostSyncRuns | where Outcome == "lost" | summarize Rows = count()')
+        assert run_log == [{"Rows": len(lost)}]
 
 
 def test_an_empty_window_is_empty_where_the_longer_one_costs_no_more() -> None:

@@ -118,9 +118,9 @@ def test_the_clusters_of_a_replica_are_selected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
+    ("arguments", "said"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
 )
-def test_an_unknown_standing_is_refused(words: list[str], said: str) -> None:
+def test_an_unknown_standing_is_refused(arguments: list[str], said: str) -> None:
     """The message lists those that exist."""
     with pytest.raises(UsageError, match=said):
-        AlertOptions(fail_on=words).alerts()
+        AlertOptions(fail_on=arguments).alerts()

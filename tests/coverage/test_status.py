@@ -184,7 +184,7 @@ def test_lost_windows_are_reported_as_lost(here: StoreWorld) -> None:
     window = Window(datetime(2026, 12, 6, tzinfo=UTC), datetime(2026, 12, 7, tzinfo=UTC))
     later = Run("later", NOW + MINUTE, "1.0")
     sync(here.opencost_client, here.kusto_client, SyncRequest(window, None, ("allocation",), NAMESPACES), run=later)
-    assert [stretch.end - stretch.start for stretch in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
+    assert [interval.end - interval.start for interval in of(here, 6 * DAY).lost] == [14 * HOUR, DAY]
 
 
 def test_some_types_of_assets_are_not_all(here: StoreWorld) -> None:
@@ -259,10 +259,10 @@ def test_deleted_rows_are_missing(here: StoreWorld) -> None:
 def command(here: StoreWorld, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `opencost-kusto status` against the world's Kusto."""
     place = ["--kusto-uri", here.kusto.url, "--database", "OpenCost", "--auth", "none"]
-    words = [sys.executable, "-m", "opencost_kusto", "status", *place]
+    arguments = [sys.executable, "-m", "opencost_kusto", "status", *place]
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
     return lambda *more: subprocess.run(
-        [*words, *more], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*arguments, *more], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
 

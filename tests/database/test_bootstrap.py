@@ -66,9 +66,18 @@ def run(emulator: KustoEmulator, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `bootstrap` with options through the command line: the exit code, stdout and stderr."""
 
     def run(*options: str) -> Checked:
-        words = ["bootstrap", *options, "--kusto-uri", emulator.url, "--database", emulator.database, "--auth", "none"]
+        arguments = [
+            "bootstrap",
+            *options,
+            "--kusto-uri",
+            emulator.url,
+            "--database",
+            emulator.database,
+            "--auth",
+            "none",
+        ]
         try:
-            app(words, standalone_mode=False, obj=Process())
+            app(arguments, standalone_mode=False, obj=Process())
         except OpenCostKustoError as error:
             print(error, file=sys.stderr)
             return Checked(error.exit_code, *capsys.readouterr())

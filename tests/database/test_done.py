@@ -70,10 +70,10 @@ def test_a_new_database_from_bootstrap_to_every_function(identities: Identities)
         # A scrape is of its minute.
         twice = sync(opencost, pipeline, request, policy=LoadPolicy(timeout=60))
     assert [result_of(twice, f"OpenCost{name}").outcome for name in ("Allocation", "Assets")] == ["already landed"] * 2
-    world.opencost.answers = shortened
+    world.opencost.responder = shortened
     with world.source() as opencost:
         again = sync(opencost, pipeline, request, policy=LoadPolicy(timeout=60, replace=True))
-    world.opencost.answers = None
+    world.opencost.responder = None
     assert again.exit_code == 0
     assert result_of(again).rows == world.count() < ROWS
     assert not world.staging

@@ -332,10 +332,10 @@ WORKING = [
 @pytest.mark.parametrize("file", WORKING)
 def test_every_text_that_is_sent_is_listed_here(file: str) -> None:
     """A new query of Kusto has its text in `SENT`, where the analyser checks it."""
-    asked = {
+    requested = {
         ast.unparse(node.args[0])
         for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args
         if node.func.attr in ("query", "command") and ast.unparse(node.func.value).endswith("kusto")
     }
-    assert asked <= KNOWN
+    assert requested <= KNOWN

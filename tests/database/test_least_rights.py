@@ -138,11 +138,11 @@ def older(admin: Kusto) -> Iterator[Kusto]:
     bootstrap(admin)
 
 
-def upgrade_lines(admin: Kusto, principal: str, lacking: str = "") -> list[str]:
+def upgrade_lines(admin: Kusto, principal: str, withheld: str = "") -> list[str]:
     """The lines of the guide for an upgrade by another identity, without those about databases, tables or functions."""
     names = [one.name for one in functions()]
     lines = task("bootstrap by another identity").grants(admin.database, principal, names)
-    return [line for line in lines if line.split()[1] != lacking]
+    return [line for line in lines if line.split()[1] != withheld]
 
 
 def test_an_upgrade_by_another_identity(older: Kusto, kusto: Kusto, principal: str) -> None:
@@ -155,10 +155,10 @@ def test_an_upgrade_by_another_identity(older: Kusto, kusto: Kusto, principal: s
     assert bootstrap(kusto).changed == 0
 
 
-@pytest.mark.parametrize("lacking", ["database", "function"])
-def test_an_upgrade_ends_without_the_right_to_it(older: Kusto, kusto: Kusto, principal: str, lacking: str) -> None:
+@pytest.mark.parametrize("withheld", ["database", "function"])
+def test_an_upgrade_ends_without_the_right_to_it(older: Kusto, kusto: Kusto, principal: str, withheld: str) -> None:
     """Without the right to read the schema, or to alter functions, the refusal names the line."""
-    for line in upgrade_lines(older, principal, lacking):
+    for line in upgrade_lines(older, principal, withheld):
         older.command(line)
     with pytest.raises(KustoError) as refused:
         bootstrap(kusto)

@@ -37,13 +37,13 @@ def install() -> None:
     subprocess.run(["go", "install", "-trimpath", _PACKAGE], env=os.environ | paths | {"CGO_ENABLED": "0"}, check=True)
 
 
-def template(case: str, *words: str) -> subprocess.CompletedProcess[str]:
+def template(case: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Render the chart with the values of a case."""
     program = helm()
     assert program is not None
     values = str(RECORDED / case / "values.yaml")
     place = ["opencost-kusto", str(CHART), "--namespace", "opencost", "--kube-version", "1.36.3"]
-    command = [program, "template", *place, "--values", values, *words]
+    command = [program, "template", *place, "--values", values, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -23,10 +23,10 @@ _USER = "10001:10001"
 _COMMAND = ("/usr/bin/python3.11", "-m", "opencost_kusto")
 
 
-def run(*words: str | Path) -> None:
+def run(*arguments: str | Path) -> None:
     """Run a command; raises CalledProcessError when it fails."""
-    print("+", *words, flush=True)
-    subprocess.run(words, check=True)
+    print("+", *arguments, flush=True)
+    subprocess.run(arguments, check=True)
 
 
 def wheel(folder: Path) -> Path:
@@ -77,10 +77,10 @@ def image(layout: Path, folder: Path) -> None:
     )
 
 
-def inside(bundle: Path, *words: str, path: str = "/app") -> None:
+def inside(bundle: Path, *arguments: str, path: str = "/app") -> None:
     """Run the program in the image's root file system, as its user and with nothing else in the environment."""
     environment = ("/usr/bin/env", "-i", f"PYTHONPATH={path}", "HOME=/tmp", "PYTHONDONTWRITEBYTECODE=1")
-    run(*environment, "/usr/sbin/chroot", f"--userspec={_USER}", bundle / "rootfs", *_COMMAND, *words)
+    run(*environment, "/usr/sbin/chroot", f"--userspec={_USER}", bundle / "rootfs", *_COMMAND, *arguments)
 
 
 def main(folder: Path) -> None:

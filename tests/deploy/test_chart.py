@@ -189,7 +189,7 @@ def test_mistakes_are_refused_by_the_schema(name: str, value: object) -> None:
 
 @pytest.mark.skipif(helm.helm() is None, reason="python -m tests.deploy.helm --install builds helm")
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         (("--set", "image.repository="), "Name the container image with image.repository"),
         (("--set", "workloadIdentity.clientId="), "Name the managed identity by its client id"),
@@ -200,9 +200,9 @@ def test_mistakes_are_refused_by_the_schema(name: str, value: object) -> None:
         (("--set", "shards=2"), "there is no config"),
     ],
 )
-def test_what_is_missing_is_named(words: tuple[str, ...], said: str) -> None:
+def test_what_is_missing_is_named(arguments: tuple[str, ...], said: str) -> None:
     """Helm refuses to render what cannot run, and names the value."""
-    done = helm.template("default", *words)
+    done = helm.template("default", *arguments)
     assert done.returncode != 0
     assert said in done.stderr
 

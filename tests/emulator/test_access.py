@@ -25,7 +25,7 @@ class Case(NamedTuple):
 
     command: str
     enough: tuple[str, ...]
-    lacking: tuple[str, ...]
+    missing: tuple[str, ...]
     operation: str
 
 
@@ -136,7 +136,7 @@ def test_the_least_role_is_enough(cluster: Cluster, case: Case) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_missing_role_is_refused_with_kustos_message(cluster: Cluster, case: Case) -> None:
     """403, the principal, and the operation it may not perform."""
-    client = cluster.client("viewers", *case.lacking)
+    client = cluster.client("viewers", *case.missing)
     message = f"Principal '{PIPELINE}' is not authorized to perform operation '{case.operation}' on"
     with pytest.raises(KustoApiError, match=message) as refused:
         client.command(case.command)

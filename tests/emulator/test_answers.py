@@ -33,25 +33,25 @@ def test_the_keys_of_a_bag_are_reordered(costs: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "asked", "limit"),
+    ("text", "limits", "limit"),
     [
         ("range N from 1 to 500001 step 1", {}, "record count limit 500000"),
         ("range N from 1 to 11 step 1", {"truncationmaxrecords": 10}, "record count limit 10"),
         ("range N from 1 to 2000 step 1 | extend T = strrep('x', 40000)", {}, "data size limit 67108864"),
     ],
 )
-def test_a_result_beyond_the_limits_fails(costs: Client, text: str, asked: dict[str, Any], limit: str) -> None:
+def test_a_result_beyond_the_limits_fails(costs: Client, text: str, limits: dict[str, Any], limit: str) -> None:
     """Too many records and too many bytes end in an error inside the result, unless no limit is requested."""
     with pytest.raises(KustoMultiApiError, match=f"{limit} \\(E_QUERY_RESULT_SET_TOO_LARGE\\)"):
-        options(costs, text, **asked)
-    assert options(costs, "range N from 1 to 11 step 1 | count", **asked) == [{"Count": 11}]
+        options(costs, text, **limits)
+    assert options(costs, "range N from 1 to 11 step 1 | count", **limits) == [{"Count": 11}]
     assert len(options(costs, "range N from 1 to 11 step 1", truncationmaxrecords=10, notruncation=True)) == 11
 
 
-@pytest.mark.parametrize("ahead", [timedelta(hours=-2), timedelta(hours=2)])
-def test_now_is_the_clock_of_the_service(ahead: timedelta) -> None:
+@pytest.mark.parametrize("offset", [timedelta(hours=-2), timedelta(hours=2)])
+def test_now_is_the_clock_of_the_service(offset: timedelta) -> None:
     """`now()`, `ago()`, extents and ingestion times go by the emulator's clock, wherever the machine's is."""
-    with KustoEmulator(latency=0, clock=lambda: datetime.now(UTC) + ahead) as emulator:
+    with KustoEmulator(latency=0, clock=lambda: datetime.now(UTC) + offset) as emulator:
         client = Client(emulator)
         for command in (TABLE, MAPPING):
             client.command(command)
@@ -60,7 +60,7 @@ def test_now_is_the_clock_of_the_service(ahead: timedelta) -> None:
         [row] = client.query("Costs | project Now = now(), Hour = ago(1h), At = ingestion_time()")
         [extent] = client.command(".show table Costs extents | project MinCreatedOn")
         for moment in (row["Now"], row["Hour"] + timedelta(hours=1), row["At"], extent["MinCreatedOn"]):
-            assert abs(moment - here - ahead) < timedelta(minutes=10)
+            assert abs(moment - here - offset) < timedelta(minutes=10)
         assert client.query("print A = now() == now()") == [{"A": True}]
         client.close()
 

@@ -29,10 +29,10 @@ def test_a_rule_of_the_review_has_its_tests(tests: tuple[str, ...]) -> None:
     exist(tests)
 
 
-@pytest.mark.parametrize("words", STAYS)
-def test_what_stays_is_in_the_guide(words: str) -> None:
+@pytest.mark.parametrize("arguments", STAYS)
+def test_what_stays_is_in_the_guide(arguments: str) -> None:
     """A user reads there what the program leaves as it is."""
-    assert words in GUIDES["operations"]
+    assert arguments in GUIDES["operations"]
 
 
 def exist(tests: tuple[str, ...]) -> None:

@@ -124,7 +124,7 @@ def test_assets_are_filtered_by_versions_that_support_it(version: str) -> None:
     hidden = "/installInfo" if version == "unknown" else ""
     server = OpenCostEmulator(
         version="1.112" if version == "unknown" else version,
-        answers=lambda path, _: Reply(404) if path == hidden else None,
+        responder=lambda path, _: Reply(404) if path == hidden else None,
     )
     mark = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     hour = Window(mark - timedelta(hours=3), mark - timedelta(hours=2))
@@ -151,12 +151,12 @@ def test_shared_idle_is_refused_before_1_112() -> None:
 def test_an_idle_row_in_a_response_with_shared_idle_is_malformed(version: str) -> None:
     """Where the version is unknown, the recorded response of 1.111 is refused, and those of later versions are read."""
 
-    def answers(path: str, _: object) -> Reply | None:
+    def responder(path: str, _: object) -> Reply | None:
         if path == "/installInfo":
             return Reply(404)
         return json_reply(recording(version, IDLE)) if path == "/allocation" else None
 
-    with OpenCostEmulator(answers=answers) as server, OpenCost(server.url, attempts=1) as opencost:
+    with OpenCostEmulator(responder=responder) as server, OpenCost(server.url, attempts=1) as opencost:
         batch = Batch(ALLOCATION, "c", HOUR, SHARED)
         if version == "1.111":
             with pytest.raises(ContentError, match=r"did not share the idle cost.*__idle__") as refused:
@@ -221,10 +221,10 @@ def test_a_window_older_than_the_store_is_expired(table: Table, text: str | None
     settings = SourceSettings(kept=None if text is None else retention(text))
     silent = json_reply(b'{"code":200,"data":[{}]}' if table is ALLOCATION else b'{"code":200,"data":{}}')
 
-    def answers(path: str, _: object) -> Reply | None:
+    def responder(path: str, _: object) -> Reply | None:
         return silent if path == table.path else None
 
-    server = OpenCostEmulator(version="1.119", keeps=kept, clock=lambda: NOON, answers=answers)
+    server = OpenCostEmulator(version="1.119", keeps=kept, clock=lambda: NOON, responder=responder)
     with server, OpenCost(server.url, settings=settings, attempts=1) as opencost:
         source = opencost.source()
         assert source.retention(table)[timedelta(hours=1)] == hours
@@ -255,7 +255,7 @@ def test_a_retention_is_of_the_lengths_of_the_store(text: str) -> None:
 def test_the_retention_of_a_prometheus_is_unknown() -> None:
     """An old empty response has no cost, until coverage compares it with a longer window."""
     empty = json_reply(b'{"code":200,"data":[{}]}')
-    server = OpenCostEmulator(answers=lambda path, _: empty if path == "/allocation" else None)
+    server = OpenCostEmulator(responder=lambda path, _: empty if path == "/allocation" else None)
     with server, OpenCost(server.url, attempts=1) as opencost:
         assert opencost.source().store == {}
         assert list(opencost.records(Batch(ALLOCATION, "c", HOUR), lambda *_: None)) == []

@@ -36,12 +36,12 @@ def serve() -> Iterator[Serve]:
             """Send the replies in turn, the last one repeatedly; `paths` take precedence."""
             left = list(replies)
 
-            def answers(path: str, _query: object) -> Reply | None:
+            def responder(path: str, _query: object) -> Reply | None:
                 if paths and path in paths:
                     return paths[path]
                 return (left.pop(0) if len(left) > 1 else left[0]) if left else None
 
-            server = stack.enter_context(OpenCostEmulator(answers=answers))
+            server = stack.enter_context(OpenCostEmulator(responder=responder))
             return stack.enter_context(OpenCost(server.url, **client)), server
 
         yield start

@@ -49,7 +49,7 @@ def read(
         return json_reply(json.dumps(replies[path]).encode()) if path in replies else Reply(404)
 
     notes: list[tuple[str, ReasonCode | None]] = []
-    with OpenCostEmulator(answers=respond) as server, OpenCost(server.url, cluster=named) as opencost:
+    with OpenCostEmulator(responder=respond) as server, OpenCost(server.url, cluster=named) as opencost:
         opencost.source()
         found = [
             json.loads(record)["properties"].get("cluster", "")
@@ -132,7 +132,7 @@ def recorded(
 
     notes: list[str] = []
     asked = Batch(DATASETS[dataset], "prod", HOUR, RequestOptions(**options))
-    with OpenCostEmulator(answers=respond) as server, OpenCost(server.url, cluster="prod") as opencost:
+    with OpenCostEmulator(responder=respond) as server, OpenCost(server.url, cluster="prod") as opencost:
         source = opencost.source()
         encoder = Encoder(asked.table, BatchContext(new_run(), source, asked))
 

@@ -22,7 +22,7 @@ def world() -> Iterator[World]:
 def changed(world: World) -> World:
     """The hour has landed, and OpenCost's response has changed since: one namespace less."""
     assert result_of(world.sync()).outcome == "landed"
-    world.opencost.answers = shortened
+    world.opencost.responder = shortened
     return world
 
 

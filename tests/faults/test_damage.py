@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.emulator.kusto.access import EMULATOR
-from opencost_kusto.emulator.opencost.server import Answers
+from opencost_kusto.emulator.opencost.server import Responder
 from opencost_kusto.errors import ReasonCode
 from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.pipeline.replay import replay
@@ -91,7 +91,7 @@ def test_a_restricted_view_names_the_role_that_sees_it(landed: World, ending: En
 
 
 @pytest.mark.parametrize(
-    ("answers", "code"),
+    ("responder", "code"),
     [
         pytest.param(
             shortened,
@@ -128,16 +128,16 @@ def test_a_restricted_view_names_the_role_that_sees_it(landed: World, ending: En
         ),
     ],
 )
-def test_damage_that_cannot_be_repaired(landed: World, answers: Answers, code: ReasonCode, ending: Ending) -> None:
+def test_damage_that_cannot_be_repaired(landed: World, responder: Responder, code: ReasonCode, ending: Ending) -> None:
     """Without enough rows at hand the batch fails in every run, the rows remain, and the run log has the reason."""
     landed.command(*MIXED)
-    landed.opencost.answers = answers
+    landed.opencost.responder = responder
     for _ in range(2):
         ending.failed(landed, landed.sync(), ROWS)
     assert result_of(landed.sync()).reason_code == code
     assert logged(landed) == ["landed", "failed", "failed", "failed"]
     # What is there no longer is repaired once OpenCost has it again.
-    landed.opencost.answers = None
+    landed.opencost.responder = None
     assert result_of(landed.sync()).outcome == "landed"
     landed.settle(ROWS)
 
@@ -145,7 +145,7 @@ def test_damage_that_cannot_be_repaired(landed: World, answers: Answers, code: R
 def test_replace_repairs_with_fewer_rows(landed: World) -> None:
     """`--replace` puts fewer rows in the place of damage."""
     landed.command(*MIXED)
-    landed.opencost.answers = shortened
+    landed.opencost.responder = shortened
     one = result_of(landed.sync(replace=True))
     assert (one.outcome, one.notes[0][:15]) == ("landed", "replaces 8 rows")
     landed.settle(ROWS - 1)
@@ -155,7 +155,7 @@ def test_replace_repairs_with_fewer_rows(landed: World) -> None:
 def test_rows_missing_are_not_a_shorter_response(landed: World) -> None:
     """A damaged batch with fewer rows left than OpenCost has now is repaired with all that OpenCost has now."""
     landed.command(delete("RowNumber in (1, 2)"))
-    landed.opencost.answers = shortened
+    landed.opencost.responder = shortened
     assert result_of(landed.sync()).outcome == "landed"
     landed.settle(ROWS - 1)
 
@@ -165,15 +165,15 @@ def test_rows_missing_are_not_a_shorter_response(landed: World) -> None:
     "landed",
     says="8 duplicate rows were removed",
 )
-@pytest.mark.parametrize("answers", [shortened, empty, down])
-def test_doubled_rows_are_deduplicated(landed: World, answers: Answers, ending: Ending) -> None:
+@pytest.mark.parametrize("responder", [shortened, empty, down])
+def test_doubled_rows_are_deduplicated(landed: World, responder: Responder, ending: Ending) -> None:
     """Where all rows of one response are there, the table itself is enough to keep each once."""
     before = landed.query(f"{ALLOCATION.name} | order by RowNumber asc")
     landed.command(copy())
-    landed.opencost.answers = answers
+    landed.opencost.responder = responder
     ending.result_of(landed.sync())
     assert landed.query(f"{ALLOCATION.name} | order by RowNumber asc") == before
-    landed.opencost.answers = None
+    landed.opencost.responder = None
     assert result_of(landed.sync()).outcome == "already landed"
     landed.settle(ROWS)
 
@@ -192,7 +192,7 @@ def test_incomplete_rows_are_not_deduplicated(landed: World, commands: tuple[str
     """Doubled rows of a batch with others missing, or of two responses, are left unchanged, and the batch fails."""
     landed.command(*commands)
     rows = landed.count()
-    landed.opencost.answers = empty
+    landed.opencost.responder = empty
     report = landed.sync()
     assert (result_of(report).outcome, report.exit_code) == ("failed", 5)
     landed.settle(rows)
@@ -251,7 +251,7 @@ def test_a_tag_without_rows_and_without_a_log(landed: World, ending: Ending) -> 
 def test_deleted_rows_are_not_an_empty_window(landed: World) -> None:
     """A batch that was sent, was deleted and has expired in OpenCost is failed, and never empty."""
     landed.command(delete("RowNumber > 0"))
-    landed.opencost.answers = empty
+    landed.opencost.responder = empty
     report = landed.sync()
     assert (result_of(report).outcome, result_of(report).reason_code, report.exit_code) == ("failed", "not landed", 4)
 
@@ -273,7 +273,7 @@ def test_a_spool_repairs(world: World, tmp_path: Path, ending: Ending) -> None:
     shutil.copytree(spool, tmp_path / "copy")
     assert result_of(world.sync()).outcome == "landed"
     world.command(*MIXED)
-    world.opencost.answers = empty
+    world.opencost.responder = empty
     with world.client(Deadlines()) as kusto:
         ending.result_of(replay(tmp_path / "copy", kusto))
     world.settle(ROWS)

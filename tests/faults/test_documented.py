@@ -90,10 +90,10 @@ def test_a_value_that_kusto_drops(world: World) -> None:
 
     https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic
     """
-    world.opencost.answers = heavy
+    world.opencost.responder = heavy
     landed = result_of(world.sync())
     assert (landed.outcome, landed.rows) == ("landed", ROWS)
     [note] = [note for note in landed.notes if "1 MiB" in note]
     assert note.startswith("a row has 1,05")
     assert len(world.query("OpenCostAllocation | where isnull(Properties)")) == 1
-    world.opencost.answers = None
+    world.opencost.responder = None

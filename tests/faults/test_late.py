@@ -35,7 +35,7 @@ def timed_out(world: World) -> Callable[[], None]:
 def test_a_late_message_finds_another_response(world: World, ending: Ending) -> None:
     """The batch has one blob and one tag, so a late response is left out, and no run after it has anything to say."""
     deliver = timed_out(world)
-    world.opencost.answers = shortened
+    world.opencost.responder = shortened
     ending.landed(world, world.sync(), ROWS - 1)
     deliver()
     again = result_of(world.sync())
@@ -52,7 +52,7 @@ def test_a_late_message_finds_another_response(world: World, ending: Ending) -> 
 def test_a_late_message_overtakes_another_response(world: World, ending: Ending) -> None:
     """Whichever lands first is complete, and the run whose response was left out reports it."""
     deliver = timed_out(world)
-    world.opencost.answers = shortened
+    world.opencost.responder = shortened
 
     def first(request: Request) -> None:
         if is_message(request):
@@ -76,7 +76,7 @@ def test_a_late_message_arrives_after_the_table_was_read(world: World, ending: E
             deliver()
         return None
 
-    world.opencost.answers = late
+    world.opencost.responder = late
     ending.landed(world, world.sync(), ROWS)
     world.settle(ROWS)
     assert len(world.collected()) == 1
@@ -89,9 +89,9 @@ def test_a_late_message_arrives_after_the_table_was_read(world: World, ending: E
 )
 def test_a_late_message_without_a_tag_is_mended(world: World, ending: Ending) -> None:
     """Two responses beside each other are damage, which the next run replaces."""
-    world.opencost.answers = shortened
+    world.opencost.responder = shortened
     deliver = timed_out(world)
-    world.opencost.answers = None
+    world.opencost.responder = None
     assert result_of(world.sync()).outcome == "landed"
     untag(world)
     deliver()
@@ -114,7 +114,7 @@ NOT_EMPTY = fault(
 def test_a_window_with_queued_rows_is_not_empty(world: World, ending: Ending) -> None:
     """A window is empty only if no run queued rows for it; once the rows land, they are already landed."""
     deliver = timed_out(world)
-    world.opencost.answers = empty
+    world.opencost.responder = empty
     for _ in range(2):
         ending.failed(world, world.sync())
     deliver()
@@ -131,22 +131,22 @@ def test_a_window_whose_queue_did_not_reply_is_not_empty(world: World, ending: E
     world.kusto.fault = always(is_message, LOSE_REPLY)
     assert result_of(world.sync(deadlines=Deadlines(query=3, resources=3, queue=1))).outcome == "failed"
     world.kusto.fault = None
-    world.opencost.answers = empty
+    world.opencost.responder = empty
     ending.failed(world, world.sync())
     world.drain()
     assert result_of(world.sync()).outcome == "already landed"
     world.settle(ROWS)
 
 
-@pytest.mark.parametrize("answers", [None, shortened], ids=["", "another response"])
+@pytest.mark.parametrize("responder", [None, shortened], ids=["", "another response"])
 @fault("A run that did not wait (`--no-wait`), and the next one, before its rows land", "landed", "already landed")
 def test_a_queued_batch_is_synced_again(
-    world: World, answers: Callable[[str, object], Reply | None] | None, ending: Ending
+    world: World, responder: Callable[[str, object], Reply | None] | None, ending: Ending
 ) -> None:
     """Both messages are in the queue; one response lands, and only once."""
     world.kusto.pause()
     assert result_of(world.sync(wait=False)).outcome == "queued"
-    world.opencost.answers = answers
+    world.opencost.responder = responder
 
     def resume(request: Request) -> None:
         if is_message(request):

@@ -24,7 +24,7 @@ from tests.support.world import ROWS, World, result_of
 def test_opencost_dies_in_its_response(world: World, ending: Ending) -> None:
     """Half a response is never loaded, and the other batch lands nevertheless."""
     body = recording("1.112", "allocation_hour_agg_namespace.json")
-    world.opencost.answers = lambda path, _: Reply(200, {}, dying(body)) if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: Reply(200, {}, dying(body)) if path == "/allocation" else None
     report = world.sync("allocation", "assets")
     assert ending.result_of(report).exit_code == 4
     assert result_of(report, ASSETS.name).outcome == "landed"
@@ -88,7 +88,7 @@ NOT_FOUND = text_reply("404 page not found\n", status=404)
 )
 def test_opencost_refuses(world: World, reply: Reply, ending: Ending) -> None:
     """A dataset that cannot be read fails with its own code, and nothing lands."""
-    world.opencost.answers = lambda path, _: reply if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: reply if path == "/allocation" else None
     assert ending.result_of(world.sync()).exit_code == ending.declared.exit_code
     world.settle(0)
 
@@ -96,7 +96,9 @@ def test_opencost_refuses(world: World, reply: Reply, ending: Ending) -> None:
 @fault("OpenCost has no data for the window", "empty")
 def test_opencost_has_no_data(world: World, ending: Ending) -> None:
     """A window without data is an empty batch, and no error."""
-    world.opencost.answers = lambda path, _: json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: (
+        json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None
+    )
     assert ending.result_of(world.sync()).rows == 0
     world.settle(0)
 
@@ -114,7 +116,7 @@ def test_opencost_responds_differently_the_second_time(world: World, ending: End
     name, gone = answer["data"][0].popitem()
     assert name
     body = json.dumps(answer, separators=(",", ":")).encode()
-    world.opencost.answers = lambda path, _: json_reply(body) if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: json_reply(body) if path == "/allocation" else None
     one = ending.result_of(world.sync())
     assert f"changed since: -1 rows and {-gone['totalCost']:+.3f}" in one.notes[0]
     assert one.reason_code == ReasonCode.CHANGED
@@ -127,9 +129,11 @@ def test_opencost_responds_differently_the_second_time(world: World, ending: End
     says="OpenCost has no data for the window any more; the rows that landed stay",
 )
 def test_opencost_no_longer_has_the_window(world: World, ending: Ending) -> None:
-    """Rows that landed stay when a later response has none."""
+    """Rows that landed are kept when a later response has none."""
     assert result_of(world.sync()).outcome == "landed"
-    world.opencost.answers = lambda path, _: json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: (
+        json_reply(b'{"code":200,"data":[{}]}') if path == "/allocation" else None
+    )
     ending.result_of(world.sync())
     world.settle(ROWS)
 
@@ -142,7 +146,7 @@ def test_opencost_no_longer_has_the_window(world: World, ending: Ending) -> None
 def test_opencost_is_down_for_a_window_that_has_landed(world: World, ending: Ending) -> None:
     """Rows that landed are already landed, whether OpenCost responds or not."""
     assert result_of(world.sync()).outcome == "landed"
-    world.opencost.answers = lambda path, _: DOWN if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: DOWN if path == "/allocation" else None
     ending.result_of(world.sync())
     world.settle(ROWS)
     assert world.count(ALLOCATION.name) == ROWS

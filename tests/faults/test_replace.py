@@ -35,7 +35,7 @@ def test_a_response_that_changed_replaces_the_first(changed: World) -> None:
 
 def test_a_response_that_did_not_change_stays(changed: World) -> None:
     """Replacing rows by equal rows does nothing, and says that they already landed."""
-    changed.opencost.answers = None
+    changed.opencost.responder = None
     before = changed.collected()
     report = changed.sync(replace=True)
     assert (result_of(report).outcome, result_of(report).reason, report.exit_code) == ("already landed", None, 0)
@@ -57,7 +57,7 @@ def test_a_window_that_never_landed_lands(changed: World) -> None:
 )
 def test_an_empty_response_replaces_nothing(changed: World, ending: Ending) -> None:
     """Rows that landed are not replaced by a response without rows."""
-    changed.opencost.answers = empty
+    changed.opencost.responder = empty
     ending.result_of(changed.sync(replace=True))
     changed.settle(ROWS)
 
@@ -65,7 +65,7 @@ def test_an_empty_response_replaces_nothing(changed: World, ending: Ending) -> N
 @fault("OpenCost is down when a window is to be replaced", "failed", exit_code=3, says="OpenCost responded … with 500")
 def test_an_error_replaces_nothing(changed: World, ending: Ending) -> None:
     """A replacement that was requested and could not be made has failed, and the rows stay."""
-    changed.opencost.answers = lambda path, _: json_reply(b"", status=500) if path == "/allocation" else None
+    changed.opencost.responder = lambda path, _: json_reply(b"", status=500) if path == "/allocation" else None
     ending.failed(changed, changed.sync(replace=True), ROWS)
 
 
@@ -181,7 +181,7 @@ def test_a_replacement_is_overtaken(changed: World, ending: Ending) -> None:
     one_row_more = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
     one_row_more["data"][0]["zz"] = one_row_more["data"][0]["shop"] | {"name": "zz"}
     responses = [json_reply(json.dumps(one_row_more).encode()), shortened("/allocation", {})]
-    changed.opencost.answers = lambda path, _: responses.pop() if path == "/allocation" else None
+    changed.opencost.responder = lambda path, _: responses.pop() if path == "/allocation" else None
 
     def overtake(request: Request) -> Reply | None:
         if "whatif=false" not in request.csl:
@@ -208,7 +208,7 @@ def test_a_replacement_is_overtaken(changed: World, ending: Ending) -> None:
 def test_another_cluster_replaces_nothing(changed: World, ending: Ending) -> None:
     """Rows that share hardly any key with the response replace nothing, unless the user adopts the cluster."""
     other = json_reply(many(0.5, ROWS))
-    changed.opencost.answers = lambda path, _: other if path == "/allocation" else None
+    changed.opencost.responder = lambda path, _: other if path == "/allocation" else None
     ending.failed(changed, changed.sync(replace=True), ROWS)
     plain = result_of(changed.sync())
     assert (plain.outcome, plain.reason_code) == ("already landed", "other cluster")

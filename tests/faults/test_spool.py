@@ -103,7 +103,7 @@ def test_kusto_is_available_again_during_a_run(world: World, tmp_path: Path, end
 @pytest.mark.parametrize("weeks", [0, 1], ids=["tagged", "tags dropped"])
 def test_another_response_landed_before_the_replay(world: World, spooled: Path, weeks: int, ending: Ending) -> None:
     """What a spool holds is not added to another response, with the tags and without."""
-    world.opencost.answers = shortened
+    world.opencost.responder = shortened
     assert result_of(world.sync()).outcome == "landed"
     if weeks:
         untag(world)
@@ -207,13 +207,13 @@ def full_disk(limit: int) -> Iterator[None]:
 def test_the_disk_is_full(world: World, tmp_path: Path, limit: int, ending: Ending) -> None:
     """A response that cannot be kept is not sent; nothing half sealed is left, and a run with room lands it."""
     if limit:
-        world.opencost.answers = lambda path, _: json_reply(many(0.5, 20_000)) if path == "/allocation" else None
+        world.opencost.responder = lambda path, _: json_reply(many(0.5, 20_000)) if path == "/allocation" else None
     with full_disk(limit):
         report = world.sync(spool=tmp_path)
     ending.failed(world, report)
     assert not list(tmp_path.glob(f"{ALLOCATION.name}*"))
     assert not [one for one in world.kusto.requests if is_upload(one)]
-    world.opencost.answers = None
+    world.opencost.responder = None
     assert result_of(world.sync(spool=tmp_path)).outcome == "landed"
     world.settle(ROWS)
     assert not list(tmp_path.iterdir())

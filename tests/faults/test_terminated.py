@@ -54,12 +54,12 @@ def test_a_run_is_terminated_while_opencost_is_silent(world: World, tmp_path: Pa
         silent.set()
         over.wait(30)
 
-    world.opencost.answers = lambda path, _: Reply(200, {}, half()) if path == "/allocation" else None
+    world.opencost.responder = lambda path, _: Reply(200, {}, half()) if path == "/allocation" else None
     began = time.monotonic()
     ending.process(*terminated(world, tmp_path, silent.is_set))
     over.set()
     assert time.monotonic() - began < 20
-    world.opencost.answers = None
+    world.opencost.responder = None
     ending.again(world.sync())
     world.settle(ROWS)
 
@@ -93,12 +93,12 @@ def test_a_replacement_is_terminated(changed: World, tmp_path: Path, ending: End
 )
 def test_replacements_side_by_side_are_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
     """Every source drops its staging table before the exit, and the old rows remain."""
-    changed.opencost.answers = None
+    changed.opencost.responder = None
     request = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
     with OpenCostEmulator() as second:
         with OpenCost(second.url, cluster="other") as other, changed.client() as kusto:
             assert sync(other, kusto, request).exit_code == 0
-        second.answers = changed.opencost.answers = shortened
+        second.responder = changed.opencost.responder = shortened
         changed.kusto.pause()
         named = (f"aks-shop-prod-weu={changed.opencost.url}", f"other={second.url}")
         sources = [word for source in named for word in ("--source", source)]

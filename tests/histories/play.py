@@ -249,7 +249,7 @@ class Play:
 def played(history: History) -> list[str]:
     """Play a history in a world of its own; return what must not be."""
     opencost = Drifting(NOW)
-    with World(answers=opencost) as world:
+    with World(responder=opencost) as world:
         play = Play(history, world, opencost)
         try:
             play.play()

@@ -46,8 +46,8 @@ class Held:
     def level(self, group_by: str) -> tuple[int, bool, int]:
         """The lowest level counts: what has each word of group_by, of the cluster's own source, by tier."""
         words = self.aggregate.split(",")
-        answers = words == ["container"] or set(group_by.split(",") if group_by else ()) <= set(words)
-        return (2 if self.shared else 0 if answers else 1), not self.own, self.tier
+        responder = words == ["container"] or set(group_by.split(",") if group_by else ()) <= set(words)
+        return (2 if self.shared else 0 if responder else 1), not self.own, self.tier
 
     def fineness(self) -> tuple[bool, int, bool, str]:
         """Of one window at several aggregates the finest counts: rows per container, then the one of most words."""

@@ -17,17 +17,17 @@ import pytest
 from tests.kube.binaries import binaries, build, cache
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the lane; its exit code."""
     folder = cache()
-    if "--cached" in words and not binaries(folder).there:
+    if "--cached" in arguments and not binaries(folder).there:
         print(f"tests.kube: not run, since {folder} has no API server. Build it with: python -m tests.kube")
         return 0
-    if "--cached" not in words:
+    if "--cached" not in arguments:
         build(folder)
-    if "--record" in words:
+    if "--record" in arguments:
         os.environ["OPENCOST_KUSTO_KUBE_RECORD"] = "1"
-    more = [word for word in words if word not in ("--cached", "--record")]
+    more = [word for word in arguments if word not in ("--cached", "--record")]
     return int(pytest.main(["-m", "kube", "-n", "0", "tests/kube", *more]))
 
 

@@ -29,5 +29,5 @@ def play(scenario: Scenario, kubeconfig: Path) -> None:
             opencost.source()
     error = failed.value
     assert (error.code, error.transient) == (scenario.code, scenario.transient), str(error)
-    for words in scenario.says:
-        assert words in str(error)
+    for arguments in scenario.says:
+        assert arguments in str(error)

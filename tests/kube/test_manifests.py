@@ -73,20 +73,20 @@ def test_the_chart_and_its_pods_are_taken(cluster: Cluster, restricted: str, cas
     assert case != "fleet" or {"ConfigMap", "NetworkPolicy", "Role", "RoleBinding", "Deployment"} < set(taken)
 
 
-@pytest.mark.parametrize("words", SHAPES.values(), ids=SHAPES)
-def test_objects_and_their_pods_are_taken(cluster: Cluster, restricted: str, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", SHAPES.values(), ids=SHAPES)
+def test_objects_and_their_pods_are_taken(cluster: Cluster, restricted: str, arguments: tuple[str, ...]) -> None:
     """Pod Security is enforced on pods alone, so the template of the workload is sent as a pod too."""
-    _, workload = objects("--namespace", restricted, *words)
+    _, workload = objects("--namespace", restricted, *arguments)
     cluster.apply(workload, **STRICT)
     found = as_pod(cluster, restricted, workload)
     mounts = [volume for volume in found["spec"]["volumes"] if volume["name"].startswith("kube-api-access")]
-    assert bool(mounts) == (words in (SHAPES["add-on"], SHAPES["add-on Deployment"]))
+    assert bool(mounts) == (arguments in (SHAPES["add-on"], SHAPES["add-on Deployment"]))
 
 
-@pytest.mark.parametrize("words", ROLES.values(), ids=ROLES)
-def test_roles_are_taken(cluster: Cluster, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", ROLES.values(), ids=ROLES)
+def test_roles_are_taken(cluster: Cluster, arguments: tuple[str, ...]) -> None:
     """Roles and bindings pass the server's own checks, in strict mode."""
-    found = objects("--rbac", *words)
+    found = objects("--rbac", *arguments)
     assert len(found) == 2
     for each in found:
         cluster.apply(each, **STRICT)

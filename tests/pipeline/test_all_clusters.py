@@ -10,7 +10,7 @@ import pytest
 
 from opencost_kusto.batch import RequestOptions
 from opencost_kusto.database import script
-from opencost_kusto.emulator import Answers, Reply, json_reply
+from opencost_kusto.emulator import Reply, Responder, json_reply
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window
 from tests.support.recordings import recording
@@ -20,7 +20,7 @@ HOUR = Window(datetime(2026, 11, 19, 10, tzinfo=UTC), datetime(2026, 11, 19, 11,
 PROD, STAGE = "aks-shop-prod-weu", "aks-shop-stage-weu"
 
 
-def answers(own: str) -> Answers:
+def responder(own: str) -> Responder:
     """The recorded hour of two clusters, as an OpenCost that calls its own cluster so sends it."""
     uid = {PROD: "0f8fad5b", STAGE: "7c9e6679"}[own]
     replies = {
@@ -44,7 +44,7 @@ def test_each_minute_of_a_cluster_counts_by_its_own_source(order: tuple[str, str
     with World() as world:
         world.command(*(command.text for command in script.commands("functions")))
         for own in order:
-            world.opencost.answers = answers(own)
+            world.opencost.responder = responder(own)
             options = RequestOptions(all_clusters=own == PROD)
             report = world.sync(request=SyncRequest(HOUR, None, ("allocation",), options))
             assert report.exit_code == 0

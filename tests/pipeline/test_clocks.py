@@ -11,11 +11,11 @@ from opencost_kusto.pipeline.clocks import clock_warnings
 from tests.support.world import World
 
 
-@pytest.mark.parametrize(("ahead", "said"), [(timedelta(hours=-2), "ahead of"), (timedelta(hours=2), "behind")])
-def test_a_clock_that_is_hours_off_is_a_warning(ahead: timedelta, said: str) -> None:
+@pytest.mark.parametrize(("offset", "said"), [(timedelta(hours=-2), "offset of"), (timedelta(hours=2), "behind")])
+def test_a_clock_that_is_hours_off_is_a_warning(offset: timedelta, said: str) -> None:
     """Kusto's clock counts, the run log says so, and the run says how far off this machine's is."""
     with World() as world:
-        world.kusto.clock = lambda: datetime.now(UTC) + ahead
+        world.kusto.clock = lambda: datetime.now(UTC) + offset
         report = world.sync()
         (entry,) = world.log()
     (warning,) = [one for one in report.warnings if "clock" in one]

@@ -27,7 +27,7 @@ from opencost_kusto.window import Window
 from tests.support.recorded import OpenCostEmulator
 from tests.support.world import HOUR, NAMESPACES, ROWS, World, check_consistent
 
-QUESTION = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
+REQUEST = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
 
 
 @pytest.fixture
@@ -56,11 +56,11 @@ def test_sources_run_side_by_side(world: World) -> None:
     meeting = Meeting(3)
     reported: list[BatchResult] = []
     with ExitStack() as stack, world.client(Deadlines()) as kusto:
-        servers = [stack.enter_context(OpenCostEmulator(answers=meeting)) for _ in range(3)]
+        servers = [stack.enter_context(OpenCostEmulator(responder=meeting)) for _ in range(3)]
         opencosts = [
             stack.enter_context(OpenCost(server.url, cluster=name)) for name, server in zip("abc", servers, strict=True)
         ]
-        report = sync_all(opencosts, kusto, QUESTION, on_result=reported.append)
+        report = sync_all(opencosts, kusto, REQUEST, on_result=reported.append)
         check_consistent(report)
         assert (report.counts, report.exit_code, sorted(report.sources)) == ({"landed": 3}, 0, ["a", "b", "c"])
         assert {one.source for one in reported} == set("abc")
@@ -77,26 +77,26 @@ def test_a_source_fails_alone(world: World) -> None:
         OpenCost("http://127.0.0.1:9", cluster="down", timeout=1) as down,
         world.client(Deadlines()) as kusto,
     ):
-        report = sync_all([up, down], kusto, QUESTION)
+        report = sync_all([up, down], kusto, REQUEST)
         check_consistent(report)
         data = {one.source: one for one in report.results if one.table == ALLOCATION.name}
         assert (data["up"].outcome, data["down"].outcome, report.exit_code) == ("landed", "failed", 7)
         assert "cannot be reached" in (data["down"].reason or "")
-        ledger = kusto.query(
+        run_log = kusto.query(
             f"{SYNC_RUNS.name} | where isnotempty(BatchId) | project Source, Outcome | order by Source asc"
         )
-    assert ledger == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
+    assert run_log == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
 
 
 def test_what_one_source_raises_is_its_outcome(world: World) -> None:
     """A server without JSON raises when it is alone, and is a failed batch beside others."""
     with (
-        OpenCostEmulator(answers=lambda *_: Reply(200, {}, b"<html>")) as html,
+        OpenCostEmulator(responder=lambda *_: Reply(200, {}, b"<html>")) as html,
         OpenCost(world.opencost.url, cluster="up") as up,
         OpenCost(html.url, cluster="html") as other,
         world.client(Deadlines()) as kusto,
     ):
-        report = sync_all([up, other], kusto, QUESTION)
+        report = sync_all([up, other], kusto, REQUEST)
     check_consistent(report)
     (one,) = (one for one in report.results if one.source == "html")
     assert (one.outcome, one.exit_code, report.exit_code) == ("failed", 4, 7)
@@ -140,24 +140,24 @@ def test_many_sources_are_one_run(world: World) -> None:
     """Forty sources take few threads, few connections and four requests of Kusto each: one run log, one query."""
     threads: list[int] = []
     with ExitStack() as stack, world.client(Deadlines()) as kusto:
-        server = stack.enter_context(OpenCostEmulator(answers=nameless))
+        server = stack.enter_context(OpenCostEmulator(responder=nameless))
         opencosts = [stack.enter_context(OpenCost(server.url, cluster=f"c{number}")) for number in range(40)]
         before, at_first = threading.active_count(), len(world.kusto.requests)
         report = sync_all(
             opencosts,
             kusto,
-            QUESTION,
+            REQUEST,
             policy=LoadPolicy(workers=4),
             on_result=lambda _: threads.append(threading.active_count()),
         )
         assert (report.counts, report.exit_code) == ({"landed": 40}, 0)
-    asked = world.kusto.requests[at_first:]
+    requested = world.kusto.requests[at_first:]
     # Both servers answer in threads of this process: three connections here, and one for each worker.
     assert max(threads) <= before + 4 + 12
-    assert len(asked) <= 4 * 40
-    assert sum(one.csl.startswith(".set-or-append OpenCostSyncRuns") for one in asked) == 1
-    assert sum("Fingerprint" in one.csl for one in asked if not one.csl.startswith(".")) == 1
-    assert sum("ingestion json mappings" in one.csl for one in asked) == 1
+    assert len(requested) <= 4 * 40
+    assert sum(one.csl.startswith(".set-or-append OpenCostSyncRuns") for one in requested) == 1
+    assert sum("Fingerprint" in one.csl for one in requested if not one.csl.startswith(".")) == 1
+    assert sum("ingestion json mappings" in one.csl for one in requested) == 1
     assert len(world.log()) == 40
 
 
@@ -193,7 +193,7 @@ def test_each_window_is_on_the_marks_of_its_source(
 ) -> None:
     """Each of several sources has the window on its own marks, and every window that differs is reported."""
     lines: list[str] = []
-    request, elapsed = on_marks(QUESTION, when, unlike, lines.append)
+    request, elapsed = on_marks(REQUEST, when, unlike, lines.append)
     assert (elapsed, len(lines), request.window) == (None, said, HOUR)
     for one, window in zip(unlike, windows, strict=True):
         batches = [batch.window for batch in request.batches(one.source(), HOUR.end)]
@@ -202,7 +202,7 @@ def test_each_window_is_on_the_marks_of_its_source(
 
 def test_since_is_one_window_for_all_sources(unlike: list[OpenCost]) -> None:
     """What is measured from a moment on is on the coarsest marks."""
-    request, elapsed = on_marks(QUESTION, WhenOptions(since=str(OWN.start)), unlike, print)
+    request, elapsed = on_marks(REQUEST, WhenOptions(since=str(OWN.start)), unlike, print)
     assert elapsed is not None
     assert {request.of(one.source()).window for one in unlike} == {elapsed.window}
     assert (elapsed.window.start, elapsed.resolution) == (HOUR.start, MARKS)

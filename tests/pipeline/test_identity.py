@@ -14,7 +14,7 @@ import pytest
 from opencost_kusto.batch import Run, Source, SourceSettings
 from opencost_kusto.coverage.backfill import backfill, survey
 from opencost_kusto.coverage.gaps import Target
-from opencost_kusto.emulator import Answers, Reply, Request, json_reply, text_reply
+from opencost_kusto.emulator import Reply, Request, Responder, json_reply, text_reply
 from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, UsageError
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import sync_all
@@ -35,7 +35,7 @@ FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 
 def cluster(
     uid: str | None, *, group: str | None = None, nodes: tuple[str, ...] = (), volumes: tuple[str, ...] = ()
-) -> Answers:
+) -> Responder:
     """Derived from facts/identity: a cluster with this uid, nodes in this resource group, and volumes."""
     items = [{"metadata": {"name": "default", "uid": "x"}}, {"metadata": {"name": "kube-system", "uid": uid}}]
     metrics = "".join(NODE.format(node, group) for node in nodes) + "".join(map(VOLUME.format, volumes))
@@ -51,15 +51,15 @@ def cluster(
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """One cluster has landed as prod, and one whose version has no uid as azure."""
-    with World(answers=cluster(ONE)) as world:
+    with World(responder=cluster(ONE)) as world:
         assert world.sync(cluster="prod").exit_code == 0
-        world.opencost.answers = cluster(None, group="MC_A", nodes=("n1", "n2"), volumes=("v1",))
+        world.opencost.responder = cluster(None, group="MC_A", nodes=("n1", "n2"), volumes=("v1",))
         assert world.sync(cluster="azure").exit_code == 0
         yield world
 
 
 @pytest.mark.parametrize(
-    ("name", "answers", "said"),
+    ("name", "responder", "said"),
     [
         ("prod", cluster(ONE), None),
         ("prod", cluster(None), None),
@@ -74,9 +74,9 @@ def world() -> Iterator[World]:
         ("moved", cluster(None, group="MC_A", nodes=("n9",)), "under the name azure"),
     ],
 )
-def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, answers: Answers, said: str | None) -> None:
+def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, responder: Responder, said: str | None) -> None:
     """Growth, node rolls and a version without uids pass; another cluster, another name and a case twin do not."""
-    world.opencost.answers = answers
+    world.opencost.responder = responder
     world.opencost.requests.clear()
     if said is None:
         assert world.sync(cluster=name).exit_code == 0
@@ -90,19 +90,19 @@ def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, answers:
 
 def test_a_cluster_made_anew_is_adopted_once() -> None:
     """--adopt accepts the new cluster under its old name; from then on the name stands for it."""
-    with World(answers=cluster(ONE)) as world:
+    with World(responder=cluster(ONE)) as world:
         world.sync(cluster="prod")
-        world.opencost.answers = cluster(OTHER)
+        world.opencost.responder = cluster(OTHER)
         assert world.sync(cluster="prod", adopt=True).exit_code == 0
         assert world.sync(cluster="prod").exit_code == 0
-        world.opencost.answers = cluster(ONE)
+        world.opencost.responder = cluster(ONE)
         with pytest.raises(KustoError, match="another cluster"):
             world.sync(cluster="prod")
 
 
 def test_a_cluster_that_was_renamed_is_adopted_under_its_new_name() -> None:
     """--adopt moves a cluster on to a new name; the old one is refused then, or its costs would count twice."""
-    with World(answers=cluster(ONE)) as world:
+    with World(responder=cluster(ONE)) as world:
         world.sync(cluster="old")
         assert world.sync(cluster="new", adopt=True).exit_code == 0
         with pytest.raises(KustoError, match="under the name new"):
@@ -111,7 +111,7 @@ def test_a_cluster_that_was_renamed_is_adopted_under_its_new_name() -> None:
 
 def test_the_currency_of_a_cluster_changes_where_it_is_adopted() -> None:
     """Once it is recorded, another currency is refused before any request, and accepted with --adopt."""
-    with World(answers=cluster(ONE)) as world, world.client() as kusto:
+    with World(responder=cluster(ONE)) as world, world.client() as kusto:
 
         def load(currency: str | None, *, adopt: bool = False) -> str:
             with world.source("prod", settings=SourceSettings(currency)) as opencost:
@@ -132,7 +132,7 @@ def test_the_currency_of_a_cluster_changes_where_it_is_adopted() -> None:
 
 def test_a_name_is_taken_before_anything_else() -> None:
     """The first contact writes the fingerprint before the first request for costs and the first row."""
-    with World(answers=cluster(ONE, group="MC_A", nodes=("n1",), volumes=("v1",))) as world:
+    with World(responder=cluster(ONE, group="MC_A", nodes=("n1",), volumes=("v1",))) as world:
         found: list[int] = []
 
         def fault(request: Request) -> None:
@@ -226,16 +226,16 @@ def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
     """A cluster that takes the same name between the look and the entry of this one is seen before anything is sent."""
     with World() as world, world.client() as kusto:
         mine, theirs = (Identity(kusto, Source("prod", fingerprint={"k8s": one}), new_run()) for one in (ONE, OTHER))
-        looks: list[Any] = []
+        queried: list[Any] = []
 
         class Between(type(kusto)):  # type: ignore[misc]
             """A Kusto that another cluster writes to after the first look."""
 
             def query(self, text: str, *, fresh: bool = False) -> Any:
-                looks.append(kusto.query(text, fresh=fresh))
-                if len(looks) == 1:
+                queried.append(kusto.query(text, fresh=fresh))
+                if len(queried) == 1:
                     theirs.hold()
-                return looks[-1]
+                return queried[-1]
 
             def command(self, text: str, *, retry: bool = True, creates: bool = False) -> Any:
                 return kusto.command(text, retry=retry, creates=creates)
@@ -264,13 +264,13 @@ def test_two_clusters_at_once_under_a_new_name_are_not_both_loaded() -> None:
     ],
 )
 def test_what_may_be_another_cluster_is_warned_of(
-    name: str, first: Answers | None, then: Answers, warned: str | None
+    name: str, first: Responder | None, then: Responder, warned: str | None
 ) -> None:
     """Sets of nodes and volumes without anything in common warn, as does a vague name at the first contact."""
-    with World(answers=first or then) as world:
+    with World(responder=first or then) as world:
         if first is not None:
             world.sync(cluster=name)
-        world.opencost.answers = then
+        world.opencost.responder = then
         report = world.sync(cluster=name)
         assert report.exit_code == 0
         assert [one[: len(warned or "")] for one in report.document()["warnings"]] == ([warned] if warned else [])
@@ -278,10 +278,10 @@ def test_what_may_be_another_cluster_is_warned_of(
 
 def test_a_set_that_has_changed_is_written_again() -> None:
     """After node rolls the run log has the nodes of today, so that those of a year ago need not be there."""
-    with World(answers=cluster(None, nodes=("n1", "n2", "n3"))) as world:
+    with World(responder=cluster(None, nodes=("n1", "n2", "n3"))) as world:
         for nodes in (("n2", "n3", "n4"), ("n4", "n5", "n6"), ("n6", "n7", "n8")):
             world.sync(cluster="prod")
-            world.opencost.answers = cluster(None, nodes=nodes)
+            world.opencost.responder = cluster(None, nodes=nodes)
         assert world.sync(cluster="prod").warnings == []
         assert len(world.identities()) == 3
 
@@ -289,9 +289,9 @@ def test_a_set_that_has_changed_is_written_again() -> None:
 def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
     """Of several sources the refused one fails alone; a backfill, which is requested by hand, ends with the reason."""
     target, now = Target(timedelta(hours=1), ("allocation",), NAMESPACES), HOUR.end + timedelta(minutes=15)
-    with World(answers=cluster(ONE)) as world, world.client() as kusto:
+    with World(responder=cluster(ONE)) as world, world.client() as kusto:
         world.sync(cluster="prod")
-        world.opencost.answers = cluster(OTHER)
+        world.opencost.responder = cluster(OTHER)
         with world.source("prod") as prod, world.source("new") as new:
             world.opencost.requests.clear()
             fleet = sync_all([prod, new], kusto, SyncRequest(HOUR, None, ("allocation",), NAMESPACES))
@@ -315,25 +315,25 @@ def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
 
 def test_a_scheme_that_is_new_is_written() -> None:
     """An upgrade of OpenCost that adds the uid records it: the next cluster of the name is then refused."""
-    with World(answers=cluster(None, nodes=("n1",))) as world:
+    with World(responder=cluster(None, nodes=("n1",))) as world:
         world.sync(cluster="prod")
-        world.opencost.answers = cluster(ONE, nodes=("n1",))
+        world.opencost.responder = cluster(ONE, nodes=("n1",))
         world.sync(cluster="prod")
         assert [one["Fingerprint"].get("k8s") for one in world.identities()] == [None, ONE]
-        world.opencost.answers = cluster(OTHER, nodes=("n1",))
+        world.opencost.responder = cluster(OTHER, nodes=("n1",))
         with pytest.raises(KustoError, match="another cluster"):
             world.sync(cluster="prod")
 
 
 def test_a_source_is_held_against_its_name_before_the_first_batch_where_kusto_was_down(tmp_path: Path) -> None:
     """Kusto cannot be read at the start: with a spool OpenCost is read, and nothing is sent of another cluster."""
-    with World(answers=cluster(ONE)) as world:
+    with World(responder=cluster(ONE)) as world:
         world.sync(cluster="prod")
-        landed, world.opencost.answers = world.count(), cluster(OTHER)
+        landed, world.opencost.responder = world.count(), cluster(OTHER)
 
         def down_until_opencost_responds(_: Request) -> Reply | None:
-            asked = any(one.path == "/allocation" for one in world.opencost.requests)
-            return None if asked else text_reply("down", status=403)
+            requested = any(one.path == "/allocation" for one in world.opencost.requests)
+            return None if requested else text_reply("down", status=403)
 
         world.opencost.requests.clear()
         world.kusto.fault = down_until_opencost_responds
@@ -343,7 +343,7 @@ def test_a_source_is_held_against_its_name_before_the_first_batch_where_kusto_wa
         with world.client() as kusto:
             (again,) = replay(tmp_path, kusto).results
             assert (again.outcome, again.reason_code) == ("failed", "other cluster")
-            world.opencost.answers = cluster(OTHER)
+            world.opencost.responder = cluster(OTHER)
             world.sync(cluster="prod", adopt=True)
             assert replay(tmp_path, kusto).exit_code == 0
         world.settle(ROWS)
@@ -351,7 +351,7 @@ def test_a_source_is_held_against_its_name_before_the_first_batch_where_kusto_wa
 
 def test_a_source_whose_entry_cannot_be_written_is_not_loaded() -> None:
     """Without an entry of the first contact, a second cluster of the name could not be distinguished."""
-    with World(answers=cluster(ONE)) as world:
+    with World(responder=cluster(ONE)) as world:
         denied = text_reply("denied", status=403)
         world.kusto.fault = lambda request: denied if b".set-or-append" in request.body else None
         report = world.sync(cluster="prod")

@@ -56,12 +56,12 @@ def test_no_part_of_a_response_is_written() -> None:
     """A response that breaks off in the middle leaves no row of it, and the batches before it are kept."""
     lines: list[bytes] = []
 
-    def answers(path: str, _: object) -> Reply | None:
+    def responder(path: str, _: object) -> Reply | None:
         # The last line of the exposition has no value.
         return Reply(200, {"Content-Type": "text/plain"}, b"a 1\nb 2\nc\n") if path == "/metrics" else None
 
     hour = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
-    with OpenCostEmulator(answers=answers) as servers, OpenCost(servers.url) as opencost:
+    with OpenCostEmulator(responder=responder) as servers, OpenCost(servers.url) as opencost:
         request = SyncRequest(hour, None, ("assets", "metrics"))
         report = export(opencost, request, lambda _, line: lines.append(line))
     assert [str(one.outcome) for one in report.results] == ["written", "failed"]

@@ -28,7 +28,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
 
 def test_the_batches_of_a_cluster_are_replayed_alone(tmp_path: Path) -> None:
     """Those of other clusters are kept in the spool."""
-    with World(answers=nameless) as world:
+    with World(responder=nameless) as world:
         for cluster in ("a", "b"):
             assert world.sync(cluster=cluster, spool=tmp_path, wait=False).counts == {"queued": 1}
         world.kusto.wait_idle()

@@ -57,7 +57,7 @@ def test_half_of_the_rows_of_the_window_before_is_noted(
     counts: dict[int, int], noted: list[int], *, together: bool
 ) -> None:
     """In one run and in runs of one hour each, in the report and in the run log; nothing is refused."""
-    with World(answers=hours(counts)) as world:
+    with World(responder=hours(counts)) as world:
         requests = [requested(10, 13)] if together else [requested(at, at + 1) for at in counts]
         reports = [world.sync(request=one) for one in requests]
         assert [one.exit_code for one in reports] == [0] * len(requests)
@@ -73,7 +73,7 @@ def test_half_of_the_rows_of_the_window_before_is_noted(
 @pytest.mark.parametrize(("minutes", "noted"), [(60, None), (56, None), (55, "late start"), (10, "late start")])
 def test_rows_that_all_begin_late_are_noted(minutes: int, noted: str | None) -> None:
     """The window lands, and the run log has the reason code for an alert."""
-    with World(answers=hours({10: 8}, minutes)) as world:
+    with World(responder=hours({10: 8}, minutes)) as world:
         (one,) = world.sync(request=requested(10, 11)).results
         assert (one.outcome, one.reason_code) == ("landed", noted)
         assert [(row["Outcome"], row["ReasonCode"] or None) for row in world.log()] == [("landed", noted)]

@@ -25,8 +25,8 @@ def test_what_has_not_ended_by_opencosts_clock_is_not_requested(seconds: int, la
     with World(clock=lambda: HOUR.end + timedelta(seconds=seconds)) as world:
         one = result_of(world.sync())
         assert (one.outcome, one.exit_code) == (("landed", 0) if landed else ("failed", 2))
-        asked = [request for request in world.opencost.requests if request.path == "/allocation"]
-        assert bool(asked) == landed
+        requested = [request for request in world.opencost.requests if request.path == "/allocation"]
+        assert bool(requested) == landed
         if not landed:
             assert f"{HOUR} has not ended: it is 2026-11-23T10:59:" in (one.reason or "")
 
@@ -89,7 +89,7 @@ def test_a_dataset_that_an_opencost_does_not_support(
 ) -> None:
     """A 404 fails no run that does not need the dataset, as long as the server is an OpenCost."""
     gone = text_reply("404 page not found\n", status=404)
-    with World(answers=lambda path, _: gone if path in missing else None) as world:
+    with World(responder=lambda path, _: gone if path in missing else None) as world:
         request = SyncRequest(HOUR, None, ("allocation", "assets"), NAMESPACES, optional)
         report = world.sync(request=request)
     assert result_of(report, "OpenCostAssets").outcome == outcome

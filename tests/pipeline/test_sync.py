@@ -74,7 +74,7 @@ class Synced:
     reported: list[BatchResult]
     watched: Watched
 
-    def asked(self, path: str) -> list[dict[str, str]]:
+    def requested(self, path: str) -> list[dict[str, str]]:
         """The queries of the requests for a path, in order."""
         return [dict(request.query) for request in self.emulator.opencost.requests if request.path == path]
 
@@ -90,7 +90,7 @@ def day() -> Iterator[Synced]:
     watched = Watched()
     reported: list[BatchResult] = []
     with (
-        Emulator(answers=watched, latency=0.02) as emulator,
+        Emulator(responder=watched, latency=0.02) as emulator,
         Kusto(emulator.kusto_url, emulator.database, auth="none") as kusto,
         OpenCost(emulator.opencost_url) as opencost,
     ):
@@ -136,11 +136,11 @@ def test_the_report_has_every_outcome(day: Synced) -> None:
 
 def test_the_run_log_has_a_row_for_each_batch(day: Synced) -> None:
     """OpenCostSyncRuns has one row per batch, with its outcome, rows, cost and window, in the right run."""
-    ledger = day.kusto.query("OpenCostSyncRuns | where isnotempty(BatchId)")
-    assert len(ledger) == len(day.reported) == 49
+    run_log = day.kusto.query("OpenCostSyncRuns | where isnotempty(BatchId)")
+    assert len(run_log) == len(day.reported) == 49
     outcomes = {one.batch_id: one for one in day.reported}
-    assert {row["BatchId"] for row in ledger} == outcomes.keys()
-    for row in ledger:
+    assert {row["BatchId"] for row in run_log} == outcomes.keys()
+    for row in run_log:
         one = outcomes[row["BatchId"]]
         assert (row["TableName"], row["Dataset"], row["Outcome"]) == (one.table, one.dataset, "landed")
         assert (row["Rows"], row["Cost"], row["Bytes"]) == (one.rows, one.cost, one.bytes)
@@ -149,7 +149,7 @@ def test_the_run_log_has_a_row_for_each_batch(day: Synced) -> None:
         assert row["ResponseKeys"] == one.response_keys
         assert row["Options"] == UNSAID[row["Dataset"]]
     costs: dict[str, float] = defaultdict(float)
-    for row in ledger:
+    for row in run_log:
         costs[row["Dataset"]] += row["Cost"] or 0.0
     assert {name: round(cost, 2) for name, cost in costs.items()} == {
         "allocation": 26.44,
@@ -177,8 +177,8 @@ def test_each_step_is_a_request_of_its_own(day: Synced) -> None:
     """
     hours = [str(window) for window in DAY.steps(HOUR)]
     for path in ("/allocation", "/assets"):
-        assert [query["window"] for query in day.asked(path)] == hours
-    assert len(day.asked("/metrics")) == 2
+        assert [query["window"] for query in day.requested(path)] == hours
+    assert len(day.requested("/metrics")) == 2
 
 
 def test_one_request_at_a_time(day: Synced) -> None:
@@ -197,10 +197,10 @@ def test_services_are_sorted(day: Synced) -> None:
 def test_a_second_run_adds_nothing(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """The same window again is already landed, by another run at another time; only the run log grows."""
     emulator, opencost, kusto = empty
-    question = SyncRequest(Window(TEN.start, TEN.end + HOUR), HOUR, ("allocation", "assets"))
-    first = sync(opencost, kusto, question)
+    wanted = SyncRequest(Window(TEN.start, TEN.end + HOUR), HOUR, ("allocation", "assets"))
+    first = sync(opencost, kusto, wanted)
     messages = [request for request in emulator.kusto.requests if request.method == "PUT"]
-    second = sync(opencost, kusto, question)
+    second = sync(opencost, kusto, wanted)
     again = [request for request in emulator.kusto.requests if request.method == "PUT"]
     assert first.counts == {"landed": 4}
     assert second.counts == {"already landed": 4}
@@ -241,8 +241,8 @@ def test_without_waiting_batches_end_as_queued(empty: tuple[Emulator, OpenCost, 
     emulator.kusto.resume()
     emulator.kusto.wait_idle()
     assert kusto.query("OpenCostAllocation | count") == [{"Count": 61}]
-    ledger = kusto.query("OpenCostSyncRuns | where isnotempty(BatchId) | project Dataset, Outcome, Rows")
-    assert {row["Dataset"]: (row["Outcome"], row["Rows"]) for row in ledger} == {
+    run_log = kusto.query("OpenCostSyncRuns | where isnotempty(BatchId) | project Dataset, Outcome, Rows")
+    assert {row["Dataset"]: (row["Outcome"], row["Rows"]) for row in run_log} == {
         "allocation": ("queued", 61),
         "assets": ("queued", 19),
         "metrics": ("queued", 1041),
@@ -265,8 +265,8 @@ def test_a_response_without_rows_is_empty(empty: tuple[Emulator, OpenCost, Kusto
     report = sync(opencost, kusto, SyncRequest(before, None, ("allocation", "assets")))
     assert (report.counts, report.exit_code) == ({"empty": 2}, 0)
     assert not [request for request in emulator.kusto.requests if request.method == "PUT"]
-    ledger = kusto.query("OpenCostSyncRuns | where isnotempty(BatchId) | project Outcome, Rows, Cost")
-    assert ledger == [{"Outcome": "empty", "Rows": 0, "Cost": None}] * 2
+    run_log = kusto.query("OpenCostSyncRuns | where isnotempty(BatchId) | project Outcome, Rows, Cost")
+    assert run_log == [{"Outcome": "empty", "Rows": 0, "Cost": None}] * 2
 
 
 def test_one_step_that_fails_does_not_stop_the_others(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
@@ -277,21 +277,21 @@ def test_one_step_that_fails_does_not_stop_the_others(empty: tuple[Emulator, Ope
         refused = path == "/allocation" and query["window"] == str(TEN)
         return text_reply("Bad Request: no\n", status=400) if refused else None
 
-    emulator.opencost.answers = refuse
+    emulator.opencost.responder = refuse
     report = sync(opencost, kusto, SyncRequest(Window(TEN.start - HOUR, TEN.end), HOUR, ("allocation",)))
     assert (report.counts, report.exit_code) == ({"failed": 1, "landed": 1}, 7)
     failed = next(one for one in report.results if one.outcome == "failed")
     assert (failed.window_start, failed.exit_code) == (TEN.start, 3)
-    ledger = kusto.query('OpenCostSyncRuns | where Outcome == "failed" | project BatchId, Reason, Rows')
-    assert ledger == [{"BatchId": failed.batch_id, "Reason": failed.reason, "Rows": None}]
-    emulator.opencost.answers = None
+    run_log = kusto.query('OpenCostSyncRuns | where Outcome == "failed" | project BatchId, Reason, Rows')
+    assert run_log == [{"BatchId": failed.batch_id, "Reason": failed.reason, "Rows": None}]
+    emulator.opencost.responder = None
     assert sync(opencost, kusto, SyncRequest(TEN, None, ("allocation",))).counts == {"landed": 1}
 
 
 def test_a_server_that_does_not_name_its_cluster(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """Where OpenCost reports no cluster, sync requires --cluster, and makes no other request."""
     emulator, opencost, kusto = empty
-    emulator.opencost.answers = lambda path, _: (
+    emulator.opencost.responder = lambda path, _: (
         json_reply(b'{"code":200,"data":{"id":"","name":""}}') if path == "/clusterInfo" else None
     )
     with pytest.raises(UsageError, match="name it with --cluster"):
@@ -329,7 +329,7 @@ def test_export_writes_what_sync_would_land(day: Synced) -> None:
 def test_export_reports_a_failure(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """A batch that OpenCost refuses is failed in the report of `export`, and the others are written."""
     emulator, opencost, _ = empty
-    emulator.opencost.answers = lambda path, _: text_reply("no\n", status=400) if path == "/assets" else None
+    emulator.opencost.responder = lambda path, _: text_reply("no\n", status=400) if path == "/assets" else None
     written: Counter[str] = Counter()
     report = export(opencost, SyncRequest(TEN), lambda table, _: written.update([table.name]))
     assert (report.counts, report.exit_code) == ({"written": 2, "failed": 1}, 7)
@@ -364,29 +364,29 @@ def test_a_request_of_an_unknown_dataset() -> None:
         SyncRequest(DAY, None, ("costs",))
 
 
-def _ids(run: Run, question: SyncRequest) -> dict[str, str]:
-    return {batch.table.dataset: batch.id for batch in question.batches(SOURCE, run.collection_time)}
+def _ids(run: Run, wanted: SyncRequest) -> dict[str, str]:
+    return {batch.table.dataset: batch.id for batch in wanted.batches(SOURCE, run.collection_time)}
 
 
 def test_ids_do_not_depend_on_the_run() -> None:
     """Another run at another time, with other metadata, requests the same batches by the same ids."""
-    question = SyncRequest(TEN, None, ("allocation", "assets"))
-    one = _ids(RUN, question)
-    other = _ids(Run("other", RUN.collection_time + 5 * HOUR, "9.9", "scenario", {"a": "b"}), question)
+    wanted = SyncRequest(TEN, None, ("allocation", "assets"))
+    one = _ids(RUN, wanted)
+    other = _ids(Run("other", RUN.collection_time + 5 * HOUR, "9.9", "scenario", {"a": "b"}), wanted)
     assert one == other
 
 
 def test_ids_do_not_depend_on_the_response(empty: tuple[Emulator, OpenCost, Kusto]) -> None:
     """A response that has changed is the same batch: it has already landed, and the report has the difference."""
     emulator, opencost, kusto = empty
-    question = SyncRequest(TEN, None, ("assets",))
-    first = sync(opencost, kusto, question).results[0]
-    emulator.opencost.answers = lambda path, _: (
+    wanted = SyncRequest(TEN, None, ("assets",))
+    first = sync(opencost, kusto, wanted).results[0]
+    emulator.opencost.responder = lambda path, _: (
         json_reply(b'{"code":200,"data":{"a":{"type":"Disk","properties":{"name":"a"},"totalCost":1}}}')
         if path == "/assets"
         else None
     )
-    second = sync(opencost, kusto, question).results[0]
+    second = sync(opencost, kusto, wanted).results[0]
     assert (second.batch_id, second.outcome, second.rows) == (first.batch_id, "already landed", 19)
     assert "hardly any row in common" in second.notes[-1]
     assert "-18 rows" in second.notes[-1]

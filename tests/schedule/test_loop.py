@@ -40,7 +40,7 @@ from tests.support.world import World
 ROOT = Path(__file__).parents[2]
 # A Thursday.
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
-Tell = Callable[[BatchResult], None]
+OnResult = Callable[[BatchResult], None]
 
 
 def one(kind: str = Outcome.LANDED, dataset: str = "allocation", **more: object) -> BatchResult:
@@ -117,7 +117,7 @@ def test_ticks_run_one_after_the_other_and_continue_after_a_failure() -> None:
     running = threading.Lock()
     numbers = iter(range(10))
 
-    def tick(on_result: Tell) -> Report:
+    def tick(on_result: OnResult) -> Report:
         assert running.acquire(blocking=False)
         number = next(numbers)
         on_result(one())
@@ -139,18 +139,18 @@ def test_ticks_run_one_after_the_other_and_continue_after_a_failure() -> None:
 
 def test_each_tick_waits_a_time_of_its_own() -> None:
     """The first tick and every later one wait a random time, which is drawn anew; without jitter none waits."""
-    asked: list[tuple[float, float]] = []
+    sent: list[tuple[float, float]] = []
 
     def uniform(least: float, most: float) -> float:
-        asked.append((least, most))
+        sent.append((least, most))
         return most
 
     delay = TimesOptions(jitter="1m").delay(uniform)
     assert [delay(), delay(), TimesOptions().delay(uniform)()] == [60.0, 60.0, 0.0]
-    assert asked == [(0.0, 60.0)] * 2
+    assert sent == [(0.0, 60.0)] * 2
     happened: list[str] = []
 
-    def tick(_: Tell) -> Report:
+    def tick(_: OnResult) -> Report:
         happened.append("run")
         if len(happened) == 4:
             schedule.signal(signal.SIGTERM)
@@ -186,7 +186,7 @@ def test_missed_ticks_are_made_up_for_by_one() -> None:
     """A tick that takes three hours and a half is followed by one at once, and then by none until the next is due."""
     now, began = [NOW], list[datetime]()
 
-    def tick(on_result: Tell) -> Report:
+    def tick(on_result: OnResult) -> Report:
         del on_result
         began.append(now[0])
         if len(began) == 1:
@@ -212,7 +212,7 @@ def test_a_tick_that_is_under_way_may_end() -> None:
     """Terminated in the middle of a tick, it ends within the grace, is reported as it ended, and no other begins."""
     ended: list[TickResult] = []
 
-    def tick(on_result: Tell) -> Report:
+    def tick(on_result: OnResult) -> Report:
         schedule.signal(signal.SIGTERM)
         threading.Event().wait(0.2)
         on_result(one())
@@ -231,7 +231,7 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
     reported: list[BatchResult] = []
     ended: list[TickResult] = []
 
-    def tick(on_result: Tell) -> Report:
+    def tick(on_result: OnResult) -> Report:
         schedule.signal(signal.SIGTERM)
         if second:
             schedule.signal(signal.SIGINT)
@@ -251,21 +251,21 @@ def test_a_tick_that_outlasts_the_grace_is_abandoned(second: bool, once: bool) -
 @pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
 def test_an_abandoned_tick_gives_back_what_it_holds(once: bool) -> None:
     """After the grace it is cancelled, and has a moment to stop before the process ends."""
-    stop, given_back, ended = CancelToken(), list[bool](), list[TickResult]()
+    stop, returned, ended = CancelToken(), list[bool](), list[TickResult]()
 
-    def tick(on_result: Tell) -> Report:
+    def tick(on_result: OnResult) -> Report:
         del on_result
         schedule.signal(signal.SIGTERM)
         try:
             stop.sleep(20)
         finally:
             time.sleep(0.2)
-            given_back.append(True)
+            returned.append(True)
         return Report("never")
 
     schedule = Schedule(tick, on_end=[ended.append], grace=0.05, stop=stop)
     assert (schedule.once() if once else schedule.run(soon())) == 128 + signal.SIGTERM
-    assert (given_back, ended) == ([True], [])
+    assert (returned, ended) == ([True], [])
 
 
 @pytest.mark.parametrize(("kind", "code"), [(Outcome.LANDED, 0), (Outcome.FAILED, 3)])
@@ -404,8 +404,8 @@ def test_health_is_served() -> None:
     health = Health(HOUR, clock=lambda: NOW)
     with served(health, "127.0.0.1:0") as url:
         assert get(f"{url}/healthz") == (200, "ok\n")
-        asked = urllib.request.Request(f"{url}/healthz", method="HEAD")
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        sent = urllib.request.Request(f"{url}/healthz", method="HEAD")
+        with urllib.request.urlopen(sent, timeout=10) as answer:
             assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, "3", b"")
         assert get(f"{url}/readyz?verbose=1")[0] == 503
         assert "opencost_kusto_run_seconds_count 0.0" in get(f"{url}/metrics")[1]
@@ -427,8 +427,8 @@ def here() -> Iterator[StoreWorld]:
 def command(servers: World, *more: str) -> list[str]:
     """The arguments of `opencost-kusto schedule` against the emulators."""
     place = ["--endpoint", servers.opencost.url, "--kusto-uri", servers.kusto.url, "--database", "OpenCost"]
-    asked = ["--auth", "none", "--aggregate", "namespace", "--catch-up", "3h", *more]
-    return [sys.executable, "-m", "opencost_kusto", "schedule", *place, *asked]
+    sent = ["--auth", "none", "--aggregate", "namespace", "--catch-up", "3h", *more]
+    return [sys.executable, "-m", "opencost_kusto", "schedule", *place, *sent]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -465,9 +465,9 @@ def read_until(stream: IO[str], pattern: str) -> re.Match[str]:
 
 def test_a_scheduler_is_healthy_and_ends_at_sigterm(here: StoreWorld, tmp_path: Path) -> None:
     """After its first tick it is ready and counts; at SIGTERM it ends with 0."""
-    words = command(here, "--listen", "127.0.0.1:0", "--dataset", "allocation")
+    arguments = command(here, "--listen", "127.0.0.1:0", "--dataset", "allocation")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
             url = read_until(process.stderr, r"Health: (http://\S+)/healthz")[1]
             assert read_until(process.stderr, r"batch(es)? of .* in run .*: \d landed; \d+ rows")
@@ -484,22 +484,22 @@ def test_a_scheduler_is_healthy_and_ends_at_sigterm(here: StoreWorld, tmp_path: 
 @pytest.mark.parametrize("once", [(), ("--once",)], ids=["run", "once"])
 def test_a_process_gives_up_its_tick_after_the_grace(here: StoreWorld, tmp_path: Path, once: tuple[str, ...]) -> None:
     """An OpenCost that does not respond is waited for as long as the grace; then the exit code is 143."""
-    asked, go_on = threading.Event(), threading.Event()
+    sent, go_on = threading.Event(), threading.Event()
 
     def slow(path: str, query: object) -> Reply | None:
         del query
         if path != "/allocation":
             return None
-        asked.set()
+        sent.set()
         go_on.wait(30)
         raise CloseConnection
 
-    here.opencost.answers = slow
-    words = command(here, "--grace", "0.2", "--dataset", "allocation", *once)
+    here.opencost.responder = slow
+    arguments = command(here, "--grace", "0.2", "--dataset", "allocation", *once)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment(tmp_path), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
-            assert asked.wait(30)
+            assert sent.wait(30)
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=30)
         finally:
@@ -511,7 +511,7 @@ def test_a_process_gives_up_its_tick_after_the_grace(here: StoreWorld, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         (("--every", "7m"), "do not tile a day"),
         (("--cron", "hourly"), "is no crontab line"),
@@ -521,11 +521,11 @@ def test_a_process_gives_up_its_tick_after_the_grace(here: StoreWorld, tmp_path:
     ],
 )
 def test_what_cannot_be_scheduled_is_refused(
-    here: StoreWorld, tmp_path: Path, words: tuple[str, ...], said: str
+    here: StoreWorld, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     """Exit code 2 and one sentence, before the first tick."""
     done = subprocess.run(
-        command(here, *words),
+        command(here, *arguments),
         **{"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60},  # type: ignore[call-overload]
         capture_output=True,
         text=True,

@@ -39,16 +39,16 @@ VERSIONS = ["1.37", "1.29"]
 KINDS = {"CronJob": (), "Deployment": ("--deployment",)}
 
 
-def run(*words: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `manifest` with what it needs, except one option."""
     given = [word for name, value in GIVEN.items() if name != without for word in (name, value)]
     environment = {"PATH": os.environ["PATH"], **variables}
-    return forked.run(["manifest", *given, *words], Path("/"), environment)
+    return forked.run(["manifest", *given, *arguments], Path("/"), environment)
 
 
-def objects(*words: str) -> list[dict[str, Any]]:
+def objects(*arguments: str) -> list[dict[str, Any]]:
     """The objects that `manifest` prints."""
-    done = run(*words)
+    done = run(*arguments)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 
@@ -116,9 +116,9 @@ def test_broken_ones_are_refused(
 def test_the_command_line_accepts_the_arguments(workload: dict[str, Any], more: tuple[str, ...]) -> None:
     """The container's arguments parse as `schedule`, and set what was requested."""
     _, found = objects(*KINDS[workload["kind"]], *more)
-    name, *words = args(found)
+    name, *arguments = args(found)
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    parsed = command.make_context(name, words).params
+    parsed = command.make_context(name, arguments).params
     forever = workload["kind"] == "Deployment"
     assert {key: parsed[key] for key in ("endpoint", "kusto_uri", "database", "auth", "once", "listen")} == {
         "endpoint": "http://opencost.opencost:9003",
@@ -262,8 +262,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_run_is_not_printed(case: str) -> None:
     """What is missing, a placeholder, or what the container would refuse, ends with exit code 2 and prints nothing."""
-    words, without, said = REFUSED[case]
-    done = run(*words, without=without)
+    arguments, without, said = REFUSED[case]
+    done = run(*arguments, without=without)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr

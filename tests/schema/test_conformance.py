@@ -96,7 +96,7 @@ class Served:
 
     def __init__(self) -> None:
         self.now: tuple[str | None, Reply] = (None, Reply())
-        self.server = OpenCostEmulator(answers=lambda path, _: self.now[1] if path == self.now[0] else None)
+        self.server = OpenCostEmulator(responder=lambda path, _: self.now[1] if path == self.now[0] else None)
 
     def lines(self, one: Recorded, batch: Batch) -> tuple[Encoder, list[bytes], list[str]]:
         """The encoding of a recording: its encoder, its lines, and notes about the response."""

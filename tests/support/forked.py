@@ -30,17 +30,17 @@ ROOT = Path(__file__).parents[2]
 _HUNG = 120
 
 
-def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder with exactly this environment; nothing is on its stdin."""
     with tempfile.TemporaryDirectory() as written:
         out, err = Path(written, "stdout"), Path(written, "stderr")
         process = _launcher()
         assert process.stdin is not None
         assert process.stdout is not None
-        wanted = {"words": [*words], "folder": str(folder), "environment": dict(environment), "to": written}
+        wanted = {"arguments": [*arguments], "folder": str(folder), "environment": dict(environment), "to": written}
         print(json.dumps(wanted), file=process.stdin, flush=True)
         exit_code = json.loads(process.stdout.readline())
-        return subprocess.CompletedProcess([*words], exit_code, out.read_text("utf-8"), err.read_text("utf-8"))
+        return subprocess.CompletedProcess([*arguments], exit_code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 @cache
@@ -85,7 +85,7 @@ def _run(wanted: dict[str, Any]) -> None:
     os.environ.update(wanted["environment"])
     time.tzset()
     os.chdir(wanted["folder"])
-    sys.argv = ["opencost-kusto", *wanted["words"]]
+    sys.argv = ["opencost-kusto", *wanted["arguments"]]
     sys.modules["__main__"].__package__ = None
     try:
         importlib.import_module("opencost_kusto.cli").main()

@@ -123,11 +123,11 @@ class Emulator(emulator.Emulator):
     def __init__(
         self,
         *,
-        answers: emulator.Answers | None = None,
+        responder: emulator.Responder | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         **options: Any,
     ) -> None:
-        super().__init__(opencost=OpenCostEmulator(answers=answers, clock=clock), **options)
+        super().__init__(opencost=OpenCostEmulator(responder=responder, clock=clock), **options)
 
 
 @cache

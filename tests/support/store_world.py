@@ -109,7 +109,7 @@ class StoreWorld(World):
 
     def __init__(self, now: datetime, kept: Mapping[timedelta, int] | None = None, **store: Any) -> None:
         self.store = BuiltInStore(now, **store)
-        super().__init__(answers=self.store, clock=lambda: self.store.now)
+        super().__init__(responder=self.store, clock=lambda: self.store.now)
         self._settings = SourceSettings(kept=kept)
 
     def __enter__(self) -> Self:

@@ -105,8 +105,8 @@ def test_several_processes_install_once(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]
-    answers = {process.communicate()[0] for process in running}
-    assert len(answers) == 1
+    responder = {process.communicate()[0] for process in running}
+    assert len(responder) == 1
     assert [process.returncode for process in running] == [0, 0, 0]
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
 

@@ -139,12 +139,12 @@ def test_a_summary_with_a_bad_window_gets_no_response(opencost: OpenCostEmulator
 
 
 def test_a_given_response_replaces_the_recorded_one() -> None:
-    """An `answers` function serves any response, and leaves the others to the recordings."""
+    """An `responder` function serves any response, and leaves the others to the recordings."""
 
-    def answers(path: str, query: Mapping[str, str]) -> Reply | None:
+    def responder(path: str, query: Mapping[str, str]) -> Reply | None:
         return json_reply(b'{"code":500}') if path == "/allocation" and query["window"] == HOUR else None
 
-    with OpenCostEmulator(answers=answers) as opencost:
+    with OpenCostEmulator(responder=responder) as opencost:
         assert get(opencost, f"/allocation?window={HOUR}").content == b'{"code":500}'
         assert get(opencost, f"/assets?window={HOUR}").content == recording("1.112", "assets_hour.json")
 
@@ -157,7 +157,7 @@ def test_a_given_response_may_break_off() -> None:
         raise CloseConnection
 
     with (
-        OpenCostEmulator(answers=lambda _path, _query: Reply(200, {}, body())) as opencost,
+        OpenCostEmulator(responder=lambda _path, _query: Reply(200, {}, body())) as opencost,
         pytest.raises(requests.exceptions.ChunkedEncodingError),
     ):
         get(opencost, "/allocation")
@@ -166,7 +166,7 @@ def test_a_given_response_may_break_off() -> None:
 def test_a_given_response_may_be_late() -> None:
     """A delayed response makes a client with a short timeout give up."""
     with (
-        OpenCostEmulator(answers=lambda _path, _query: text_reply("late", delay=5)) as opencost,
+        OpenCostEmulator(responder=lambda _path, _query: text_reply("late", delay=5)) as opencost,
         requests.Session() as session,
         pytest.raises(requests.ReadTimeout),
     ):

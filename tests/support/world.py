@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from opencost_kusto.batch import RequestOptions, Run
 from opencost_kusto.database import script
-from opencost_kusto.emulator import Answers, KustoEmulator, MemoryStorage
+from opencost_kusto.emulator import KustoEmulator, MemoryStorage, Responder
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.emulator.kusto.storage import Storage
 from opencost_kusto.extract.client import OpenCost
@@ -38,21 +38,21 @@ TABLES = [command.text for command in script.commands("tables")]
 class World:
     """Both servers and the program between them; use it as a context.
 
-    `answers` replaces OpenCost's responses, `storage` where blobs and messages are, `latency` the seconds of an
+    `responder` replaces OpenCost's responses, `storage` where blobs and messages are, `latency` the seconds of an
     ingestion. `tables` says whether the tables exist; `clock` is OpenCost's.
     """
 
     def __init__(
         self,
         *,
-        answers: Answers | None = None,
+        responder: Responder | None = None,
         storage: Storage | Callable[[str], Storage] | None = None,
         latency: float = 0,
         tables: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.kusto = KustoEmulator(storage=storage, latency=latency)
-        self.opencost = OpenCostEmulator(answers=answers, clock=clock)
+        self.opencost = OpenCostEmulator(responder=responder, clock=clock)
         self._tables = tables
         self._stack = ExitStack()
 

@@ -53,10 +53,10 @@ class Skew:
         self.kusto = ["--kusto-uri", self.emulated.kusto_url, "--database", self.emulated.database, "--auth", "none"]
         self.hour = self.emulated.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
 
-    def run(self, release: str, *words: str) -> dict[str, Any]:
+    def run(self, release: str, *arguments: str) -> dict[str, Any]:
         """Run a command of a release: its exit code, and the sentences that say what to do."""
         environment = os.environ | {"PYTHONPATH": str(self.programs[release])}
-        command = [sys.executable, "-m", "opencost_kusto", *words, *self.kusto]
+        command = [sys.executable, "-m", "opencost_kusto", *arguments, *self.kusto]
         done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
         return {
             "exit_code": done.returncode,

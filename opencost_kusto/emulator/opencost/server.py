@@ -12,7 +12,7 @@ from opencost_kusto.emulator.opencost import fleet, versions
 from opencost_kusto.emulator.opencost.live import Clock, LiveOpenCost, utc_now
 from opencost_kusto.emulator.opencost.replies import text_reply
 
-Answers = Callable[[str, Mapping[str, str]], Reply | None]
+Responder = Callable[[str, Mapping[str, str]], Reply | None]
 """Given the decoded path and query, the reply; None leaves the request to the emulator."""
 
 _CHUNK: Final = 4096
@@ -26,7 +26,7 @@ class OpenCostEmulator(Endpoint):
     is made. `version` is the OpenCost release it answers as, `clock` its time, `keeps` what its built-in store
     keeps (`BUILT_IN_STORE`); without it, everything.
 
-    `answers` replaces any response: it is given the decoded path and query, and what it returns is sent as an
+    `responder` replaces any response: it is given the decoded path and query, and what it returns is sent as an
     OpenCost would send it (`json_reply` and `text_reply` build such replies); it may raise `CloseConnection`.
     `requests` lists the requests; `fault` breaks the wire (see `http`). Raises UsageError for an unknown cluster or
     version, and for a port that is taken.
@@ -40,14 +40,14 @@ class OpenCostEmulator(Endpoint):
         version: str = versions.DEFAULT,
         clock: Clock = utc_now,
         keeps: Mapping[int, int] | None = None,
-        answers: Answers | None = None,
+        responder: Responder | None = None,
     ) -> None:
         self.live = LiveOpenCost(fleet.cluster(cluster, clock()), versions.version(version), clock, keeps or {})
         super().__init__(port)
-        self.answers = answers
+        self.responder = responder
 
     def computed(self, request: Request) -> Reply:
-        """The response to a GET request that `answers` left to the emulator."""
+        """The response to a GET request that `responder` left to the emulator."""
         return self.live.reply(request)
 
     def respond(self, request: Request) -> Reply:
@@ -55,7 +55,7 @@ class OpenCostEmulator(Endpoint):
         if request.method != "GET":
             refusal = text_reply("Method Not Allowed\n", status=405)
             return refusal._replace(headers={**refusal.headers, "Allow": "GET, OPTIONS"})
-        reply = self.answers(request.path, dict(request.query)) if self.answers is not None else None
+        reply = self.responder(request.path, dict(request.query)) if self.responder is not None else None
         reply = Reply(*reply) if reply is not None else self.computed(request)
         reply = reply._replace(headers={"Date": format_datetime(self.live.clock(), usegmt=True), **reply.headers})
         # The one path that compresses in a true OpenCost.

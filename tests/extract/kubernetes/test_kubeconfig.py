@@ -136,8 +136,8 @@ def test_a_program_that_hangs_is_stopped_with_what_it_has_started(tmp_path: Path
     child = (
         f"import subprocess\nchild = subprocess.Popen(['sleep', '600'])\nopen({str(pid)!r}, 'w').write(str(child.pid))"
     )
-    words = [sys.executable, "-c", f"{child}\nchild.wait()"]
-    late = Program("login", lambda: executed(words, "v1", dict(os.environ), str(tmp_path), 5.0))
+    arguments = [sys.executable, "-c", f"{child}\nchild.wait()"]
+    late = Program("login", lambda: executed(arguments, "v1", dict(os.environ), str(tmp_path), 5.0))
     with pytest.raises(OpenCostError, match="did not end within 5 s, and was stopped"):
         late.token()
     state = Path(f"/proc/{pid.read_text()}/stat")
@@ -212,8 +212,8 @@ def test_without_kubelogin_entra_signs_in(tmp_path: Path) -> None:
         scopes.append(scope)
         return lambda: "of-entra"
 
-    words = ["get-token", "--login", "azurecli", "--server-id", "6dae42f8", "--client-id", "80faf920"]
-    settings = program(tmp_path, "", command="no-such-folder/kubelogin", args=words)
+    arguments = ["get-token", "--login", "azurecli", "--server-id", "6dae42f8", "--client-id", "80faf920"]
+    settings = program(tmp_path, "", command="no-such-folder/kubelogin", args=arguments)
     assert sent(tmp_path, settings, entra=entra) == {"Bearer of-entra"}
     assert scopes == ["6dae42f8/.default"]
 
