@@ -13,12 +13,13 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.coverage.confirm import costs_more
 from opencost_kusto.coverage.gaps import Gaps, Target
 from opencost_kusto.coverage.retention import containing, fallbacks
-from opencost_kusto.coverage.state import GONE, Known, WindowState
+from opencost_kusto.coverage.state import Known
 from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Lane, Loading
 from opencost_kusto.result import BatchResult, Outcome, batch_result
+from opencost_kusto.window_state import GONE, WindowState
 
 # Windows of one tick. OpenCost's built-in store holds at most 49 of one length, of which 48 can be missing in a
 # catch-up of 48 hours: one tick loads everything that could expire before the next.

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from opencost_kusto.batch import Batch, RequestOptions, Source, SourceSettings
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.retention import aligned, check_step, past_retention
-from opencost_kusto.coverage.state import GONE, SETTLED, DatasetState, WindowState, dataset_states
+from opencost_kusto.coverage.state import DatasetState, dataset_states
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.request import check_datasets, scrapes
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window
+from opencost_kusto.window_state import GONE, SETTLED, WindowState
 
 
 @dataclass(frozen=True, slots=True)

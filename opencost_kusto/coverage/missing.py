@@ -15,13 +15,14 @@ from datetime import UTC, datetime, timedelta
 from opencost_kusto.batch import Batch, Source
 from opencost_kusto.coverage.gaps import Gaps, Target, sort
 from opencost_kusto.coverage.retention import fallbacks, past_retention
-from opencost_kusto.coverage.state import SETTLED, WindowState, dataset_states
+from opencost_kusto.coverage.state import dataset_states
 from opencost_kusto.database import window_states
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.options import OptionValue
 from opencost_kusto.window import Window, floor
+from opencost_kusto.window_state import SETTLED, WindowState
 
 _Missing = dict[str, list[Batch]]
 _NOTHING_TO_DO = ", ".join(map(literal, sorted({*SETTLED, WindowState.LOST})))

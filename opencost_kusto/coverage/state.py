@@ -2,19 +2,6 @@
 
 The rule is KQL (`database.window_states`), which this reads. Options, retention and outcomes are columns there; which
 request a window belongs to is said by its id, which Kusto cannot compute.
-
-                   ┌────────────── the table holds a complete response ──────────► LANDED
-                   ├────────────── the table holds anything else ────────────────► DAMAGED
-                   │
-    DUE ── sync ───┼─ queued, timed out ─► QUEUED ─── the rows arrive ───────────► LANDED
-                   ├─ no cost, in time ──────────────────────────────────────────► EMPTY
-                   ├─ no cost, past retention ─► INCONCLUSIVE ─┬─ confirmed ─────► EMPTY
-                   │                                           └─ a longer window
-                   ├─ no longer at this step ──► EXPIRED ──────────────┴──┬──────► LANDED, by the longer window
-                   │                                                      └──────► LOST, at every step
-                   └─ anything else ───────────► FAILED ─── sync again
-
-The table takes precedence over the run log: a window with an entry "landed" and no rows is due.
 """
 
 from __future__ import annotations
@@ -22,40 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.retention import past_retention
 from opencost_kusto.database import window_states
-from opencost_kusto.errors import ReasonCode
 from opencost_kusto.kusto.client import Kusto, Row
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import Window
-
-
-class WindowState(StrEnum):
-    """What is known of a window; the diagram above shows how one becomes another."""
-
-    DUE = "due"
-    QUEUED = "queued"
-    LANDED = "landed"
-    DAMAGED = "damaged"
-    EMPTY = "empty"
-    INCONCLUSIVE = "inconclusive"
-    EXPIRED = "expired"
-    LOST = "lost"
-    FAILED = "failed"
-
+from opencost_kusto.window_state import WindowState, by_entry
 
 # The longest period in one query, so that no answer grows with the length of a backfill.
 _MONTH = timedelta(days=30)
-# States of windows that need no request.
-SETTLED = frozenset({WindowState.LANDED, WindowState.EMPTY})
-# States in which only a longer window can still have the cost.
-GONE = frozenset({WindowState.EXPIRED, WindowState.INCONCLUSIVE})
 _COLUMNS = "BatchId, Source, TableName, WindowStart, WindowEnd, State, IsPartial, Outcome, Reason, Cost"
 
 
@@ -78,26 +45,10 @@ class Known:
     def of(cls, result: BatchResult, requested_at: datetime) -> Known:
         """What a result of this run says, before it is in the run log."""
         window = Window(result.window_start, result.window_end)
-        return cls(window, _state(result, window, requested_at), result.outcome, result.reason, result.cost)
-
-
-def _state(result: BatchResult, window: Window, requested_at: datetime) -> WindowState:
-    """What a result says of its window, as far as what to request next depends on it."""
-    retention = next((table.retention for table in TABLES if table.name == result.table), {})
-    match result.outcome, result.reason_code:
-        case Outcome.LANDED | Outcome.ALREADY_LANDED, _:
-            return WindowState.LANDED
-        case (Outcome.EXPIRED, ReasonCode.INCONCLUSIVE):
-            return WindowState.INCONCLUSIVE
-        case (Outcome.EXPIRED, _) | (Outcome.FAILED, ReasonCode.EXPIRED):
-            return WindowState.EXPIRED
-        case Outcome.EMPTY, code if code != ReasonCode.CONFIRMED_EMPTY:
-            late = past_retention(window, requested_at, retention)
-            return WindowState.INCONCLUSIVE if late else WindowState.EMPTY
-        case Outcome.EMPTY, _:
-            return WindowState.EMPTY
-        case _:
-            return WindowState.FAILED
+        retention = next(table.retention for table in TABLES if table.name == result.table)
+        late = past_retention(window, requested_at, retention)
+        state = by_entry(result.outcome, result.reason_code, past_retention=late)
+        return cls(window, state, result.outcome, result.reason, result.cost)
 
 
 @dataclass(slots=True)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.coverage.interval_set import IntervalSet
-from opencost_kusto.coverage.state import GONE, SETTLED, DatasetState, WindowState, dataset_states
+from opencost_kusto.coverage.state import DatasetState, dataset_states
 from opencost_kusto.coverage.totals import SCRAPES, totals
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS
 from opencost_kusto.window import Window, stamp
+from opencost_kusto.window_state import GONE, SETTLED, WindowState
 
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)

@@ -1,16 +1,17 @@
-"""The totals of all run log entries, by source and dataset: read month by month, whatever the length of the run log."""
+"""The totals of the windows in the run log, by source and dataset: read month by month, whatever its length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from opencost_kusto.database import window_states
 from opencost_kusto.kusto.client import Kusto, Row
-from opencost_kusto.result import Outcome
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.kql import literal
-from opencost_kusto.schema.tables import DATASETS, PARTIAL, SYNC_RUNS
-from opencost_kusto.window import stamp
+from opencost_kusto.schema.tables import DATASETS, SYNC_RUNS
+from opencost_kusto.window import Window, stamp
+from opencost_kusto.window_state import WindowState
 
 _DAY = timedelta(days=1)
 SCRAPES = [name for name, table in DATASETS.items() if table.cadence == "scrape"]
@@ -35,29 +36,26 @@ def earlier_query(year: int) -> str:
 
 
 def totals_query(now: datetime, month: datetime) -> str:
-    """KQL for the totals of the latest run log entries by source and dataset, of the windows that begin in a month.
+    """KQL for the totals of the run log by source and dataset, of the windows that begin in a month, by their states.
 
-    An empty window counts as a batch. Queued batches count among batches and rows, but not as landed; nor do partial
+    Empty windows count as batches. Queued batches count among batches and rows, but not as landed; nor do partial
     assets. `First` is the start of the first window aligned to ten minutes.
     """
-    seen, empty = ", ".join(map(literal, (Outcome.LANDED, Outcome.ALREADY_LANDED))), literal(Outcome.EMPTY)
-    whole = " and ".join(f"tostring(Options.{name}) in ('', '[]')" for name in PARTIAL)
-    last = "LoggedAt, Source, Dataset, WindowStart, WindowEnd, Outcome, Rows, Options"
+    landed, empty, queued = map(literal, (WindowState.LANDED, WindowState.EMPTY, WindowState.QUEUED))
     after = (month + timedelta(days=31)).replace(day=1)
-    return (
-        f"{SYNC_RUNS.name} | where WindowStart >= datetime({stamp(month)}) and WindowStart < datetime({stamp(after)})"
-        f" | summarize arg_max({last}) by BatchId"
+    return window_states.log_query(
+        Window(month, after),
+        "Logged | where WindowStart >= startTime"
         f" | extend Recent = WindowEnd > datetime({stamp(now - _DAY)}),"
-        f" All = {whole},"
-        f" Landed = Outcome in ({seen}, {empty}, {literal(Outcome.QUEUED)}),"
+        f" Counts = State in ({landed}, {empty}, {queued}),"
         f" End = iff(Dataset in ({', '.join(map(literal, SCRAPES))}), WindowStart, WindowEnd),"
         " Aligned = WindowStart == bin(WindowStart, 10m) and WindowEnd == bin(WindowEnd, 10m)"
-        f" | extend Until = iff(All and Outcome in ({seen}), End, datetime(null)),"
-        f" EmptyUntil = iff(All and Outcome == {empty}, End, datetime(null)),"
-        " First = iff(Landed and Aligned, WindowStart, datetime(null))"
-        " | summarize First = min(First), Until = max(Until), EmptyUntil = max(EmptyUntil), Batches = countif(Landed),"
-        " Rows = sumif(Rows, Landed), DayRows = sumif(Rows, Landed and Recent) by Source, Dataset"
-        " | order by Source asc, Dataset asc"
+        f" | extend Until = iff(not(IsPartial) and State == {landed}, End, datetime(null)),"
+        f" EmptyUntil = iff(not(IsPartial) and State == {empty}, End, datetime(null)),"
+        " First = iff(Counts and Aligned, WindowStart, datetime(null))"
+        " | summarize First = min(First), Until = max(Until), EmptyUntil = max(EmptyUntil), Batches = countif(Counts),"
+        " Rows = sumif(Rows, Counts), DayRows = sumif(Rows, Counts and Recent) by Source, Dataset"
+        " | order by Source asc, Dataset asc",
     )
 
 
@@ -75,7 +73,7 @@ def _months(kusto: Kusto, now: datetime) -> Iterator[datetime]:
     """The months that have entries, year by year, so that no query grows with the run log."""
     year = (now + _DAY).year
     while True:
-        yield from (row["Month"] for row in kusto.query(months_query(year), fresh=True))
+        yield from (row["Month"].astimezone(UTC) for row in kusto.query(months_query(year), fresh=True))
         if not kusto.query(earlier_query(year), fresh=True):
             return
         year -= 1

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from opencost_kusto.errors import ReasonCode
-from opencost_kusto.result import Outcome
 from opencost_kusto.schema import proof
 from opencost_kusto.schema.columns import FromOption, Table
 from opencost_kusto.schema.kql import FOLDER, literal
@@ -18,6 +16,7 @@ from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.retention import kept_for
 from opencost_kusto.schema.tables import DATASETS, OPTIONS, SYNC_RUNS
 from opencost_kusto.window import Window, stamp
+from opencost_kusto.window_state import RULES, Rule, WindowState
 
 LOGGED, STATES = "OpenCostLoggedWindows", "OpenCostWindowStates"
 _PARAMETERS = 'startTime: datetime, endTime: datetime, cluster: string = ""'
@@ -31,17 +30,8 @@ _CALLED = f"{LOGGED}(startTime, endTime, cluster) | where {_OF_TABLES}"
 # Columns of the latest run log entry of a batch.
 _LOGGED = (
     *("Source", "Cluster", "TableName", "Dataset", "WindowStart", "WindowEnd"),
-    *("RunId", "Outcome", "ReasonCode", "Reason", "Cost"),
+    *("RunId", "Outcome", "ReasonCode", "Reason", "Rows", "Cost"),
 )
-_STATE_BY_LOG = f"""case(
-        Outcome in ("{Outcome.QUEUED}", "{Outcome.TIMED_OUT}"), "queued",
-        Outcome == "{Outcome.EMPTY}" and (not(IsLate) or ReasonCode == "{ReasonCode.CONFIRMED_EMPTY}"), "empty",
-        Outcome == "{Outcome.EMPTY}", "inconclusive",
-        Outcome == "{Outcome.EXPIRED}" and ReasonCode == "{ReasonCode.INCONCLUSIVE}", "inconclusive",
-        Outcome == "{Outcome.EXPIRED}", "expired",
-        Outcome == "{Outcome.FAILED}" and ReasonCode == "{ReasonCode.EXPIRED}", "expired",
-        Outcome in ("{Outcome.LOST}", "{Outcome.FAILED}"), Outcome,
-        "due")"""
 
 
 def column(option: Option) -> str:
@@ -59,8 +49,8 @@ def logged(whose: str, tables: Sequence[Table]) -> str:
     | extend Latest = coalesce(LoggedAt, CollectionTime)
     | summarize arg_max(Latest, CollectionTime, {", ".join(_LOGGED)}, Options) by BatchId
     | extend Kept = {kept_by_table}
-    | extend IsLate = isnotnull(Kept) and CollectionTime - WindowStart >= Kept, IsPartial = {partial}
-    | extend State = {_STATE_BY_LOG}
+    | extend IsPastRetention = isnotnull(Kept) and CollectionTime - WindowStart >= Kept, IsPartial = {partial}
+    | extend State = {_by_entry()}
     | project BatchId, State, IsPartial, Latest, {", ".join(_LOGGED)}, Options"""
 
 
@@ -81,7 +71,7 @@ def states(whose: str, of_log: str, tables: Sequence[Table], options: Sequence[O
         {held}
     | join kind=fullouter ({of_log} | extend IsLogged = true) on BatchId
     | extend IsHeld = isnotempty(BatchId), IsLogged = coalesce(IsLogged, false)
-    | extend State = case({proof.WHOLE}, "landed", IsHeld, "damaged", State)
+    | extend State = case({proof.WHOLE}, "landed", IsHeld, "damaged", State == "landed", "due", State)
     | project BatchId = iff(IsHeld, BatchId, BatchId1), {same},
         State, IsPartial = iff(IsLogged, IsPartial, MayBePartial), Cost = iff(IsHeld, Micros / 1000000.0, Cost),
         Outcome, ReasonCode, Reason, LoggedAt = Latest{columns}"""
@@ -93,11 +83,11 @@ def functions() -> dict[str, str]:
         LOGGED: _function(
             LOGGED,
             "The windows of the run log between two times, each request once, with the state by its last"
-            " entry: queued, empty, inconclusive, expired, lost, failed or due.",
+            " entry: landed, queued, empty, inconclusive, expired, lost, failed or due.",
             logged(_ANY_CLUSTER, _TABLES),
             "// An empty response of a window that OpenCost's built-in store may no longer have had is inconclusive\n"
-            "// until it is confirmed, for datasets that are requested by default. What landed is due here: only\n"
-            "// its rows prove it.\n",
+            "// until it is confirmed, for datasets that are requested by default. Landed is what the log says: in\n"
+            "// OpenCostWindowStates the rows prove it, and without rows it is due.\n",
         ),
         STATES: _function(
             STATES,
@@ -118,12 +108,31 @@ def query(
     `rest` goes on from there, and may begin with `let`. `sources` None reads every source.
     """
     whose = "true" if sources is None else f"Source in ({', '.join(map(literal, sources))})"
-    start, end = (f"datetime({stamp(bound)})" for bound in (window.start, window.end))
     of_tables = f"TableName in ({', '.join(literal(table.name) for table in tables)}) and {whose}"
-    return (
-        f"let startTime = {start}; let endTime = {end}; let Logged = {logged(of_tables, tables)};"
-        f" let States = {states(whose, 'Logged', tables, options)}; {rest}"
-    )
+    let = _let_logged(window, of_tables, tables)
+    return f"{let} let States = {states(whose, 'Logged', tables, options)}; {rest}"
+
+
+def log_query(window: Window, rest: str) -> str:
+    """KQL over `Logged`, the windows of the run log that overlap a window, with their states by it; reads no rows."""
+    return f"{_let_logged(window, 'true', list(DATASETS.values()))} {rest}"
+
+
+def _let_logged(window: Window, whose: str, tables: Sequence[Table]) -> str:
+    start, end = (f"datetime({stamp(bound)})" for bound in (window.start, window.end))
+    return f"let startTime = {start}; let endTime = {end}; let Logged = {logged(whose, tables)};"
+
+
+def _by_entry() -> str:
+    """KQL for `window_state.by_entry` of a run log entry."""
+    rules = ",\n        ".join(f"{_fits(rule)}, {literal(rule.state)}" for rule in RULES)
+    return f"case(\n        {rules},\n        {literal(WindowState.DUE)})"
+
+
+def _fits(rule: Rule) -> str:
+    """KQL for whether a rule is about an entry."""
+    code = [] if rule.code is None else [f"ReasonCode == {literal(rule.code)}"]
+    return " and ".join([f"Outcome == {literal(rule.outcome)}", *code, *(["IsPastRetention"] * rule.past_retention)])
 
 
 def _held(table: Table, whose: str, options: Sequence[Option]) -> str:

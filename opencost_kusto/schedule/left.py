@@ -10,11 +10,11 @@ from datetime import datetime
 from opencost_kusto.batch import Source
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import find_all
-from opencost_kusto.coverage.state import WindowState
 from opencost_kusto.database import window_states
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.window import Window
+from opencost_kusto.window_state import WindowState
 
 
 @dataclass(frozen=True, slots=True)

@@ -685,5 +685,3 @@ DATASETS: dict[str, Table] = {table.dataset: table for table in TABLES if table.
 DEFAULT_DATASETS: tuple[str, ...] = tuple(name for name, table in DATASETS.items() if table.default)
 # The options of all datasets, by their names in Python.
 OPTIONS: dict[str, Option] = {option.field: option for table in TABLES for option in table.options}
-# The names of the options with which a batch does not have the whole cost of its window.
-PARTIAL: tuple[str, ...] = tuple(option.name for option in OPTIONS.values() if option.partial)

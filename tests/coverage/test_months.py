@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import pytest
 
-from opencost_kusto.coverage.state import WindowState, dataset_states
+from opencost_kusto.coverage.state import dataset_states
 from opencost_kusto.coverage.status import status
 from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import KustoEmulator
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from opencost_kusto.window import Window
+from opencost_kusto.window_state import WindowState
 
 DAYS = 150
 FIRST = datetime(2026, 1, 31, tzinfo=UTC)

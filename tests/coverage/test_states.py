@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from opencost_kusto.coverage.state import WindowState, states_query
+from opencost_kusto.batch import Batch
+from opencost_kusto.coverage.state import Known, states_query
 from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.errors import ReasonCode
-from opencost_kusto.result import Outcome
+from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, DATASETS
 from opencost_kusto.window import Window
+from opencost_kusto.window_state import WindowState
 from tests.kql.database import Database, Rows
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -178,6 +181,30 @@ def test_states_are_those_of_the_diagram(database: Database, seed: int) -> None:
             id_: want for id_, want in expected.items() if NAMES[by_id[id_].dataset] in names
         }
     assert database.rows(states_query(["another"], [ALLOCATION], WEEK)) == []
+
+
+def test_results_of_a_run_and_their_entries_have_one_state(database: Database) -> None:
+    """What a result says before it is in the run log is what KQL says of its entry, whatever the outcome."""
+    results, entries = {}, []
+    codes = [None, *_CODES]
+    for table, length in itertools.product((ALLOCATION, ASSETS), (10 * MINUTE, HOUR, DAY)):
+        kept = next(kept for least, kept in KEPT[table.dataset].items() if length >= least)
+        for number, (outcome, code, age) in enumerate(
+            itertools.product(Outcome, codes, (timedelta(), kept - MINUTE, kept))
+        ):
+            start = FIRST + number % 7 * DAY
+            batch = Batch(table, f"source {number}", Window(start, start + length))
+            result = batch_result(batch, outcome, code=code)
+            results[batch.id] = Known.of(result, start + age).state
+            shared = {"BatchId": batch.id, "Source": batch.source, "TableName": table.name, "Dataset": table.dataset}
+            window = {"WindowStart": start.isoformat(), "WindowEnd": (start + length).isoformat()}
+            said = {"Outcome": outcome.value, "ReasonCode": code, "CollectionTime": (start + age).isoformat()}
+            entries.append({**shared, **window, **said})
+    database.clear()
+    database.insert("OpenCostSyncRuns", entries)
+    found = database.rows(f"OpenCostLoggedWindows({PERIOD})")
+    assert {row["BatchId"]: row["State"] for row in found} == results
+    assert set(results.values()) == set(WindowState) - {WindowState.DAMAGED}
 
 
 def test_options_are_those_of_the_run_log_else_of_the_rows(database: Database) -> None:
