@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from opencost_kusto.batch import Source
 from opencost_kusto.errors import KustoError, ReasonCode
-from opencost_kusto.names import variable
 from opencost_kusto.pipeline.known import Known
 
 
@@ -17,7 +16,7 @@ def refused_currency(source: Source, known: Iterable[Known]) -> KustoError | Non
     if latest is None or source.currency in (None, latest.currency):
         return None
     return KustoError(
-        f"Kusto has the costs of {source.name} in {latest.currency}, and {variable('--currency')} or its configuration "
+        f"Kusto has the costs of {source.name} in {latest.currency}, and --currency or its entry in the configuration "
         f"says {source.currency}. Set {latest.currency}, or confirm with --adopt that all of its costs are in "
         f"{source.currency}.",
         code=ReasonCode.OTHER_CURRENCY,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from opencost_kusto.batch import Run, Source
+from opencost_kusto.batch import Batch, Run, Source
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
@@ -27,7 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A server, and the source that it says it is, or the error if it cannot be loaded from."""
+    """A server, and the source that it says it is, or the error if it cannot be loaded from.
+
+    A server with an error is the source that the user named, None if nobody named it.
+    """
 
     opencost: OpenCost
     identity: Identity | None = None
@@ -36,7 +39,16 @@ class Contact:
     @property
     def refused(self) -> OpenCostKustoError | None:
         """Why nothing can be loaded."""
-        return self.identity.refused if self.identity is not None else self.error
+        refused = None if self.identity is None else self.identity.refused
+        return refused or self.error
+
+    def fail(self, loading: Loading, batches: Iterable[Batch]) -> None:
+        """Report batches as failed; in the run log, too, where the name is not refused."""
+        results = (batch_result(batch, Outcome.FAILED, error=self.refused) for batch in batches)
+        if self.identity is None or self.identity.refused is not None:
+            loading.report.add(results)
+        else:
+            loading.settle(results, self.identity)
 
 
 def contacts(
@@ -48,7 +60,10 @@ def contacts(
         try:
             return Contact(opencost, Identity(kusto, opencost.source(), run, policy.adopt))
         except OpenCostKustoError as error:
-            return Contact(opencost, error=error)
+            if opencost.cluster is None:
+                return Contact(opencost, error=error)
+            named = Source(opencost.cluster, currency=opencost.settings.currency, settings=opencost.settings)
+            return Contact(opencost, Identity(kusto, named, run, policy.adopt), error)
 
     found = _responses(opencosts, request, policy.workers, cancel)
     hold_all_if_read([one.identity for one in found if one.identity is not None])
@@ -120,14 +135,8 @@ def sync_all(
             if one.identity is not None and one.refused is None:
                 lanes.append(Lane(one.opencost, one.identity, plan.batches(one.identity.source, now)))
                 continue
-            source = (
-                one.identity.source
-                if one.identity
-                else Source(one.opencost.cluster or "", settings=one.opencost.settings)
-            )
-            loading.report.add(
-                batch_result(batch, Outcome.FAILED, error=one.refused) for batch in plan.batches(source, now)
-            )
+            source = one.identity.source if one.identity else Source("", settings=one.opencost.settings)
+            one.fail(loading, plan.batches(source, now))
         loading.load(lanes, plan.optional)
         loading.drain()
     loading.log()

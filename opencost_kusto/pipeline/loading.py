@@ -85,6 +85,11 @@ class Loading:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
+    @property
+    def sources(self) -> list[Source]:
+        """The sources that this run has loaded, or could not reach, by name."""
+        return [self._identities[name].source for name in sorted(self._identities)]
+
     def load(self, lanes: Sequence[Lane], optional: frozenset[str] = frozenset()) -> None:
         """Request, transform and queue the batches of all lanes; the next responses are read meanwhile."""
         self.kusto.prepare()
@@ -114,8 +119,13 @@ class Loading:
             if len(self._unlogged) % ENTRIES_PER_COMMAND == 0:
                 self.log()
 
-    def settle(self, results: Iterable[BatchResult]) -> None:
-        """Report results that are known without a response; they replace those of the same batches in the run log."""
+    def settle(self, results: Iterable[BatchResult], identity: Identity | None = None) -> None:
+        """Report results that are known without a response; they replace those of the same batches in the run log.
+
+        `identity` is their source, where nothing of it was loaded.
+        """
+        if identity is not None:
+            self._identities[identity.source.name] = identity
         for one in results:
             self.report.add([one])
             self._unlogged.append(one)
@@ -127,11 +137,11 @@ class Loading:
         """
         said = [sentence for one in self._identities.values() for sentence in one.warnings]
         self.report.warnings = [*clock_warnings(self.run), *said]
-        self.report.reached(one.source for one in self._identities.values())
+        self.report.reached(self.sources)
         latest = list({one.batch_id: one for one in self._unlogged}.values())
         try:
             if latest:
-                write_run_log(self.kusto, self.run, [one.source for one in self._identities.values()], latest)
+                write_run_log(self.kusto, self.run, self.sources, latest)
             self._unlogged.clear()
             self.report.run_log = None
         except KustoError as error:

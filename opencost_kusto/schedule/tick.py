@@ -13,15 +13,15 @@ from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.missing import covered, find_all
 from opencost_kusto.coverage.retention import aligned
-from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
+from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.clocks import timed
-from opencost_kusto.pipeline.fleet import contacts
+from opencost_kusto.pipeline.fleet import Contact, contacts
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Loading
-from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
+from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.left import Left, left
 from opencost_kusto.window import Window
 
@@ -76,8 +76,8 @@ def tick(
         try:
             found = find_all(kusto, [identity.source for _, identity in reached], target, period, run.collection_time)
         except KustoError as error:
-            for opencost, _ in reached:
-                _failed(loading, opencost, error, target, period)
+            for opencost, identity in reached:
+                _fail(loading, Contact(opencost, identity, error), target, period)
             return loading.report
         for source, dataset, until in covered(found):
             on_covered(source, dataset, until)
@@ -87,7 +87,7 @@ def tick(
     loading.log()
     if on_left is not None:
         with suppress(KustoError):
-            for rest in left(kusto, [one.source for _, one in reached], target, period, run.collection_time):
+            for rest in left(kusto, loading.sources, target, period, run.collection_time):
                 on_left(rest)
     return loading.report
 
@@ -101,16 +101,14 @@ def _reached(
         if one.identity is not None and one.refused is None:
             found.append((one.opencost, one.identity))
         else:
-            _failed(loading, one.opencost, one.refused, target, period)
+            _fail(loading, one, target, period)
     return found
 
 
-def _failed(
-    loading: Loading, opencost: OpenCost, error: OpenCostKustoError | None, target: Target, period: Window
-) -> None:
+def _fail(loading: Loading, contact: Contact, target: Target, period: Window) -> None:
     """Report the newest window of a source as failed; raise the error where nothing names the source."""
-    if opencost.cluster is None and error is not None:
-        raise error
+    name = contact.opencost.cluster
+    if name is None and contact.refused is not None:
+        raise contact.refused
     newest = Window(period.end - target.step, period.end)
-    batches = target.of(opencost.settings).batches(opencost.cluster or "", newest)
-    loading.report.add(batch_result(batch, Outcome.FAILED, error=error) for batch in batches)
+    contact.fail(loading, target.of(contact.opencost.settings).batches(name or "", newest))

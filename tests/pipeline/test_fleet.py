@@ -89,7 +89,7 @@ def test_a_source_fails_alone(world: World) -> None:
 
 
 def test_what_one_source_raises_is_its_outcome(world: World) -> None:
-    """A server without JSON raises when it is alone, and is a failed batch beside others."""
+    """A server without JSON raises when it is alone, and is a failed batch beside others, in the run log too."""
     with (
         OpenCostEmulator(responder=lambda *_: Reply(200, {}, b"<html>")) as html,
         OpenCost(world.opencost.url, cluster="up") as up,
@@ -100,6 +100,22 @@ def test_what_one_source_raises_is_its_outcome(world: World) -> None:
     check_consistent(report)
     (one,) = (one for one in report.results if one.source == "html")
     assert (one.outcome, one.exit_code, report.exit_code) == ("failed", 4, 7)
+    assert {(row["Source"], row["Outcome"]) for row in world.log()} == {("up", "landed"), ("html", "failed")}
+
+
+def test_a_source_that_is_refused_is_not_in_the_run_log(world: World) -> None:
+    """What Kusto has under a name is that of its cluster: another of this name leaves no trace in it."""
+    with (
+        OpenCostEmulator() as server,
+        world.source("prod") as prod,
+        OpenCost(server.url, cluster="prod") as another,
+        OpenCost("http://127.0.0.1:9", cluster="down", timeout=1) as down,
+        world.client(Deadlines()) as kusto,
+    ):
+        assert sync_all([prod], kusto, REQUEST).exit_code == 0
+        report = sync_all([another, down], kusto, REQUEST)
+    assert {one.source: one.exit_code for one in report.results} == {"prod": 5, "down": 3}
+    assert {(row["Source"], row["Outcome"]) for row in world.log()} == {("prod", "landed"), ("down", "failed")}
 
 
 @pytest.mark.parametrize(
@@ -139,6 +155,12 @@ def nameless(path: str, _: object) -> Reply | None:
 def test_many_sources_are_one_run(world: World) -> None:
     """Forty sources take few threads, few connections and four requests of Kusto each: one run log, one query."""
     threads: list[int] = []
+    loaded: list[str] = []
+
+    def ended(one: BatchResult) -> None:
+        threads.append(threading.active_count())
+        loaded.append(one.source)
+
     with ExitStack() as stack, world.client(Deadlines()) as kusto:
         server = stack.enter_context(OpenCostEmulator(responder=nameless))
         opencosts = [stack.enter_context(OpenCost(server.url, cluster=f"c{number}")) for number in range(40)]
@@ -148,7 +170,7 @@ def test_many_sources_are_one_run(world: World) -> None:
             kusto,
             REQUEST,
             policy=LoadPolicy(workers=4),
-            on_result=lambda _: threads.append(threading.active_count()),
+            on_result=ended,
         )
         assert (report.counts, report.exit_code) == ({"landed": 40}, 0)
     requested = world.kusto.requests[at_first:]
@@ -159,6 +181,8 @@ def test_many_sources_are_one_run(world: World) -> None:
     assert sum("Fingerprint" in one.csl for one in requested if not one.csl.startswith(".")) == 1
     assert sum("ingestion json mappings" in one.csl for one in requested) == 1
     assert len(world.log()) == 40
+    # In an order that is drawn: 20 of 40 in the order given are among the first 26 in one run of 600,000.
+    assert not {*loaded[:20]} <= {f"c{number}" for number in range(26)}
 
 
 WRITTEN = "2026-11-23T10:05:00Z,2026-11-23T11:00:00Z"

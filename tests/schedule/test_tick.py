@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opencost_kusto.batch import Run
+from opencost_kusto.batch import Run, Source
+from opencost_kusto.coverage.missing import find_all, missing_query
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.tick import Lookback, tick
-from tests.support.recorded import another_cluster
+from tests.support.recorded import OpenCostEmulator, another_cluster
 from tests.support.store_world import HOUR, MINUTE, StoreWorld, target_of
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
@@ -108,6 +109,41 @@ def test_a_tick_reports_what_it_has_left(here: StoreWorld) -> None:
         here.kusto_client.command(".clear table OpenCostAllocation data")
         tick([b], here.kusto_client, target_of(), narrow, run=run(1), on_left=left.append)
         assert left == [Left("b", "allocation", 0, 1)]
+
+
+def test_one_query_says_that_nothing_is_missing(here: StoreWorld) -> None:
+    """For several sources together, and without a row, for what landed and for what is lost."""
+    target, period = target_of(HOUR, "allocation", "assets"), HORIZON.period(NOW, HOUR)
+    with OpenCost(here.opencost.url, cluster="a") as a:
+        assert tick([a], here.kusto_client, target, HORIZON, run=run()).exit_code == 0
+        here.kusto_client.command(
+            ".set-or-append OpenCostSyncRuns <| OpenCostSyncRuns | where isnotempty(BatchId)"
+            " | extend Source = 'b', BatchId = strcat('b', BatchId), Outcome = 'lost', LoggedAt = now()"
+        )
+        sources = [a.source(), Source("b")]
+    before = len(here.kusto.requests)
+    for found in find_all(here.kusto_client, sources, target, period, NOW):
+        assert (found.due, found.gone, found.lost, found.expected) == ([], [], [], 4)
+    assert len(here.kusto.requests) == before + 1
+    assert here.kusto_client.query(missing_query(sources, target, period)) == []
+    assert here.kusto_client.query(missing_query([Source("c")], target, period)) != []
+
+
+def test_a_source_that_cannot_be_identified_is_in_the_run_log(here: StoreWorld) -> None:
+    """Its newest window has failed, and its windows are missing, until it responds as an OpenCost does."""
+    left: list[Left] = []
+    with (
+        OpenCostEmulator(responder=lambda *_: Reply(200, {}, b"<html>")) as page,
+        OpenCost(here.opencost.url, cluster="b") as b,
+        OpenCost(page.url, cluster="c") as c,
+    ):
+        report = tick([c, b], here.kusto_client, target_of(), HORIZON, run=run(), on_left=left.append)
+    assert by_source(report) == {"b": ["landed"] * 2, "c": ["failed"]}
+    assert left == [Left("b", "allocation", 0, 0), Left("c", "allocation", 2, 0)]
+    (row,) = (row for row in here.log() if row["Source"] == "c")
+    assert (row["Outcome"], row["WindowEnd"]) == ("failed", NOW.replace(minute=0))
+    with another_cluster(here.opencost), OpenCost(here.opencost.url, cluster="c") as c:
+        assert by_source(tick([c], here.kusto_client, target_of(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
 
 
 def test_a_replica_without_a_cluster_has_nothing_to_do(here: StoreWorld) -> None:
