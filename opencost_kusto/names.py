@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 
 from opencost_kusto.errors import UsageError
 
@@ -22,6 +23,8 @@ _MACRO = re.compile(
     r"\$\([^()]*\)|\$\{[^{}]*\}|\$\[[^\[\]]*\]|\{\{.*?\}\}|%[A-Za-z_][\w.]*%|\A\$[A-Za-z_]\w*\Z", re.DOTALL
 )
 _SHOWN = 60
+# Names in one sentence.
+_LISTED = 20
 
 
 # Of the command that runs, the places in the configuration file of the options that are from there.
@@ -77,6 +80,14 @@ def identity(text: object, said: str, *, longest: int = LONGEST) -> str:
     if len(found) > longest:
         raise UsageError(f"{said} is {len(found)} characters long, and at most {longest} are possible: {shown(found)}.")
     return found
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """A sentence for a cluster that there is not: the others, or the most similar of many."""
+    there = sorted(known)
+    some = there if len(there) <= _LISTED else get_close_matches(name, there, _LISTED // 2, 0.4) or there[:_LISTED]
+    more = f" and {len(there) - len(some)} more" if len(some) < len(there) else ""
+    return f"There is no cluster {shown(name)}; there are {', '.join(some) or 'none'}{more}."
 
 
 def shown(value: object) -> str:

@@ -16,7 +16,7 @@ from opencost_kusto.cli.option_groups import grouped
 from opencost_kusto.cli.options import LogOptions, RunOptions
 from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import LONGEST, identity, shown, variable
+from opencost_kusto.names import LONGEST, identity, shown, unknown, variable
 
 repeatable = settings(derandomize=True, max_examples=300, deadline=None)
 
@@ -141,6 +141,21 @@ def test_no_unset_variable_is_a_name(form: str, inner: str) -> None:
     for text in (form.format(inner), f"a-{form.format(inner)}", f"{form.format(inner)}/b"):
         with pytest.raises(UsageError, match="is a variable"):
             identity(text, "--cluster")
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [
+        ("nope", ["b", "a"], "There is no cluster 'nope'; there are a, b."),
+        ("nope", [], "there are none."),
+        ("aks-12", [f"aks-{number:03}" for number in range(300)], "there are aks-212, aks-192"),
+        ("aks-12", [f"aks-{number:03}" for number in range(300)], " and 290 more."),
+        ("???", [f"aks-{number:03}" for number in range(300)], "aks-018, aks-019 and 280 more."),
+    ],
+)
+def test_a_cluster_that_there_is_not_is_named_with_others(name: str, known: list[str], said: str) -> None:
+    """All of a few, the most similar of many, else the first."""
+    assert said in unknown(name, known)
 
 
 def test_what_is_quoted_is_short_and_printable() -> None:

@@ -16,7 +16,7 @@ from opencost_kusto.cli.usage import read_option
 from opencost_kusto.config import ClusterConfig, Setting
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.capabilities import retention
-from opencost_kusto.names import shown
+from opencost_kusto.names import shown, unknown
 from opencost_kusto.pipeline.request import marks
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import OptionValue
@@ -95,7 +95,7 @@ def _selected(known: list[Chosen], names: list[str]) -> Iterator[Chosen]:
     there = {one.name for one in known}
     for name in names:
         if name not in there:
-            raise UsageError(f"There is no cluster {name!r}; there are {', '.join(sorted(filter(None, there)))}.")
+            raise UsageError(unknown(name, filter(None, there)))
     for one in known:
         retired = one.entry is not None and one.entry.retired
         if one.name in names and retired and one.entry is not None:

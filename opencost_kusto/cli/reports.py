@@ -22,6 +22,8 @@ from opencost_kusto.window import Window, stamp
 _MISSING = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 # Reasons with a line of their own.
 _REASONS = 20
+# Clusters that the sum names; of more, it has the number.
+_NAMES = 5
 
 
 def report_document(report: Report, exit_code: int, error: str | None = None, *, routes: bool = False) -> Document:
@@ -121,8 +123,9 @@ def report_line(report: Report) -> str:
     counts = [f"{count} {outcome}" for outcome, count in report.counts.items()]
     counts += ["run log failed"] if report.run_log is not None else []
     many = "1 batch" if len(report.results) == 1 else f"{len(report.results)} batches"
-    sources = ", ".join(report.sources)
-    return f"{many} of {sources} in run {report.run_id}: {', '.join(counts)}; {report.rows} rows"
+    sources = report.sources
+    of = ", ".join(sources) if len(sources) <= _NAMES else f"{len(sources)} clusters"
+    return f"{many} of {of} in run {report.run_id}: {', '.join(counts)}; {report.rows} rows"
 
 
 def dictionary(tables: Iterable[Table], functions: Iterable[Function]) -> Document:

@@ -17,6 +17,7 @@ from opencost_kusto.cli.usage import read_option
 from opencost_kusto.config import Config
 from opencost_kusto.coverage.standing import ALERTS, ClusterStatus, Standing, is_stale, standings
 from opencost_kusto.errors import NotLandedError, UsageError
+from opencost_kusto.names import unknown
 from opencost_kusto.window import duration
 
 
@@ -54,12 +55,20 @@ class AlertOptions:
             raise UsageError("--fail-on stale needs --max-age, which says when a cluster is stale.")
         return found
 
+    def expected(self, file: Config) -> list[str]:
+        """The clusters of a file that are shown though nothing of them has landed: those that are named, or expected.
+
+        With --expect, a retired one only if it is named.
+        """
+        names = self.cluster or []
+        return [one.name for one in file.clusters if one.name in names or (self.expect and not one.retired)]
+
     def selected(self, found: Sequence[ClusterStatus]) -> list[ClusterStatus]:
         """Those of --cluster and --shard, or all; raises UsageError for a name that none has."""
         names = self.cluster or []
         there = {one.cluster for one in found}
         if missing := [name for name in names if name not in there]:
-            raise UsageError(f"There is no cluster {missing[0]!r}; there are {', '.join(sorted(there)) or 'none'}.")
+            raise UsageError(unknown(missing[0], there))
         part = shard_of(self.shard)
         chosen = [one for one in found if not names or one.cluster in names]
         return [one for one in chosen if part is None or part.has(one.cluster)]
@@ -81,7 +90,7 @@ def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process:
             found,
             now,
             max_age=limit,
-            expected=[one.name for one in file.clusters if alert.expect and not one.retired],
+            expected=alert.expected(file),
             retired={one.name for one in file.clusters if one.retired},
         )
     )

@@ -31,7 +31,8 @@ def refusal(error: Any) -> str | None:
         what = error.message.removeprefix("Value error, ").partition(", unable to")[0]
         said = f"{_place(error) or variable(long)}: {what[:1].lower() + what[1:]}"
     path = getattr(getattr(error, "ctx", None), "command_path", "opencost-kusto")
-    return f"{said.rstrip('.')}. {path} -h lists the options."
+    end = "" if said.endswith("?") else "."
+    return f"{said.rstrip('.')}{end} {path} -h lists the options."
 
 
 def _place(error: Any) -> str | None:

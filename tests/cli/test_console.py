@@ -8,10 +8,11 @@ import re
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from opencost_kusto.cli.console import Console, Format, LogFormat
-from opencost_kusto.cli.reports import report_document
+from opencost_kusto.cli.reports import report_document, report_line
 from opencost_kusto.errors import KustoError
 from opencost_kusto.rendering import Column, Document, Table
 from opencost_kusto.result import BatchResult, Outcome, Report
@@ -114,6 +115,13 @@ def test_a_report_says_failures_once_with_their_cause(capsys: Captured) -> None:
     assert "failed: prod allocation 2026-11-23T10:00:00Z 60m and 2 more: OpenCost is away. Start it." in lines
     assert "note: odd (2 batches)" in lines
     assert lines[-1] == "5 batches of prod in run r: 2 landed, 3 failed; 2 rows"
+
+
+def test_a_report_of_a_fleet_counts_its_clusters() -> None:
+    """Five are named in the sum; of more, their number."""
+    for clusters, said in ((5, "5 batches of c0, c1, c2, c3, c4 in run r"), (6, "6 batches of 6 clusters in run r")):
+        report = Report("r", [msgspec.structs.replace(one(), source=f"c{number}") for number in range(clusters)])
+        assert report_line(report).startswith(said)
 
 
 def test_csv_of_a_report_is_its_batches(capsys: Captured) -> None:

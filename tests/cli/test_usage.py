@@ -36,6 +36,7 @@ def refused(*arguments: str) -> Any:
             "--gzip-level (or OPENCOST_KUSTO_GZIP_LEVEL): input should be less than or equal to 9",
         ),
         ("sync --invented", "No such option: --invented"),
+        ("cloudcost", "No such command 'cloudcost'. Did you mean 'cost'? "),
         ("cost --window", "Option '--window' requires an argument"),
         ("replay", "Missing argument 'folder'"),
     ],

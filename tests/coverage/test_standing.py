@@ -10,6 +10,7 @@ import pytest
 
 from opencost_kusto.cli.status import fleet_document
 from opencost_kusto.cli.status_command import AlertOptions, check
+from opencost_kusto.config import ClusterConfig, Config
 from opencost_kusto.coverage.standing import ALERTS, Standing, standings
 from opencost_kusto.coverage.status import DatasetStatus, Failure
 from opencost_kusto.errors import NotLandedError, UsageError
@@ -109,6 +110,18 @@ def test_clusters_are_selected_by_name() -> None:
     check(chosen, alert, alert.alerts(), NOW)
     with pytest.raises(UsageError, match="There is no cluster 'nope'; there are c-damaged"):
         AlertOptions(cluster=["nope"]).selected(clusters())
+
+
+def test_a_cluster_of_the_file_is_named_though_nothing_of_it_landed() -> None:
+    """--cluster shows one that never landed, or is retired, and fails for neither without --expect."""
+    file = Config(clusters=tuple(ClusterConfig(name, "http://h", "c.toml", name == "old") for name in ("new", "old")))
+    assert AlertOptions().expected(file) == []
+    assert AlertOptions(expect=True).expected(file) == ["new"]
+    alert = AlertOptions(cluster=["new", "old"])
+    found = standings([], NOW, expected=alert.expected(file), retired={"old"})
+    chosen = alert.selected(found)
+    assert [(one.cluster, one.standing) for one in chosen] == [("new", Standing.NEVER), ("old", Standing.RETIRED)]
+    check(chosen, alert, [], NOW)
 
 
 def test_the_clusters_of_a_replica_are_selected() -> None:
