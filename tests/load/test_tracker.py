@@ -90,6 +90,16 @@ def test_the_timeout_counts_from_the_last_landing(world: World, tmp_path: Path) 
     assert tracked.clock.now >= 1150
 
 
+def test_one_question_looks_for_all_batches(world: World, tmp_path: Path) -> None:
+    """Three batches are looked for by one query a time, not by one for each."""
+    tracked = Tracked(world, tmp_path, 3, timeout=60)
+    before = len(world.kusto.requests)
+    tracked.run()
+    looked = [one.csl for one in world.kusto.requests[before:] if "BatchRows" in one.csl and one.csl[0] != "."]
+    assert looked
+    assert sum(text.count("OpenCostAllocation/") == 3 for text in looked[:4]) == len(looked[:4])
+
+
 def test_the_timeout_ends_once(world: World, tmp_path: Path) -> None:
     """What has not landed when nothing landed for the timeout is timed out then, and kept in the spool."""
     tracked = Tracked(world, tmp_path, 2, timeout=60)

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,9 @@ import pytest
 from apscheduler.triggers.base import BaseTrigger
 
 from opencost_kusto.cancel import CancelToken
+from opencost_kusto.cli import app
 from opencost_kusto.cli.schedule_options import TimesOptions
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.emulator import CloseConnection, Reply
 from opencost_kusto.errors import KustoError, UsageError
 from opencost_kusto.result import BatchResult, Outcome, Report
@@ -167,9 +170,33 @@ def test_each_tick_waits_a_time_of_its_own() -> None:
 
 def test_a_signal_ends_the_wait_for_one_tick() -> None:
     """What waits for its time is terminated at once: nothing is under way."""
-    schedule = Schedule(lambda _: Report("never"), delay=lambda: 3600.0)
+    began: list[Tell] = []
+
+    def tick(on_result: Tell) -> Report:
+        began.append(on_result)
+        return Report("never")
+
+    schedule = Schedule(tick, delay=lambda: 3600.0)
     schedule.signal(signal.SIGTERM)
-    assert schedule.once() == 128 + signal.SIGTERM
+    assert (schedule.once(), began) == (128 + signal.SIGTERM, [])
+
+
+class Terminated(Process):
+    """A command that is terminated as soon as it can be."""
+
+    @contextmanager
+    def signals_to(self, receiver: Callable[[int], None]) -> Iterator[None]:
+        """Send the signal at once."""
+        receiver(signal.SIGTERM)
+        yield
+
+
+def test_a_command_waits_before_its_run(here: StoreWorld) -> None:
+    """With --jitter, the one run of a CronJob's pod has not begun when the signal comes; without, it has."""
+    words = command(here, "--once")[3:]
+    for more, requested in ((["--jitter", "59m"], False), ([], True)):
+        code = app([*words, *more], standalone_mode=False, obj=Terminated())
+        assert (code, bool(here.store.requested)) == (128 + signal.SIGTERM, requested)
 
 
 @pytest.mark.parametrize(
