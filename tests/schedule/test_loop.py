@@ -170,9 +170,9 @@ def test_each_tick_waits_a_time_of_its_own() -> None:
 
 def test_a_signal_ends_the_wait_for_one_tick() -> None:
     """What waits for its time is terminated at once: nothing is under way."""
-    began: list[Tell] = []
+    began: list[OnResult] = []
 
-    def tick(on_result: Tell) -> Report:
+    def tick(on_result: OnResult) -> Report:
         began.append(on_result)
         return Report("never")
 
