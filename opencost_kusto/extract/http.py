@@ -25,8 +25,7 @@ from opencost_kusto.extract.doors import Doors
 from opencost_kusto.extract.framing import broken_off, counted, decompressed, is_compressed
 from opencost_kusto.extract.headers import date
 from opencost_kusto.extract.refusals import redirected, refusal
-from opencost_kusto.extract.tls import Certificates, certificates
-from opencost_kusto.names import variable
+from opencost_kusto.extract.tls import Certificates, Naming, certificates
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
@@ -99,8 +98,8 @@ class HttpRoute:
     they call its address, and what they advise where it cannot be reached.
     """
 
-    # What a user sets for an option of the doors, in messages.
-    _setting = staticmethod(variable)
+    # What a user sets instead of the options of the doors, in messages.
+    _naming = Naming()
     cluster: str | None = None
     taken: str | None = None
     server = "OpenCost"
@@ -124,7 +123,7 @@ class HttpRoute:
         self._connect_timeout = connect_timeout
         self._proxy = doors.proxy or proxy_for(address, environment)
         self._certificates = (
-            certificates(doors, environment, self._setting) if address.scheme == "https" else Certificates()
+            certificates(doors, environment, self._naming) if address.scheme == "https" else Certificates()
         )
         self._session = _Session()
         self._session.trust_env = False

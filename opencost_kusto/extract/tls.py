@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, KEY, Doors
@@ -31,17 +31,42 @@ _UNWANTED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Naming:
+    """What a user calls the options of the doors; `embedded` are those whose content stands there, and no path."""
+
+    name: Callable[[str], str] = variable
+    embedded: frozenset[str] = frozenset()
+
+    def called(self, option: str) -> str:
+        """What sets an option; a variable of the environment is called as it is."""
+        return option if option in _CA_VARIABLES else self.name(option)
+
+    def stored(self, option: str, path: str) -> str:
+        """Where the content of an option is: in a file, or in the option itself."""
+        return self.called(option) if option in self.embedded else path
+
+    def file(self, option: str, path: str) -> str:
+        """The same, with the option that names the file."""
+        return self.called(option) if option in self.embedded else f"{path}, which {self.called(option)} names"
+
+    def unusable(self, option: str, path: str, why: str) -> UsageError:
+        """The error for content that cannot be used."""
+        what = self.called(option) if option in self.embedded else f"{self.called(option)} names {path}, which"
+        return UsageError(f"{what} cannot be used: {why}.")
+
+
+@dataclass(frozen=True, slots=True)
 class Certificates:
     """`authorities` is a file or folder with those trusted, None for the ones of `requests`; `named` says who set it.
 
-    `client` is the certificate shown to the server and the file of its key, which may be the same. `name` says, for an
-    option of the doors, what a user sets instead of it.
+    `client` is the certificate shown to the server and the file of its key, which may be the same. `naming` says what a
+    user sets instead of the options of the doors.
     """
 
     authorities: str | None = None
-    named: str = ""
+    named: str = CA
     client: tuple[str, str] | None = None
-    name: Callable[[str], str] = variable
+    naming: Naming = field(default_factory=Naming)
 
     def why(self, error: ssl.SSLError) -> tuple[str, str]:
         """What a failure means, and what to do."""
@@ -49,10 +74,11 @@ class Certificates:
             return self._untrusted(error)
         if error.reason in _UNWANTED:
             if self.client is None:
-                return "the server wants a client certificate", f"Set {self.name(CERT)} and {self.name(KEY)}."
-            said = (
-                f"the server does not accept the client certificate in {self.client[0]}, which {self.name(CERT)} names"
-            )
+                return (
+                    "the server wants a client certificate",
+                    f"Set {self.naming.name(CERT)} and {self.naming.name(KEY)}.",
+                )
+            said = f"the server does not accept the client certificate in {self.naming.file(CERT, self.client[0])}"
             return f"{said} ({error.reason})", "Check its issuer and whether it has expired."
         said = str(error.strerror or error.reason or error).rstrip(".")
         return said, f"Is it http?{self.perhaps(error)}"
@@ -61,7 +87,9 @@ class Certificates:
         """A sentence with a blank before it, where a server has hung up: some do so over the client's certificate."""
         if not isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
             return ""
-        cure = f"set {self.name(CERT)}" if self.client is None else f"check the one in {self.client[0]}"
+        cure = f"set {self.naming.name(CERT)}"
+        if self.client is not None:
+            cure = f"check the one in {self.naming.stored(CERT, self.client[0])}"
         return f" If it wants a client certificate, {cure}."
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
@@ -69,53 +97,55 @@ class Certificates:
         if error.verify_code in _OTHER_NAME:
             return (
                 f"its certificate is for another name ({said})",
-                f"Use a name of the certificate as {self.name(ENDPOINT)}.",
+                f"Use a name of the certificate as {self.naming.name(ENDPOINT)}.",
             )
         if error.verify_code == _EXPIRED:
             return f"its certificate is not valid now ({said})", "Renew it, or check this machine's clock."
-        others = "set REQUESTS_CA_BUNDLE"
+        others, there = "set REQUESTS_CA_BUNDLE", ""
         if self.authorities is not None:
-            others = f"add it to {self.authorities}, which {self.named} names"
-        cure = f"Set {self.name(CA)} to the file with the certificate of its CA, or {others}."
-        if self.named == self.name(CA):
-            cure = f"Add the certificate of its CA to {self.authorities}, which {self.named} names."
+            there = self.naming.file(self.named, self.authorities)
+            others = f"add it to {there}"
+        cure = f"Set {self.naming.name(CA)} to the file with the certificate of its CA, or {others}."
+        if there and self.named == CA:
+            cure = f"Add the certificate of its CA to {there}."
         return f"its certificate is not trusted ({said})", cure
 
 
-def certificates(doors: Doors, environment: Mapping[str, str], name: Callable[[str], str] = variable) -> Certificates:
+def certificates(doors: Doors, environment: Mapping[str, str], naming: Naming | None = None) -> Certificates:
     """The certificates for an OpenCost: those of its doors, else of the environment.
 
-    `name` says, for an option of the doors, what a user sets instead of it. Raises UsageError for a file that cannot be
-    used, by its name and who named it.
+    `naming` says what a user sets instead of the options of the doors. Raises UsageError for what cannot be used, by
+    its name and who named it.
     """
-    named = {name(CA): doors.ca, **{one: environment.get(one, "").strip() for one in _CA_VARIABLES}}
-    who, authorities = next(((one, path) for one, path in named.items() if path), ("", None))
+    naming = naming or Naming()
+    named = {CA: doors.ca, **{one: environment.get(one, "").strip() for one in _CA_VARIABLES}}
+    who, authorities = next(((one, path) for one, path in named.items() if path), (CA, None))
     if authorities is not None:
-        _load_authorities(who, authorities)
+        _load_authorities(who, authorities, naming)
     if doors.cert is None:
-        return Certificates(authorities, who, name=name)
+        return Certificates(authorities, who, naming=naming)
     client = doors.cert, doors.key or doors.cert
-    _load_client(*client, name)
-    return Certificates(authorities, who, client, name)
+    _load_client(*client, naming)
+    return Certificates(authorities, who, client, naming)
 
 
-def _load_authorities(who: str, path: str) -> None:
+def _load_authorities(who: str, path: str, naming: Naming) -> None:
     try:
         context = ssl.create_default_context()
         context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
     except OSError as error:
         why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise UsageError(f"{who} names {path}, which cannot be used: {why}.") from error
+        raise naming.unusable(who, path, str(why)) from error
 
 
-def _load_client(certificate: str, key: str, name: Callable[[str], str]) -> None:
+def _load_client(certificate: str, key: str, naming: Naming) -> None:
     """Try the client's certificate and key: what OpenSSL refuses later has no file in its message."""
     for who, path in ((CERT, certificate), (KEY, key)):
         try:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise UsageError(f"{name(who)} names {path}, which cannot be used: {error.strerror}.") from error
+            raise naming.unusable(who, path, str(error.strerror)) from error
     prompted = []
 
     def no_password() -> bytes:
@@ -125,9 +155,10 @@ def _load_client(certificate: str, key: str, name: Callable[[str], str]) -> None
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, no_password)
     except ssl.SSLError as error:
-        why = f"it is no certificate in PEM that fits the key in {key}"
+        where = naming.stored(KEY, key)
+        why = f"it is no certificate in PEM that fits the key in {where}"
         if prompted:
-            why = f"the key in {key} is encrypted. Store it without a password, readable to this user alone"
+            why = f"the key in {where} is encrypted. Store it without a password, readable to this user alone"
         elif error.reason == "KEY_VALUES_MISMATCH":
-            why = f"the key in {key} is of another certificate"
-        raise UsageError(f"{name(CERT)} names {certificate}, which cannot be used: {why}.") from error
+            why = f"the key in {where} is of another certificate"
+        raise naming.unusable(CERT, certificate, why) from error

@@ -40,7 +40,7 @@ class Access:
 
     `said` names the sign-in for people. `verify` False accepts every certificate; `server_name` is the name that the
     certificate has to have instead of the server's. `origin` is where all of it stands, `settings` what the options of
-    the doors are called there.
+    the doors are called there, and `embedded` are those whose content stands there, and not the path of a file.
     """
 
     server: Address
@@ -51,6 +51,7 @@ class Access:
     server_name: str | None = None
     origin: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    embedded: frozenset[str] = frozenset()
 
     def setting(self, option: str) -> str:
         """What stands for an option of the doors."""

@@ -17,6 +17,7 @@ from opencost_kusto import address
 from opencost_kusto.errors import OpenCostError, ReasonCode, UsageError
 from opencost_kusto.extract.doors import CA, CERT, KEY, Doors
 from opencost_kusto.extract.kubernetes.access import Access, Authorization, Entra
+from opencost_kusto.extract.kubernetes.embedded import embedded
 from opencost_kusto.extract.kubernetes.program import Program, executed, kubelogin_token, missing
 from opencost_kusto.extract.tls import ENDPOINT
 from opencost_kusto.names import shown
@@ -45,17 +46,22 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
 
         chosen = _context(merged.value, context, paths)
         user = _user(merged, chosen, paths)
+        cluster = merged["clusters"].get_with_name(chosen["context"]["cluster"])["cluster"].value
+        origin = f"the kubeconfig {paths}{' (KUBECONFIG)' if 'KUBECONFIG' in environment else ''}"
+        own = {**embedded(cluster, origin), **({} if user is None else embedded(user.value, origin))}
         token, said = _sign_in(user, environment, entra)
         loader = KubeConfigLoader(merged, active_context=chosen["name"], config_base_path=None)
         settings = Configuration()
         loader.load_and_set(settings)
         # Read here, since older versions of the library leave it out.
-        proxy = merged["clusters"].get_with_name(chosen["context"]["cluster"])["cluster"].value.get("proxy-url")
-    named = " (KUBECONFIG)" if "KUBECONFIG" in environment else ""
+        proxy = cluster.get("proxy-url")
+        if user is not None:
+            own = {**dict.fromkeys(embedded(user.value, origin), said), **own}
     access = replace(
         _access(settings, str(chosen["context"]["cluster"]), token, said),
-        origin=f"the kubeconfig {paths}{named}",
-        settings=_SETTINGS,
+        origin=origin,
+        settings={**_SETTINGS, **own},
+        embedded=frozenset(own),
     )
     if user is not None and not access.doors.headers and access.doors.cert is None:
         raise _unsigned(str(chosen["context"]["user"]))

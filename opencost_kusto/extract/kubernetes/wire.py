@@ -17,6 +17,7 @@ from opencost_kusto.extract.kubernetes.access import Access
 from opencost_kusto.extract.kubernetes.forward import Tunnels
 from opencost_kusto.extract.kubernetes.status import ApiRefusal, status_of
 from opencost_kusto.extract.refusals import refusal
+from opencost_kusto.extract.tls import Naming
 
 _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -48,7 +49,8 @@ class ApiServer(HttpRoute):
         timeout: float,
         environment: Mapping[str, str],
     ) -> None:
-        base, self._of = access.server, access
+        base = access.server
+        self._naming = Naming(access.setting, access.embedded)
         super().__init__(
             Address(base.scheme, base.host, base.port, base.path + path),
             connect_timeout=connect_timeout,
@@ -74,9 +76,6 @@ class ApiServer(HttpRoute):
             cure = " The API server does not let a sign-in for OpenCost through." if status in _SIGN_IN else ""
             return refusal(where, status, body, headers, cure)
         return ApiRefusal.of(where, found, headers)
-
-    def _setting(self, option: str) -> str:
-        return self._of.setting(option)
 
 
 class ProxiedOpenCost(ApiServer):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -352,6 +353,76 @@ def test_a_file_of_the_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -
         with client, pytest.raises(UsageError, match=says) as error:
             client.source()
         assert f"the kubeconfig {path} (KUBECONFIG)" in str(error.value)
+
+
+def encoded(path: str) -> str:
+    """The content of a file as a kubeconfig holds it."""
+    return base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def test_content_of_the_kubeconfig_that_cannot_be_used_is_named_by_its_key(tmp_path: Path) -> None:
+    """A CA, a certificate and a key that stand in the kubeconfig itself: by their key, not by a file of the library."""
+    authority = Authority(tmp_path, "cluster")
+    (certificate, _), (_, other) = authority.issue("jane"), authority.issue("john")
+    ca, jane, john = encoded(authority.ca), encoded(certificate), encoded(other)
+    pair = {"client-certificate-data": jane, "client-key-data": john}
+    cases: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+        ({"certificate-authority-data": john}, {"token": "x"}, "certificate-authority-data", "it holds no certificate"),
+        ({"certificate-authority-data": "ab%"}, {"token": "x"}, "certificate-authority-data", "it is not base64"),
+        ({"certificate-authority-data": 5}, {"token": "x"}, "certificate-authority-data", "it is not base64"),
+        ({"certificate-authority-data": ca}, pair, "client-certificate-data", "is of another certificate"),
+        ({}, pair | {"client-key-data": "HUSH%"}, "client-key-data", "it is not base64"),
+        ({}, pair | {"client-key-data": ca}, "client-certificate-data", "fits the key in client-key-data"),
+        ({}, {"client-certificate": certificate, "client-key-data": john}, "client-certificate", "in client-key-data"),
+        (
+            {},
+            program(tmp_path, printing({"clientCertificateData": "HUSH", "clientKeyData": "HUSH"})),
+            f"a client certificate of the program {tmp_path}/login",
+            "it is no certificate in PEM",
+        ),
+    ]
+    for cluster, settings, key, why in cases:
+        path = kubeconfig(tmp_path / "config", "https://localhost:1", "me", settings, **cluster)
+        client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path), "PATH": os.environ["PATH"]}, attempts=1)
+        with client, pytest.raises(UsageError, match=why) as error:
+            client.source()
+        said = str(error.value)
+        assert said.startswith(f"{key} in the kubeconfig {path} (KUBECONFIG) ")
+        assert "HUSH" not in said
+        assert tempfile.gettempdir() not in said.replace(str(tmp_path), "")
+
+
+def test_content_of_the_kubeconfig_that_a_server_refuses_is_named_by_its_key(tmp_path: Path) -> None:
+    """Of a CA that has not signed the server's certificate, and of a client's that the server does not know."""
+    authority, other = Authority(tmp_path, "cluster"), Authority(tmp_path, "other")
+    certificate, key = other.issue("john")
+    john = {"client-certificate-data": encoded(certificate), "client-key-data": encoded(key)}
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(authority.server(clients=authority), int(server.url.rpartition(":")[2])) as front,
+    ):
+        for ca, says in (
+            (other.ca, "Add the certificate of its CA to certificate-authority-data in the kubeconfig"),
+            (authority.ca, "does not accept the client certificate in client-certificate-data in the kubeconfig"),
+        ):
+            data = {"certificate-authority-data": encoded(ca)}
+            path = kubeconfig(tmp_path / "config", front.url, "john", john, **data)
+            client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1)
+            with client, pytest.raises(OpenCostError, match=says):
+                client.source()
+
+
+def test_a_key_without_content_leaves_the_file(tmp_path: Path) -> None:
+    """As in kubectl, the file counts where certificate-authority-data is empty."""
+    authority = Authority(tmp_path, "cluster")
+    named = {"certificate-authority": authority.ca, "certificate-authority-data": ""}
+    with (
+        Replay(recorded("service")) as server,
+        TlsFront(authority.server(), int(server.url.rpartition(":")[2])) as front,
+    ):
+        path = kubeconfig(tmp_path / "config", front.url, "me", None, **named)
+        with OpenCost(SERVICE, environment={"KUBECONFIG": str(path)}, attempts=1) as client:
+            assert client.source().name == "aks-tests"
 
 
 def test_a_certificate_may_have_another_name(tmp_path: Path) -> None:
