@@ -11,7 +11,7 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 _UNITS = {"w": timedelta(weeks=1), "d": DAY, "h": timedelta(hours=1), "m": MINUTE}
 _DURATION = re.compile(r"(?=\d)(?:(\d+)[wW])?(?:(\d+)[dD])?(?:(\d+)[hH])?(?:(\d+)m)?", re.ASCII)
-# Digits of one number of a duration: more reach back before the calendar begins.
+# Digits of one number of a duration: more would reach back before the year 1.
 _DIGITS = 6
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -43,8 +43,8 @@ def duration(text: str) -> timedelta:
     return sum((int(number) * unit for number, unit in zip(numbers, _UNITS.values(), strict=True)), timedelta())
 
 
-def spoken(length: timedelta) -> str:
-    """A length for people: `2d 3h`, `3h 5m` or `5m`; 0m for a negative one, which clocks that differ make."""
+def readable(length: timedelta) -> str:
+    """A length for people: `2d 3h`, `3h 5m` or `5m`; 0m for a negative one, which results from differing clocks."""
     minutes = max(0, length // MINUTE)
     days, minutes = divmod(minutes, 24 * 60)
     hours, minutes = divmod(minutes, 60)
@@ -52,7 +52,7 @@ def spoken(length: timedelta) -> str:
 
 
 def period(word: str, now: datetime) -> tuple[datetime, datetime] | None:
-    """The time that a word names, in UTC: today up to `now`, yesterday, …; None for a text that is none of these."""
+    """The period that a word names, in UTC: today up to `now`, yesterday, …; None for any other text."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     # OpenCost's weeks begin on Sunday.
     sunday = midnight - (midnight.isoweekday() % 7) * DAY
@@ -69,9 +69,9 @@ def period(word: str, now: datetime) -> tuple[datetime, datetime] | None:
 
 
 def moment(text: str, *, now: datetime) -> datetime:
-    """The time that a text stands for, in UTC; of a word it is the beginning. `now` is aware.
+    """The time that a text names, in UTC; of a word it is the beginning. `now` is aware.
 
-    Raises UsageError with the forms for what is none.
+    Raises UsageError with the valid forms for anything else.
     """
     text = text.strip()
     try:
@@ -79,8 +79,8 @@ def moment(text: str, *, now: datetime) -> datetime:
             return now.astimezone(UTC)
         if is_duration(text):
             return now.astimezone(UTC) - duration(text)
-        named = period(text, now)
-        return named[0] if named else _read(text)
+        found = period(text, now)
+        return found[0] if found else _read(text)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is not a time; write {FORMS}.") from None
 
@@ -91,7 +91,7 @@ def is_date(text: str) -> bool:
 
 
 def _read(text: str) -> datetime:
-    """A time in one of the forms that are the same whenever they are read; raises ValueError or OverflowError."""
+    """A time in one of the absolute forms; raises ValueError or OverflowError."""
     if re.fullmatch(r"\d{9,11}", text, re.ASCII):
         return datetime.fromtimestamp(int(text), UTC)
     if is_date(text):

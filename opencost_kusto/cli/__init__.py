@@ -36,25 +36,25 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Run the command line, and end the process with the exit code of what went wrong."""
+    """Run the command line, and exit with its code."""
     prepare()
     process = Process()
     process.console.document_due = _wants_document(sys.argv[1:], os.environ)
     code = process.run(lambda: app(standalone_mode=False, obj=process) or 0)
     if error := finish():
         code = process.fail(str(error), code or error.exit_code)
-    # As it ends, Python would look for garbage in all that was imported: a seventh of what a small sync takes. DuckDB,
-    # which the demo and the emulator import, would call it leaked.
+    # At its exit Python would collect garbage in all that was imported: a seventh of the time of a small sync. DuckDB,
+    # which the demo and the emulator import, would report it as leaked.
     if "duckdb" not in sys.modules:
         gc.freeze()
     sys.exit(code)
 
 
-def _wants_document(words: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether stdout is to hold one JSON document, as far as the words of a command line say before they are parsed."""
-    for at, word in enumerate(words):
+def _wants_document(args: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether stdout is to hold one JSON document, by the arguments before they are parsed, and the environment."""
+    for at, word in enumerate(args):
         if word in ("-o", "--format"):
-            return [*words, ""][at + 1] == Format.JSON
+            return [*args, ""][at + 1] == Format.JSON
         if word.startswith(("-o", "--format=")):
             return word.removeprefix("--format=").removeprefix("-o") == Format.JSON
     return environment.get("OPENCOST_KUSTO_FORMAT") == Format.JSON

@@ -25,7 +25,7 @@ from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import between, duration, stamp
 
-# Batches between two estimates, where no progress bar shows one.
+# Batches between two estimates, where there is no progress bar.
 _ESTIMATED = 25
 
 
@@ -45,19 +45,19 @@ def backfill_command(
 ) -> None:
     """Load the missing windows of a range, and nothing else; run it again to continue where it stopped."""
     now = clock()
-    span = between(from_, to, now=now)
-    past = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
-    target = Target(read_option("--step", duration, step), data.datasets() if data.dataset else past, data.options())
+    period = between(from_, to, now=now)
+    stepped = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
+    target = Target(read_option("--step", duration, step), data.datasets() if data.dataset else stepped, data.options())
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run = run_options.run()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         print_shard(source.part, len(opencosts), console)
         ready(kusto)
-        surveyed = survey(opencosts, kusto, target, span, now=now, closed=closed)
-        whole = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
+        surveyed = survey(opencosts, kusto, target, period, now=now, closed=closed)
+        total = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
         others = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
         more = "".join(f", {count} {what}" for what, count in others.items() if count)
-        console.info(f"{surveyed.due} to load{more}, of {whole}.", "survey")
+        console.info(f"{surveyed.due} to load{more}, of {total}.", "survey")
         due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
         with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
             if not console.terminal:
@@ -66,17 +66,17 @@ def backfill_command(
                 surveyed, kusto, run=run, cancel=process.cancel, on_result=on_result, policy=load.policy()
             )
     if not report.results and console.format_ is None:
-        console.out(f"Nothing is missing: all {whole} are in Kusto, or empty.")
+        console.out(f"Nothing is missing: all {total} are in Kusto, or empty.")
     finish(console, report)
 
 
 def estimated(
     on_result: Callable[[BatchResult], None],
     total: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     now: Callable[[], float] = time.monotonic,
 ) -> Callable[[BatchResult], None]:
-    """`on_result`, and now and then a line with the batches that are done and the time that the others will take."""
+    """`on_result`, which also logs the batches done and the estimated time left, every few batches."""
     began, done = now(), [0]
 
     def counted(one: BatchResult) -> None:
@@ -84,12 +84,12 @@ def estimated(
         done[0] += 1
         if done[0] % _ESTIMATED == 0 and done[0] < total:
             left = (now() - began) / done[0] * (total - done[0])
-            say(f"{done[0]} of {total} batches, about {_spoken(left)} left")
+            log(f"{done[0]} of {total} batches, about {_rounded(left)} left")
 
     return counted
 
 
-def _spoken(seconds: float) -> str:
+def _rounded(seconds: float) -> str:
     return (
         f"{seconds:.0f} s"
         if seconds < 90

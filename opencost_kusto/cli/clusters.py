@@ -1,4 +1,4 @@
-"""Which OpenCosts a command requests: one by its address, those of --source, or those of the configuration."""
+"""The OpenCosts that a command requests: one by its address, those of --source, or those of the configuration."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from opencost_kusto.window import resolution
 T = TypeVar("T")
 
 
-class Named(Protocol):
-    """How the options of a command name OpenCosts."""
+class SourceSelection(Protocol):
+    """The options by which a command selects OpenCosts."""
 
     @property
     def cluster(self) -> list[str] | None:
@@ -36,19 +36,19 @@ class Named(Protocol):
 
     @property
     def currency(self) -> str | None:
-        """The currency of all."""
+        """The currency of every source."""
 
     @property
     def opencost_retention(self) -> str | None:
-        """What the built-in stores of all keep."""
+        """The retention of every built-in store."""
 
     @property
     def configured(self) -> Configured:
-        """The file, and what comes before it."""
+        """The file, and the options that override it."""
 
     @property
     def part(self) -> Shard | None:
-        """The replica whose clusters are requested."""
+        """The shard whose clusters are requested."""
 
     @property
     def address(self) -> str:
@@ -56,7 +56,7 @@ class Named(Protocol):
 
     @property
     def address_given(self) -> bool:
-        """Whether that one was named."""
+        """Whether that address was given."""
 
     def sources(self) -> dict[str, str]:
         """The addresses of --source by name."""
@@ -71,32 +71,32 @@ class Chosen:
     entry: ClusterConfig | None = None
 
 
-def chosen(options: Named) -> list[Chosen]:
+def chosen(options: SourceSelection) -> list[Chosen]:
     """The OpenCosts of a command; raises UsageError for a name that none has."""
     names = options.cluster or []
     sources = options.sources()
     given = options.address_given
     if sources and given:
         raise UsageError("Name OpenCost with --endpoint and --cluster, or with --source for each; not with both.")
-    known = [Chosen(name, url) for name, url in sources.items()]
-    if not known and not given:
-        known = [Chosen(one.name, one.endpoint, one) for one in options.configured.file.clusters]
-    if not known:
+    found = [Chosen(name, url) for name, url in sources.items()]
+    if not found and not given:
+        found = [Chosen(one.name, one.endpoint, one) for one in options.configured.file.clusters]
+    if not found:
         if options.part is not None:
             raise UsageError("--shard divides the clusters of --source or --config, and there is one OpenCost only.")
         if len(names) > 1:
             raise UsageError(f"{options.address} is one OpenCost, and --cluster can give it one name only.")
         return [Chosen(names[0] if names else None, options.address)]
-    return [one for one in _selected(known, names) if options.part is None or options.part.has(one.name or "")]
+    return [one for one in _selected(found, names) if options.part is None or options.part.has(one.name or "")]
 
 
-def _selected(known: list[Chosen], names: list[str]) -> Iterator[Chosen]:
-    """Those of some names, in the order of the configuration; all that are not retired without names."""
-    there = {one.name for one in known}
+def _selected(found: list[Chosen], names: list[str]) -> Iterator[Chosen]:
+    """Those with these names, in the order of the configuration; without names, all that are not retired."""
+    existing = {one.name for one in found}
     for name in names:
-        if name not in there:
-            raise UsageError(unknown(name, filter(None, there)))
-    for one in known:
+        if name not in existing:
+            raise UsageError(unknown(name, filter(None, existing)))
+    for one in found:
         retired = one.entry is not None and one.entry.retired
         if one.name in names and retired and one.entry is not None:
             raise UsageError(f"{one.entry.place}: the cluster {one.name} is retired, and is not requested any more.")
@@ -104,14 +104,14 @@ def _selected(known: list[Chosen], names: list[str]) -> Iterator[Chosen]:
             yield one
 
 
-def own(options: Named, entry: ClusterConfig | None) -> dict[str, Setting]:
-    """What a cluster has of its own, but for what the command line or the environment says of all."""
+def own(options: SourceSelection, entry: ClusterConfig | None) -> dict[str, Setting]:
+    """The settings of a cluster, without those that the command line or the environment overrides for all."""
     settings = {} if entry is None else entry.settings
     return {name: one for name, one in settings.items() if name not in options.configured.stronger}
 
 
-def settings(options: Named, entry: ClusterConfig | None) -> SourceSettings:
-    """Currency, marks, options and metadata of a cluster; raises UsageError with the place of a mistake."""
+def settings(options: SourceSelection, entry: ClusterConfig | None) -> SourceSettings:
+    """Currency, marks, options and metadata of a cluster; a UsageError has the line of the file."""
     found = own(options, entry)
     return SourceSettings(
         _placed(found.get("currency"), lambda value: currency(str(value))) or currency(options.currency),
@@ -122,7 +122,7 @@ def settings(options: Named, entry: ClusterConfig | None) -> SourceSettings:
     )
 
 
-def _retention(options: Named) -> dict[timedelta, int] | None:
+def _retention(options: SourceSelection) -> dict[timedelta, int] | None:
     text = options.opencost_retention
     return None if text is None else read_option("--opencost-retention", retention, text)
 
@@ -142,7 +142,7 @@ def _parsed(name: str, value: Json) -> OptionValue:
 
 
 def _placed(setting: Setting | None, read: Callable[[Json], T]) -> T | None:
-    """What a setting stands for; raises UsageError with its place."""
+    """The value of a setting; a UsageError has its line of the file."""
     if setting is None:
         return None
     with at(setting.place):
@@ -151,7 +151,7 @@ def _placed(setting: Setting | None, read: Callable[[Json], T]) -> T | None:
 
 @contextmanager
 def at(place: str | None) -> Iterator[None]:
-    """Put the place of an entry before what is wrong with it."""
+    """Prefix a UsageError with the place of the entry."""
     try:
         yield
     except UsageError as error:

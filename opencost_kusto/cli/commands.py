@@ -19,7 +19,7 @@ from opencost_kusto.version import __version__
 class Entry:
     """A command: its module in this folder, and the first sentence of its help.
 
-    `loading` says that it may have rows under way, `reports` that it prints rows or a report.
+    `loading` is whether it may have rows under way, `reports` whether it prints rows or a report.
     """
 
     module: str
@@ -109,7 +109,7 @@ def _created(name: str) -> Any:
 
 
 class Group(TyperGroup):
-    """The program itself, whose help has the whole first sentence of each command."""
+    """The program itself, whose help has the complete first sentence of each command."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

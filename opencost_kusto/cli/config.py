@@ -49,7 +49,7 @@ def config_command(
         console.out("\n".join(proposed(contexts(os.environ))))
         return
     data.options()
-    # Whatever is wrong with a cluster is an error here, as it is for a command that requests it.
+    # A wrong setting of a cluster is an error here, as in a command that requests it.
     with source.opencosts():
         pass
     rows = list(_settings(context, process.config))
@@ -76,14 +76,14 @@ def document(rows: list[tuple[str, Json, str]], clusters: list[tuple[str, str, J
 
 
 def _settings(context: typer.Context, file: Config) -> Iterator[tuple[str, Json, str]]:
-    """Each option that the file could set: its key, its value, and where that is from."""
+    """Each option that the file could set: its key, its value, and the origin of that."""
     for one in sorted(context.command.params, key=lambda one: str(key(one))):
         name = key(one)
         if name is None:
             continue
-        said = context.get_parameter_source(str(one.name))
+        source = context.get_parameter_source(str(one.name))
         place = {"COMMANDLINE": "command line", "ENVIRONMENT": f"environment {one.envvar}"}.get(
-            said.name if said else ""
+            source.name if source else ""
         )
         if place is None:
             place = file.settings[name].place if name in file.settings else "default"
@@ -91,7 +91,7 @@ def _settings(context: typer.Context, file: Config) -> Iterator[tuple[str, Json,
 
 
 def _clusters(file: Config, source: SourceOptions) -> Iterator[tuple[str, str, Json, str]]:
-    """What each cluster of the file, or of --cluster, has of its own, as far as nothing comes before it."""
+    """The settings of each cluster of the file, or of --cluster, and those that an option for all overrides."""
     for one in file.clusters:
         if source.cluster and one.name not in source.cluster:
             continue
@@ -123,7 +123,7 @@ def proposed(found: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> Json:
-    """A value without what may be secret."""
+    """A value without possible secrets."""
     if isinstance(value, list | tuple):
         return [redacted(one) for one in value]
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """`--config`: the file's settings as defaults of a command's options, and its clusters.
 
-Of each value the command line comes first, then the environment, then the file, then the default.
+The command line takes precedence over the environment, the environment over the file, the file over the default.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from opencost_kusto.schema.tables import OPTIONS
 _NEVER = frozenset({"config", "endpoint", "host", "port", "cluster", "source", "shard"})
 # By the name of its parameter, the type of each option.
 _TYPES: dict[str, Any] = {}
-# What a cluster can have of its own, beside its name, its address, its doors and the time to wait for it.
+# Settings that can be set per cluster, in addition to its name, its address, its doors and its request timeout.
 OWN = frozenset({"currency", "metadata", "opencost_resolution", "opencost_retention", *OPTIONS})
 
 
@@ -62,13 +62,13 @@ def keys(program: Any) -> Keys:
 
 
 def declare(parameters: Iterable[inspect.Parameter]) -> None:
-    """Take the types of a command's options, which Typer does not keep in a form of its own releases alike."""
+    """Store the types of a command's options: the form in which Typer keeps them differs between its releases."""
     for one in parameters:
         _TYPES[one.name] = one.annotation
 
 
 def _kind(name: str) -> type:
-    """What the value of an option is in the file, by the name of its parameter."""
+    """The type of an option's value in the file, by the name of its parameter."""
     if name == "metadata":
         return dict
     found = _TYPES.get(name, str)
@@ -90,7 +90,7 @@ def as_option(name: str, value: Json) -> Json:
 
 
 def _use(context: typer.Context, value: str | None) -> str | None:
-    """Take the file's settings as the defaults of the command."""
+    """Use the file's settings as the defaults of the command."""
     if value and not context.resilient_parsing:
         file = read(value, keys(context.find_root().command))
         named = {name: one for one in context.command.params if (name := key(one))}
@@ -118,8 +118,8 @@ def places(context: typer.Context, file: Config) -> dict[str, str]:
     """Line and key of the options that a command has from the file, by their names on the command line."""
     found: dict[str, str] = {}
     for one in context.command.params:
-        said, name = context.get_parameter_source(str(one.name)), key(one)
-        if said is not None and said.name == "DEFAULT_MAP" and name in file.settings:
+        source, name = context.get_parameter_source(str(one.name)), key(one)
+        if source is not None and source.name == "DEFAULT_MAP" and name in file.settings:
             flags = [flag for flag in one.opts if flag.startswith("--")]
             found |= dict.fromkeys(flags, f"{file.settings[name].place}, {name}")
     return found
@@ -128,8 +128,8 @@ def places(context: typer.Context, file: Config) -> dict[str, str]:
 def stronger(context: typer.Context) -> frozenset[str]:
     """The options that the command line or the environment sets."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    said = ("COMMANDLINE", "ENVIRONMENT")
-    return frozenset(name for name, source in sources.items() if source is not None and source.name in said)
+    given = ("COMMANDLINE", "ENVIRONMENT")
+    return frozenset(name for name, source in sources.items() if source is not None and source.name in given)
 
 
 def options_of(group: Any) -> Iterable[Any]:

@@ -41,7 +41,7 @@ class LogFormat(StrEnum):
 
 
 class Level(StrEnum):
-    """How much an event matters."""
+    """The severity of an event."""
 
     INFO = "info"
     WARNING = "warning"
@@ -71,15 +71,15 @@ class Console:
 
     @property
     def terminal(self) -> bool:
-        """Whether a person watches stderr."""
+        """Whether stderr is a terminal that shows text."""
         return self.log_format is LogFormat.TEXT and sys.stderr is not None and sys.stderr.isatty()
 
     def info(self, text: str, event: str = "message", **facts: Json) -> None:
-        """Something happened as it should."""
+        """Print an event without a problem."""
         self.event(Level.INFO, text, event, **facts)
 
     def warning(self, text: str, event: str = "message", **facts: Json) -> None:
-        """Something is remarkable, and the run goes on."""
+        """Print a warning; the run continues."""
         self.event(Level.WARNING, text, event, **facts)
 
     def event(self, level: Level, text: str, event: str = "message", **facts: Json) -> None:
@@ -104,7 +104,7 @@ class Console:
             self.document({"exit_code": exit_code, "error": text, "batches": []})
 
     def traceback(self, text: str) -> None:
-        """Print where a defect was met, with --verbose."""
+        """Print the traceback of an internal error, with --verbose."""
         if self.verbose:
             self._err(printable(text.rstrip(), keep="\n"), Level.INFO)
 
@@ -117,7 +117,7 @@ class Console:
                 print(line, file=sys.stderr, flush=True)
 
     def result(self, one: BatchResult) -> None:
-        """Print how a batch ended; on a terminal the live line says it, so the line is for --verbose or a failure."""
+        """Print the outcome of a batch; where live lines show it, only for a failure or with --verbose."""
         level = _LEVELS.get(Outcome(one.outcome), Level.WARNING if one.notes else Level.INFO)
         if self.terminal and not self.verbose and self._live is not None and level is not Level.ERROR:
             return
@@ -138,7 +138,7 @@ class Console:
 
     @contextmanager
     def progress(self, plan: Mapping[str, int]) -> Iterator[Callable[[BatchResult], None]]:
-        """A function that shows each result as it comes; `plan` is how many batches of each dataset a cluster has."""
+        """A function that shows each result; `plan` is the number of batches of each dataset of a cluster."""
         with observing(self.retry):
             if not self.terminal or self.quiet or is_dumb():
                 yield self.result
@@ -207,7 +207,7 @@ class Console:
             self.document(table.documents())
         elif self.format_ is Format.CSV:
             text = csv_text(table).rstrip("\n")
-            # Of no rows the columns are not known, so there is no header either.
+            # Without rows the columns are unknown, so there is no header either.
             if text:
                 self.out(printable(text, keep="\n") if sys.stdout.isatty() else text)
         elif self.format_ is Format.MARKDOWN:

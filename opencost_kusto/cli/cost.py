@@ -1,4 +1,4 @@
-"""`cost`: what something cost, with a total, shares and a header; the question that most people have."""
+"""`cost`: what something cost, with a total, shares and a header."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CostOptions:
     ] = None
 
     def request(self, now: datetime) -> CostRequest:
-        """The question; raises UsageError for what is no window, and for what cannot be combined."""
+        """The request; raises UsageError for an invalid window, and for options that cannot be combined."""
         if self.window is not None and self.run is not None:
             raise UsageError(f"Use either {variable('--window')} or {variable('--run')}, not both.")
         if self.with_ not in (None, _IDLE):

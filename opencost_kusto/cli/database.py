@@ -1,4 +1,4 @@
-"""`bootstrap`, `status` and `tables`: what is, or should be, in the database."""
+"""`bootstrap` and `tables`: what the database should hold."""
 
 from __future__ import annotations
 

@@ -29,9 +29,11 @@ from opencost_kusto.result import Report
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.window import Window
 
-_SAID = "This is a local emulator: OpenCost for two made-up clusters, and Kusto on DuckDB. Nothing leaves this machine."
+_INTRO = (
+    "This is a local emulator: OpenCost for two made-up clusters, and Kusto on DuckDB. Nothing leaves this machine."
+)
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-# How many days the clusters of the emulator have behind them, and which of them is left out at first.
+# The days of data that the clusters of the emulator have, and the one that is left out at first.
 _DAYS, _LEFT_OUT = 14, 9
 # The emulator's prices are those of OpenCost's default, in US dollars.
 _SETTINGS = SourceSettings(currency="USD")
@@ -60,7 +62,7 @@ def demo(process: Process, *, keep: bool = False, folder: Path | None = None) ->
         pictures.require()
     begun = time.monotonic()
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
-        print(_SAID, flush=True)
+        print(_INTRO, flush=True)
         print(f"bootstrap: {bootstrap(kusto).changed} commands run", flush=True)
         now = emulated.now()
         load(emulated, kusto, now)
@@ -132,7 +134,7 @@ def emulator(
         version=version,
         keeps=keeps,
     ) as emulated:
-        print(_SAID)
+        print(_INTRO)
         _keep(emulated, process, lines(emulated))
 
 
@@ -182,7 +184,7 @@ def _keep(emulated: Emulator, process: Process, commands: list[str]) -> None:
     print(f"Kusto: {emulated.kusto_url}, database {emulated.database}")
     print("The servers stay up until Ctrl-C. In another terminal, try:")
     stop = threading.Event()
-    # Ctrl-C is how it is meant to end, so it is no interruption.
+    # Ctrl-C is the regular end, and no interruption.
     with process.signals_to(lambda _: stop.set()):
         print("\n".join(f"  {line}" for line in commands), flush=True)
         stop.wait()

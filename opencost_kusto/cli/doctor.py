@@ -22,7 +22,7 @@ from opencost_kusto.extract.capabilities import spelled
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.pipeline.identity import cautions, refusal
-from opencost_kusto.pipeline.known import known_of
+from opencost_kusto.pipeline.name_entries import entries_of
 from opencost_kusto.rendering import printable, table_of
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.version import __version__
@@ -33,7 +33,7 @@ _HOUR = timedelta(hours=1)
 _GUIDE = "opencost-kusto guide kubernetes"
 _FAULTS = "opencost-kusto guide faults"
 _FORWARD = "kubectl port-forward -n opencost service/opencost 9003:9003"
-# What is wrong first is mended first: names, the source, Kusto, content, time.
+# Exit codes in the order in which to fix their causes: names, the source, Kusto, content, time.
 _WORST = (2, 3, 5, 4, 6, 8)
 
 
@@ -94,16 +94,16 @@ def _all(source: SourceOptions, kusto_options: KustoOptions, *, engine_only: boo
 
 def _name(source: Source, kusto: Kusto) -> Iterable[Finding]:
     """Whether a source may be loaded under its name, as `pipeline.identity` decides it."""
-    known = known_of(kusto, [source])
-    if (refused := refusal(source, known)) is not None:
+    entries = entries_of(kusto, [source])
+    if (refused := refusal(source, entries)) is not None:
         yield failed("name", refused)
         return
-    there = any(one.name == source.name for one in known)
-    said = "is not in Kusto yet" if not there else "is the cluster that Kusto has under this name"
-    if there and not source.fingerprint:
-        said = "is in Kusto, and nothing identifies the cluster of this OpenCost"
-    yield Finding("name", Status.OK, f"{source.name} {said}")
-    for caution in cautions(source, known):
+    listed = any(one.name == source.name for one in entries)
+    state = "is the cluster that Kusto has under this name" if listed else "is not in Kusto yet"
+    if listed and not source.fingerprint:
+        state = "is in Kusto, and nothing identifies the cluster of this OpenCost"
+    yield Finding("name", Status.OK, f"{source.name} {state}")
+    for caution in cautions(source, entries):
         yield Finding("name", Status.NOTE, caution)
 
 
@@ -112,9 +112,9 @@ def examine(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     reached: Callable[[Source], None] = lambda _: None,
 ) -> Iterator[Finding]:
-    """The OpenCost half: the way to it, reached, its clock, and whether its last whole hour has a cost. Reads only.
+    """The OpenCost half: its hops, its connection, its clock, and whether its last full hour has a cost. Reads only.
 
-    `reached` is called with what the server says of itself.
+    `reached` is called with the source that the server describes.
     """
     hops = [(name, partial(_hop, name, check)) for name, check in opencost.hops()]
     cure = _GUIDE if hops else _FAULTS
@@ -125,8 +125,8 @@ def examine(
             return
     if (theirs := opencost.server_time()) is not None:
         skew = abs(theirs - now())
-        said = f"OpenCost's clock and this machine's differ by {skew.total_seconds():.0f} s"
-        yield Finding("OpenCost's clock", Status.NOTE if skew > _SKEW else Status.OK, said)
+        result = f"OpenCost's clock and this machine's differ by {skew.total_seconds():.0f} s"
+        yield Finding("OpenCost's clock", Status.NOTE if skew > _SKEW else Status.OK, result)
     yield from guarded("cost", partial(_cost, opencost, now()))
 
 
@@ -145,15 +145,15 @@ def _reached(opencost: OpenCost, reached: Callable[[Source], None]) -> Iterable[
     reached(source)
     version = f"version {source.version}" if source.version else "no version"
     took = time.monotonic() - began
-    said = f"{opencost.endpoint}, {version}, cluster {source.name}; {took:.2f} s"
-    yield Finding("OpenCost", Status.OK, said)
+    result = f"{opencost.endpoint}, {version}, cluster {source.name}; {took:.2f} s"
+    yield Finding("OpenCost", Status.OK, result)
     able = opencost.capabilities()
-    if lacking := "; ".join(one.name.replace("`", "") for one in able.lacking()):
-        yield Finding("version", Status.NOTE, f"it does not support: {lacking}", "opencost-kusto guide versions")
+    if unsupported := "; ".join(one.name.replace("`", "") for one in able.unsupported()):
+        yield Finding("version", Status.NOTE, f"it does not support: {unsupported}", "opencost-kusto guide versions")
     if able.store:
         kept = ", ".join(f"{count} of {spelled(length)}" for length, count in able.store.items())
-        said = f"OpenCost keeps its measurements itself, and only the last windows: {kept}"
-        yield Finding("store", Status.NOTE, said, "If it keeps others, set --opencost-retention.")
+        result = f"OpenCost keeps its measurements itself, and only the last windows: {kept}"
+        yield Finding("store", Status.NOTE, result, "If it keeps others, set --opencost-retention.")
 
 
 def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:
@@ -163,12 +163,12 @@ def _cost(opencost: OpenCost, now: datetime) -> Iterable[Finding]:
     batch = Batch(ALLOCATION, opencost.source().name, hour, RequestOptions(aggregate="namespace"))
     records = [msgspec.json.decode(each, type=_Priced) for each in opencost.records(batch, lambda *_: None)]
     cost = sum(each.total_cost for each in records)
-    said = f"{stamp(hour.start)} to {stamp(hour.end)}: {len(records)} namespaces, {cost:.5f}"
+    result = f"{stamp(hour.start)} to {stamp(hour.end)}: {len(records)} namespaces, {cost:.5f}"
     if cost > 0:
-        yield Finding("cost", Status.OK, said)
+        yield Finding("cost", Status.OK, result)
     else:
         cure = "kubectl -n opencost logs deploy/opencost, and see whether its Prometheus has data of that hour"
-        yield Finding("cost", Status.FAILED, f"{said}: nothing had a cost", cure, EmptyError.exit_code)
+        yield Finding("cost", Status.FAILED, f"{result}: nothing had a cost", cure, EmptyError.exit_code)
 
 
 def worst(found: Iterable[Finding]) -> int:

@@ -1,4 +1,4 @@
-"""Options that say what stands before an OpenCost: a sign-in, certificates, a proxy."""
+"""Options for access to an OpenCost: a sign-in, certificates, a proxy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACCESS = "Access to OpenCost"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorOptions:
-    """How to get to OpenCost. Secrets stand in files, which are read for each request."""
+    """How to reach OpenCost. Secrets are in files, which are read for each request."""
 
     opencost_token_file: Annotated[
         str | None, option("--opencost-token-file", "File with a bearer token, read for each request.", panel=ACCESS)

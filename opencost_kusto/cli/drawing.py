@@ -38,7 +38,7 @@ def as_text(table: Table, stream: TextIO | None) -> str:
 
 
 def rich_stderr(live: Any) -> Any:
-    """Rich's console on stderr: the one of the live lines where these are shown, so that a line comes above them."""
+    """Rich's console on stderr: that of the live lines where these are shown, to print a line above them."""
     from rich.console import Console as Rich
 
     return live.console if live is not None else Rich(stderr=True)
@@ -50,7 +50,7 @@ def is_dumb() -> bool:
 
 
 def live_lines() -> Any:
-    """One line for each cluster and dataset, which go away at the end."""
+    """One line for each cluster and dataset, removed at the end."""
     from rich.console import Console as Rich
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 

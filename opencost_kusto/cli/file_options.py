@@ -15,7 +15,7 @@ from opencost_kusto.pipeline.ndjson import LineWriter, files_in
 from opencost_kusto.schema.tables import DATASETS
 
 DRY_RUN = ", or use --output for a dry run"
-# What a user means who gives --output such a name.
+# An --output with such a suffix is meant as a file.
 _FILES = {".json", ".ndjson", ".jsonl", ".csv"}
 
 
@@ -47,30 +47,30 @@ class FileOptions:
 
     @property
     def _named(self) -> dict[str, Path]:
-        """The files that have names of their own, by dataset."""
+        """The files that are named one by one, by dataset."""
         files = {"allocation": self.allocation_output, "assets": self.assets_output}
         return {dataset: path for dataset, path in files.items() if path is not None}
 
-    def datasets(self, asked: tuple[str, ...], *, chosen: bool) -> tuple[str, ...]:
-        """The datasets to request: those that files are named for, and without such `asked`.
+    def datasets(self, requested: tuple[str, ...], *, chosen: bool) -> tuple[str, ...]:
+        """The datasets to request: those that files are named for, or else `requested`.
 
-        `chosen` says that the user named `asked`; raises UsageError where the two differ.
+        `chosen` is whether the user named `requested`; raises UsageError where the two differ.
         """
         if not self._named:
-            return asked
+            return requested
         if self.output is not None:
             raise UsageError("Use either --output or --allocation-output and --assets-output, not both.")
-        if chosen and set(asked) != set(self._named):
+        if chosen and set(requested) != set(self._named):
             raise UsageError(f"Files are named for {' and '.join(self._named)}: leave out --dataset, or name the same.")
         return tuple(self._named)
 
     def check(self, datasets: tuple[str, ...], explicit: Collection[str], console: Console) -> None:
-        """Raise UsageError for what a dry run would ignore, and for what would get mixed up."""
+        """Raise UsageError for options that a dry run would ignore, and for two outputs on stdout."""
         names = [field.name for group in (KustoOptions, LoadOptions) for field in fields(group)]
         if ignored := [f"--{name.replace('_', '-')}" for name in names if name in explicit]:
-            said = ", ".join(ignored).replace("--wait", "--wait/--no-wait").replace("--tags", "--no-tags")
+            flags = ", ".join(ignored).replace("--wait", "--wait/--no-wait").replace("--tags", "--no-tags")
             flag = "--output" if self.output is not None else f"--{next(iter(self._named))}-output"
-            raise UsageError(f"{flag} is a dry run without Kusto; leave out {said}.")
+            raise UsageError(f"{flag} is a dry run without Kusto; leave out {flags}.")
         if self.stdout and console.format_ is not None:
             console.document_due = False
             raise UsageError("--format and --output - both write to stdout; name a folder with --output.")

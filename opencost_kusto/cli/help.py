@@ -56,12 +56,12 @@ class Command(TyperCommand):
     """A command whose help has a section for each group of options."""
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """The whole first paragraph, beside the name in a completion: shells cut it at their own width."""
+        """The complete first paragraph, beside the name in a completion: shells cut it at their own width."""
         del limit
         return " ".join((self.help or "").split("\n\n", 1)[0].split())
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        """Write the arguments, then the groups, then what every command takes."""
+        """Write the arguments, then the groups, then the options of every command."""
         sections: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

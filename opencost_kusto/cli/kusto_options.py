@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from opencost_kusto.cli.help import REQUIRED
-from opencost_kusto.cli.options import (
-    KUSTO,
-    option,
-)
+from opencost_kusto.cli.options import KUSTO, option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.address import checked_database, engine_address
 from opencost_kusto.kusto.client import Kusto
@@ -38,10 +35,10 @@ class KustoOptions:
         option("--trusted-host", "Host of your own that may get a token; *.example.com is all below it; repeatable."),
     ] = None
 
-    def kusto(self, say: Callable[[str], None] = lambda _: None, *, otherwise: str = "") -> Kusto:
-        """The database; `say` is given a line with its two addresses.
+    def kusto(self, log: Callable[[str], None] = lambda _: None, *, otherwise: str = "") -> Kusto:
+        """The database; `log` is called with a line with its two addresses.
 
-        Raises UsageError when it is not named; the message then ends with what could be done `otherwise`.
+        Raises UsageError when it is not named; the message then ends with `otherwise`, the alternative.
         """
         uri, database = self._named(otherwise)
         kusto = Kusto(
@@ -51,11 +48,11 @@ class KustoOptions:
             ingest_uri=self.ingest_uri,
             trusted_hosts=self.trusted_host or (),
         )
-        say(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}")
+        log(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}")
         return kusto
 
     def place(self) -> tuple[str, str]:
-        """The engine's address and the database, for what only names them; how to sign in does not matter.
+        """The engine's address and the database, where no sign-in is needed.
 
         Raises UsageError when one is missing or cannot be used.
         """

@@ -12,8 +12,8 @@ from opencost_kusto.result import BatchResult
 class Lines:
     """One line for each cluster and dataset, with batches, rows and the last outcome.
 
-    Which clusters there are is known with the first results; until then each dataset has a line, so that a run that
-    waits for OpenCost shows that it does. `progress` is rich's, `plan` how many batches of each dataset a cluster has.
+    The clusters are known from the first results on; until then each dataset has a line, so that a run that
+    waits for OpenCost is visible. `progress` is rich's, `plan` the number of batches of each dataset of a cluster.
     """
 
     def __init__(self, progress: Any, plan: Mapping[str, int]) -> None:

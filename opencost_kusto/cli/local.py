@@ -1,4 +1,4 @@
-"""`demo` and `emulator`: all of it on this machine."""
+"""`demo` and `emulator`: everything on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opencost_kusto.cli.termination import Process
 
 
 class Store(StrEnum):
-    """Where OpenCost keeps its data."""
+    """Where OpenCost stores its measurements."""
 
     PROMETHEUS = "prometheus"
     BUILT_IN = "built-in"

@@ -44,7 +44,7 @@ _INSTEAD = {
 
 @dataclass(frozen=True, slots=True)
 class ManifestOptions:
-    """What the objects are of."""
+    """What the objects contain."""
 
     image: Annotated[str, option("--image", "The container image; none is published.", panel=REQUIRED)] = ""
     client_id: Annotated[
@@ -67,7 +67,7 @@ class ManifestOptions:
 
 @dataclass(frozen=True, slots=True)
 class RbacOptions:
-    """The Role of an endpoint, instead of the objects."""
+    """The options of the Role for an endpoint, instead of the objects."""
 
     rbac: Annotated[
         bool, option("--rbac", "Print the least Role for a kube:// or in-cluster:// --endpoint, and nothing else.")
@@ -102,7 +102,7 @@ def manifest_command(
 
 
 def _objects(options: ManifestOptions, more: list[str], program: Any) -> str:
-    """The objects as YAML, below what they need; raises UsageError for what the containers would refuse."""
+    """The objects as YAML, below their prerequisites; raises UsageError for what the containers would refuse."""
     from opencost_kusto.schedule import manifest
 
     _further(more)
@@ -139,7 +139,7 @@ def _copy(folder: Path, console: Console) -> None:
 
 
 def _further(more: list[str]) -> None:
-    """Refuse what the manifest says already, and what its containers have no place for."""
+    """Refuse options that manifest sets itself, and those that name files the containers do not have."""
     for name in (word.partition("=")[0] for word in more):
         if name in _OURS:
             raise UsageError(f"{name} is set by manifest; {_INSTEAD.get(name, 'give it before --')}.")
@@ -175,7 +175,7 @@ def _uses_api(endpoint: str | None) -> bool:
 
 
 def _target(kusto_uri: str, database: str) -> list[str]:
-    """Where to, as options; raises UsageError for what is no Kusto database that a token can be sent to."""
+    """The Kusto database as options; raises UsageError for one that no token can be sent to."""
     from opencost_kusto.kusto.client import Kusto
 
     if not kusto_uri or not database:
@@ -197,11 +197,11 @@ def _cron(every: str, cron: str | None) -> str:
 
 
 def _check(args: list[str], program: Any) -> None:
-    """Refuse now what the container would refuse in the cluster, and what must not stand in a pod."""
+    """Refuse now what the container would refuse in the cluster, and secrets in a pod."""
     if any(redacted(word) != word for word in args):
         raise UsageError("A password or key in an option would stand in the pod for all to read; leave it out.")
-    name, *words = args
-    parsed = program.commands[name].make_context(name, words)
+    name, *arguments = args
+    parsed = program.commands[name].make_context(name, arguments)
     explicit = ExplicitOptions.of(parsed)
     data = gathered(DataOptions, parsed.params, explicit)
     data.check(explicit)

@@ -1,4 +1,4 @@
-"""Groups of options spread for Typer and gathered again, and which options stand on the command line."""
+"""Groups of options, spread for Typer and gathered again, and the options that the command line has."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class ExplicitOptions(frozenset[str]):
-    """The options that stand on the command line; what the environment says is for other commands too."""
+    """The options on the command line, in contrast to the environment, which is for other commands too."""
 
     @classmethod
     def of(cls, context: typer.Context) -> ExplicitOptions:
-        """Those of a command that is about to run, by the names of its parameters."""
+        """Those of a command, by the names of its parameters."""
         sources = {name: context.get_parameter_source(name) for name in context.params}
         return cls(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
@@ -38,8 +38,8 @@ _INJECTED = (ExplicitOptions, Process, Console, typer.Context)
 def grouped(command: Callable[..., None], *, loading: bool = False, reports: bool = False) -> Callable[..., None]:
     """Spread each parameter that is a group into the group's own options, as Typer supports only these.
 
-    Every command also takes LogOptions. Parameters of the types in _INJECTED are passed by type. `loading` says that
-    rows may be under way, `reports` that it prints rows or a report, in a format of choice.
+    Every command also takes LogOptions. Parameters of the types in _INJECTED are passed by type. `loading` is whether
+    rows may be under way, `reports` whether it prints rows or a report, in a chosen format.
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {one.name: one.annotation for one in parameters if is_dataclass(one.annotation)}
@@ -86,7 +86,7 @@ def _set_up(console: Console, given: dict[str, Any]) -> None:
 
 
 def _check_encoding(given: Mapping[str, Any]) -> None:
-    """Raise UsageError for a text that was not UTF-8: Python keeps its bytes as half characters, which no table can."""
+    """Raise UsageError for a text that was not UTF-8: Python keeps its bytes as half characters, which Kusto cannot."""
     for option, value in given.items():
         for text in map(str, value if isinstance(value, list | tuple) else [value]):
             if any("\ud800" <= one <= "\udfff" for one in text):
@@ -95,9 +95,9 @@ def _check_encoding(given: Mapping[str, Any]) -> None:
 
 
 def gathered(group: type[T], given: dict[str, Any], explicit: ExplicitOptions) -> T:
-    """The group, taken out of what was given.
+    """The group, with its options taken out of `given`.
 
-    Of options that exclude each other the command line wins over the environment.
+    Of options that exclude each other, one on the command line overrides one in the environment.
     """
     values = {one.name: given.pop(one.name) for one in options_of(group)}
     sides = getattr(group, "EXCLUSIVE", ())

@@ -1,4 +1,4 @@
-"""Options that several commands take, as groups: a command names a group, and gets what was given as one object.
+"""Options that several commands take, as groups: a command names a group, and gets its options as one object.
 
 Those of Kusto, of the sources and of the window are in modules of their own.
 """
@@ -96,7 +96,7 @@ class LogOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What every row of a run says of it."""
+    """What marks every row of a run."""
 
     PANEL = MARKS
     run_id: Annotated[str | None, option("--run-id", "The run every row is marked with.")] = None
@@ -132,12 +132,12 @@ class LoadOptions:
         seconds("--timeout", self.timeout)
 
     def policy(self) -> LoadPolicy:
-        """The same as the policy that every command hands down."""
+        """The same as a policy, which every command passes on."""
         return LoadPolicy(**{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def seconds(name: str, value: float) -> float:
-    """A time to wait; raises UsageError for none at all, and for one without end."""
+    """A time to wait; raises UsageError for zero or less, and for an unlimited one."""
     if not 0 < value <= _LONGEST:
         raise UsageError(f"{place_of(name) or name} {value:g} is not possible: write a number of seconds above 0.")
     return value
@@ -149,11 +149,11 @@ def shard_of(text: str | None) -> Shard | None:
 
 
 def listed(values: Collection[str] | None) -> list[str]:
-    """Plain words that were given one by one, or with commas or blanks between them."""
+    """Plain words, given one by one or separated by commas or blanks."""
     return [word for value in values or () for word in value.replace(",", " ").split()]
 
 
-def key_values(pairs: list[str], said: str = "--metadata", form: str = "key=value") -> dict[str, str]:
+def key_values(pairs: list[str], flag: str = "--metadata", form: str = "key=value") -> dict[str, str]:
     """`key=value` texts as a dict, keys as `names.identity` has them.
 
     Raises UsageError for one without `=`, whose key is no name, or a key given twice.
@@ -162,9 +162,9 @@ def key_values(pairs: list[str], said: str = "--metadata", form: str = "key=valu
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key.strip() or (form == "name=URL" and "://" in key):
-            raise UsageError(f"{said} {pair!r} is not {form}.")
-        key = identity(key, f"A key of {variable(said)}")
+            raise UsageError(f"{flag} {pair!r} is not {form}.")
+        key = identity(key, f"A key of {variable(flag)}")
         if key in result:
-            raise UsageError(f"{said} names {key!r} twice.")
+            raise UsageError(f"{flag} names {key!r} twice.")
         result[key] = value
     return result

@@ -18,7 +18,7 @@ from opencost_kusto.cli.usage import read_option
 from opencost_kusto.database.functions import named
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight.cost_request import window_of
-from opencost_kusto.insight.question import Question, function_question, functions_document, kql_question
+from opencost_kusto.insight.query import Query, function_query, functions_document, kql_query
 from opencost_kusto.rendering import Document, table_of
 from opencost_kusto.window import Window
 
@@ -43,32 +43,32 @@ class QueryOptions:
         """The window, if one is named; raises UsageError."""
         return read_option("--window", lambda one: window_of(one, now), self.window) if self.window else None
 
-    def questions(self, name: str | None, explicit: ExplicitOptions, now: datetime) -> dict[str | None, Question]:
-        """The query by cluster, of all together without --cluster.
+    def queries(self, name: str | None, explicit: ExplicitOptions, now: datetime) -> dict[str | None, Query]:
+        """The query by cluster; without --cluster, one query of all.
 
         Raises UsageError for none, or two, and for values that it cannot take.
         """
         text = sys.stdin.read() if self.kql == "-" else self.kql
         clusters: list[str | None] = [*(self.cluster or [])] or [None]
-        found = {one: self._question(name, text, one, explicit, now) for one in clusters}
-        # What the environment says of clusters does not count for a function that takes none.
+        found = {one: self._query(name, text, one, explicit, now) for one in clusters}
+        # Clusters named in the environment are ignored by a function that takes none.
         return found if len({one.text for one in found.values()}) > 1 else {None: found[clusters[0]]}
 
-    def _question(
+    def _query(
         self, name: str | None, text: str | None, cluster: str | None, explicit: ExplicitOptions, now: datetime
-    ) -> Question:
+    ) -> Query:
         if (name is None) == (text is None):
             raise UsageError("Name one function, as in opencost-kusto query ByNamespace, or write --kql. See --list.")
         if text is not None:
             if self.param:
                 raise UsageError("--param is for a function; write the values into --kql.")
-            return kql_question(text, self.period(now), cluster, now)
+            return kql_query(text, self.period(now), cluster, now)
         values = key_values(self.param or [], "--param")
         takes = {parameter.name for parameter in named(name or "").parameters} - values.keys()
-        # What the environment says is for other functions too.
+        # A variable is for other functions too, so one that this function does not take is ignored.
         window = self.period(now) if "startTime" in takes or "window" in explicit else None
         cluster = cluster if "cluster" in takes or "cluster" in explicit else None
-        return function_question(name or "", window, cluster, values, now)
+        return function_query(name or "", window, cluster, values, now)
 
 
 def query_command(
@@ -85,13 +85,13 @@ def query_command(
     if show:
         console.show(functions_document())
         return
-    questions = options.questions(name, explicit, datetime.now(UTC))
-    question = next(iter(questions.values()))
+    queries = options.queries(name, explicit, datetime.now(UTC))
+    query = next(iter(queries.values()))
     with kusto_options.kusto(console.info) as kusto:
-        # Rows of several clusters say which one they are of.
-        of = {one: {"Cluster": one} if len(questions) > 1 else {} for one in questions}
-        table = table_of([of[one] | row for one, each in questions.items() for row in kusto.query(each.text)])
+        # Rows of several clusters have a column with their cluster.
+        of = {one: {"Cluster": one} if len(queries) > 1 else {} for one in queries}
+        table = table_of([of[one] | row for one, each in queries.items() for row in kusto.query(each.text)])
     count = len(table.rows) if top is None else top
     first = table.first(count)
     lines = [] if table.rows else ["No rows."]
-    console.show(Document(first.documents(), [table.top(count).compact()], lines, first, question.head))
+    console.show(Document(first.documents(), [table.top(count).compact()], lines, first, query.head))

@@ -44,7 +44,7 @@ def route_lines(report: Report) -> Iterator[str]:
 
 
 def _summary(results: Sequence[BatchResult]) -> Printed:
-    """A line for each cluster, dataset and outcome; rows and cost are of what arrived."""
+    """A line for each cluster, dataset and outcome; rows and cost are those of batches that arrived."""
     groups: dict[tuple[str, str, str], list[BatchResult]] = {}
     for one in results:
         groups.setdefault((one.source, one.dataset, str(one.outcome)), []).append(one)
@@ -92,7 +92,7 @@ def _batches(results: Sequence[BatchResult]) -> Printed:
 
 
 def _reasons(results: Sequence[BatchResult]) -> Iterator[str]:
-    """Each reason of a failure once, with the newest window that it is of."""
+    """Each reason of a failure once, with its newest window."""
     by_reason: dict[tuple[str, str, str, str], list[BatchResult]] = {}
     for one in results:
         if one.outcome in _MISSING:
@@ -107,7 +107,7 @@ def _reasons(results: Sequence[BatchResult]) -> Iterator[str]:
 
 
 def _notes(results: Sequence[BatchResult]) -> Iterator[str]:
-    """Each note once, and what an outcome that is no failure has to say."""
+    """Each note once, and the reason of each outcome that is no failure."""
     notes: dict[str, int] = {}
     for one in results:
         for note in (*([one.reason] if one.reason and one.outcome not in _MISSING else []), *one.notes):
@@ -165,13 +165,13 @@ def _described(table: Table) -> dict[str, Json]:
 
 
 def cost_query(period: Window) -> str:
-    """KQL for what a period cost by cluster and namespace."""
+    """KQL for the cost of a period by cluster and namespace."""
     times = f"datetime({stamp(period.start)}), datetime({stamp(period.end)})"
     return f"OpenCostWorkloadCost({times}, '', '', '', 36500d) | summarize Cost = sum(TotalCost) by Cluster, Namespace"
 
 
 def cost_shares(kusto: Kusto, period: Window, currency: str) -> Iterator[Printed]:
-    """What a period cost by cluster, and by cluster and namespace, the largest first, with shares and bars."""
+    """The cost of a period by cluster, and by cluster and namespace, the largest first, with shares and bars."""
     costs = kusto.query(cost_query(period))
     title = f"from {stamp(period.start)} to {stamp(period.end)}, in {currency}, without idle"
     for names in (("Cluster",), ("Cluster", "Namespace")):
@@ -184,10 +184,10 @@ def cost_shares(kusto: Kusto, period: Window, currency: str) -> Iterator[Printed
 
 def _shares(title: str, names: Sequence[str], sums: Mapping[tuple[str, ...], float]) -> Printed:
     """Costs by name as a table."""
-    ordered, whole = sorted(sums.items(), key=lambda item: -item[1]), sum(sums.values())
+    ordered, total = sorted(sums.items(), key=lambda item: -item[1]), sum(sums.values())
     drawn = bars((cost for _, cost in ordered), 30)
     columns = (Column("Cost", Kind.MONEY, total=True), Column("Share", Kind.SHARE, total=True), Column(""))
-    rows = [(*key, cost, cost / whole, bar) for (key, cost), bar in zip(ordered, drawn, strict=True)]
+    rows = [(*key, cost, cost / total, bar) for (key, cost), bar in zip(ordered, drawn, strict=True)]
     return Printed((*map(Column, names), *columns), rows, title)
 
 

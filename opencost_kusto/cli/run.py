@@ -44,7 +44,7 @@ def run_command(
     console: Console,
 ) -> None:
     """Run a command, then load the window in which it ran and print what it cost; its exit code comes first."""
-    # Whatever is wrong is said now, not when the command has run: only the window comes later.
+    # Options are checked before the command runs; only the window is not known yet.
     marks = marks_of(opencost_resolution)
     request = _request(data, step, marks)
     cost = CommandCost(
@@ -58,7 +58,7 @@ def run_command(
         console.info,
         lambda request: console.progress(plan(request)),
         sleep=process.cancel.sleep,
-        execute=lambda words: executed(words, process.signals_to),
+        execute=lambda args: executed(args, process.signals_to),
         cancel=process.cancel,
         resolution=None if opencost_resolution is None else marks,
         require_coverage=require_coverage,
@@ -75,7 +75,7 @@ def _request(data: DataOptions, step: Step, marks: timedelta) -> SyncRequest:
 
 
 def show_cost(console: Console, measured: Measured, *, fail_on_empty: bool = True) -> int:
-    """Print on stderr, since stdout is the command's, what it cost; its exit code, or when that is 0 the report's."""
+    """Print on stderr what the command cost, since stdout is its own; its exit code, or when that is 0 the report's."""
     done, report = measured.command, measured.report
     if report is None:
         console.error(redacted(measured.error), done.exit_code)
@@ -90,7 +90,7 @@ def show_cost(console: Console, measured: Measured, *, fail_on_empty: bool = Tru
 
 
 def _costs(measured: Measured) -> Document:
-    """What everything cost in the window, by namespace, as Kusto has it."""
+    """The cost of the window by namespace, as Kusto has it."""
     costs, window = measured.page.costs, measured.command.elapsed.window
     facts = {"from": stamp(window.start), "to": stamp(window.end)}
     if not costs:
@@ -98,8 +98,8 @@ def _costs(measured: Measured) -> Document:
         return Document(facts, lines=[line])
     table = cost_table(costs)
     totals = by_currency(costs)
-    said = " and ".join(f"{cost:,.5f} {currency}".strip() for currency, cost in totals.items())
-    line = f"From {facts['from']} to {facts['to']} everything cost {said}."
+    sums = " and ".join(f"{cost:,.5f} {currency}".strip() for currency, cost in totals.items())
+    line = f"From {facts['from']} to {facts['to']} everything cost {sums}."
     return Document(
         {**facts, "costs": totals, "namespaces": table.documents()},
         [table],

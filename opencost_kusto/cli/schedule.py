@@ -58,7 +58,8 @@ def schedule_command(
         print_shard(source.part, len(opencosts), console)
         ready(kusto, patient=True)
         load_missing = partial(tick, opencosts, kusto, target, lookback, cancel=stop, policy=load.policy())
-        watched = partial(load_missing, on_covered=health.known_until, on_left=health.left if running.listen else None)
+        left = health.left if running.listen else None
+        watched = partial(load_missing, on_covered=health.covered_until, on_left=left)
         schedule = Schedule(
             lambda on_result: watched(run=run_options.run(), on_result=on_result),
             on_result=(console.result, health.count),
@@ -81,7 +82,7 @@ def _check(console: Console, running: RunningOptions, run_options: RunOptions) -
 def _run(
     schedule: Schedule, times: Trigger, health: Health, running: RunningOptions, process: Process, console: Console
 ) -> int:
-    """Run once, or until a signal, with the health endpoint where one is wanted; the exit code."""
+    """Run once, or until a signal, with the health endpoint if it is configured; the exit code."""
     from opencost_kusto.schedule.health import served
 
     with (
@@ -98,7 +99,7 @@ def _run(
 
 
 def _ended(console: Console, one: TickResult, *, once: bool) -> None:
-    """Print how a run of the scheduler ended: its sum, or the error that came before there could be one."""
+    """Print the outcome of a run of the scheduler: its sum, or the error that left no report."""
     facts: dict[str, Any] = {"exit_code": one.exit_code, "seconds": round(one.seconds, 3)}
     if one.report is None:
         if not isinstance(one.error, OpenCostKustoError):

@@ -54,7 +54,7 @@ class TimesOptions:
         return lookback
 
     def delay(self, uniform: Callable[[float, float], float] = random.uniform) -> Callable[[], float]:
-        """Seconds to wait before a run, drawn anew for each; raises UsageError for more than --every."""
+        """Seconds to wait before a run, random for each; raises UsageError for more than --every."""
         if self.jitter is None:
             return lambda: 0.0
         longest = read_option("--jitter", duration, self.jitter)

@@ -21,13 +21,13 @@ from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
 from opencost_kusto.shard import Shard
 
 _ENDPOINT = "http://localhost:9003"
-# The word for every dataset that is declared.
+# Stands for every dataset that is declared.
 EVERY = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions(DoorOptions):
-    """Which OpenCost is requested, and how to get to it."""
+    """Which OpenCost is requested, and how to reach it."""
 
     PANEL = OPENCOST
     EXCLUSIVE = (("endpoint", "cluster"), ("host", "port", "cluster"), ("source",))
@@ -86,7 +86,7 @@ class SourceOptions(DoorOptions):
 
     @contextmanager
     def opencosts(self) -> Iterator[list[OpenCost]]:
-        """The servers, closed at the end; raises UsageError for an address, a name or a door that cannot be one."""
+        """The servers, closed at the end; raises UsageError for an address, a name or a door that is invalid."""
         with ExitStack() as stack:
             yield [stack.enter_context(self._opencost(one)) for one in chosen(self)]
 
@@ -95,13 +95,15 @@ class SourceOptions(DoorOptions):
         with at(one.entry.place if one.entry else None):
             given = own(self, one.entry)
             names = [each.name for each in fields(self) if each.name in given and each.name not in OWN]
-            with_own = replace(self, **{name: as_option(name, given[name].value) for name in names}) if names else self
+            configured = (
+                replace(self, **{name: as_option(name, given[name].value) for name in names}) if names else self
+            )
             return OpenCost(
                 one.endpoint,
                 cluster=one.name,
-                timeout=with_own.request_timeout,
-                doors=with_own.doors(),
-                entra=with_own.entra,
+                timeout=configured.request_timeout,
+                doors=configured.doors(),
+                entra=configured.entra,
                 settings=settings(self, one.entry),
             )
 
@@ -112,9 +114,9 @@ T = TypeVar("T")
 def _with_declared(group: type[T]) -> type[T]:
     """Give a group one more option for each that the datasets declare."""
     for declared in reversed(OPTIONS.values()):
-        words = not isinstance(declared.default, str | bool)
-        default = None if words else declared.default
-        kind: Any = list[str] | None if words else type(default)
+        is_list = not isinstance(declared.default, str | bool)
+        default = None if is_list else declared.default
+        kind: Any = list[str] | None if is_list else type(default)
         annotations = {declared.field: Annotated[kind, option(declared.flag, declared.doc)]}
         group.__annotations__ = annotations | group.__annotations__
         setattr(group, declared.field, default)
@@ -138,10 +140,10 @@ class DataOptions:
 
     def check(self, written: Collection[str], datasets: Collection[str] | None = None) -> None:
         """Raise UsageError for an option on the command line that no requested dataset has."""
-        asked = set(self.datasets() if datasets is None else datasets)
+        requested = set(self.datasets() if datasets is None else datasets)
         for name, declared in OPTIONS.items():
             of = [dataset for dataset, table in DATASETS.items() if declared in table.options]
-            if name in written and not set(of) & asked:
+            if name in written and not set(of) & requested:
                 raise UsageError(f"{declared.flag} is of {', '.join(of)}: leave it out, or add it to --dataset.")
 
     def datasets(self) -> tuple[str, ...]:
@@ -164,7 +166,7 @@ class DataOptions:
 
 
 def _parsed(declared: Option, value: Json) -> Json:
-    """The value of a declared option, where it is given as words; a mistake in the configuration has its place."""
+    """The value of a declared option, parsed; an error in the configuration file has its place."""
     if isinstance(value, bool):
         return value
     with at(place_of(declared.flag)):

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from opencost_kusto.coverage.standing import ClusterStatus, Standing
 from opencost_kusto.coverage.status import DatasetStatus
 from opencost_kusto.rendering import Column, Document, Kind, Table
-from opencost_kusto.times import spoken
+from opencost_kusto.times import readable
 from opencost_kusto.window import Window, stamp
 
 
 def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_dataset: bool = False) -> Document:
-    """A line for each cluster, the worst first, and below what is wrong; with -v the datasets of each too."""
+    """A line for each cluster, the worst first, and the problems; `every_dataset` adds a line for each dataset."""
     columns = (
         *map(Column, ("Cluster", "Status", "Landed until", "Age")),
         *(Column(name, Kind.COUNT) for name in ("Missing", "Lost", "Failed", "Damaged")),
@@ -24,7 +24,7 @@ def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_da
             one.cluster,
             one.standing.value,
             one.until,
-            "" if one.until is None else spoken(max(now - one.until, timedelta())),
+            "" if one.until is None else readable(max(now - one.until, timedelta())),
             *(
                 sum(len(getattr(dataset, name)) for dataset in one.datasets)
                 for name in ("missing", "lost", "failures", "damaged")
@@ -34,9 +34,9 @@ def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_da
         for one in clusters
     ]
     table = Table(columns, rows)
-    said = [one for one in clusters if not one.retired]
-    lines = [line for one in said for dataset in one.datasets for line in status_lines(dataset)]
-    lines += [f"never landed: {one.cluster}" for one in said if Standing.NEVER in one.wrong]
+    active = [one for one in clusters if not one.retired]
+    lines = [line for one in active for dataset in one.datasets for line in status_lines(dataset)]
+    lines += [f"never landed: {one.cluster}" for one in active if Standing.NEVER in one.wrong]
     datasets = status_document([dataset for one in clusters for dataset in one.datasets], now)
     tables = [table, *(datasets.tables if every_dataset else [])]
     facts = [one.document(now) for one in clusters]
@@ -44,7 +44,7 @@ def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_da
 
 
 def status_document(found: Sequence[DatasetStatus], now: datetime) -> Document:
-    """A line for each cluster and dataset, and below what is not in Kusto."""
+    """A line for each cluster and dataset, and below them what is not in Kusto."""
     columns = (
         *map(Column, ("Cluster", "Dataset", "Landed until", "Age", "Empty until")),
         Column("Batches", Kind.COUNT),
@@ -88,7 +88,7 @@ def status_lines(one: DatasetStatus) -> Iterator[str]:
 
 
 def _period(window: Window) -> str:
-    return f"{stamp(window.start)} to {stamp(window.end)} ({spoken(window.length)})"
+    return f"{stamp(window.start)} to {stamp(window.end)} ({readable(window.length)})"
 
 
 def _empty(one: DatasetStatus) -> datetime | None:
@@ -97,4 +97,4 @@ def _empty(one: DatasetStatus) -> datetime | None:
 
 def _age(one: DatasetStatus, now: datetime) -> str:
     age = one.age(now)
-    return "" if age is None else spoken(age)
+    return "" if age is None else readable(age)

@@ -1,4 +1,4 @@
-"""`status`: how each cluster stands, and an exit code for alerts."""
+"""`status`: the state of each cluster, and an exit code for alerts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from opencost_kusto.window import duration
 
 @dataclass(frozen=True, slots=True)
 class AlertOptions:
-    """Which clusters are looked at, and what of them is a failure."""
+    """Which clusters are checked, and what counts as a failure."""
 
     cluster: Annotated[list[str] | None, option("--cluster", "This cluster alone; repeatable.")] = None
     shard: Shards = None
@@ -45,7 +45,7 @@ class AlertOptions:
         return read_option("--max-age", duration, self.max_age) if self.max_age else None
 
     def alerts(self) -> list[Standing]:
-        """What is a failure; raises UsageError for a word that is none."""
+        """What counts as a failure; raises UsageError for an unknown word."""
         found = []
         for word in listed(self.fail_on):
             if word not in ALERTS:
@@ -66,9 +66,9 @@ class AlertOptions:
     def selected(self, found: Sequence[ClusterStatus]) -> list[ClusterStatus]:
         """Those of --cluster and --shard, or all; raises UsageError for a name that none has."""
         names = self.cluster or []
-        there = {one.cluster for one in found}
-        if missing := [name for name in names if name not in there]:
-            raise UsageError(unknown(missing[0], there))
+        existing = {one.cluster for one in found}
+        if missing := [name for name in names if name not in existing]:
+            raise UsageError(unknown(missing[0], existing))
         part = shard_of(self.shard)
         chosen = [one for one in found if not names or one.cluster in names]
         return [one for one in chosen if part is None or part.has(one.cluster)]
@@ -100,12 +100,12 @@ def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process:
 
 
 def check(clusters: Sequence[ClusterStatus], alert: AlertOptions, alerts: Sequence[Standing], now: datetime) -> None:
-    """Raise NotLandedError, with the names, for the clusters that are what the options call a failure."""
-    said = [one for one in clusters if not one.retired]
+    """Raise NotLandedError, with the names of the clusters, for what the options count as a failure."""
+    active = [one for one in clusters if not one.retired]
     if alert.limit is not None:
-        _check_age(said, alert.max_age or "", alert.limit, now)
-    wanted = [*alerts, *([Standing.NEVER] if alert.expect else [])]
-    wrong = {kind: [one.cluster for one in said if kind in one.wrong] for kind in wanted}
+        _check_age(active, alert.max_age or "", alert.limit, now)
+    kinds = [*alerts, *([Standing.NEVER] if alert.expect else [])]
+    wrong = {kind: [one.cluster for one in active if kind in one.wrong] for kind in kinds}
     parts = [f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names]
     if parts:
         raise NotLandedError(f"{'; '.join(parts)}. The lines above say what and why.")
@@ -116,7 +116,7 @@ def _check_age(clusters: Sequence[ClusterStatus], written: str, limit: timedelta
     old = [one for one in datasets if is_stale(one, now, limit)]
     names = ", ".join(f"{one.dataset} of {one.source}" for one in old) or "everything"
     if old and all(one.empty_until and now - one.empty_until <= limit for one in old):
-        said = "OpenCost reports no cost since then. Check whether its Prometheus is running."
-        raise NotLandedError(f"Older than {written}: {names}. {said}")
+        advice = "OpenCost reports no cost since then. Check whether its Prometheus is running."
+        raise NotLandedError(f"Older than {written}: {names}. {advice}")
     if old or not datasets:
         raise NotLandedError(f"Older than {written}: {names}. Check why sync stopped.")

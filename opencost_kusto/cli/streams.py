@@ -16,7 +16,7 @@ from opencost_kusto.errors import UsageError
 
 
 class Output(io.RawIOBase):
-    """A file descriptor that accepts every write: the first error is kept, and what comes after it is dropped."""
+    """A file descriptor that accepts every write: the first error is kept, and later writes are dropped."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -35,7 +35,7 @@ class Output(io.RawIOBase):
         return len(data)
 
     def writable(self) -> bool:
-        """It is there to be written to."""
+        """True: it can be written to."""
         return True
 
     def fileno(self) -> int:
@@ -43,14 +43,14 @@ class Output(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether a terminal shows what is written."""
+        """Whether it is a terminal."""
         return os.isatty(self._descriptor)
 
 
 def prepare() -> None:
     """Make stdout and stderr accept every write and escape every character that their encoding does not have.
 
-    On Windows Python's own streams stay: a console there is no file descriptor that takes bytes.
+    On Windows Python's own streams are kept: a console there is no file descriptor that accepts bytes.
     """
     if sys.platform == "win32":
         return
@@ -74,7 +74,7 @@ def _text(descriptor: int, encoding: str) -> TextIO:
 def checked(write: Callable[..., None]) -> Callable[..., None]:
     """The function, which ends a command that only writes once stdout accepts nothing more.
 
-    It raises typer.Exit where the reader has left, and UsageError for a full disk.
+    It raises typer.Exit where the reader has closed the pipe, and UsageError for a full disk.
     """
 
     def write_checked(*given: Any) -> None:
@@ -87,9 +87,9 @@ def checked(write: Callable[..., None]) -> Callable[..., None]:
 
 
 def finish() -> UsageError | None:
-    """Write what is still in memory; the error where stdout has not taken everything.
+    """Write what is still in memory; the error where stdout has not accepted everything.
 
-    A reader who has left, as `head` does, has what they wanted.
+    A reader that has closed the pipe, as `head` does, is no error.
     """
     output = _output()
     for stream in (sys.stdout, sys.stderr):

@@ -59,7 +59,7 @@ def sync_command(
     console: Console,
 ) -> None:
     """Load a window of cost from OpenCost into Kusto exactly once, and prove it."""
-    # Whatever is wrong is said before the marks are read from OpenCost.
+    # Options are checked before the marks are read from OpenCost.
     request = _request(data, files, when, step, explicit, console)
     run = run_options.run()
     with (
@@ -88,7 +88,7 @@ def _request(
     explicit: ExplicitOptions,
     console: Console,
 ) -> SyncRequest:
-    """What is requested; raises UsageError for options that are wrong, or do not fit together."""
+    """The request; raises UsageError for invalid options, and for those that cannot be combined."""
     datasets = files.datasets(data.datasets(), chosen="dataset" in explicit)
     data.check(explicit, datasets)
     if files.given:
@@ -101,11 +101,11 @@ def _request(
 
 
 def on_marks(
-    request: SyncRequest, when: WhenOptions, opencosts: Sequence[OpenCost], say: Callable[[str], None]
+    request: SyncRequest, when: WhenOptions, opencosts: Sequence[OpenCost], log: Callable[[str], None]
 ) -> tuple[SyncRequest, Elapsed | None]:
     """The request with the window on the marks of each source, or with one for all that contains the period of --since.
 
-    What is said of all sources, and what they cost together, is of the window on the coarsest marks.
+    Messages about all sources, and their total cost, are of the window on the coarsest marks.
     """
     every = set(marks_of_each(opencosts, when.marks)) or {marks_of(when.opencost_resolution)}
     elapsed = when.elapsed(marks=max(every))
@@ -116,7 +116,7 @@ def on_marks(
     def widened(source: Source) -> Window:
         return when.interval(lambda: moment, marks=source.settings.marks or when.marks or source.marks)
 
-    windows = [when.interval(lambda: moment, say, marks) for marks in sorted(every)]
+    windows = [when.interval(lambda: moment, log, marks) for marks in sorted(every)]
     return replace(request, window=windows[-1], widened=widened), None
 
 
@@ -132,7 +132,7 @@ def _target(
 ) -> Iterator[tuple[Target, Kusto | None]]:
     """What loads a request: into files, or into a database that can be reached, and the database.
 
-    Whatever is wrong with it is said before anything is requested from OpenCost.
+    Its errors are raised before anything is requested from OpenCost.
     """
     if files.given:
         if len(opencosts) > 1:
@@ -156,7 +156,7 @@ def _target(
 
 
 def _costs(report: Report) -> dict[str, float]:
-    """What the allocations of a run cost by cluster, as far as they landed or were written; "" for a single cluster."""
+    """The cost of the allocations of a run by cluster, where they landed or were written; "" for a single cluster."""
     arrived = [one for one in report.results if one.table == ALLOCATION.name and one.outcome in ARRIVED]
     several = len({one.source for one in arrived}) > 1
     costs: dict[str, float] = {}
@@ -167,7 +167,7 @@ def _costs(report: Report) -> dict[str, float]:
 
 
 def _finish_rows(console: Console, report: Report, empty: str | None) -> None:
-    """End where stdout has the rows: the sum is an event."""
+    """End a command whose stdout has the rows: the sum is an event."""
     for line in route_lines(report) if console.verbose else ():
         console.info(line, "source")
     console.info(report_line(report), "report")

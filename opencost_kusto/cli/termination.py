@@ -21,12 +21,12 @@ from opencost_kusto.redact import first_sentence, redacted
 
 # Seconds in which a cancelled command may release what it holds; one with rows under way may have to drop a table.
 _GRACE, _GRACE_LOADING = 1.0, 10.0
-# What the thread that works writes among the numbers of signals.
+# What the thread of the command writes among the numbers of signals.
 _DONE = b"\0"
 
 
 class Process:
-    """What a command needs of its process: cancellation, signals, and how much to say.
+    """What a command needs of its process: cancellation, signals and the console.
 
     The command runs on a thread of its own. The main thread reads the numbers of signals from a socket, to which
     Python's own handler writes them, so nothing is ever raised from a handler. The first signal cancels, the second
@@ -53,39 +53,39 @@ class Process:
             self._receiver = None
 
     def run(self, work: Callable[[], int]) -> int:
-        """Do the work; its exit code, or 128 + the signal that came before the end."""
+        """Do the work; its exit code, or 128 + the signal that arrived before the end."""
         codes: list[int] = []
-        heard, wake = socket.socketpair()
+        receiving, sending = socket.socketpair()
 
         def guarded() -> None:
             try:
                 codes.append(self._guarded(work))
             finally:
-                wake.send(_DONE)
+                sending.send(_DONE)
 
-        wake.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno())
+        sending.setblocking(False)
+        signal.set_wakeup_fd(sending.fileno())
         # A handler of Python's own is needed for the number to be written; it does nothing.
         before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
         threading.Thread(target=guarded, name="command", daemon=True).start()
-        self._wait(heard)
+        self._wait(receiving)
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():
-            # Whatever comes now ends the process as the system does it.
+            # Later signals end the process as the system does.
             signal.signal(number, signal.SIG_DFL if self.signal else handler)
         if not self.signal:
             return codes[0]
         later = " Batches not reported as landed may still arrive. Run the command again." if self.loading else ""
         return self.fail(f"Interrupted by {signal.Signals(self.signal).name}.{later}", 128 + self.signal)
 
-    def _wait(self, heard: socket.socket) -> None:
+    def _wait(self, receiving: socket.socket) -> None:
         """Return when the work has ended, at a second signal, or when a cancelled command has used up its grace."""
         deadline: float | None = None
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select([heard], [], [], left)[0]:
+            if not select([receiving], [], [], left)[0]:
                 return
-            number = heard.recv(1)[0]
+            number = receiving.recv(1)[0]
             if number == _DONE[0] or self.signal:
                 return
             if self._receiver is not None:
@@ -110,7 +110,7 @@ class Process:
             return self._refused(error) if hasattr(error, "show") else self._defect(error)
 
     def fail(self, text: str, exit_code: int) -> int:
-        """Print what went wrong; gives the exit code."""
+        """Print the error, and return the exit code."""
         self.console.error(text, exit_code)
         return exit_code
 
@@ -123,8 +123,8 @@ class Process:
         return int(error.exit_code)
 
     def _defect(self, error: Exception) -> int:
-        """An exception that nobody foresaw."""
+        """Print an unexpected exception, and return its exit code."""
         self.console.traceback(redacted("".join(traceback.format_exception(error))))
         more = "" if self.console.verbose else " Run again with --verbose for the traceback."
-        said = first_sentence(str(error)).rstrip(".")
-        return self.fail(f"Internal error: {type(error).__name__}: {said}.{more}", OpenCostKustoError.exit_code)
+        text = first_sentence(str(error)).rstrip(".")
+        return self.fail(f"Internal error: {type(error).__name__}: {text}.{more}", OpenCostKustoError.exit_code)

@@ -1,4 +1,4 @@
-"""What the command line could not read, in one sentence that names the option and its variable."""
+"""Errors of the command line, in one sentence that names the option and its variable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def read_option(name: str, read: Callable[[str], T], text: str) -> T:
-    """What an option's text stands for; a UsageError names the option and its variable."""
+    """The value of an option's text; a UsageError names the option and its variable."""
     try:
         return read(text)
     except UsageError as error:
@@ -20,23 +20,23 @@ def read_option(name: str, read: Callable[[str], T], text: str) -> T:
 
 
 def refusal(error: Any) -> str | None:
-    """Typer's refusal of an option or a command; None for a call without a command, which Typer answers with help."""
-    said = error.format_message()
-    if "\n" in said:
+    """Typer's refusal of an option or a command; None for a call without a command, for which Typer prints help."""
+    text = error.format_message()
+    if "\n" in text:
         return None
     flags = getattr(getattr(error, "param", None), "opts", ())
     long = next((flag for flag in flags if flag.startswith("--")), None)
     if long and error.message:
-        # Pydantic's words: "Value error, …", "Input should be a valid number, unable to …".
+        # Pydantic's messages: "Value error, …", "Input should be a valid number, unable to …".
         what = error.message.removeprefix("Value error, ").partition(", unable to")[0]
-        said = f"{_place(error) or variable(long)}: {what[:1].lower() + what[1:]}"
+        text = f"{_place(error) or variable(long)}: {what[:1].lower() + what[1:]}"
     path = getattr(getattr(error, "ctx", None), "command_path", "opencost-kusto")
-    end = "" if said.endswith("?") else "."
-    return f"{said.rstrip('.')}{end} {path} -h lists the options."
+    end = "" if text.endswith("?") else "."
+    return f"{text.rstrip('.')}{end} {path} -h lists the options."
 
 
 def _place(error: Any) -> str | None:
-    """Where the value stands that was refused, if it is from the configuration file."""
+    """The place of a refused value in the configuration file, if it is from there."""
     context, option = error.ctx, error.param
     source = context.get_parameter_source(option.name) if context is not None else None
     if source is None or source.name != "DEFAULT_MAP" or context.obj is None:

@@ -1,4 +1,4 @@
-"""Options that say which window is requested."""
+"""Options for the window that is requested."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def step_of(text: str | None, marks: timedelta) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True)
 class WhenOptions:
-    """Which window: in a word or two times, or from a moment until now."""
+    """The window: by a word or two times, or from a time until now."""
 
     PANEL = WINDOW
     EXCLUSIVE = (("window",), ("since",))
@@ -69,16 +69,16 @@ class WhenOptions:
 
     @property
     def marks(self) -> timedelta | None:
-        """The marks of every source that has none of its own, if they are not read from OpenCost; raises UsageError."""
+        """The marks of every source without a setting, if they are not read from OpenCost; raises UsageError."""
         return None if self.opencost_resolution is None else resolution(self.opencost_resolution)
 
     def interval(
         self,
         now: Callable[[], datetime] = clock,
-        say: Callable[[str], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
         marks: timedelta | None = None,
     ) -> Window:
-        """The window on marks, said where it is not as written; raises UsageError for two, and for words that say none.
+        """The window on marks; `log` gets a line where it differs. Raises UsageError for two, or an invalid one.
 
         Without `marks`, they are those of --opencost-resolution.
         """
@@ -88,7 +88,7 @@ class WhenOptions:
             return elapsed.window
         text = "1h" if self.window is None else self.window
         moment = now()
-        return read_option("--window", lambda one: parse(one, now=moment, resolution=marks, on_result=say), text)
+        return read_option("--window", lambda one: parse(one, now=moment, resolution=marks, on_result=log), text)
 
     def elapsed(self, now: Callable[[], datetime] = clock, marks: timedelta | None = None) -> Elapsed | None:
         """From --since to now; None without it. Raises UsageError as `interval` does."""
@@ -105,14 +105,14 @@ class WhenOptions:
         request: SyncRequest,
         opencosts: Sequence[OpenCost],
         stop: CancelToken,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> Run:
         """The run, once OpenCost can be requested; waits if the window has not ended.
 
         Raises EmptyError with --require-coverage, for an OpenCost that has no data at the start of the window.
         """
         if self.since is not None:
-            run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=say)
+            run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=log)
         if self.require_coverage:
             check_starts(opencosts, request, self.marks)
         return run

@@ -159,7 +159,7 @@ class Capabilities:
                 "and keep --include-idle: OpenCostChargeback shares it in Kusto."
             )
 
-    def lacking(self) -> list[Capability]:
+    def unsupported(self) -> list[Capability]:
         """What it is known not to do."""
         return [one for one in CAPABILITIES if not self.can(one)]
 

@@ -11,7 +11,7 @@ from opencost_kusto.insight.cost_lines import Line
 from opencost_kusto.insight.dimensions import RUN
 from opencost_kusto.rendering import Column, Document, Kind, Table, bars
 from opencost_kusto.schema.columns import Json
-from opencost_kusto.times import spoken
+from opencost_kusto.times import readable
 from opencost_kusto.window import Window, stamp
 
 # Letters of a bar, and gaps that have a line of their own.
@@ -83,7 +83,7 @@ def _head(report: CostReport, now: datetime) -> Iterator[str]:
 
 
 def _period(window: Window) -> str:
-    return f"{stamp(window.start)} to {stamp(window.end)} ({spoken(window.length)})"
+    return f"{stamp(window.start)} to {stamp(window.end)} ({readable(window.length)})"
 
 
 def _fresh(landed: dict[str, datetime | None], now: datetime) -> str:
@@ -92,8 +92,8 @@ def _fresh(landed: dict[str, datetime | None], now: datetime) -> str:
     if not known:
         return ""
     (oldest, behind), (newest, _) = known[0], known[-1]
-    text = f"{stamp(newest)} ({spoken(now - newest)} ago)"
-    return text if oldest == newest else f"{text}; {behind} to {stamp(oldest)} ({spoken(now - oldest)} ago)"
+    text = f"{stamp(newest)} ({readable(now - newest)} ago)"
+    return text if oldest == newest else f"{text}; {behind} to {stamp(oldest)} ({readable(now - oldest)} ago)"
 
 
 def _below(report: CostReport) -> Iterator[str]:

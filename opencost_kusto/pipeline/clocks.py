@@ -1,4 +1,4 @@
-"""Whose clock a run has: Kusto's, so that machines with wrong clocks agree; else OpenCost's, else this machine's."""
+"""The clock of a run: Kusto's, so that machines with wrong clocks agree; else OpenCost's, else this machine's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLOSE = timedelta(minutes=1)
 
 
 def timed(run: Run, kusto: Kusto) -> Run:
-    """The run with Kusto's clock, so that machines with wrong clocks agree; the machine's if Kusto cannot be read."""
+    """The run by Kusto's clock; unchanged if Kusto cannot be read."""
     if run.clock != "machine":
         return run
     try:
@@ -35,8 +35,8 @@ def clock_warnings(run: Run) -> list[str]:
 
 
 def timed_by_opencost(run: Run, opencosts: Iterable[OpenCost]) -> Run:
-    """The run with the clock of the first OpenCost that has responded, where Kusto's could not be read."""
-    theirs = next((moment for one in opencosts if (moment := one.server_time()) is not None), None)
-    if run.clock != "machine" or theirs is None:
+    """The run by the clock of the first OpenCost that has responded, where Kusto's could not be read."""
+    server_time = next((moment for one in opencosts if (moment := one.server_time()) is not None), None)
+    if run.clock != "machine" or server_time is None:
         return run
-    return replace(run, collection_time=theirs, clock="opencost")
+    return replace(run, collection_time=server_time, clock="opencost")

@@ -1,4 +1,4 @@
-"""Whether OpenCost has data at the start of a window, so that a window that began before it is not taken for whole."""
+"""Check that OpenCost has data at the start of a window, so that an incomplete window is not loaded as complete."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from opencost_kusto.retry import retrying
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window, stamp
 
-# What has the window's times, whatever ran; merged into a namespace it would hide when that began.
-_STANDING = ("__unmounted__", "__idle__")
+# Records with the times of the window, whatever ran; merged into a namespace they would hide when that began.
+_WITHOUT_START = ("__unmounted__", "__idle__")
 
 
 def check_starts(opencosts: Sequence[OpenCost], request: SyncRequest, resolution: timedelta | None = None) -> None:
@@ -51,12 +51,12 @@ def check_start(opencost: OpenCost, request: SyncRequest, resolution: timedelta 
 
 
 def _starts(opencost: OpenCost, batch: Batch) -> list[datetime]:
-    """When the workloads of a batch began; none where OpenCost no longer has such windows."""
+    """The starts of the workloads of a batch; none where OpenCost no longer has such windows."""
 
     def read() -> list[datetime]:
         with closing(opencost.records(batch, lambda *_: None)) as records:
             found = map(msgspec.json.decode, records)
-            workloads = [one for one in found if not str(one.get("name")).endswith(_STANDING)]
+            workloads = [one for one in found if not str(one.get("name")).endswith(_WITHOUT_START)]
         return [datetime.fromisoformat(one["start"]).astimezone(UTC) for one in workloads if one.get("start")]
 
     try:

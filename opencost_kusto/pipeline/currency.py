@@ -1,4 +1,4 @@
-"""The currency of a cluster, which stays what it was: amounts of two currencies would be shown as one."""
+"""The currency of a cluster, which must not change: amounts of two currencies would be added."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from opencost_kusto.batch import Source
 from opencost_kusto.errors import KustoError, ReasonCode
-from opencost_kusto.pipeline.known import Known
+from opencost_kusto.pipeline.name_entries import NameEntry
 
 
-def refused_currency(source: Source, known: Iterable[Known]) -> KustoError | None:
-    """Why a source cannot be loaded in its currency; None where it can, or none is set."""
-    said = [one for one in known if one.name == source.name and one.currency]
-    latest = max(said, key=lambda one: one.currency_at, default=None)
+def refused_currency(source: Source, entries: Iterable[NameEntry]) -> KustoError | None:
+    """The error of a source in another currency than before; None where it is the same, or none is set."""
+    priced = [one for one in entries if one.name == source.name and one.currency]
+    latest = max(priced, key=lambda one: one.currency_at, default=None)
     if latest is None or source.currency in (None, latest.currency):
         return None
     return KustoError(

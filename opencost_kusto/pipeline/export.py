@@ -20,7 +20,7 @@ from opencost_kusto.transform.flat import flattener
 from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
-# Bytes of a batch that are held in memory, and that are read from and written to the disk at a time.
+# Bytes of a batch held in memory, and bytes read from or written to the disk at a time.
 _IN_MEMORY, _BLOCK = 8_000_000, 1 << 18
 
 

@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A server, and the source that it says it is, or the error if it cannot be loaded from.
+    """A server and its source, or the error if that cannot be loaded.
 
-    A server with an error is the source that the user named, None if nobody named it.
+    A server with an error is the source that the user named, None if no option names it.
     """
 
     opencost: OpenCost
@@ -38,7 +38,7 @@ class Contact:
 
     @property
     def refused(self) -> OpenCostKustoError | None:
-        """Why nothing can be loaded."""
+        """The error that prevents loading, if any."""
         refused = None if self.identity is None else self.identity.refused
         return refused or self.error
 
@@ -65,7 +65,7 @@ def contacts(
             named = Source(opencost.cluster, currency=opencost.settings.currency, settings=opencost.settings)
             return Contact(opencost, Identity(kusto, named, run, policy.adopt), error)
 
-    found = _responses(opencosts, request, policy.workers, cancel)
+    found = _requested(opencosts, request, policy.workers, cancel)
     hold_all_if_read([one.identity for one in found if one.identity is not None])
     return found
 
@@ -73,7 +73,7 @@ def contacts(
 def marks_of_each(opencosts: Sequence[OpenCost], otherwise: timedelta | None = None) -> list[timedelta]:
     """The marks on which the windows of each source begin and end; five minutes for one that does not respond.
 
-    `otherwise` are those of every source for which the user set none of its own.
+    `otherwise` applies to every source for which the user set none.
     """
 
     def request(opencost: OpenCost) -> timedelta:
@@ -82,7 +82,7 @@ def marks_of_each(opencosts: Sequence[OpenCost], otherwise: timedelta | None = N
         except OpenCostKustoError:
             return RESOLUTION
 
-    return _responses(opencosts, request, WORKERS)
+    return _requested(opencosts, request, WORKERS)
 
 
 def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
@@ -90,21 +90,21 @@ def common_marks(opencosts: Sequence[OpenCost]) -> timedelta:
     return max([RESOLUTION, *marks_of_each(opencosts)])
 
 
-def _responses(
+def _requested(
     opencosts: Sequence[OpenCost], request: Callable[[OpenCost], T], workers: int, cancel: CancelToken | None = None
 ) -> list[T]:
-    """One answer of every server, in the order of the servers; a few are requested side by side."""
+    """The result of a request of every server, in the order of the servers; a few are requested side by side."""
     found: dict[int, T] = {}
 
     def requesting(number: int, opencost: OpenCost) -> Iterator[tuple[int, T]]:
-        answer = request(opencost)
+        result = request(opencost)
         if len(opencosts) > workers:
             opencost.close()
-        yield number, answer
+        yield number, result
 
     lanes = [requesting(*each) for each in enumerate(opencosts)]
-    for number, answer in pooled(lanes, workers, (cancel or CancelToken()).check):
-        found[number] = answer
+    for number, result in pooled(lanes, workers, (cancel or CancelToken()).check):
+        found[number] = result
     return [found[number] for number in range(len(opencosts))]
 
 
@@ -120,7 +120,7 @@ def sync_all(
 ) -> Report:
     """`sync` every source, `policy.workers` side by side, in one report.
 
-    Several sources must have names; an error of one is a result of each of its batches. One source alone raises what
+    Several sources must have names; an error of one is a result of each of its batches. A single source raises what
     `sync` raises.
     """
     plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)

@@ -1,9 +1,9 @@
-"""One name, one cluster: a source of another cluster than its name stands for is refused before anything is sent.
+"""One name, one cluster: a source whose name belongs to another cluster is refused before anything is sent.
 
-Two clusters under one name would hide one's costs behind the other's; one cluster under two names would be counted
-twice. The run log has an entry of each source with its fingerprint, which is written at the first contact, before
-anything else, and later where there is more to say. What a name stands for is the earliest of them, from the last one
-that was adopted on.
+Two clusters under one name would hide each other's costs; one cluster under two names would be counted twice. The run
+log has entries of each source with its fingerprint: the first is written at the first contact, before anything else,
+and further ones when the fingerprint changes. A name belongs to the cluster of its earliest entry, or of the last one
+that was adopted.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from opencost_kusto.extract.fingerprint import SETS, UID, UNIQUE
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.run_log import SourceEntry, write_sources
 from opencost_kusto.pipeline.currency import refused_currency
-from opencost_kusto.pipeline.known import BEGINNING, Known, known_of
+from opencost_kusto.pipeline.name_entries import BEGINNING, NameEntry, entries_of
 from opencost_kusto.schema.columns import Json
 
 # Names that many clusters have, since charts, tutorials and providers use them.
 VAGUE = frozenset({"default-cluster", "cluster-one", "kubernetes", "default", "cluster", "my-cluster", "minikube"})
-_SAID = {UID: "its kube-system has the uid {}, this one {}", "arm": "its nodes are in {}, those of this one in {}"}
+_DIFFERS = {
+    UID: "its kube-system has the uid {}, this one {}",
+    "arm": "its nodes are in {}, those of this one in {}",
+}
 
 
 @dataclass(slots=True)
 class Identity:
-    """Whether a source is the cluster that its name stands for; `hold` decides it, once.
+    """Whether a source is the cluster that its name belongs to; `hold` decides it, once.
 
-    `adopt` accepts a cluster that was made anew or renamed, or that has another currency. `warnings` are sentences for
-    people, `refused` is why it cannot be loaded.
+    `adopt` accepts a cluster that was recreated or renamed, or that has another currency. `warnings` are sentences for
+    the report, `refused` is the error if it cannot be loaded.
     """
 
     kusto: Kusto
@@ -46,7 +49,7 @@ class Identity:
     def hold(self) -> None:
         """Return where the source may be loaded; write its fingerprint where the run log does not have it.
 
-        Raises UsageError for a name that differs from a known one only in case, KustoError with OTHER_CLUSTER for
+        Raises UsageError for a name that differs from an existing one only in case, KustoError with OTHER_CLUSTER for
         another cluster, OTHER_CURRENCY for another currency, and another KustoError where Kusto cannot be read or
         written.
         """
@@ -63,15 +66,15 @@ class Identity:
             if error.code in (ReasonCode.OTHER_CLUSTER, ReasonCode.OTHER_CURRENCY):
                 raise
 
-    def decide(self, known: list[Known]) -> SourceEntry | None:
+    def decide(self, entries: list[NameEntry]) -> SourceEntry | None:
         """Refuse the source or not; return the entry that is missing from the run log."""
-        refused = refusal(self.source, known) or refused_currency(self.source, known)
+        refused = refusal(self.source, entries) or refused_currency(self.source, entries)
         if refused is not None and not (self.adopt and isinstance(refused, KustoError)):
             self.refused = refused
             return None
-        self.warnings = list(cautions(self.source, known))
+        self.warnings = list(cautions(self.source, entries))
         code = ReasonCode.IDENTIFIED if refused is None else ReasonCode.ADOPTED
-        if refused is None and not _has_news(self.source, known):
+        if refused is None and not _has_news(self.source, entries):
             return None
         return SourceEntry(code.value, " ".join(self.warnings) or None)
 
@@ -84,16 +87,16 @@ def hold_all(identities: Sequence[Identity]) -> None:
     if not identities:
         return
     kusto, run = identities[0].kusto, identities[0].run
-    known = known_of(kusto, [one.source for one in identities])
-    entries = [(one, entry) for one in identities if (entry := one.decide(known)) is not None]
-    if entries:
-        write_sources(kusto, run, [(one.source, entry) for one, entry in entries])
-    # Two clusters that come at once under one name see each other now: both are refused, and the earliest entry
-    # decides from then on.
+    known = entries_of(kusto, [one.source for one in identities])
+    missing = [(one, entry) for one in identities if (entry := one.decide(known)) is not None]
+    if missing:
+        write_sources(kusto, run, [(one.source, entry) for one, entry in missing])
+    # Of two clusters that begin at once under one name each reads the other's entry now: both are refused, and the
+    # earliest entry decides from then on.
     names = {one.name for one in known}
-    new = [one for one, _ in entries if one.source.name not in names and not one.adopt]
+    new = [one for one, _ in missing if one.source.name not in names and not one.adopt]
     if new:
-        now = known_of(kusto, [one.source for one in new])
+        now = entries_of(kusto, [one.source for one in new])
         for one in new:
             one.refused = refusal(one.source, now, at_once=True)
     for one in identities:
@@ -106,10 +109,10 @@ def hold_all_if_read(identities: Sequence[Identity]) -> None:
         hold_all(identities)
 
 
-def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) -> KustoError | UsageError | None:
-    """Why a source cannot be loaded under its name; None where it can.
+def refusal(source: Source, known: Iterable[NameEntry], *, at_once: bool = False) -> KustoError | UsageError | None:
+    """The error of a source that cannot be loaded under its name; None where it can.
 
-    With `at_once` any other cluster of the name counts, and any other name of the cluster, the earliest or not.
+    With `at_once` any other cluster of the name counts, and any other name of the cluster, not only the earliest.
     """
     known, print_ = list(known), source.fingerprint or {}
     if twin := _twin(source.name, known, at_once=at_once):
@@ -117,18 +120,18 @@ def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) ->
             f"The cluster {source.name} differs from {twin}, which Kusto has, only in case. Use that name.",
             cure=f"opencost-kusto sync --cluster {quote(twin)}",
         )
-    mine = _standing(one for one in known if one.name == source.name)
+    mine = _in_force(one for one in known if one.name == source.name)
     for scheme in (one for one in UNIQUE if one in print_):
-        stands = [one for one in mine if scheme in one.fingerprint][: None if at_once else 1]
-        if other := next((one for one in stands if one.fingerprint[scheme] != print_[scheme]), None):
-            said = _SAID[scheme].format(other.fingerprint[scheme], print_[scheme])
+        compared = [one for one in mine if scheme in one.fingerprint][: None if at_once else 1]
+        if other := next((one for one in compared if one.fingerprint[scheme] != print_[scheme]), None):
+            how = _DIFFERS[scheme].format(other.fingerprint[scheme], print_[scheme])
             return KustoError(
-                f"Kusto has the costs of another cluster under the name {source.name}: {said}. Name this one with "
+                f"Kusto has the costs of another cluster under the name {source.name}: {how}. Name this one with "
                 "--cluster, or confirm with --adopt that it was made anew.",
                 code=ReasonCode.OTHER_CLUSTER,
                 cure="opencost-kusto sync --cluster NAME",
             )
-        same = _standing(one for one in known if _is_same(one, scheme, print_))[: None if at_once else 1]
+        same = _in_force(one for one in known if _is_same(one, scheme, print_))[: None if at_once else 1]
         if other_name := next((one.name for one in same if one.name != source.name), None):
             return KustoError(
                 f"Kusto has the costs of this cluster under the name {other_name}; under {source.name} they would be "
@@ -136,41 +139,41 @@ def refusal(source: Source, known: Iterable[Known], *, at_once: bool = False) ->
                 code=ReasonCode.OTHER_CLUSTER,
                 cure=f"opencost-kusto sync --cluster {quote(other_name)}",
             )
-        if stands:
+        if compared:
             return None
     return None
 
 
-def _twin(name: str, known: Iterable[Known], *, at_once: bool) -> str | None:
-    """The name that differs from this one only in case, where it came first; with `at_once` whichever came first."""
+def _twin(name: str, known: Iterable[NameEntry], *, at_once: bool) -> str | None:
+    """The name that differs from this one only in case, where it is the earlier; with `at_once` also the later."""
     spelled = sorted((one for one in known if one.name.lower() == name.lower()), key=lambda one: one.first)
     others = [one.name for one in spelled if one.name != name]
     return others[0] if others and (at_once or spelled[0].name != name) else None
 
 
-def _standing(known: Iterable[Known]) -> list[Known]:
+def _in_force(known: Iterable[NameEntry]) -> list[NameEntry]:
     """The entries that count, the earliest first: from the last adoption on."""
     some = list(known)
     since = max((one.last for one in some if one.adopted), default=BEGINNING)
     return sorted((one for one in some if one.at >= since), key=lambda one: one.at)
 
 
-def _is_same(one: Known, scheme: str, print_: dict[str, Json]) -> bool:
-    """Whether entries are of the cluster with this fingerprint, by this scheme and by none that is surer."""
-    surer = [name for name in UNIQUE[: UNIQUE.index(scheme)] if name in print_ and name in one.fingerprint]
+def _is_same(one: NameEntry, scheme: str, print_: dict[str, Json]) -> bool:
+    """Whether entries are of the cluster with this fingerprint, by this scheme and all that precede it."""
+    preceding = [name for name in UNIQUE[: UNIQUE.index(scheme)] if name in print_ and name in one.fingerprint]
     return one.fingerprint.get(scheme) == print_[scheme] and all(
-        one.fingerprint[name] == print_[name] for name in surer
+        one.fingerprint[name] == print_[name] for name in preceding
     )
 
 
-def _latest(source: Source, known: Iterable[Known]) -> dict[str, Json] | None:
-    """The latest fingerprint of the name; None where it is not known at all."""
+def _latest(source: Source, known: Iterable[NameEntry]) -> dict[str, Json] | None:
+    """The latest fingerprint of the name; None where it has no entry."""
     mine = [one for one in known if one.name == source.name]
     printed = sorted((one for one in mine if one.fingerprint), key=lambda one: one.last)
     return printed[-1].fingerprint if printed else ({} if mine else None)
 
 
-def cautions(source: Source, known: list[Known]) -> Iterable[str]:
+def cautions(source: Source, known: list[NameEntry]) -> Iterable[str]:
     """Warnings about a source that is not refused."""
     latest, print_ = _latest(source, known), source.fingerprint or {}
     if latest is None and source.name.lower() in VAGUE:
@@ -187,8 +190,8 @@ def cautions(source: Source, known: list[Known]) -> Iterable[str]:
         )
 
 
-def _has_news(source: Source, known: list[Known]) -> bool:
-    """Whether the run log does not have a scheme that the source has, or most of what a set has now."""
+def _has_news(source: Source, known: list[NameEntry]) -> bool:
+    """Whether the source has a scheme that the run log does not have, or a set of which most is new."""
     latest, print_ = _latest(source, known), source.fingerprint or {}
     if latest is None:
         return bool(print_)

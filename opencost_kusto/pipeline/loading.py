@@ -98,7 +98,7 @@ class Loading:
             self._identities[lane.source.name] = lane.identity
             self._ended[lane.source.name] = lane.ended
         staging = Staging(self.kusto, [lane.batches for lane in lanes])
-        # A connection stays open for the next request unless too many other sources come first.
+        # A connection is kept for the next request unless too many other sources precede it.
         release = len(lanes) > self.policy.workers
         responses = [
             self._responses(lane, staging.of(number), optional, release=release) for number, lane in enumerate(lanes)
@@ -120,9 +120,9 @@ class Loading:
                 self.log()
 
     def settle(self, results: Iterable[BatchResult], identity: Identity | None = None) -> None:
-        """Report results that are known without a response; they replace those of the same batches in the run log.
+        """Report results that need no response; they replace those of the same batches in the run log.
 
-        `identity` is their source, where nothing of it was loaded.
+        `identity` is that of their source, where nothing of it was loaded.
         """
         if identity is not None:
             self._identities[identity.source.name] = identity
@@ -133,10 +133,10 @@ class Loading:
     def log(self) -> None:
         """Write the results that are not in the run log yet; if that fails, the error is in the report.
 
-        Of several results of one batch, the latest is written. What could not be written is tried again the next time.
+        Of several results of one batch, the latest is written. Entries that could not be written are tried again.
         """
-        said = [sentence for one in self._identities.values() for sentence in one.warnings]
-        self.report.warnings = [*clock_warnings(self.run), *said]
+        warnings = [sentence for one in self._identities.values() for sentence in one.warnings]
+        self.report.warnings = [*clock_warnings(self.run), *warnings]
         self.report.reached(self.sources)
         latest = list({one.batch_id: one for one in self._unlogged}.values())
         try:

@@ -20,7 +20,7 @@ def files_in(folder: Path, tables: Iterable[Table]) -> dict[str, Path]:
 class LineWriter:
     """A context that provides a function to write lines: to the file of each table, or to stdout without `files`.
 
-    A file ends in .part until the context ends without an error; what an interrupted run has left is overwritten.
+    A file ends in .part until the context ends without an error; one of an interrupted run is overwritten.
     Raises UsageError if a folder or a file in it cannot be written, and for a file that exists: rows of two runs in
     one file would be counted twice.
     """
@@ -75,5 +75,5 @@ class LineWriter:
 
 
 def _part(path: Path) -> Path:
-    """Where the rows of a file are until it is whole."""
+    """Where the rows of a file are until it is complete."""
     return path.with_name(f"{path.name}.part")

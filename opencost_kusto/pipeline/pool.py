@@ -49,9 +49,9 @@ class _Pool(Generic[T]):
 
 
 def pooled(iterators: Sequence[Iterator[T]], workers: int = 1, check: Callable[[], None] = lambda: None) -> Iterator[T]:
-    """Yield the items of all iterators, as they come; raise what producing one raises.
+    """Yield the items of all iterators as they are produced; raise what producing one raises.
 
-    At most `workers` items are produced side by side. It is fair: after an item, an iterator waits until each other one
+    At most `workers` items are produced side by side, in turn: after an item, an iterator waits until each other one
     has had its turn. `check` is called regularly while waiting for an item, and may raise.
     """
     workers = min(workers, len(iterators))
@@ -73,7 +73,7 @@ def pooled(iterators: Sequence[Iterator[T]], workers: int = 1, check: Callable[[
 def _received(
     made: queue.Queue[tuple[T | None, BaseException | None]], iterators: int, check: Callable[[], None]
 ) -> Iterator[T]:
-    """The items of a queue until each iterator has ended, which None says."""
+    """The items of a queue until each iterator has ended, which None marks."""
     while iterators:
         check()
         try:

@@ -35,10 +35,10 @@ def replay(
 ) -> Report:
     """Load the batches that a spool holds, each exactly once, and remove those that are in Kusto.
 
-    With `clusters`, batches of other clusters stay where they are.
+    With `clusters`, batches of other clusters are left in the spool.
 
-    Decisions are those of `sync` with the same response at hand: a batch that landed stays, a damaged one is repaired,
-    and one of another cluster than its name stands for fails.
+    Decisions are those of `sync` with the same response at hand: a landed batch is kept, a damaged one is repaired,
+    and one whose name belongs to another cluster fails.
     Raises UsageError if the folder does not exist or is not a spool, and ContentError for a batch that cannot be read.
     """
     check_is_spool(folder)
@@ -51,7 +51,7 @@ def replay(
     identities: dict[tuple[str, str], Identity] = {}
 
     def admit(staged: StagedBatch) -> None:
-        """The batches of a source are loaded where it is the cluster that its name stands for, as in `sync`."""
+        """Refuse a source whose name belongs to another cluster, as `sync` does."""
         source = Source(staged.batch.source, fingerprint=sealed[staged.batch.id][0].fingerprint)
         key = source.name, repr(source.fingerprint)
         identities.setdefault(key, Identity(kusto, source, run, policy.adopt)).hold()

@@ -46,20 +46,14 @@ class SyncRequest:
     def __post_init__(self) -> None:
         check_datasets(self.datasets, {window.length for window in self.window.steps(self.step)})
 
-    @property
-    def count(self) -> int:
-        """How many batches one source has."""
-        steps = sum(1 for _ in self.window.steps(self.step))
-        return sum(steps if DATASETS[name].cadence == "step" else 1 for name in self.datasets)
-
     def of(self, source: Source) -> SyncRequest:
         """The same, with the window of one source."""
         return self if self.widened is None else replace(self, window=self.widened(source), widened=None)
 
     def batches(self, source: Source, now: datetime) -> Iterator[Batch]:
-        """One batch for each dataset and step, oldest first; one batch for a scrape, which is of this moment.
+        """One batch for each dataset and step, oldest first, then one for each scrape, which is of now.
 
-        Of a built-in store a window is loaded in the lengths that the store has.
+        A window of a built-in store is loaded in the lengths that the store has.
         """
         options = self.options.over(source.settings.options)
         tables = [DATASETS[name] for name in self.datasets]
@@ -81,7 +75,7 @@ def plan_of(request: BatchPlan | Window | str) -> BatchPlan:
 
 
 def scrapes(source: str, datasets: tuple[str, ...], options: RequestOptions, now: datetime) -> Iterator[Batch]:
-    """The batches of datasets that OpenCost has only of this moment."""
+    """The batches of datasets that OpenCost has only of the present."""
     minute = now.replace(second=0, microsecond=0)
     for name in datasets:
         if DATASETS[name].cadence == "scrape":
@@ -118,7 +112,7 @@ def new_run(
 
 
 def marks(metadata: dict[str, str]) -> dict[str, str]:
-    """Metadata with keys that are names and values in the one spelling that a text has; raises UsageError."""
+    """Metadata with keys that are names and normalized values; raises UsageError."""
     found: dict[str, str] = {}
     for key, value in metadata.items():
         name = identity(key, f"A key of {variable('--metadata')}")

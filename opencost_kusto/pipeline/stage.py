@@ -17,7 +17,7 @@ from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import stamp
 
 MAX_CONSECUTIVE_FAILURES = 3
-# https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic; a longer string is cut.
+# https://learn.microsoft.com/kusto/query/scalar-data-types/dynamic; a longer string is truncated.
 _LARGEST_VALUE = 1 << 20
 # The header Date has no fractions of a second.
 _SECOND = timedelta(seconds=1)
@@ -36,7 +36,7 @@ class Breaker:
         return self._failures >= MAX_CONSECUTIVE_FAILURES
 
     def record(self, error: OpenCostKustoError | None) -> None:
-        """Count a failure without a response; any response starts the count anew."""
+        """Count a failure without a response; any response resets the count."""
         self._failures = self._failures + 1 if error is not None and error.code in _NO_RESPONSE else 0
 
 
@@ -73,7 +73,7 @@ def read_response(
 ) -> StagedBatch:
     """Request a batch from OpenCost and seal the response; an error is in the result's `error`.
 
-    Without a lasting spool, a response cannot be kept until Kusto is back: nothing is requested while Kusto cannot be
+    Without a durable spool, a response cannot be kept until Kusto is back: nothing is requested while Kusto cannot be
     read.
     """
     if staged.unknown is not None and not spool.durable:

@@ -1,4 +1,4 @@
-"""Stage the batches of many sources, with few queries: each reads what tables hold for many batches."""
+"""Stage the batches of many sources with few queries, each of which reads what tables hold for many batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Staging:
 
     def __init__(self, kusto: Kusto, batches: Sequence[Iterable[Batch]]) -> None:
         self._kusto = kusto
-        self._coming = in_turn(batches)
+        self._remaining = in_turn(batches)
         self._staged: list[deque[StagedBatch]] = [deque() for _ in batches]
         self._size = min(max(_LEAST, len(batches)), _MOST)
         self._lock = threading.Lock()
@@ -37,11 +37,11 @@ class Staging:
     def _next(self, number: int) -> StagedBatch | None:
         with self._lock:
             while not self._staged[number]:
-                some = list(islice(self._coming, self._size))
+                some = list(islice(self._remaining, self._size))
                 if not some:
                     return None
-                for (whose, _), staged in zip(some, stage_all(self._kusto, (batch for _, batch in some)), strict=True):
-                    self._staged[whose].append(staged)
+                for (index, _), staged in zip(some, stage_all(self._kusto, (batch for _, batch in some)), strict=True):
+                    self._staged[index].append(staged)
             return self._staged[number].popleft()
 
 

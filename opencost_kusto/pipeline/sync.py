@@ -28,11 +28,11 @@ def sync(
     cancel: CancelToken | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
 ) -> Report:
-    """Load a window of cost into Kusto, exactly once, and report what became of each batch.
+    """Load a window of cost into Kusto, exactly once, and report the outcome of each batch.
 
     `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`; `source` is what
     `opencost.source()` returned, where that was called already. The next response is read while this one is loaded.
-    `cancel` ends the run from another thread; `on_result` is called with each result as it comes. Raises UsageError,
+    `cancel` ends the run from another thread; `on_result` is called with each result. Raises UsageError,
     OpenCostError when the server does not say which cluster it serves, and KustoError for another cluster than the name
     stands for; an error of a batch is in the report and its `exit_code`.
     """

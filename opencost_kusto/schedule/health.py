@@ -98,14 +98,14 @@ class Health:
             self._bytes.labels(*of).inc(one.bytes or 0)
             self._cost.labels(*of).inc(one.cost or 0)
         if one.outcome in (Outcome.LANDED, Outcome.ALREADY_LANDED, Outcome.EMPTY):
-            self.known_until(*of, one.window_end)
+            self.covered_until(*of, one.window_end)
 
     def _begin(self, source: str, dataset: str) -> None:
         """Begin every counter of batches at zero: of a series that was not there, Prometheus sees no increase."""
         for outcome in Outcome:
             self._batches.labels(source, dataset, outcome)
 
-    def known_until(self, source: str, dataset: str, until: datetime) -> None:
+    def covered_until(self, source: str, dataset: str, until: datetime) -> None:
         """Take the end of a window that is in Kusto, or empty; the lag counts from the latest."""
         of = (source, dataset)
         if of not in self._until:

@@ -28,7 +28,7 @@ from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load import holdings, ingest, replace
 from opencost_kusto.load.run_log import LogContext, append_command
 from opencost_kusto.load.table_columns import columns_command
-from opencost_kusto.pipeline.known import identities_query
+from opencost_kusto.pipeline.name_entries import identities_query
 from opencost_kusto.result import Outcome, batch_result
 from opencost_kusto.schedule.left import lost_query
 from opencost_kusto.schema.columns import Table

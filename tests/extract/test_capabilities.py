@@ -276,7 +276,7 @@ def test_missing_provider_ids_are_reported(version: str) -> None:
 
 def test_doctor_lists_what_a_version_does_not_support() -> None:
     """Each unsupported capability, with what to use instead."""
-    assert [one.name for one in Capabilities("1.119.0").lacking()] == [
+    assert [one.name for one in Capabilities("1.119.0").unsupported()] == [
         one.name for one in CAPABILITIES if one.until is not None
     ]
-    assert Capabilities().lacking() == []
+    assert Capabilities().unsupported() == []

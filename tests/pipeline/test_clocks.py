@@ -11,7 +11,7 @@ from opencost_kusto.pipeline.clocks import clock_warnings
 from tests.support.world import World
 
 
-@pytest.mark.parametrize(("offset", "said"), [(timedelta(hours=-2), "offset of"), (timedelta(hours=2), "behind")])
+@pytest.mark.parametrize(("offset", "said"), [(timedelta(hours=-2), "ahead of"), (timedelta(hours=2), "behind")])
 def test_a_clock_that_is_hours_off_is_a_warning(offset: timedelta, said: str) -> None:
     """Kusto's clock counts, the run log says so, and the run says how far off this machine's is."""
     with World() as world:

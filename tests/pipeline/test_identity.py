@@ -19,7 +19,7 @@ from opencost_kusto.errors import KustoError, OpenCostKustoError, ReasonCode, Us
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.identity import Identity, refusal
-from opencost_kusto.pipeline.known import Known
+from opencost_kusto.pipeline.name_entries import NameEntry
 from opencost_kusto.pipeline.replay import replay
 from opencost_kusto.pipeline.request import SyncRequest, new_run
 from opencost_kusto.pipeline.sync import sync
@@ -150,10 +150,10 @@ def test_a_name_is_taken_before_anything_else() -> None:
         assert [one["ReasonCode"] for one in world.identities()] == ["identified"]
 
 
-def known(name: str, uid: str, at: int, *, adopted: bool = False) -> Known:
+def known(name: str, uid: str, at: int, *, adopted: bool = False) -> NameEntry:
     """Entries that were written at a second, and no others."""
     moment = FIRST + timedelta(seconds=at)
-    return Known(name, {"k8s": uid}, moment, moment, adopted)
+    return NameEntry(name, {"k8s": uid}, moment, moment, adopted)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def known(name: str, uid: str, at: int, *, adopted: bool = False) -> Known:
         ([known("a", ONE, 1), known("A", OTHER, 2)], True, True),
     ],
 )
-def test_the_earliest_entry_since_an_adoption_wins(entries: list[Known], *, at_once: bool, refused: bool) -> None:
+def test_the_earliest_entry_since_an_adoption_wins(entries: list[NameEntry], *, at_once: bool, refused: bool) -> None:
     """Of two clusters at the same moment, neither passes at first contact, and the earlier one from then on."""
     source = Source("a", fingerprint={"k8s": ONE})
     assert (refusal(source, entries, at_once=at_once) is not None) is refused
@@ -199,7 +199,7 @@ def test_the_earliest_entry_since_an_adoption_wins(entries: list[Known], *, at_o
 )
 def test_the_surest_scheme_that_both_have_decides(name: str, print_: dict[str, Any], *, refused: bool) -> None:
     """Sets of nodes and volumes never refuse."""
-    there = Known("a", {"k8s": ONE, "arm": "s/g1", "nodes": ["n1"], "volumes": ["v1"]}, FIRST, FIRST)
+    there = NameEntry("a", {"k8s": ONE, "arm": "s/g1", "nodes": ["n1"], "volumes": ["v1"]}, FIRST, FIRST)
     assert (refusal(Source(name, fingerprint=print_), [there]) is not None) is refused
 
 
@@ -207,8 +207,8 @@ def test_a_cluster_that_was_adopted_again_stands_from_then_on() -> None:
     """One cluster, then another, then the first again: the last adoption decides, though the first is older."""
     first, second = FIRST, FIRST + timedelta(days=1)
     entries = [
-        Known("a", {"k8s": ONE}, first, second + timedelta(days=1), adopted=True),
-        Known("a", {"k8s": OTHER}, second, second, adopted=True),
+        NameEntry("a", {"k8s": ONE}, first, second + timedelta(days=1), adopted=True),
+        NameEntry("a", {"k8s": OTHER}, second, second, adopted=True),
     ]
     assert refusal(Source("a", fingerprint={"k8s": ONE}), entries) is None
     assert refusal(Source("a", fingerprint={"k8s": OTHER}), entries) is not None

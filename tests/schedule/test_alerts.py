@@ -144,7 +144,7 @@ def test_a_batch_that_fails_fires_for_an_hour(process: Process, outcome: Outcome
 def test_the_first_failure_of_a_dataset_fires() -> None:
     """A dataset of which a run found the windows covered has its series before anything of it fails."""
     process = Process()
-    process.health.known_until("prod", "allocation", NOON)
+    process.health.covered_until("prod", "allocation", NOON)
     process.later(HOUR)
     process.tick(Outcome.FAILED, until=process.now)
     assert "OpenCostKustoBatchesFail" in process.firing()

@@ -139,7 +139,7 @@ def test_a_summary_with_a_bad_window_gets_no_response(opencost: OpenCostEmulator
 
 
 def test_a_given_response_replaces_the_recorded_one() -> None:
-    """An `responder` function serves any response, and leaves the others to the recordings."""
+    """A `responder` function serves any response, and leaves the others to the recordings."""
 
     def responder(path: str, query: Mapping[str, str]) -> Reply | None:
         return json_reply(b'{"code":500}') if path == "/allocation" and query["window"] == HOUR else None

@@ -1,4 +1,4 @@
-"""What the run log has of the names of clusters: their fingerprints and their currencies."""
+"""The entries of the run log for names of clusters: their fingerprints and their currencies."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from opencost_kusto.schema.tables import SYNC_RUNS
 
 # Sources in one query; its text stays far below the service's limit.
 _SOURCES_PER_QUERY = 100
-# Before every entry: the time of what has none.
+# Precedes every entry: the time where there is none.
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class NameEntry:
     """The entries of one name with one fingerprint: when the first and the last were written, by Kusto's clock.
 
-    `currency` is the latest that they have, written last at `currency_at`.
+    `currency` is the latest of them, written last at `currency_at`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Known:
 
     @property
     def at(self) -> datetime:
-        """From when on they count."""
+        """The time from which they count."""
         return self.last if self.adopted else self.first
 
 
@@ -61,10 +61,10 @@ def identities_query(sources: Iterable[Source]) -> str:
     )
 
 
-def known_of(kusto: Kusto, sources: Iterable[Source]) -> list[Known]:
-    """What the run log has of some sources, in one query for many; raises KustoError."""
+def entries_of(kusto: Kusto, sources: Iterable[Source]) -> list[NameEntry]:
+    """The entries of some sources, in one query for many; raises KustoError."""
     return [
-        Known(
+        NameEntry(
             row["Source"],
             json.loads(row["Print"] or "null") or {},
             _moment(row["First"]),

@@ -1,4 +1,4 @@
-"""What `query` sends: a shipped function with a user's values, or a user's KQL."""
+"""The KQL that `query` sends: a shipped function with a user's values, or a user's own."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from opencost_kusto.insight.cost_request import window_of
 from opencost_kusto.insight.dimensions import bounds
 from opencost_kusto.insight.tiles import values as dashboard_values
 from opencost_kusto.rendering import Column, Document, Table
-from opencost_kusto.times import spoken
+from opencost_kusto.times import readable
 from opencost_kusto.window import Window, stamp
 
 WINDOW = "7d"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """KQL, and the lines that say what it is about."""
+class Query:
+    """KQL, and the lines that describe it."""
 
     text: str
     head: tuple[str, ...] = ()
 
 
-def function_question(
+def function_query(
     name: str, window: Window | str | None, cluster: str | None, values: Mapping[str, str], now: datetime
-) -> Question:
+) -> Query:
     """A call of a shipped function; a window becomes its startTime and endTime, by default the last seven days.
 
     Raises UsageError for a function that does not exist or has no such parameter, and a value that is given twice.
@@ -46,10 +46,10 @@ def function_question(
         period = window_of(window, now)
         _set(given, function, "--window", bounds(period))
         head.append(_period(period))
-    return Question(call(function.name, given), tuple(head))
+    return Query(call(function.name, given), tuple(head))
 
 
-def kql_question(text: str, window: Window | str | None, cluster: str | None, now: datetime) -> Question:
+def kql_query(text: str, window: Window | str | None, cluster: str | None, now: datetime) -> Query:
     """A user's query, with the names that the dashboard's queries use: `_startTime`, `_endTime` and `_cluster`.
 
     Raises UsageError for no text, and for a management command.
@@ -60,7 +60,7 @@ def kql_question(text: str, window: Window | str | None, cluster: str | None, no
         raise UsageError(f"--kql is not a query: {why}.")
     period = window_of(window or WINDOW, now)
     lets = "\n".join(f"let {name} = {value};" for name, value in dashboard_values(period, cluster or "").items())
-    return Question(f"{lets}\n{text}", (_period(period),) if "_startTime" in text else ())
+    return Query(f"{lets}\n{text}", (_period(period),) if "_startTime" in text else ())
 
 
 def functions_document() -> Document:
@@ -72,7 +72,7 @@ def functions_document() -> Document:
 
 
 def _set(given: dict[str, str], function: Function, option: str, values: Mapping[str, str]) -> None:
-    """Add the values of an option; raises UsageError for what the function does not have, or has already."""
+    """Add the values of an option; raises UsageError for a parameter that does not exist, or is set already."""
     for name, value in values.items():
         if name not in {parameter.name for parameter in function.parameters}:
             raise UsageError(f"{function.name} has no parameter {name}; leave out {option}.")
@@ -82,4 +82,4 @@ def _set(given: dict[str, str], function: Function, option: str, values: Mapping
 
 
 def _period(window: Window) -> str:
-    return f"Period: {stamp(window.start)} to {stamp(window.end)} ({spoken(window.length)})"
+    return f"Period: {stamp(window.start)} to {stamp(window.end)} ({readable(window.length)})"
