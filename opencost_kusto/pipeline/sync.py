@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from opencost_kusto.batch import Run, Source
+from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
@@ -22,7 +22,6 @@ def sync(
     kusto: Kusto,
     request: BatchPlan | Window | str,
     *,
-    source: Source | None = None,
     run: Run | None = None,
     policy: LoadPolicy | None = None,
     cancel: CancelToken | None = None,
@@ -30,14 +29,14 @@ def sync(
 ) -> Report:
     """Load a window of cost into Kusto, exactly once, and report the outcome of each batch.
 
-    `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`; `source` is what
-    `opencost.source()` returned, where that was called already. The next response is read while this one is loaded.
+    `request` is a SyncRequest, or a window of the default datasets, also as text: `1h`, `yesterday`. The next response
+    is read while this one is loaded.
     `cancel` ends the run from another thread; `on_result` is called with each result. Raises UsageError,
     OpenCostError when the server does not say which cluster it serves, and KustoError for another cluster than the name
     stands for; an error of a batch is in the report and its `exit_code`.
     """
     plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
-    source = source or opencost.source()
+    source = opencost.source()
     run = timed_by_opencost(run, [opencost]).of(source)
     identity = Identity(kusto, source, run, policy.adopt)
     identity.hold_if_read()
