@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from opencost_kusto.config import Config
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.kubernetes.address import KubernetesAddress
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
+from opencost_kusto.names import identity, shown
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Column, Document, Table
 from opencost_kusto.schema.columns import Json
@@ -104,22 +105,32 @@ def _clusters(file: Config, source: SourceOptions) -> Iterator[tuple[str, str, J
 
 
 def proposed(found: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """TOML with a cluster for each context; further contexts of one cluster are comments."""
+    """TOML with a cluster for each context; a comment where the name is no name of a cluster, or is there already."""
     seen: set[str] = set()
-    for name, cluster in found:
-        lines = [
-            "[[clusters]]",
-            f"name = {json.dumps(cluster)}",
-            f"endpoint = {json.dumps(str(KubernetesAddress(name)))}",
-        ]
-        again = cluster.lower() in seen
+    for context, cluster in found:
+        lines = ["[[clusters]]", f"name = {_quoted(cluster)}", f"endpoint = {_quoted(str(KubernetesAddress(context)))}"]
+        why = _unfit(context, cluster, seen)
         seen.add(cluster.lower())
-        if again:
-            yield f"# {cluster} again, by another context:"
-        yield from (f"# {line}" if again else line for line in lines)
+        if why:
+            yield f"# {why}"
+        yield from (f"# {line}" if why else line for line in lines)
         yield ""
     if not seen:
         raise UsageError("The kubeconfig has no context. Get one with az aks get-credentials, or set KUBECONFIG.")
+
+
+def _unfit(context: str, cluster: str, seen: Container[str]) -> str:
+    """Why the cluster of a context cannot be one of the file as it is; empty where it can."""
+    try:
+        identity(cluster, f"The cluster of the context {shown(context)}")
+    except UsageError as error:
+        return f"{error} Choose a name:"
+    return f"{cluster} again, by another context:" if cluster.lower() in seen else ""
+
+
+def _quoted(text: str) -> str:
+    """A text of TOML, in which a character is written as it is: a pair of surrogates, as in JSON, is none."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _shown(value: Any) -> Json:

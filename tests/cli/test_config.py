@@ -23,6 +23,7 @@ from opencost_kusto.cli.usage import refusal
 from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, read
 from opencost_kusto.emulator import KustoEmulator
 from opencost_kusto.errors import NotLandedError, UsageError
+from opencost_kusto.extract.kubernetes.address import parse
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
 from opencost_kusto.shard import Shard
 from tests.support.documents import GUIDES, ROOT
@@ -312,6 +313,34 @@ contexts:
     assert [one["cluster"] for one in json.loads(document)["clusters"]] == ["aks-prod", "aks-test"]
     with pytest.raises(UsageError, match="has no context"):
         list(proposed([]))
+
+
+ODD = ["my aks/prod", "arn:aws:eks:eu-west-1:1:cluster/a", "Köln", "emoji 🚀", 'q"d', "100%", "a\\b", " blank "]
+UNFIT = {"'q'": "the quotes are part of it", "$(X)": "is a variable", "a\tb": "U+0009", "\x7fa": "007F", "": "empty"}
+
+
+def test_odd_names_of_a_kubeconfig_become_clusters_or_comments(tmp_path: Path) -> None:
+    """Whatever contexts are called, the file can be read, each address leads back, and each comment says why."""
+    text = "\n".join(proposed((f"{name}x", name) for name in [*ODD, *UNFIT]))
+    (tmp_path / "c.toml").write_text(text, "utf-8")
+    clusters = read(str(tmp_path / "c.toml"), keys(typer.main.get_command(app))).clusters
+    assert [one.name for one in clusters] == [name.strip() for name in ODD]
+    assert [parse(one.endpoint).context for one in clusters] == [f"{name}x" for name in ODD]
+    said = [line for line in text.splitlines() if line.startswith("# The cluster of the context")]
+    assert len(said) == len(UNFIT)
+    assert all(why in line for line, why in zip(said, UNFIT.values(), strict=True))
+
+
+def test_a_context_without_a_cluster_is_a_comment(tmp_path: Path) -> None:
+    """One that is broken does not keep the others from being proposed."""
+    path = tmp_path / "kube"
+    path.write_text("contexts: [{name: a}, {name: b, context: {user: u}}, {name: c, context: {cluster: d}}]\n")
+    assert contexts({"KUBECONFIG": str(path)}) == [("a", ""), ("b", ""), ("c", "d")]
+    assert [line for line in proposed(contexts({"KUBECONFIG": str(path)})) if line and line[0] != "#"] == [
+        "[[clusters]]",
+        'name = "d"',
+        'endpoint = "kube://c"',
+    ]
 
 
 def test_the_files_of_the_chart_and_of_the_guide_can_be_read(tmp_path: Path) -> None:

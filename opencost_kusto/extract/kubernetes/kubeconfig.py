@@ -71,10 +71,10 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
 
 
 def contexts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Each context of the kubeconfig and the name of its cluster; raises UsageError as `kubeconfig` does."""
+    """Each context of the kubeconfig and the name of its cluster, if any; raises UsageError as `kubeconfig` does."""
     with _read(environment) as (merged, _):
         found = [one.value for one in merged.value.get("contexts") or []]
-        return [(str(one["name"]), str(one["context"]["cluster"])) for one in found]
+        return [(str(one["name"]), str((one.get("context") or {}).get("cluster") or "")) for one in found]
 
 
 @contextmanager
