@@ -88,6 +88,22 @@ def test_a_source_fails_alone(world: World) -> None:
     assert run_log == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
 
 
+def test_sources_that_do_not_respond_stop_no_other(world: World) -> None:
+    """Four of five do not respond, one after the other; the fifth is requested all the same."""
+    request = SyncRequest(HOUR, None, ("allocation", "assets"), NAMESPACES)
+    with (
+        ExitStack() as stack,
+        OpenCost(world.opencost.url, cluster="up") as up,
+        world.client(Deadlines()) as kusto,
+    ):
+        down = [
+            stack.enter_context(OpenCost("http://127.0.0.1:9", cluster=f"down{number}", timeout=0.2, attempts=1))
+            for number in range(4)
+        ]
+        report = sync_all([*down, up], kusto, request, policy=LoadPolicy(workers=1))
+    assert report.counts == {"failed": 8, "landed": 2}
+
+
 def test_what_one_source_raises_is_its_outcome(world: World) -> None:
     """A server without JSON raises when it is alone, and is a failed batch beside others, in the run log too."""
     with (

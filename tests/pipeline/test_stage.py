@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from opencost_kusto.emulator import text_reply
+from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.kusto.client import Deadlines
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import sync_all
 from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.pipeline.stage import Breaker
 from opencost_kusto.window import Window
 from tests.support.world import HOUR, NAMESPACES, World, result_of
 
@@ -73,6 +75,32 @@ def test_after_three_failures_to_respond_nothing_more_is_requested() -> None:
     assert (report.counts, report.exit_code) == ({"failed": 8}, 3)
     assert [one.reason_code for one in report.results] == ["unreachable"] * 8
     assert sum("Not requested" in (one.reason or "") for one in report.results) == 5
+
+
+@pytest.mark.parametrize(
+    ("codes", "opened"),
+    [
+        ("uu", False),
+        ("utc", True),
+        ("uu.u", False),
+        ("uu4uu", False),
+        ("uu.uuu", True),
+        ("444", False),
+    ],
+)
+def test_failures_to_connect_in_a_row_count(codes: str, opened: bool) -> None:
+    """Three without a response; one that comes in between, even an error, shows that OpenCost is there."""
+    errors = {
+        "u": OpenCostError("", code=ReasonCode.UNREACHABLE),
+        "t": OpenCostError("", code=ReasonCode.TIMED_OUT),
+        "c": OpenCostError("", code=ReasonCode.TLS),
+        "4": OpenCostError("", code=ReasonCode.NOT_FOUND),
+        ".": None,
+    }
+    breaker = Breaker()
+    for one in codes:
+        breaker.record(errors[one])
+    assert breaker.open is opened
 
 
 @pytest.mark.parametrize(
