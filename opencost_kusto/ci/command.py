@@ -20,7 +20,7 @@ from opencost_kusto.window import RESOLUTION
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended, and when it ran."""
+    """The exit code of a command, and when it ran."""
 
     exit_code: int
     elapsed: Elapsed

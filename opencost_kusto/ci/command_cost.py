@@ -27,13 +27,13 @@ from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
 
-# Given what is requested, a context with a function that takes each result.
+# Takes a request; returns a context with a function that is called with each result.
 Progress = Callable[[SyncRequest], AbstractContextManager[Callable[[BatchResult], None]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How a command ended, and the result of its window: a report and its page, or an error."""
+    """The result of a command and of its window: a report and its page, or an error."""
 
     command: CommandResult
     page: Page
@@ -45,9 +45,9 @@ class Measured:
 class CommandCost:
     """Loads the window in which a command runs, and reads its cost.
 
-    `request` is what is requested, with a window that is replaced, on marks every `resolution`, or those of OpenCost.
-    With `require_coverage`, nothing is loaded where OpenCost has no data at the start of the window. Time, waiting and
-    running can be replaced too.
+    The window of `request` is replaced by that of the command, on marks every `resolution`, or those of OpenCost.
+    With `require_coverage`, nothing is loaded where OpenCost has no data at the start of the window. `now`, `sleep` and
+    `execute` can be replaced in tests.
     """
 
     opencosts: Callable[[], AbstractContextManager[Sequence[OpenCost]]]
@@ -57,7 +57,7 @@ class CommandCost:
     settle: timedelta
     policy: LoadPolicy = field(default_factory=LoadPolicy)
     summary: Path | None = None
-    say: Callable[[str], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
     progress: Progress = lambda _: nullcontext(lambda _: None)
     now: Callable[[], datetime] = clock
     sleep: Callable[[float], None] = time.sleep
@@ -67,7 +67,7 @@ class CommandCost:
     require_coverage: bool = False
 
     def of(self, command: Sequence[str]) -> Measured:
-        """Run the command, wait until its costs are known, and load them.
+        """Run the command, wait until its costs are measured, and load them.
 
         Raises what `sync` raises: before the command runs where OpenCost or Kusto cannot be reached, after it only
         where the command succeeded.
@@ -98,7 +98,7 @@ class CommandCost:
 
     def _load(self, done: CommandResult, opencosts: Sequence[OpenCost], kusto: Kusto) -> Report:
         request = replace(self.request, window=done.elapsed.window)
-        run = settled(self.run, request.window, self.settle, now=self.now, sleep=self.sleep, on_result=self.say)
+        run = settled(self.run, request.window, self.settle, now=self.now, sleep=self.sleep, on_result=self.log)
         if self.require_coverage:
             check_starts(opencosts, request, self.resolution)
         with self.progress(request) as on_result:

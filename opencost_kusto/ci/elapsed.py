@@ -25,7 +25,7 @@ class Elapsed:
     def described(self, costs: Mapping[str, float]) -> Iterator[str]:
         """Sentences about the cost of the window: the period's share by time, and a warning for a short period.
 
-        `costs` are by what must not be added, such as currencies; "" is one without a name.
+        `costs` are by a key whose amounts must not be added, such as the currency; "" is one without a name.
         """
         # The clock may have been set back.
         length, minutes = max(self.ended - self.began, timedelta()), self.window.minutes

@@ -22,12 +22,12 @@ from opencost_kusto.window import stamp
 # The number of namespaces, and of batches that did not land, that are listed.
 _TOP, _LINES = 20, 50
 _CURRENCIES = "OpenCostCurrencies"
-_NOT_THERE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
+_NOT_LANDED = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of one namespace of one cluster, from the table, and its currency, "" where that is not known."""
+    """The cost of one namespace of one cluster, from the table, and its currency, "" where that is not set."""
 
     cluster: str
     namespace: str
@@ -78,9 +78,9 @@ def page(file: Path | None) -> Iterator[Page]:
 
 
 def costs_query(batch_ids: Iterable[str]) -> str:
-    """KQL for the cost of each namespace of these batches, in millionths and with idle: held against what landed.
+    """KQL for the cost of each namespace of these batches, in millionths and with idle, to compare with what landed.
 
-    The page is written in a database without the shipped functions, too, so the one for currencies comes along.
+    It includes the shipped function for currencies, since the database may not have it.
     """
     ids = ", ".join(map(literal, batch_ids))
     return (
@@ -147,7 +147,7 @@ def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
 
 
 def by_currency(costs: Sequence[Cost]) -> dict[str, float]:
-    """The sum of costs by currency, "" where it is not known: amounts of two currencies are never added."""
+    """The sum of costs by currency, "" where it is not set: amounts of two currencies are never added."""
     names = sorted({one.currency for one in costs})
     return {name: micros.to_cost(sum(one.micros for one in costs if one.currency == name)) for name in names}
 
@@ -175,7 +175,7 @@ def _totals(outcomes: Sequence[BatchResult]) -> Table:
     rows = []
     for dataset in sorted({one.dataset for one in outcomes}):
         some = [one for one in outcomes if one.dataset == dataset]
-        arrived = [one for one in some if one.outcome not in _NOT_THERE]
+        arrived = [one for one in some if one.outcome not in _NOT_LANDED]
         costs = [one.cost for one in arrived if one.cost is not None]
         rows.append((dataset, len(some), sum(one.rows or 0 for one in arrived), sum(costs) if costs else None))
     return Table(
@@ -198,8 +198,8 @@ def _namespaces(page: Page, outcomes: Sequence[BatchResult]) -> Iterator[str]:
 
 
 def _missing(outcomes: Sequence[BatchResult]) -> Iterator[str]:
-    """The batches that did not land, and why."""
-    missing = [one for one in outcomes if one.outcome in _NOT_THERE]
+    """The batches that did not land, with the reason."""
+    missing = [one for one in outcomes if one.outcome in _NOT_LANDED]
     if not missing:
         return
     yield "### What did not land"

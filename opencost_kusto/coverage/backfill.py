@@ -67,9 +67,9 @@ def survey(
     windows = list(aligned(period.start, min(period.end, closed), target.step))
     if not windows:
         raise UsageError(f"No full window lies in {period} and ends by {stamp(closed)}. Choose a longer period.")
-    whole = Window(windows[0].start, windows[-1].end)
-    found = [(one, find_gaps(kusto, one.source(), target, whole, now)) for one in opencosts]
-    return Survey(target, whole, closed, found)
+    full = Window(windows[0].start, windows[-1].end)
+    found = [(one, find_gaps(kusto, one.source(), target, full, now)) for one in opencosts]
+    return Survey(target, full, closed, found)
 
 
 def backfill(

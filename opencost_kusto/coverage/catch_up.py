@@ -13,7 +13,7 @@ from opencost_kusto.cancel import CancelToken
 from opencost_kusto.coverage.confirm import costs_more
 from opencost_kusto.coverage.gaps import Gaps, Target
 from opencost_kusto.coverage.retention import containing, fallbacks
-from opencost_kusto.coverage.state import Known
+from opencost_kusto.coverage.state import WindowEntry
 from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.identity import Identity
@@ -36,7 +36,7 @@ def lost(batch: Batch) -> BatchResult:
 
 @dataclass(slots=True)
 class CatchUp:
-    """The gaps of one source, and what becomes of them in a run.
+    """The gaps of one source, and their results in a run.
 
     Only windows that end before `closed` are loaded. For a window that OpenCost no longer has, the hour or the day
     that contains it is loaded. A window that OpenCost has at no step is lost, which the run log records.
@@ -49,14 +49,14 @@ class CatchUp:
     run: Run
     closed: datetime
     max_windows: int | None = MAX_WINDOWS
-    _known: dict[str, Known] = field(init=False)
+    _entries: dict[str, WindowEntry] = field(init=False)
     _gone: list[Batch] = field(init=False)
     _empty: list[Batch] = field(default_factory=list)
     _inside: dict[str, list[Batch]] = field(default_factory=dict)
     _longer: dict[str, Batch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._known = {id_: known for one in self.gaps.states.values() for id_, known in one.known.items()}
+        self._entries = {id_: entry for one in self.gaps.states.values() for id_, entry in one.entries.items()}
         self._gone = list(self.gaps.gone)
 
     def lane(self, batches: Iterable[Batch]) -> Lane:
@@ -64,12 +64,12 @@ class CatchUp:
         return Lane(self.opencost, self.identity, batches, self._ended)
 
     def due(self, *, scrape: bool = False) -> list[Batch]:
-        """The first `max_windows` due windows; with `scrape`, also this moment's metrics."""
+        """The first `max_windows` due windows; with `scrape`, also the present metrics."""
         scrapes = self.target.scrapes(self.gaps.source, self.run.collection_time) if scrape else []
         return [*_first(self.gaps.due, self.max_windows), *scrapes]
 
-    def look_back(self) -> None:
-        """Take the due windows that OpenCost turned out not to have any more to those that it did not have before."""
+    def collect_gone(self) -> None:
+        """Add the due windows that OpenCost turned out not to have to those that are gone."""
         self._gone += [batch for batch in self.gaps.due if self._is_gone(batch)]
 
     def longer(self, step: timedelta, cancel: CancelToken) -> tuple[list[Batch], list[BatchResult]]:
@@ -91,7 +91,7 @@ class CatchUp:
         return _first(requested, self.max_windows), waiting
 
     def fall_back(self) -> None:
-        """Keep as gone the windows whose longer window is gone, too."""
+        """Keep as gone only the windows whose longer window is gone, too."""
         gone = [id_ for id_, container in self._longer.items() if self._is_gone(container)]
         self._gone = [batch for id_ in gone for batch in self._inside[id_]]
 
@@ -104,25 +104,25 @@ class CatchUp:
         return [*map(lost, self._gone), *empty]
 
     def _is_gone(self, batch: Batch) -> bool:
-        return batch.id in self._known and self._known[batch.id].state in GONE
+        return batch.id in self._entries and self._entries[batch.id].state in GONE
 
     def _is_empty(self, longer: Batch, inside: list[Batch], cancel: CancelToken) -> bool:
         """Whether windows with inconclusive empty responses had no cost, by what the longer window costs."""
-        if not all(self._known[batch.id].state is WindowState.INCONCLUSIVE for batch in inside):
+        if not all(self._entries[batch.id].state is WindowState.INCONCLUSIVE for batch in inside):
             return False
         cancel.check()
         landed = [
-            known
-            for id_, known in self._known.items()
-            if id_.startswith(f"{longer.table.name}/") and known.state is WindowState.LANDED
+            entry
+            for id_, entry in self._entries.items()
+            if id_.startswith(f"{longer.table.name}/") and entry.state is WindowState.LANDED
         ]
         return not costs_more(self.opencost, longer, self.gaps.source, self.run, landed)
 
     def _ended(self, result: BatchResult) -> BatchResult:
         """Keep a result; an expired window is not a failure: a longer one is loaded, or it is lost."""
-        known = self._known[result.batch_id] = Known.of(result, self.run.collection_time)
-        if known.state in GONE:
-            code = ReasonCode.INCONCLUSIVE if known.state is WindowState.INCONCLUSIVE else ReasonCode.EXPIRED
+        entry = self._entries[result.batch_id] = WindowEntry.of(result, self.run.collection_time)
+        if entry.state in GONE:
+            code = ReasonCode.INCONCLUSIVE if entry.state is WindowState.INCONCLUSIVE else ReasonCode.EXPIRED
             return msgspec.structs.replace(result, outcome=Outcome.EXPIRED, exit_code=0, reason_code=code.value)
         return result
 
@@ -132,7 +132,7 @@ def load(catch_ups: Sequence[CatchUp], loading: Loading, *, scrape: bool = False
     loading.load([one.lane(one.due(scrape=scrape)) for one in catch_ups])
     loading.drain()
     for one in catch_ups:
-        one.look_back()
+        one.collect_gone()
     for step in fallbacks(catch_ups[0].target.step) if catch_ups else ():
         lanes = []
         for one in catch_ups:

@@ -12,16 +12,16 @@ from contextlib import closing
 
 from opencost_kusto.batch import Batch, BatchContext, Run, Source
 from opencost_kusto.coverage.interval_set import IntervalSet
-from opencost_kusto.coverage.state import Known
+from opencost_kusto.coverage.state import WindowEntry
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.transform.rows import Encoder
 
-# What rounding may add: OpenCost gives five decimals a row, and divides by running minutes.
+# The error that rounding may add: OpenCost has five decimals a row, and divides by running minutes.
 _PER_ROW, _RELATIVE = 1e-5, 0.01
 
 
-def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, landed: Iterable[Known]) -> bool:
+def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, landed: Iterable[WindowEntry]) -> bool:
     """Whether a longer window costs more than what landed inside it, or may cost more."""
     cost = cost_inside(longer, landed)
     if cost is None:
@@ -37,7 +37,7 @@ def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, land
     return not encoder.rows or (encoder.cost or 0.0) > cost * (1 + _RELATIVE) + encoder.rows * _PER_ROW
 
 
-def cost_inside(longer: Batch, landed: Iterable[Known]) -> float | None:
+def cost_inside(longer: Batch, landed: Iterable[WindowEntry]) -> float | None:
     """The cost of what landed inside a window, each minute once; None if nothing with a cost did.
 
     The windows nest, because steps divide a day, and a longer one includes the cost of a shorter one.

@@ -59,7 +59,7 @@ class Gaps:
 
     `due` is to be requested, in this order; OpenCost no longer has `gone` at this step, and has `lost` at no step.
     `expected` counts all batches of the period; `covered_until` is the end of the newest window of each dataset
-    that is landed or empty; `states` is what is known by table.
+    that is landed or empty; `states` has the states by table.
     """
 
     source: Source

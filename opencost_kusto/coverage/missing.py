@@ -1,8 +1,8 @@
-"""Find the missing windows of many sources in one query, which Kusto answers with the missing ones only.
+"""Find the missing windows of many sources in one query, whose result has the missing ones only.
 
 Kusto cannot compute the id of a batch, so it compares columns: source, table, window and options. A window that it
 lists may be settled nevertheless, by windows of other lengths, or by a run that was killed before it wrote the run log,
-where the rows do not say all options. What is known of the listed windows is then read as for one source.
+where the rows do not have all options. The states of the listed windows are then read as for one source.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Wi
     """
     found: list[Gaps] = []
     for one in dict.fromkeys(target.of(source.settings) for source in sources):
-        alike = [source for source in sources if target.of(source.settings) == one]
-        found += _find(kusto, alike, one, period, now)
+        sharing = [source for source in sources if target.of(source.settings) == one]
+        found += _find(kusto, sharing, one, period, now)
     return sorted(found, key=lambda gaps: [source.name for source in sources].index(gaps.source.name))
 
 
@@ -78,8 +78,8 @@ def _requested(table: Table, target: Target) -> str:
     """KQL for windows of a table with the options of the target."""
     names = {option.name: window_states.column(option) for option in table.options}
     options = target.options.for_table(table).items()
-    wanted = [_equal(names[name], value) for name, value in options]
-    return " and ".join([f"TableName == {literal(table.name)}", *wanted])
+    conditions = [_equal(names[name], value) for name, value in options]
+    return " and ".join([f"TableName == {literal(table.name)}", *conditions])
 
 
 def _equal(column: str, value: OptionValue) -> str:
@@ -92,18 +92,18 @@ def _equal(column: str, value: OptionValue) -> str:
 def _all_covered(source: Source, target: Target, period: Window, missing: Sequence[Batch]) -> Gaps:
     """The gaps of a source before the missing windows are sorted into them."""
     found = Gaps(source, {})
-    lacking = {(batch.table.name, batch.window) for batch in missing}
+    windows = {(batch.table.name, batch.window) for batch in missing}
     for batch in target.batches(source.name, period):
         found.expected += 1
-        if (batch.table.name, batch.window) not in lacking:
+        if (batch.table.name, batch.window) not in windows:
             found.covered_until[batch.table.dataset] = batch.window.end
     return found
 
 
 def _periods(sources: Sequence[Source], missing: _Missing, target: Target, now: datetime) -> dict[Window, list[str]]:
-    """The sources that have missing windows, by the period in which what is known of them has to be read.
+    """The sources that have missing windows, by the period whose states have to be read for them.
 
-    Where OpenCost may no longer have a window, what landed of the longer windows around it counts, too.
+    Where OpenCost may no longer have a window, the longer windows that contain it count, too.
     """
     found: dict[Window, list[str]] = defaultdict(list)
     for source in sources:
@@ -119,7 +119,7 @@ def _periods(sources: Sequence[Source], missing: _Missing, target: Target, now: 
 def _sort_missing(
     kusto: Kusto, found: Sequence[Gaps], target: Target, window: Window, missing: _Missing, now: datetime
 ) -> None:
-    """Read what is known of the missing windows of some sources, and sort them by their state."""
+    """Read the states of the missing windows of some sources, and sort the windows by them."""
     names = [one.source.name for one in found]
     for state in dataset_states(kusto, names, target.tables, window):
         next(one for one in found if one.source.name == state.source).states[state.table.name] = state
@@ -128,7 +128,7 @@ def _sort_missing(
 
 
 def covered(found: Sequence[Gaps]) -> Iterator[tuple[str, str, datetime]]:
-    """Source, dataset, and the end of the newest window that is landed or empty already."""
+    """Source, dataset, and the end of the newest window that has landed or is empty."""
     for one in found:
         for dataset, until in one.covered_until.items():
             yield one.source.name, dataset, until

@@ -1,4 +1,4 @@
-"""How each cluster stands, in a word: the worst of what its datasets have, and clusters that never landed."""
+"""The state of each cluster in one word: the worst of its datasets, or that it never landed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opencost_kusto.schema.columns import Json
 
 
 class Standing(StrEnum):
-    """What a cluster is, the worst first. A retired cluster is retired, whatever is missing."""
+    """The state of a cluster, the worst first. A retired cluster is retired, whatever is missing."""
 
     DAMAGED = "damaged"
     LOST = "lost"
@@ -40,18 +40,18 @@ class ClusterStatus:
 
     @property
     def standing(self) -> Standing:
-        """The worst, in a word."""
+        """The worst state."""
         return Standing.RETIRED if self.retired else self.wrong[0] if self.wrong else Standing.OK
 
     @property
     def until(self) -> datetime | None:
-        """Up to when every dataset has landed; None if one never has."""
+        """The time up to which every dataset has landed; None if one never has."""
         ends = [one.until for one in self.datasets]
         return None if None in ends or not ends else min(end for end in ends if end is not None)
 
     @property
     def day_cost(self) -> float | None:
-        """What its workloads cost on the last day; None where nothing says so."""
+        """The cost of its workloads on the last day; None if it is unknown."""
         return next((one.day_cost for one in self.datasets if one.dataset == "allocation"), None)
 
     def document(self, now: datetime) -> dict[str, Json]:
@@ -86,7 +86,7 @@ def standings(
 
 def _wrong(datasets: Sequence[DatasetStatus], now: datetime, max_age: timedelta | None) -> list[Standing]:
     """What is wrong with a cluster, the worst first."""
-    there = {
+    found = {
         Standing.DAMAGED: any(one.damaged for one in datasets),
         Standing.LOST: any(one.lost for one in datasets),
         Standing.FAILED: any(one.failures for one in datasets),
@@ -94,7 +94,7 @@ def _wrong(datasets: Sequence[DatasetStatus], now: datetime, max_age: timedelta 
         Standing.STALE: any(is_stale(one, now, max_age) for one in datasets),
         Standing.NEVER: not any(one.until for one in datasets),
     }
-    return [one for one, is_so in there.items() if is_so]
+    return [one for one, is_so in found.items() if is_so]
 
 
 def is_stale(one: DatasetStatus, now: datetime, max_age: timedelta | None) -> bool:

@@ -1,7 +1,7 @@
-"""What is known of each window: from what the table holds, and from the latest entry of the run log.
+"""The state of each window, from the rows in the table and the latest entry of the run log.
 
-The rule is KQL (`database.window_states`), which this reads. Options, retention and outcomes are columns there; which
-request a window belongs to is said by its id, which Kusto cannot compute.
+The rule is KQL (`database.window_states`), which this reads. Options, retention and outcomes are columns there. The
+request that a window belongs to is identified by its batch id, which Kusto cannot compute.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from opencost_kusto.schema.tables import TABLES
 from opencost_kusto.window import Window
 from opencost_kusto.window_state import WindowState, by_entry
 
-# The longest period in one query, so that no answer grows with the length of a backfill.
+# The longest period in one query, so that no result grows with the length of a backfill.
 _MONTH = timedelta(days=30)
 _COLUMNS = "BatchId, Source, TableName, WindowStart, WindowEnd, State, IsPartial, Outcome, Reason, Cost"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of the window of one request.
+class WindowEntry:
+    """The state of the window of one request, and its latest run log entry.
 
-    `outcome` and `reason` are those of its latest run log entry, None without one. `cost` is that of its rows, else of
-    the entry. `partial` marks a batch that does not have the whole cost of its window, or may not have.
+    `outcome` and `reason` are those of the entry, None without one. `cost` is that of its rows, else of
+    the entry. `partial` marks a batch that may not have the complete cost of its window.
     """
 
     window: Window
@@ -42,8 +42,8 @@ class Known:
     partial: bool = False
 
     @classmethod
-    def of(cls, result: BatchResult, requested_at: datetime) -> Known:
-        """What a result of this run says, before it is in the run log."""
+    def of(cls, result: BatchResult, requested_at: datetime) -> WindowEntry:
+        """The entry of a result of this run, before it is in the run log."""
         window = Window(result.window_start, result.window_end)
         retention = next(table.retention for table in TABLES if table.name == result.table)
         late = past_retention(window, requested_at, retention)
@@ -53,57 +53,57 @@ class Known:
 
 @dataclass(slots=True)
 class DatasetState:
-    """What is known of one dataset of one source, by batch id."""
+    """The windows of one dataset of one source, by batch id."""
 
     table: Table
     source: str
-    known: dict[str, Known] = field(default_factory=dict)
+    entries: dict[str, WindowEntry] = field(default_factory=dict)
 
     def state(self, batch_id: str) -> WindowState:
-        """What is known of a batch's window; due where nothing is."""
-        return self.known[batch_id].state if batch_id in self.known else WindowState.DUE
+        """The state of a batch's window; due without an entry."""
+        return self.entries[batch_id].state if batch_id in self.entries else WindowState.DUE
 
     def windows(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> Iterator[Window]:
         """The windows in one of these states and with these options; without options, those that are not partial."""
-        wanted = set(states)
-        for id_, one in self.known.items():
-            if one.state in wanted and self._counts(id_, one, options):
+        selected = set(states)
+        for id_, one in self.entries.items():
+            if one.state in selected and self._counts(id_, one, options):
                 yield one.window
 
     def minutes(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> IntervalSet:
         """The minutes of those windows."""
         return IntervalSet(self.windows(states, options))
 
-    def _counts(self, id_: str, one: Known, options: RequestOptions | None) -> bool:
-        """Whether a batch was requested with these options, as its id says; without options, that it is not partial."""
+    def _counts(self, id_: str, one: WindowEntry, options: RequestOptions | None) -> bool:
+        """Whether a batch was requested with these options, by its id; without options, whether it is not partial."""
         return not one.partial if options is None else Batch(self.table, self.source, one.window, options).id == id_
 
 
 def states_query(sources: Sequence[str] | None, tables: Sequence[Table], window: Window) -> str:
-    """KQL for what is known of the windows that overlap a window; None reads every source."""
+    """KQL for the states of the windows that overlap a window; None reads every source."""
     return window_states.query(window, sources, tables, f"States | project {_COLUMNS}")
 
 
 def dataset_states(
     kusto: Kusto, sources: Sequence[str] | None, tables: Sequence[Table], window: Window
 ) -> list[DatasetState]:
-    """What is known of some datasets of some sources, or of all. Raises KustoError.
+    """The states of some datasets of some sources, or of all. Raises KustoError.
 
     Each month of the window is one query.
     """
     found = {(table.name, source): DatasetState(table, source) for table in tables for source in sources or ()}
     by_name = {table.name: table for table in tables}
-    # A batch whose window lies in two months is read twice, whole each time.
+    # A batch whose window overlaps two months is read twice, in full each time.
     for month in window.cut(_MONTH) if tables else ():
         for row in kusto.query(states_query(sources, tables, month), fresh=True):
             name, source = row["TableName"], row["Source"]
             one = found.setdefault((name, source), DatasetState(by_name[name], source))
-            one.known[row["BatchId"]] = _known(row)
+            one.entries[row["BatchId"]] = _entry(row)
     return list(found.values())
 
 
-def _known(row: Row) -> Known:
+def _entry(row: Row) -> WindowEntry:
     start, end = (row[name].astimezone(UTC) for name in ("WindowStart", "WindowEnd"))
     outcome = Outcome(row["Outcome"]) if row["Outcome"] else None
-    said = (WindowState(row["State"]), outcome, row["Reason"] or None, row["Cost"])
-    return Known(Window(start, end), *said, row["IsPartial"])
+    values = (WindowState(row["State"]), outcome, row["Reason"] or None, row["Cost"])
+    return WindowEntry(Window(start, end), *values, row["IsPartial"])

@@ -1,4 +1,4 @@
-"""How fresh and how complete Kusto is: by source and dataset what landed last, and what is missing, lost or damaged."""
+"""How current and how complete Kusto is: by source and dataset what landed last, and what is missing or damaged."""
 
 from __future__ import annotations
 
@@ -104,11 +104,9 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     for which months there are: that is queried year by year.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
-    # A scrape's minute may be the one that is running.
-    looked_at = Window(minute - max(back, _DAY), minute + _MINUTE)
-    recent = {
-        (one.source, one.table.dataset): one for one in dataset_states(kusto, None, [*DATASETS.values()], looked_at)
-    }
+    # The minute of a scrape may be the current one.
+    period = Window(minute - max(back, _DAY), minute + _MINUTE)
+    recent = {(one.source, one.table.dataset): one for one in dataset_states(kusto, None, [*DATASETS.values()], period)}
     costs = _costs(kusto, Window(minute - _DAY, minute))
     found = []
     for row in totals(kusto, minute):
@@ -118,8 +116,8 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
         if name in recent:
             proven = [_end(window, name[1]) for window in recent[name].windows({WindowState.LANDED})]
             until = max([*proven, *([until] if until else [])], default=None)
-            period = Window(minute - back, minute)
-            facts = _recent(recent[name], period, first is not None and first < period.start)
+            recently = Window(minute - back, minute)
+            facts = _recent(recent[name], recently, first is not None and first < recently.start)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
         found.append(DatasetStatus(*name, until, batches, rows, day_rows, costs.get(name), **facts, empty_until=empty))
     return found
@@ -141,28 +139,28 @@ def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]
     # A window that OpenCost no longer has at this step is left out: a longer one landed, or it is lost or missing. A
     # failed window that is longer than the period is left out too.
     entries = [
-        known
-        for known in one.known.values()
-        if known.outcome is not None
-        and known.window.end > period.start
-        and known.state not in GONE
-        and (known.window.minutes <= period.minutes or known.window in settled)
+        entry
+        for entry in one.entries.values()
+        if entry.outcome is not None
+        and entry.window.end > period.start
+        and entry.state not in GONE
+        and (entry.window.minutes <= period.minutes or entry.window in settled)
     ]
-    aligned = [known.window for known in entries if _is_aligned(known.window)]
+    aligned = [entry.window for entry in entries if _is_aligned(entry.window)]
     begin = period.start if earlier else max(min(aligned, default=period).start, period.start)
     end = max((window.end for window in aligned), default=begin)
-    known = IntervalSet([*settled, *lost, *damaged])
+    accounted = IntervalSet([*settled, *lost, *damaged])
     scrapes = one.table.dataset in SCRAPES
     failed = {WindowState.FAILED, WindowState.QUEUED}
     return {
-        "missing": list(known.gaps(Window(begin, end))) if begin < end and not scrapes else [],
+        "missing": list(accounted.gaps(Window(begin, end))) if begin < end and not scrapes else [],
         "lost": lost,
         "damaged": list(damaged),
         "failures": list(
             _failures(
-                (known.outcome, known.reason or "", known.window)
-                for known in entries
-                if known.state in failed and known.outcome not in (None, Outcome.QUEUED) and known.window not in settled
+                (entry.outcome, entry.reason or "", entry.window)
+                for entry in entries
+                if entry.state in failed and entry.outcome not in (None, Outcome.QUEUED) and entry.window not in settled
             )
         ),
     }
@@ -184,8 +182,8 @@ def _failures(failed: Iterable[tuple[str, str, Window]]) -> Iterator[Failure]:
     for outcome, reason, window in failed:
         by_reason.setdefault((outcome, reason), []).append(window)
     newest = sorted(by_reason.items(), key=lambda item: max(item[1]), reverse=True)[:_SHOWN]
-    for said, windows in newest:
-        yield Failure(max(windows), *said, len(windows))
+    for failure, windows in newest:
+        yield Failure(max(windows), *failure, len(windows))
 
 
 def _bounds(window: Window) -> dict[str, str]:

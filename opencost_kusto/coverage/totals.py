@@ -83,6 +83,6 @@ def _merged(one: Row, other: Row) -> Row:
     """The totals of two months: the first and the latest, and sums; null where both are null."""
     merged = dict(one)
     for name, merge in _MERGE.items():
-        known = [value for value in (one[name], other[name]) if value is not None]
-        merged[name] = merge(known) if known else None
+        values = [value for value in (one[name], other[name]) if value is not None]
+        merged[name] = merge(values) if values else None
     return merged

@@ -1,4 +1,4 @@
-"""What something cost in a window, by a dimension of choice, with what a reader needs to judge the amounts."""
+"""The cost of a window by a dimension, with what a reader needs to judge the amounts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from opencost_kusto.window import Window
 
 # Clusters that an error lists.
 _LISTED = 10
-# From this length on, what is missing is counted in whole hours, and in whole days.
+# From this length on, missing time is counted in full hours, and in full days.
 _BY_HOUR, _BY_DAY = timedelta(hours=6), timedelta(days=62)
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Minutes of a window that are neither held nor known to be empty, between the two bounds.
+    """Minutes of a window that neither landed nor are recorded as empty, between the two bounds.
 
     Of a run, those that it requested and did not load.
     """
@@ -54,7 +54,7 @@ class CostReport:
 
     @property
     def totals(self) -> dict[str, float]:
-        """The cost of all lines by currency, "" where it is not known; empty for runs, whose windows may overlap."""
+        """The cost of all lines by currency, "" where it is not set; empty for runs, whose windows may overlap."""
         sums: dict[str, float] = {}
         for line in self.lines if self.dimension.name != RUN else ():
             sums[line.currency] = sums.get(line.currency, 0.0) + line.total
@@ -69,8 +69,8 @@ class CostReport:
 def cost_report(kusto: Queries, request: CostRequest) -> CostReport:
     """Query the cost that is requested.
 
-    Raises UsageError for what is no dimension, what cannot be combined, and a cluster or run that the database does not
-    have; KustoError.
+    Raises UsageError for an unknown dimension, for options that cannot be combined, and for a cluster or run that the
+    database does not have; KustoError.
     """
     by = checked(request)
     landed = _landed_until(kusto, by.dataset)
@@ -87,13 +87,13 @@ def cost_report(kusto: Queries, request: CostRequest) -> CostReport:
 
 
 def _landed_until(kusto: Queries, dataset: str) -> dict[str, datetime | None]:
-    """Up to when each cluster has landed."""
+    """The time up to which each cluster has landed."""
     rows = kusto.query(f"OpenCostFreshness() | where Dataset == '{dataset}' | project Cluster, LandedUntil")
     return {row["Cluster"]: row["LandedUntil"] for row in rows if row["Cluster"]}
 
 
 def _gaps(kusto: Queries, window: Window, request: CostRequest, by: Dimension) -> list[Gap]:
-    """What is missing of a window, by cluster and dataset, in whole steps."""
+    """The missing time of a window, by cluster and dataset, in full steps."""
     datasets = [ALLOCATION.dataset, ASSETS.dataset] if request.idle else [by.dataset]
     step = "1d" if window.length >= _BY_DAY else "1h" if window.length >= _BY_HOUR else "10m"
     values = {**bounds(window), "step": step}
@@ -107,7 +107,7 @@ def _gaps(kusto: Queries, window: Window, request: CostRequest, by: Dimension) -
 
 
 def _run_gaps(kusto: Queries, window: Window, request: CostRequest) -> list[Gap]:
-    """What a run, or each run of a window, requested and did not load; a window that another run loaded too."""
+    """The windows that a run, or each run of a window, requested and did not load, even if another run did."""
     rows = kusto.query(run_gaps_query(request.run, window, request.clusters))
     return [_gap(row, row["RunId"]) for row in rows]
 
@@ -116,8 +116,8 @@ def _gap(row: Row, run: str = "") -> Gap:
     return Gap(row["Cluster"] or "", row["Dataset"], row["Minutes"], row["First"], row["Last"], run)
 
 
-def _unknown_cluster(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
+def _unknown_cluster(name: str, existing: Iterable[str]) -> str:
+    names = sorted(existing)
     near = difflib.get_close_matches(name, names, 1)
     hint = f" Did you mean {near[0]}?" if near else ""
     listed = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")

@@ -58,13 +58,13 @@ def cost_rows(report: CostReport) -> list[dict[str, Json]]:
 
 
 def _first(lines: Sequence[Line], count: int) -> list[Line]:
-    """The most expensive lines first, each part in the order that it had."""
+    """The most expensive lines first; both parts keep their order."""
     kept = set(sorted(range(len(lines)), key=lambda at: -lines[at].total)[:count])
     return [lines[at] for at in sorted(range(len(lines)), key=lambda at: (at not in kept, at))]
 
 
 def _head(report: CostReport, now: datetime) -> Iterator[str]:
-    """What the amounts are of: period, currency, clusters, freshness."""
+    """The header: period, currency, clusters, freshness."""
     request, window = report.request, report.window
     idle = ", with idle cost" if request.idle else ""
     of_run = f" of run {request.run}" if request.run else ""
@@ -73,8 +73,8 @@ def _head(report: CostReport, now: datetime) -> Iterator[str]:
     yield f"Period:    {_period(window)}"
     if request.earlier:
         yield f"Compared:  {_period(request.earlier)}"
-    known = sorted({line.currency or _NO_CURRENCY for line in report.lines}) or [_NO_CURRENCY]
-    yield f"Currency:  {', '.join(known)}"
+    currencies = sorted({line.currency or _NO_CURRENCY for line in report.lines}) or [_NO_CURRENCY]
+    yield f"Currency:  {', '.join(currencies)}"
     names = sorted(report.landed_until)
     shown = ", ".join(names[:_GAPS]) + (f" and {len(names) - _GAPS} more" if len(names) > _GAPS else "")
     yield f"Clusters:  {shown or 'none'}"
@@ -87,17 +87,17 @@ def _period(window: Window) -> str:
 
 
 def _fresh(landed: dict[str, datetime | None], now: datetime) -> str:
-    """Up to when the clusters have landed, from the one that is furthest behind."""
-    known = sorted((until, name) for name, until in landed.items() if until is not None)
-    if not known:
+    """The time up to which the clusters have landed, and the one that is furthest behind."""
+    landed_clusters = sorted((until, name) for name, until in landed.items() if until is not None)
+    if not landed_clusters:
         return ""
-    (oldest, behind), (newest, _) = known[0], known[-1]
+    (oldest, behind), (newest, _) = landed_clusters[0], landed_clusters[-1]
     text = f"{stamp(newest)} ({readable(now - newest)} ago)"
     return text if oldest == newest else f"{text}; {behind} to {stamp(oldest)} ({readable(now - oldest)} ago)"
 
 
 def _below(report: CostReport) -> Iterator[str]:
-    """What is missing, and what a reader may overlook."""
+    """Missing time, and other notes for the reader."""
     if not report.lines:
         yield "No cost has landed for this period. opencost-kusto status shows what has."
     if report.dimension.name == RUN:

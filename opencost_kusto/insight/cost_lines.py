@@ -1,4 +1,4 @@
-"""The lines of a cost report: the rows of the shipped functions, with idle cost and an earlier cost beside them."""
+"""The lines of a cost report: the rows of the shipped functions, with their idle cost and an earlier cost."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RUNS, _QUERIES = 1000, 8
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: what it is of, its cost and its currency, "" where that is not known.
+    """One line: its names, its cost and its currency, "" where that is not set.
 
     `cost` is without `idle_cost`, which is None where it was not requested or has a line of its own. `previous_cost` is
-    None where nothing is compared, or where nothing of the cluster is held of the earlier window.
+    None where nothing is compared, or where nothing of the cluster has landed for the earlier window.
     """
 
     cluster: str
@@ -36,7 +36,7 @@ class Line:
 
     @property
     def total(self) -> float:
-        """The cost with the idle cost beside it."""
+        """The cost including the idle cost."""
         return self.cost + (self.idle_cost or 0.0)
 
 
@@ -81,12 +81,12 @@ def _of_window(kusto: Queries, request: CostRequest, by: Dimension, window: Wind
 
 
 def _with_idle(lines: Sequence[Line], idle: Sequence[Line]) -> list[Line]:
-    """The lines with idle cost beside their own; nodes on which nothing ran have only idle cost."""
+    """The lines with their idle cost; nodes on which nothing ran have only idle cost."""
     costs = {(one.cluster, one.names): one for one in idle}
     found = []
     for line in lines:
-        own = costs.pop((line.cluster, line.names), None)
-        found.append(replace(line, idle_cost=own.cost if own else 0.0))
+        idle_line = costs.pop((line.cluster, line.names), None)
+        found.append(replace(line, idle_cost=idle_line.cost if idle_line else 0.0))
     return found + [replace(one, cost=0.0, idle_cost=one.cost) for one in costs.values()]
 
 
@@ -118,7 +118,7 @@ def _line(row: Row, columns: Iterable[str]) -> Line:
 
 
 def _compared(lines: Sequence[Line], earlier: Sequence[Line]) -> list[Line]:
-    """The lines with their earlier cost; what is gone has a cost of 0."""
+    """The lines with their earlier cost; a line that is only in the earlier window has a cost of 0."""
     before = {(line.cluster, line.names, line.currency): line for line in earlier}
     clusters = {line.cluster for line in earlier}
     found = []

@@ -1,4 +1,4 @@
-"""The question of a cost report, checked."""
+"""The request of a cost report, checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_RUN = ("namespace", "cluster", "controller")
 
 
 class Queries(Protocol):
-    """A database that answers queries: `Kusto`."""
+    """A database that runs queries: `Kusto`."""
 
     def query(self, text: str) -> list[Row]:
         """The rows of a KQL query; raises KustoError."""
@@ -42,16 +42,16 @@ class CostRequest:
 
 
 def window_of(text: str | Window, now: datetime | None = None) -> Window:
-    """A window of whole minutes from what a user wrote: what is in Kusto needs no marks. Raises UsageError."""
+    """A window of full minutes from a user's text: costs in Kusto need no marks. Raises UsageError."""
     return text if isinstance(text, Window) else parse(text, now=now or datetime.now(UTC), resolution=MINUTE)
 
 
 def checked(request: CostRequest) -> Dimension:
-    """The dimension of a request; raises UsageError for what is none, and for what cannot be combined."""
+    """The dimension of a request; raises UsageError for an unknown one, and for options that cannot be combined."""
     by = dimension(request.by)
     if request.idle and (by.idle is Idle.NONE or request.run):
         why = "the cost of assets has it" if by.dataset == ASSETS.dataset else "it is of nodes, not of runs or days"
-        raise UsageError(f"--with idle is not for this question: {why}.")
+        raise UsageError(f"--with idle is not for this request: {why}.")
     if request.run and by.name not in _OF_RUN:
         raise UsageError(f"The cost of a run is by {', '.join(_OF_RUN)}, not by {by}.")
     if request.baseline and not (request.run or by.name == RUN):

@@ -1,4 +1,4 @@
-"""The Kusto database as users of the library meet it: to load into, to query, and to read costs from."""
+"""The Kusto database for users of the library: to load into, to query, and to read costs from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Kusto(client.Kusto):
     """A database to load into, to query, and to read costs from.
 
     `uri` is the engine's address (`https://<cluster>.<region>.kusto.windows.net`, or a Fabric Eventhouse's query
-    URI), `database` its name, `auth` the way to sign in. Raises UsageError for what cannot be used. Safe to use from
+    URI), `database` its name, `auth` the way to sign in. Raises UsageError for invalid values. Safe to use from
     several threads; close it, or use it as a context.
     """
 
@@ -34,7 +34,7 @@ class Kusto(client.Kusto):
         Window, or text such as `7d`, `yesterday` or `2026-11-01,2026-11-15`. `cluster` is one name or several, ""
         for all; with `idle`, idle cost too. Each line has Cluster, the columns of `by` (`Namespace`), TotalCost,
         Share (0 to 1) and Currency, "" where it is not set. Amounts of two currencies must not be added. Raises
-        UsageError for what the functions cannot answer, and KustoError. `cost_report` also has what is missing of the
+        UsageError for what the functions do not support, and KustoError. `cost_report` also has what is missing of the
         window.
         """
         names = (cluster,) if isinstance(cluster, str) else cluster

@@ -1,4 +1,4 @@
-"""What cost can be split by, and the shipped function that answers it."""
+"""The dimensions by which cost can be split, and their shipped functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL = "label"
 
 
 class Idle(Enum):
-    """Where idle cost stands: beside the cost of each line, in a line of its own for each cluster, or nowhere."""
+    """Where idle cost is shown: in each line, in a separate line for each cluster, or nowhere."""
 
     BESIDE, LINE, NONE = range(3)
 
@@ -26,8 +26,8 @@ class Idle(Enum):
 class Dimension:
     """One way to split cost.
 
-    `columns` name a line, beside its cluster. `function` is the shipped function, called with the window, the clusters
-    and what is `given`; `then` is KQL that makes the columns of its rows. `dataset` is the one whose gaps matter.
+    `columns` name a line, in addition to its cluster. `function` is the shipped function, called with the window, the
+    clusters and the values `given`; `then` is KQL that makes the columns. `dataset` is the one whose gaps are reported.
     """
 
     name: str
@@ -73,7 +73,7 @@ NAMES = ", ".join(f"{name}:NAME" if name == LABEL else name for name in _DIMENSI
 
 
 def dimension(text: str) -> Dimension:
-    """The dimension that a user names: `namespace`, `label:app`. Raises UsageError for what is none."""
+    """The dimension that a user names: `namespace`, `label:app`. Raises UsageError for any other text."""
     name, separator, label = text.strip().partition(":")
     found = _DIMENSIONS.get(name.lower())
     if found is None:

@@ -24,7 +24,7 @@ _COLOURS = (
     "#4f46e5",
 )
 # Idle and unallocated cost is grey in every picture; charged cost is blue.
-_KNOWN = {
+_FIXED = {
     "__idle__": "#9ca3af",
     "__unmounted__": "#6b7280",
     "__unallocated__": "#d1d5db",
@@ -34,7 +34,7 @@ _KNOWN = {
     "AllocatedCost": _COLOURS[0],
 }
 
-# What the dashboard adds to a name where the currency is known.
+# What the dashboard adds to a name where the currency is set.
 _CURRENCY = re.compile(r" \([A-Z]{3}\)$")
 
 
@@ -47,8 +47,8 @@ class Colours:
 
     def of(self, column: str, value: str) -> str:
         """The colour of a value of a column."""
-        if (known := _KNOWN.get(_CURRENCY.sub("", value))) is not None:
-            return known
+        if (fixed := _FIXED.get(_CURRENCY.sub("", value))) is not None:
+            return fixed
         given = self._given.setdefault(column, {})
         if value not in given:
             given[value] = next(self._left.setdefault(column, cycle(_COLOURS)))
@@ -72,15 +72,15 @@ def summed(rows: Iterable[Row], key: str, value: str) -> dict[Any, float]:
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
-def words(name: str) -> str:
+def heading(name: str) -> str:
     """`CpuWaste` as words: CPU waste."""
     found = re.findall(r"[A-Z][a-z]*", name)
-    said = " ".join(word.upper() if word in ("Cpu", "Ram", "Gpu", "Id") else word.lower() for word in found)
-    return said[:1].upper() + said[1:]
+    text = " ".join(word.upper() if word in ("Cpu", "Ram", "Gpu", "Id") else word.lower() for word in found)
+    return text[:1].upper() + text[1:]
 
 
 def label(name: str) -> str:
-    """A name as people read it: OpenCost's `__unmounted__` is unmounted."""
+    """A name without OpenCost's underscores: `__unmounted__` is unmounted."""
     return re.sub(r"__(\w+?)__", r"\1", name)
 
 

@@ -31,7 +31,7 @@ _PAGE_COLUMNS = 24
 _BARS_WIDE = 9.0
 # Few colours keep the file small; these are enough for smooth letters.
 _SHADES = 64
-# Where a picture names its tiles.
+# The text field of a PNG that names the tiles of the picture.
 TEXT: Final = "Description"
 _BEHIND = "#f3f4f6"
 _STYLE: Any = {
@@ -73,11 +73,11 @@ def draw_dashboard(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         period = f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
-        said = f"{period}, {cluster or 'all clusters'}, {_unit(kusto)}"
+        subtitle = f"{period}, {cluster or 'all clusters'}, {_unit(kusto)}"
         for name, some in groupby(tiles(), key=lambda tile: tile.page):
             path = folder / f"{slug(name)}.png"
-            drawn = [(tile, draw(tile, kusto.query(tile.query.posed(window, cluster)), colours)) for tile in some]
-            _save(_page(name, said, drawn), path, [tile for tile, _ in drawn])
+            drawn = [(tile, draw(tile, kusto.query(tile.query.text_for(window, cluster)), colours)) for tile in some]
+            _save(_page(name, subtitle, drawn), path, [tile for tile, _ in drawn])
             written.append(path)
             on_page(path)
     except OSError as error:
@@ -86,7 +86,7 @@ def draw_dashboard(
 
 
 def _unit(kusto: Kusto) -> str:
-    """In which currency amounts are, where it is one."""
+    """The currency of the amounts, where it is one."""
     found = {row["Currency"] for row in kusto.query("OpenCostCurrencies() | distinct Currency")}
     return f"in {found.pop()}" if len(found) == 1 else "in the currency of each cluster"
 
@@ -106,8 +106,8 @@ def draw(tile: Tile, rows: list[Row], colours: Colours) -> Image:
     return _drawn(tile.width * _COLUMN - _GAP, tile.height * _COLUMN - _GAP, drawing)
 
 
-def _page(name: str, said: str, drawn: Sequence[tuple[Tile, Image]]) -> Image:
-    """The tiles of a page where they lie, below its name and what it is of."""
+def _page(name: str, subtitle: str, drawn: Sequence[tuple[Tile, Image]]) -> Image:
+    """The tiles of a page in their places, below its name and subtitle."""
     from PIL import Image
 
     wide = _PAGE_COLUMNS * _COLUMN + _GAP
@@ -116,7 +116,7 @@ def _page(name: str, said: str, drawn: Sequence[tuple[Tile, Image]]) -> Image:
     def header(figure: Any) -> None:
         figure.patch.set(facecolor=_BEHIND, linewidth=0)
         figure.text(2 * _GAP / wide, 0.5, f"OpenCost: {name}", va="center", weight="bold", fontsize=13)
-        figure.text(1 - 2 * _GAP / wide, 0.5, said, va="center", ha="right", color=FAINT)
+        figure.text(1 - 2 * _GAP / wide, 0.5, subtitle, va="center", ha="right", color=FAINT)
 
     page = Image.new("RGB", (round(wide * _DOTS), round(tall * _DOTS)), _BEHIND)
     page.paste(_drawn(wide, _TOP, header), (0, 0))
@@ -142,7 +142,7 @@ def _drawn(wide: float, tall: float, drawing: Callable[[Any], None]) -> Image:
 
 
 def contents(tile: Tile) -> str:
-    """What a picture says of a tile, so that one that was drawn before a change is found: title, visual and place."""
+    """The text of a tile in a picture: title, visual and place. It reveals a picture that was drawn before a change."""
     return f"{tile.title} ({tile.visual}, {tile.x},{tile.y} {tile.width}x{tile.height})"
 
 

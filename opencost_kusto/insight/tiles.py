@@ -29,17 +29,17 @@ class Tile:
     y: int
     width: int
     height: int
-    query: Query
+    query: DashboardQuery
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A query of the dashboard, and the parameters it uses."""
+class DashboardQuery:
+    """A query of the dashboard, and its parameters."""
 
     text: str
     variables: tuple[str, ...]
 
-    def posed(self, window: Window, cluster: str = "") -> str:
+    def text_for(self, window: Window, cluster: str = "") -> str:
         """The query with the parameters set before it; no cluster means all, as in the web UI."""
         lets = (f"let {name} = {value};" for name, value in values(window, cluster).items() if name in self.variables)
         return "\n".join((*lets, self.text))
@@ -82,9 +82,9 @@ def document_of(uri: str, database: str) -> dict[str, Any]:
     return read
 
 
-def queries() -> dict[str, Query]:
+def queries() -> dict[str, DashboardQuery]:
     """Every query by its id, including that of the parameter that lists clusters."""
-    return {each["id"]: Query(each["text"], tuple(each["usedVariables"])) for each in document()["queries"]}
+    return {each["id"]: DashboardQuery(each["text"], tuple(each["usedVariables"])) for each in document()["queries"]}
 
 
 def tiles() -> list[Tile]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from opencost_kusto.insight.formatting import Colours, Row, label, roles, shortened, summed, words
+from opencost_kusto.insight.formatting import Colours, Row, heading, label, roles, shortened, summed
 from opencost_kusto.rendering import money, table_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def title(figure: Figure, text: str) -> None:
 
 
 def axes_of(figure: Figure) -> Axes:
-    """Room for a drawing and its legend below the title, away from the edges."""
+    """The axes of a drawing and its legend, below the title and away from the edges."""
     wide, tall = figure.get_size_inches()
     left, low = 0.12 / wide, 0.1 / tall
     figure.set_layout_engine("constrained", rect=(left, low, 1 - 2 * left, 1 - low - HEAD / tall))
@@ -72,19 +72,19 @@ def _moment(moments: Sequence[datetime], at: int) -> str:
 def _bars(figure: Figure, rows: list[Row], colours: Colours) -> None:
     """A bar for each name, the largest on top; several values are stacked, and the first is written out too."""
     name, *values = rows[0]
-    whole = {str(row[name]): sum(row[value] or 0.0 for value in values) for row in rows}
-    names = sorted(whole, key=lambda each: whole[each])
+    sums = {str(row[name]): sum(row[value] or 0.0 for value in values) for row in rows}
+    names = sorted(sums, key=lambda each: sums[each])
     by_name = {str(row[name]): row for row in rows}
     axes = axes_of(figure)
     left = [0.0] * len(names)
     for value in values:
         parts = [float(by_name[each][value] or 0.0) for each in names]
-        axes.barh(names, parts, 0.66, left, color=colours.of("", value), label=words(value))
+        axes.barh(names, parts, 0.66, left, color=colours.of("", value), label=heading(value))
         left = [base + part for base, part in zip(left, parts, strict=True)]
     for at, (each, end) in enumerate(zip(names, left, strict=True)):
         text = money(end)
         if len(values) == 2:
-            text = f"{words(values[0]).split()[0].lower()} {money(by_name[each][values[0]] or 0.0)} of {text}"
+            text = f"{heading(values[0]).split()[0].lower()} {money(by_name[each][values[0]] or 0.0)} of {text}"
         axes.annotate(text, (max(end, 0), at), (4, 0), textcoords="offset points", va="center", color=FAINT, fontsize=8)
     axes.set_yticks(range(len(names)), [label(each) for each in names])
     axes.margins(x=0.55 if len(values) == 2 else 0.2)
@@ -99,30 +99,30 @@ def _pie(figure: Figure, rows: list[Row], colours: Colours) -> None:
     """A ring chart, with a legend of names, money and percent."""
     name, value = rows[0]
     parts = summed(rows, name, value)
-    whole = sum(parts.values())
+    total = sum(parts.values())
     axes = axes_of(figure)
     shades = [colours.of(name, part) for part in parts]
     ring = {"width": 0.42, "edgecolor": "white", "linewidth": 1.5}
-    # A ring has no room for what is negative; its legend has.
+    # A ring cannot show a negative part; its legend can.
     sizes = [max(size, 0.0) for size in parts.values()]
     wedges = axes.pie(sizes, colors=shades, startangle=90, counterclock=False, wedgeprops=ring)[0]
-    axes.text(0, 0, money(whole), ha="center", va="center", fontsize=11, weight="bold")
-    labels = [f"{label(part)}  {money(cost)}  {cost / whole if whole else 0:.0%}" for part, cost in parts.items()]
+    axes.text(0, 0, money(total), ha="center", va="center", fontsize=11, weight="bold")
+    labels = [f"{label(part)}  {money(cost)}  {cost / total if total else 0:.0%}" for part, cost in parts.items()]
     beside = figure.get_figwidth() > 4.5
     figure.legend(wedges, labels, loc="outside right center" if beside else "outside lower center")
 
 
 def _table(figure: Figure, rows: list[Row], _: Colours) -> None:
-    """A table that fits its tile: as many rows as it has room for, a total, and smaller letters where it is wide."""
+    """A table that fits its tile: as many rows as fit, a total, and smaller letters where it is wide."""
     table = table_of([{name: _read(value) for name, value in row.items()} for row in rows])
     wide, tall = figure.get_size_inches()
     totals = table.totals()
     room = int((tall - HEAD - 0.1) / _HIGH) - 1 - len(totals)
     shown = len(rows) if len(rows) <= room else room - 1
-    lines = [[words(column.name) for column in table.columns]]
+    lines = [[heading(column.name) for column in table.columns]]
     lines += [[shortened(label(text)) for text in line] for line in table.cells()[:shown]]
     lines += totals
-    # A column that no row has a value for only takes room.
+    # A column without a value in any row is left out.
     full = [at for at in range(len(table.columns)) if any(row[at] not in (None, "") for row in table.rows)]
     lines = [[line[at] for at in full] for line in lines]
     numbers = [table.columns[at].right for at in full]

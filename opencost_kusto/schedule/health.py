@@ -31,7 +31,7 @@ from opencost_kusto.schedule.loop import TickResult
 from opencost_kusto.schema.tables import SYNC_RUNS
 from opencost_kusto.version import __version__
 
-# A second series for each counter, which says when it began.
+# Leave out the second series of each counter, which has the time it began.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -41,15 +41,15 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class Health:
-    """What the last runs of the scheduler came to, in numbers; `deadline` is how old the last good one may be.
+    """The metrics of the scheduler's runs; `deadline` is how old the last successful one may be.
 
-    A run is good when its exit code is 0. The process ends when its loop does, so one that responds is alive.
+    A run is successful when its exit code is 0. The process ends when its loop does, so one that responds is alive.
     """
 
     def __init__(self, deadline: timedelta, *, clock: Callable[[], datetime]) -> None:
         self._deadline = deadline
         self._clock = clock
-        self._good: datetime | None = None
+        self._succeeded: datetime | None = None
         self._until: dict[tuple[str, str], datetime] = {}
         self.registry = registry = CollectorRegistry()
         of = ["source", "dataset"]
@@ -101,12 +101,12 @@ class Health:
             self.covered_until(*of, one.window_end)
 
     def _begin(self, source: str, dataset: str) -> None:
-        """Begin every counter of batches at zero: of a series that was not there, Prometheus sees no increase."""
+        """Begin every counter of batches at zero: Prometheus computes no increase of a series that did not exist."""
         for outcome in Outcome:
             self._batches.labels(source, dataset, outcome)
 
     def covered_until(self, source: str, dataset: str, until: datetime) -> None:
-        """Take the end of a window that is in Kusto, or empty; the lag counts from the latest."""
+        """Set the end of a window that is in Kusto, or empty; the lag counts from the latest."""
         of = (source, dataset)
         if of not in self._until:
             self._begin(*of)
@@ -114,28 +114,28 @@ class Health:
         self._until[of] = max(until, self._until.get(of, until))
 
     def left(self, one: Left) -> None:
-        """Take what a run has left of a dataset."""
+        """Set the windows that a run has left of a dataset."""
         self._missing.labels(one.source, one.dataset).set(one.missing)
         self._lost.labels(one.source, one.dataset).set(one.lost)
 
     def ticked(self, one: TickResult) -> None:
-        """Take the end of a tick."""
+        """Count the end of a tick."""
         self._runs.labels(str(one.exit_code)).inc()
         self._seconds.observe(one.seconds)
         if one.exit_code == 0:
-            self._good = one.began
+            self._succeeded = one.began
             self._last.set(one.began.timestamp())
 
     def unready(self) -> str | None:
-        """Why this is not ready, in a sentence; None when it is."""
-        if self._good is None:
+        """The reason why this is not ready, in a sentence; None when it is."""
+        if self._succeeded is None:
             return "No run has succeeded yet."
-        age = self._clock() - self._good
+        age = self._clock() - self._succeeded
         if age > self._deadline:
             return f"The last successful run began {age} ago; the limit is {self._deadline}."
         return None
 
-    def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+    def response(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         """Status, content type and body for a path."""
         if path == "/metrics":
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self.registry)
@@ -143,13 +143,13 @@ class Health:
             return HTTPStatus.OK, _TEXT, b"ok\n"
         if path == "/readyz":
             why = self.unready()
-            said = f"{why or 'ok'}\n".encode()
-            return HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, _TEXT, said
+            text = f"{why or 'ok'}\n".encode()
+            return HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, _TEXT, text
         return HTTPStatus.NOT_FOUND, _TEXT, b"/healthz, /readyz or /metrics\n"
 
 
 class _Retries(Collector):
-    """What the process counts on its own, read at each scrape."""
+    """The retries of the process, read at each scrape."""
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield CounterMetricFamily("opencost_kusto_retries", "Repeated requests to OpenCost and Kusto.", value=retries())
@@ -205,7 +205,7 @@ def _handler(health: Health, seconds: float) -> type[BaseHTTPRequestHandler]:
 
         def _headed(self) -> bytes:
             """Send everything but the body, which is returned."""
-            status, kind, body = health.answer(self.path.partition("?")[0])
+            status, kind, body = health.response(self.path.partition("?")[0])
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -213,6 +213,6 @@ def _handler(health: Health, seconds: float) -> type[BaseHTTPRequestHandler]:
             return body
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Log nothing: probes come every few seconds."""
+            """Log nothing: probes are sent every few seconds."""
 
     return Handler

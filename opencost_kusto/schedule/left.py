@@ -1,4 +1,4 @@
-"""What a tick has left: the windows of its period that are still missing, and those that are lost."""
+"""What a tick leaves: the windows of its period that are still missing, and those that are lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opencost_kusto.window_state import WindowState
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """How many windows of one dataset of a source are missing, and how many are lost."""
+    """The number of missing windows of one dataset of a source, and of lost ones."""
 
     source: str
     dataset: str
@@ -28,7 +28,7 @@ class Left:
 
 
 def left(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> Iterator[Left]:
-    """What is left of each dataset that is loaded by windows, in two queries for all sources; raises KustoError."""
+    """What is left of each dataset that is loaded in windows, in two queries for all sources; raises KustoError."""
     missing = Counter(
         (gaps.source.name, batch.table.dataset)
         for gaps in find_all(kusto, sources, target, period, now)

@@ -1,4 +1,4 @@
-"""The scheduler's loop: ticks, one after the other, until a signal comes.
+"""The scheduler's loop: ticks, one after the other, until a signal arrives.
 
 Ticks that were missed during a slow one are made up for by one. Each runs on a daemon thread, so one that does not end
 within the grace can be abandoned: the next tick of any scheduler loads the windows that it has not reported as landed.
@@ -22,12 +22,12 @@ from opencost_kusto.schedule.trigger import Trigger
 # Seconds in which an abandoned tick may release what it holds.
 _RELEASE = 2.0
 # Seconds after which the clock is read again: it may have been set, and a machine may have slept.
-_LOOK = 60.0
+_CLOCK_CHECK = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """How a tick ended after so many seconds: with a report, or with the error that came before one."""
+    """The outcome of a tick after so many seconds: a report, or the error that prevented one."""
 
     began: datetime
     seconds: float
@@ -43,11 +43,11 @@ class TickResult:
 
 
 class Schedule:
-    """Runs ticks until a signal comes: `signal` is called with its number, from another thread.
+    """Runs ticks until a signal arrives: `signal` is called with its number, from another thread.
 
     `tick` is given a function that passes results on to each of `on_result`; how it ended goes to each of `on_end`. A
     tick under way at a signal may take `grace` seconds more, unless a second signal comes; then `stop` is cancelled,
-    and what it still reports is dropped. `abandoned` says that this happened. `delay` returns the seconds to wait
+    and what it still reports is dropped. `abandoned` is whether this happened. `delay` returns the seconds to wait
     beyond the time of a tick, and is called before each.
     """
 
@@ -91,7 +91,7 @@ class Schedule:
         return 128 + self._signal if self.abandoned else 0
 
     def once(self) -> int:
-        """Tick once: its exit code, or 128 + the number of the signal that came before its end."""
+        """Tick once: its exit code, or 128 + the number of the signal that arrived before its end."""
         if self._idle_until(self._clock() + timedelta(seconds=self._delay())):
             self._run_tick(self._clock())
         if self._signal or self._last is None:
@@ -99,10 +99,10 @@ class Schedule:
         return self._last.exit_code
 
     def _idle_until(self, due: datetime | None) -> bool:
-        """Wait for the moment, or without end where no more ticks are to come; False when a signal came first."""
-        while (left := _LOOK if due is None else (due - self._clock()).total_seconds()) > 0:
+        """Wait for the time, or without end where no tick follows; False when a signal arrived first."""
+        while (left := _CLOCK_CHECK if due is None else (due - self._clock()).total_seconds()) > 0:
             with suppress(queue.Empty):
-                self._signal = self._events.get(timeout=min(left, _LOOK)) or 0
+                self._signal = self._events.get(timeout=min(left, _CLOCK_CHECK)) or 0
                 return False
         return True
 
@@ -129,7 +129,7 @@ class Schedule:
         try:
             report = self._tick(self._pass_on)
         except Cancelled:
-            # It has released what it held; how an abandoned tick ended is not reported.
+            # Its resources are released; the outcome of an abandoned tick is not reported.
             pass
         except Exception as error:
             failure = error

@@ -31,7 +31,7 @@ _ARGS = re.compile(r"^( *)- \$args$", re.MULTILINE)
 class Place:
     """Where in a cluster, from which image, and as which Azure identity.
 
-    Raises UsageError for an image, a namespace or a client id that cannot be one.
+    Raises UsageError for an invalid image, namespace or client id.
     """
 
     image: str

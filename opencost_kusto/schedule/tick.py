@@ -28,7 +28,7 @@ from opencost_kusto.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """The period in which a tick looks for missing windows, and which windows it leaves for later.
+    """The period in which a tick finds missing windows, and which windows it leaves for later.
 
     A window is closed `lag` after its end, when OpenCost's measurements have settled. Raises UsageError where no window
     lies in between.
@@ -39,11 +39,11 @@ class Lookback:
     max_windows: int = MAX_WINDOWS
 
     def closed(self, now: datetime) -> datetime:
-        """Up to when windows are closed."""
+        """The time up to which windows are closed."""
         return (now.astimezone(UTC) - self.lag).replace(second=0, microsecond=0)
 
     def period(self, now: datetime, step: timedelta) -> Window:
-        """The whole windows of a tick, as one; raises UsageError when there is none."""
+        """The full windows of a tick, as one; raises UsageError when there is none."""
         windows = list(aligned(now.astimezone(UTC) - self.catch_up, self.closed(now), step))
         if not windows:
             raise UsageError("No closed window lies in the catch-up; make --catch-up longer than --every and --lag.")
@@ -63,10 +63,10 @@ def tick(
     on_covered: Callable[[str, str, datetime], None] = lambda *_: None,
     on_left: Callable[[Left], None] | None = None,
 ) -> Report:
-    """Load what is due of every source, in one report; the moment is the run's `collection_time`.
+    """Load the due windows of every source, in one report; now is the run's `collection_time`.
 
     A source with a name that cannot be read, or of which Kusto cannot be read, fails with its newest window; one
-    without a name raises what went wrong. `cancel` ends it from another thread, with Cancelled.
+    without a name raises the error. `cancel` ends it from another thread, with Cancelled.
     `on_left` is called with what is missing and lost at the end; only then is that read.
     """
     run, policy = timed(run, kusto), policy or LoadPolicy()

@@ -1,4 +1,4 @@
-"""When the scheduler runs: the times of an interval or of a crontab line. The door to APScheduler's triggers."""
+"""The times of the scheduler: of an interval or of a crontab line. The door to APScheduler's triggers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.window import ANCHOR
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-# Ticks in which the longest pause of a crontab line is looked for.
-_AHEAD = 100
+# The number of ticks among which the longest pause of a crontab line is searched.
+_SEARCHED = 100
 
 
 class Trigger:
-    """When to tick: every so long after an aligned moment and the lag, or by a crontab line in UTC.
+    """The times of ticks: at an interval after an aligned time and the lag, or by a crontab line in UTC.
 
-    Raises UsageError for a line that is no crontab.
+    Raises UsageError for an invalid crontab line.
     """
 
     def __init__(self, every: timedelta, lag: timedelta, cron: str | None = None) -> None:
@@ -46,25 +46,25 @@ class Trigger:
             before, moment = fire, fire
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first tick after a moment; None when no more are to come."""
+        """The first tick after a moment; None when none follows."""
         return next(self.after(moment + timedelta.resolution), None)
 
     def longest_pause(self, moment: datetime) -> timedelta:
         """The longest time between two of the next ticks; a day where there are not two."""
-        fires = islice(self.after(moment), _AHEAD)
+        fires = islice(self.after(moment), _SEARCHED)
         return max((later - earlier for earlier, later in pairwise(fires)), default=timedelta(days=1))
 
 
 def crontab(line: str) -> str:
     """A crontab line with its days of the week by name.
 
-    APScheduler numbers them from Monday; every cron there is numbers them from Sunday, which is 0 and 7.
+    APScheduler numbers them from Monday; every other cron numbers them from Sunday, which is 0 and 7.
     """
     *others, days = line.split()
-    return " ".join((*others, ",".join(map(_named, days.split(",")))))
+    return " ".join((*others, ",".join(map(_by_name, days.split(",")))))
 
 
-def _named(days: str) -> str:
+def _by_name(days: str) -> str:
     found = re.fullmatch(r"(?:(\d)(?:-(\d))?|\*(?=/))(?:/(\d+))?", days)
     if found is None:
         return days

@@ -69,7 +69,7 @@ def test_a_long_period_is_read_month_by_month(emulator: KustoEmulator, kusto: Ku
     assert bounds(emulator, sent) == [timedelta(days=30)] * 5
     assert {one.source for one in states} == {"east", "west"}
     for one in states:
-        assert len(one.known) == DAYS
+        assert len(one.entries) == DAYS
         assert list(one.minutes({WindowState.EMPTY})) == [PERIOD]
 
 

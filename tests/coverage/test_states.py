@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from opencost_kusto.batch import Batch
-from opencost_kusto.coverage.state import Known, states_query
+from opencost_kusto.coverage.state import WindowEntry, states_query
 from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.errors import ReasonCode
@@ -195,7 +195,7 @@ def test_results_of_a_run_and_their_entries_have_one_state(database: Database) -
             start = FIRST + number % 7 * DAY
             batch = Batch(table, f"source {number}", Window(start, start + length))
             result = batch_result(batch, outcome, code=code)
-            results[batch.id] = Known.of(result, start + age).state
+            results[batch.id] = WindowEntry.of(result, start + age).state
             shared = {"BatchId": batch.id, "Source": batch.source, "TableName": table.name, "Dataset": table.dataset}
             window = {"WindowStart": start.isoformat(), "WindowEnd": (start + length).isoformat()}
             said = {"Outcome": outcome.value, "ReasonCode": code, "CollectionTime": (start + age).isoformat()}

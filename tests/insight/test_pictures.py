@@ -16,8 +16,7 @@ from PIL import Image
 from opencost_kusto.cli import app, demo
 from opencost_kusto.database import script
 from opencost_kusto.errors import UsageError
-from opencost_kusto.insight import formatting as looks
-from opencost_kusto.insight import pictures
+from opencost_kusto.insight import formatting, pictures
 from opencost_kusto.insight.formatting import Colours
 from opencost_kusto.insight.tiles import Query, Tile, slug, tiles
 from opencost_kusto.insight.visuals import VISUALS
@@ -167,7 +166,11 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 def test_names_are_readable() -> None:
     """Column names as words, OpenCost's own names without underscores, and every cell of bounded length."""
-    assert [looks.words(name) for name in ("CpuWaste", "LastRunId", "Rows")] == ["CPU waste", "Last run ID", "Rows"]
+    assert [formatting.heading(name) for name in ("CpuWaste", "LastRunId", "Rows")] == [
+        "CPU waste",
+        "Last run ID",
+        "Rows",
+    ]
     said = {"prod/__unmounted__": "prod/unmounted", "__idle__": "idle", "a_b": "a_b"}
-    assert {name: looks.label(name) for name in said} == said
-    assert looks.shortened("x" * 50) == "x" * 43 + "…"
+    assert {name: formatting.label(name) for name in said} == said
+    assert formatting.shortened("x" * 50) == "x" * 43 + "…"

@@ -45,23 +45,23 @@ def synced() -> Iterator[Database]:
 @pytest.mark.parametrize("query", QUERIES.values(), ids=lambda query: query.text.split("\n")[1])
 def test_query_passes_the_analyser(query: Query, analyser: Analyser, schema: Schema) -> None:
     """A query is right by Microsoft's analyser, with every parameter set."""
-    assert analyser.check(query.posed(DAY, CLUSTER), schema=schema) == []
+    assert analyser.check(query.text_for(DAY, CLUSTER), schema=schema) == []
 
 
 @pytest.mark.parametrize("tile", TILES.values(), ids=lambda tile: slug(tile.title))
 def test_tile_has_rows_on_the_recorded_day(tile: Tile, synced: Database) -> None:
     """There is something to draw, of all clusters and of the one; of one that is not there, nothing costs."""
-    everything = synced.rows(tile.query.posed(DAY))
+    everything = synced.rows(tile.query.text_for(DAY))
     assert everything
-    assert len(synced.rows(tile.query.posed(DAY, CLUSTER))) == len(everything)
-    nothing = synced.rows(tile.query.posed(DAY, "nowhere"))
+    assert len(synced.rows(tile.query.text_for(DAY, CLUSTER))) == len(everything)
+    nothing = synced.rows(tile.query.text_for(DAY, "nowhere"))
     assert nothing == [] or not any(nothing[0].values())
 
 
 def test_clusters_are_listed(synced: Database) -> None:
     """The cluster parameter offers the clusters that have costs."""
     (used,) = (each["dataSource"]["queryRef"]["queryId"] for each in DASHBOARD["parameters"] if "dataSource" in each)
-    assert synced.rows(QUERIES[used].posed(DAY)) == [{"Cluster": CLUSTER}]
+    assert synced.rows(QUERIES[used].text_for(DAY)) == [{"Cluster": CLUSTER}]
 
 
 def test_titles_name_files() -> None:
@@ -160,7 +160,7 @@ def test_viewers_share_cached_results(query: Query) -> None:
 @pytest.mark.parametrize("tile", DASHBOARD["tiles"], ids=lambda tile: tile["title"])
 def test_numbers_are_rounded_and_times_are_first(tile: dict[str, Any], analyser: Analyser, schema: Schema) -> None:
     """A table would show all digits of a number; charts over time have the time first, as Grafana needs it."""
-    text = QUERIES[tile["queryRef"]["queryId"]].posed(DAY, CLUSTER)
+    text = QUERIES[tile["queryRef"]["queryId"]].text_for(DAY, CLUSTER)
     columns = analyser.result_columns(text, schema=schema)
     if tile["visualOptions"].get("xColumn") == "Timestamp":
         assert columns[0] == ("Timestamp", "datetime")
@@ -177,7 +177,7 @@ def test_the_columns_of_a_chart_are_those_of_its_query(
 ) -> None:
     """Axes and series name columns that the query returns; the web UI would draw nothing else."""
     options = tile["visualOptions"]
-    query = QUERIES[tile["queryRef"]["queryId"]].posed(DAY, CLUSTER)
+    query = QUERIES[tile["queryRef"]["queryId"]].text_for(DAY, CLUSTER)
     columns = [name for name, _ in analyser.result_columns(query, schema=schema)]
     drawn = [options["xColumn"], *options["yColumns"], *(options["seriesColumns"] or [])]
     assert sorted(drawn) == sorted(columns)
@@ -204,7 +204,7 @@ def two_currencies() -> Iterator[Database]:
 def test_amounts_of_two_currencies_are_not_added(title: str, two_currencies: Database) -> None:
     """What is added up over clusters has a line for each currency, which stands in its name."""
     sums: dict[str, float] = {}
-    for row in two_currencies.rows(TILES[title].query.posed(DAY)):
+    for row in two_currencies.rows(TILES[title].query.text_for(DAY)):
         (name,) = (value for value in row.values() if isinstance(value, str))
         money = sum(value for value in row.values() if isinstance(value, float))
         sums[name[-5:]] = sums.get(name[-5:], 0.0) + money
@@ -216,8 +216,8 @@ def test_amounts_of_two_currencies_are_not_added(title: str, two_currencies: Dat
 def test_a_card_is_empty_for_two_currencies(title: str, two_currencies: Database) -> None:
     """One number cannot be two amounts: with one cluster it is that cluster's."""
     query = TILES[title].query
-    assert two_currencies.rows(query.posed(DAY)) == [{"Cost": None}]
-    (one,) = two_currencies.rows(query.posed(DAY, CLUSTER))
+    assert two_currencies.rows(query.text_for(DAY)) == [{"Cost": None}]
+    (one,) = two_currencies.rows(query.text_for(DAY, CLUSTER))
     assert one["Cost"] is not None
 
 
@@ -250,10 +250,10 @@ def test_missing_hours_are_reported(empty: Database) -> None:
     facts = {"batch_id": "b", "dataset": "assets", "outcome": "failed", "reason": "down"}
     empty.runs([facts | {"window_start": str(hour.start), "window_end": str(hour.end)}], Requested())
     window = replace(DAY, end=end)
-    rows = empty.rows(TILES["Missing hours, and why"].query.posed(window))
+    rows = empty.rows(TILES["Missing hours, and why"].query.text_for(window))
     found = {
         (row["Dataset"], row["LastReason"]): (row["MissingHours"], row["First"].hour, row["Last"].hour) for row in rows
     }
     assert found == {("assets", None): (2.0, 1, 2), ("assets", "down"): (1.0, 0, 0)}
-    (batches,) = empty.rows(TILES["Batches by outcome"].query.posed(window))
+    (batches,) = empty.rows(TILES["Batches by outcome"].query.text_for(window))
     assert (batches["Outcome"], batches["Batches"], batches["LastReason"]) == ("failed", 1, "down")

@@ -31,6 +31,6 @@ def test_the_time_is_the_first_column(text: str, analyser: Analyser, schema: Sch
 @pytest.mark.parametrize("text", re.findall(r"^OpenCost.*\$__time.*$", GUIDES["kql"], re.MULTILINE))
 def test_the_query_of_the_guide_is_right(text: str, analyser: Analyser, schema: Schema) -> None:
     """With the times that Grafana puts in the places of its macros."""
-    posed = text.replace("$__timeFrom", "datetime(2026-11-23)").replace("$__timeTo", "datetime(2026-11-24)")
-    assert posed != text
-    assert analyser.check(posed, schema=schema) == []
+    text_ = text.replace("$__timeFrom", "datetime(2026-11-23)").replace("$__timeTo", "datetime(2026-11-24)")
+    assert text_ != text
+    assert analyser.check(text_, schema=schema) == []

@@ -60,7 +60,7 @@ class Process:
 
     def scrape(self) -> Scrape:
         """All samples of /metrics."""
-        text = self.health.answer("/metrics")[2].decode()
+        text = self.health.response("/metrics")[2].decode()
         samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
         return {(one.name, frozenset(one.labels.items())): one.value for one in samples}
 

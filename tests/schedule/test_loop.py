@@ -318,28 +318,28 @@ def test_readiness_follows_the_last_good_tick() -> None:
     """Not ready before the first good tick, ready after it, and not when it is older than the deadline."""
     now = [NOW]
     health = Health(2 * HOUR, clock=lambda: now[0])
-    assert health.answer("/readyz")[0] == 503
+    assert health.response("/readyz")[0] == 503
     health.ticked(TickResult(NOW, 3.0, Report("bad", [one(Outcome.FAILED, exit_code=3)])))
-    assert health.answer("/readyz")[0] == 503
+    assert health.response("/readyz")[0] == 503
     health.ticked(TickResult(NOW, 3.0, Report("good", [one()])))
-    assert health.answer("/readyz")[::2] == (200, b"ok\n")
+    assert health.response("/readyz")[::2] == (200, b"ok\n")
     now[0] += 2 * HOUR + MINUTE
     health.ticked(TickResult(now[0], 3.0, error=KustoError("no")))
-    status, _, body = health.answer("/readyz")
+    status, _, body = health.response("/readyz")
     assert (status, body) == (503, b"The last successful run began 2:01:00 ago; the limit is 2:00:00.\n")
 
 
 def test_unknown_paths_are_not_found() -> None:
     """The liveness probe reads /healthz; other paths are not found."""
     health = Health(HOUR, clock=lambda: NOW)
-    assert (health.answer("/healthz")[0], health.answer("/elsewhere")[0]) == (200, 404)
+    assert (health.response("/healthz")[0], health.response("/elsewhere")[0]) == (200, 404)
 
 
 def test_metrics_are_those_of_the_readme() -> None:
     """Names, kinds and sentences are a contract; no series says when a counter was created."""
     health = Health(HOUR, clock=lambda: NOW)
     health.count(one(rows=8))
-    text = health.answer("/metrics")[2].decode()
+    text = health.response("/metrics")[2].decode()
     assert "_created" not in text
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     docs = re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE)
@@ -353,7 +353,7 @@ def test_gauges_say_what_a_run_has_left() -> None:
     health = Health(HOUR, clock=lambda: NOW)
     for missing in (3, 0):
         health.left(Left("here", "allocation", missing, 1))
-        text = health.answer("/metrics")[2].decode()
+        text = health.response("/metrics")[2].decode()
         assert f'opencost_kusto_missing_windows{{dataset="allocation",source="here"}} {missing}.0' in text
         assert 'opencost_kusto_lost_windows{dataset="allocation",source="here"} 1.0' in text
 

@@ -206,7 +206,7 @@ def test_probes_use_paths_that_are_served() -> None:
     for probe, fresh in (("livenessProbe", HTTPStatus.OK), ("readinessProbe", HTTPStatus.SERVICE_UNAVAILABLE)):
         asked = container[probe]["httpGet"]
         assert asked["port"] == container["ports"][0]["name"]
-        assert health.answer(asked["path"])[0] == fresh
+        assert health.response(asked["path"])[0] == fresh
 
 
 @pytest.mark.parametrize("every", CRONS)
