@@ -18,7 +18,7 @@ from opencost_kusto.database import script
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight import formatting, pictures
 from opencost_kusto.insight.formatting import Colours
-from opencost_kusto.insight.tiles import Query, Tile, slug, tiles
+from opencost_kusto.insight.tiles import DashboardQuery, Tile, slug, tiles
 from opencost_kusto.insight.visuals import VISUALS
 from opencost_kusto.pipeline.request import SyncRequest
 from tests.support.documents import GUIDES
@@ -44,7 +44,7 @@ COSTS = [
 
 def tile(visual: str, width: int = 12) -> Tile:
     """A tile that is drawn in a way."""
-    return Tile("A tile: of $ and _", "Page", visual, 0, 0, width, 8, Query("", ()))
+    return Tile("A tile: of $ and _", "Page", visual, 0, 0, width, 8, DashboardQuery("", ()))
 
 
 def colours_of(picture: Image.Image) -> set[tuple[int, ...]]:

@@ -14,7 +14,7 @@ import pytest
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.insight import tiles
-from opencost_kusto.insight.tiles import Query, Tile, slug
+from opencost_kusto.insight.tiles import DashboardQuery, Tile, slug
 from opencost_kusto.window import Window
 from tests.kql.conftest import load_day
 from tests.kql.database import CLUSTER, Database, Requested
@@ -43,7 +43,7 @@ def synced() -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=lambda query: query.text.split("\n")[1])
-def test_query_passes_the_analyser(query: Query, analyser: Analyser, schema: Schema) -> None:
+def test_query_passes_the_analyser(query: DashboardQuery, analyser: Analyser, schema: Schema) -> None:
     """A query is right by Microsoft's analyser, with every parameter set."""
     assert analyser.check(query.text_for(DAY, CLUSTER), schema=schema) == []
 
@@ -149,7 +149,7 @@ def test_a_tile_has_the_options_of_an_exported_one(tile: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=lambda query: query.text.split("\n")[1])
-def test_viewers_share_cached_results(query: Query) -> None:
+def test_viewers_share_cached_results(query: DashboardQuery) -> None:
     """Nineteen queries every quarter of an hour, for each viewer: results of the last minutes are reused.
 
     https://learn.microsoft.com/kusto/query/query-results-cache
