@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -12,6 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from opencost_kusto.cli import app
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.version import __version__
 from tests.deploy import helm
 from tests.schedule.test_manifest import objects
@@ -23,11 +26,14 @@ HELM_LABELS = {
     "app.kubernetes.io/managed-by": "Helm",
     "helm.sh/chart": f"opencost-kusto-{__version__}",
 }
+# What of a Role and its binding grants something.
+PARTS = ("rules", "roleRef", "subjects")
 # The words of `manifest` that say the same as the values of a case.
 SAME = {
     "default": (),
     "deployment": ("--deployment",),
     "cron": ("--cron", "5 3 * * *", "--", "--cluster", "prod", "--catch-up", "30h"),
+    "add-on": ("--endpoint", "in-cluster://kube-system/pod:cost-analysis-agent:9003"),
 }
 
 
@@ -58,7 +64,7 @@ def test_helm_renders_what_is_recorded(case: str) -> None:
 @pytest.mark.parametrize("case", SAME)
 def test_it_is_what_manifest_prints(case: str) -> None:
     """With default values, each object is that of `manifest`, but for Helm's own labels."""
-    rendered = {each["kind"]: each for each in helm.recorded(case)}
+    rendered = {each["kind"]: each for each in helm.recorded(case) if not each["kind"].startswith("ClusterRole")}
     for each in rendered.values():
         labels = each["metadata"]["labels"]
         assert {name: labels.pop(name) for name in HELM_LABELS} == HELM_LABELS
@@ -74,25 +80,26 @@ def test_kubernetes_takes_them(case: str, version: str) -> None:
             assert kubernetes_validate.validate(each, version, strict=True) == version
 
 
-def test_roles_are_the_least_that_each_route_needs() -> None:
-    """A Service is one resource, spelled as in the URL; pods are listed; only with a route is a token mounted."""
-    found = by_kind("fleet")
-    account = {"kind": "ServiceAccount", "name": "opencost-kusto", "namespace": "opencost"}
-    services, pods = found["Role opencost-kusto-opencost"], found["Role opencost-kusto-pods"]
-    assert services["rules"] == [
-        {"apiGroups": [""], "resources": ["services/proxy"], "resourceNames": ["http:opencost:9003"], "verbs": ["get"]}
-    ]
-    assert pods["rules"] == [
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
-    ]
-    for role, namespace in ((services, "opencost"), (pods, "kube-system")):
-        binding = found[f"RoleBinding {role['metadata']['name']}"]
-        assert (binding["subjects"], binding["roleRef"]["name"]) == ([account], role["metadata"]["name"])
-        assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == namespace
+def rights(found: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Rights and who gets them: all of Roles and bindings but names of labels."""
+    kinds = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    some = sorted((each for each in found if each["kind"] in kinds), key=lambda each: str(each["kind"]))
+    return [(each["kind"], each["metadata"].get("namespace"), *map(each.get, PARTS)) for each in some]
+
+
+@pytest.mark.parametrize(("case", "arguments"), [("fleet", ()), ("add-on", ("--cluster-wide",))])
+def test_roles_are_those_that_manifest_prints(
+    case: str, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pods of another namespace are listed, and nothing else; only then is a token mounted."""
+    words = ("manifest", "--rbac", "--endpoint", "in-cluster://kube-system/pod:cost-analysis-agent:9003", *arguments)
+    app(list(words), standalone_mode=False, obj=Process())
+    printed = rights(list(yaml.safe_load_all(capsys.readouterr().out)))
+    assert rights(helm.recorded(case)) == printed
+    assert len(printed) == 2
     mounted = {
-        case: by_kind(case)["Deployment"]["spec"]["template"]["spec"]["automountServiceAccountToken"]
-        for case in ("fleet", "deployment")
+        one: by_kind(one)["Deployment"]["spec"]["template"]["spec"]["automountServiceAccountToken"]
+        for one in ("fleet", "deployment")
     }
     assert mounted == {"fleet": True, "deployment": False}
 
@@ -176,7 +183,8 @@ def test_values_pass_their_schema() -> None:
         ("kusto", {"url": "https://x"}),
         ("kusto", {"uri": "http://x.kusto.windows.net"}),
         ("workloadIdentity", {"clientId": "CLIENT_ID"}),
-        ("rbac", {"routes": [{"namespace": "opencost"}]}),
+        ("rbac", {"routes": [{"namespace": "opencost", "service": "opencost", "port": 9003}]}),
+        ("rbac", {"podNamespaces": "kube-system"}),
         ("networkPolicy", {"enabled": "yes"}),
         ("extraArgs", "--include-idle"),
     ],

@@ -26,7 +26,7 @@ spec:
   {{- end }}
   serviceAccountName: {{ include "opencost-kusto.serviceAccountName" . }}
   # The webhook of workload identity mounts its own token. The API's is mounted only where OpenCost is reached through it.
-  automountServiceAccountToken: {{ not (empty .Values.rbac.routes) }}
+  automountServiceAccountToken: {{ not (empty .Values.rbac.podNamespaces) }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets:
