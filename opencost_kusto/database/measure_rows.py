@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from opencost_kusto.database.scratch import LABELS, Scratch
+from opencost_kusto.schema import micros
 
 _BATCH = "where BatchId == 'b'"
 
@@ -55,8 +56,9 @@ def tags(scratch: Scratch) -> str:
 
 def values(scratch: Scratch) -> str:
     """Whether every type of value comes back as it was sent, an absent string as an empty one."""
-    micros = "Micros = tolong(bin(Cost * 1000000.0 + 0.5, 1))"
-    row = scratch.query(f"{{T}} | take 1 | project Text, {micros}, Flag, Moment, None = Bag.none")[0]
+    row = scratch.query(f"{{T}} | take 1 | project Text, Micros = {micros.kql('Cost')}, Flag, Moment, None = Bag.none")[
+        0
+    ]
     same = row["Micros"] == 1 and row["Flag"] and not row["Text"] and row["Moment"].microsecond == 123456
     return "as sent" if same and not row["None"] else str(row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opencost_kusto.database import window_states
+from opencost_kusto.database import proofs, window_states
 from opencost_kusto.database.script import root
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import (
@@ -33,7 +33,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for table in TABLES:
         (folder / f"{table.name}.kql").write_text(render(table), encoding="utf-8")
-    for name, text in window_states.functions().items():
+    for name, text in {**window_states.functions(), **proofs.functions()}.items():
         (root() / "functions" / f"{name}.kql").write_text(text, encoding="utf-8")
 
 

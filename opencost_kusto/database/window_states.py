@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from opencost_kusto.schema import proof
 from opencost_kusto.schema.columns import FromOption, Table
-from opencost_kusto.schema.kql import FOLDER, literal
+from opencost_kusto.schema.kql import create_function, literal
 from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.retention import kept_for
 from opencost_kusto.schema.tables import DATASETS, OPTIONS, SYNC_RUNS
@@ -145,7 +145,7 @@ def _held(table: Table, whose: str, options: Sequence[Option]) -> str:
     may = str(any(option.partial for option in table.options)).lower()
     return (
         f"{table.name} | where {start} < endTime and {end} {'>=' if start == end else '>'} startTime and {whose}"
-        f"\n        | summarize {proof.facts(table)}, {taken} by BatchId"
+        f"\n        | summarize {proof.facts(table.cost)}, {taken} by BatchId"
         f"\n        | extend TableName = {literal(table.name)}, Dataset = {literal(table.dataset)},"
         f" MayBePartial = {may}{no_cost}{minute}"
     )
@@ -179,7 +179,4 @@ def _timespan(length: timedelta) -> str:
 
 def _function(name: str, doc: str, body: str, comment: str) -> str:
     head = "// Rendered from opencost_kusto/database/window_states.py by `python -m opencost_kusto.database.render`.\n"
-    return (
-        f"{head}{comment}.create-or-alter function with (docstring = {literal(doc)}, folder = {literal(FOLDER)})\n"
-        f"{name}({_PARAMETERS}) {{\n    {body}\n}}\n"
-    )
+    return f"{head}{comment}{create_function(name, _PARAMETERS, doc, body)}"

@@ -73,7 +73,8 @@ def proof_query(table: Table, batch_ids: Iterable[str], within: str | None = Non
     `within` names another table of the same columns.
     """
     ids, by = ", ".join(map(literal, batch_ids)), table.batch_column
-    return f"{within or table.name} | where {by} in ({ids}) | summarize {facts(table, 'BatchKeys')} by {by}"
+    proof = f"{facts(table.cost)}, arg_max(RowNumber, BatchKeys)"
+    return f"{within or table.name} | where {by} in ({ids}) | summarize {proof} by {by}"
 
 
 def read(row: Row, table: Table) -> Holding:

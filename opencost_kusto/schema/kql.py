@@ -1,4 +1,4 @@
-"""Declarations to KQL: the commands that make a table, its mapping and its policies."""
+"""Declarations to KQL: the commands that make a table, its mapping and its policies, and a function."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ TAG_RETENTION = "7.00:00:00"
 def literal(text: str) -> str:
     """A KQL string literal."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def create_function(name: str, parameters: str, doc: str, body: str) -> str:
+    """The command that creates a function, or puts it in place of one."""
+    head = f".create-or-alter function with (docstring = {literal(doc)}, folder = {literal(FOLDER)})"
+    return f"{head}\n{name}({parameters}) {{\n    {body}\n}}\n"
 
 
 def create_table(table: Table) -> str:

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from opencost_kusto.schema import micros
-from opencost_kusto.schema.columns import Table
 
-# The condition on `facts` that holds of a complete response: every number once, one collection time, and rows and cost
-# as the last row says. Null or false for anything else; a table without a cost has neither cost nor total.
+# What is read of the rows of a batch, and how that of some of its rows and that of the others become that of all. Sum
+# and squares are of the row numbers; only the last row has totals.
+_FACTS = {
+    "Rows": ("count()", "sum"),
+    "Least": ("min(RowNumber)", "min"),
+    "Most": ("max(RowNumber)", "max"),
+    "Sum": ("sum(RowNumber)", "sum"),
+    "Squares": ("sum(RowNumber * RowNumber)", "sum"),
+    "First": ("min(CollectionTime)", "min"),
+    "Last": ("max(CollectionTime)", "max"),
+    "Micros": ("sum(Micros)", "sum"),
+    "Ends": ("countif(isnotnull(BatchRows))", "sum"),
+    "BatchRows": ("max(BatchRows)", "max"),
+    "BatchCost": ("max(BatchCost)", "max"),
+}
+# What says that every number is there once. The exact proof groups rows by their number instead.
+NUMBERS = frozenset({"Least", "Most", "Sum", "Squares"})
+# The condition on the facts that holds of a complete response: every number once, one collection time, and rows and
+# cost as its one row with totals says. Null or false for anything else; without a cost there is neither cost nor total.
 WHOLE = (
-    "Least == 1 and Most == Rows and Sum == Rows * (Rows + 1) / 2 and Squares == Rows * (Rows + 1) * (2 * Rows + 1) / 6"
+    "Least == 1 and Most == Rows and Sum == Rows * (Rows + 1) / 2"
+    " and Squares == Rows * (Rows + 1) / 2 * (2 * Rows + 1) / 3"
     " and First == Last and Ends == 1 and BatchRows == Rows and coalesce(BatchCost, 0) == coalesce(Micros, 0)"
 )
 
 
-def facts(table: Table, *more: str) -> str:
-    """The aggregates of `summarize` that prove a batch; totals, and `more`, are of the row with the highest number."""
-    totals = ", ".join(("BatchRows", "BatchCost", *more))
-    cost = f" Micros = sum({micros.kql(table.cost)})," if table.cost else ""
-    return (
-        "Rows = count(), Least = min(RowNumber), Most = max(RowNumber), Sum = sum(RowNumber),"
-        " Squares = sum(RowNumber * RowNumber), First = min(CollectionTime), Last = max(CollectionTime),"
-        f"{cost} Ends = countif(isnotnull(BatchRows)), arg_max(RowNumber, {totals})"
-    )
+def facts(cost: str | None, without: frozenset[str] = frozenset(), *, cheap: bool = False) -> str:
+    """The aggregates of `summarize` that prove a batch; `cost` is the column of costs, None where there is none.
+
+    With `cheap`, a complete batch that costs more than 9e9 may not be seen to be one.
+    """
+    own = {"Micros": (micros.kql_sum(cost) if cheap else f"sum({micros.kql(cost)})") if cost else None}
+    aggregates = {name: own.get(name, aggregate) for name, (aggregate, _) in _FACTS.items() if name not in without}
+    return ", ".join(f"{name} = {aggregate}" for name, aggregate in aggregates.items() if aggregate)
+
+
+def merged() -> str:
+    """The aggregates of `summarize` that make one of the facts of parts of a batch."""
+    return ", ".join(f"{name} = {merge}({name})" for name, (_, merge) in _FACTS.items())

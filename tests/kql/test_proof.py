@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from opencost_kusto.load.holdings import proof_query, read
+from opencost_kusto.schema.tables import ALLOCATION
 from tests.kql.database import COLLECTED, HOUR, Database
 
 WHOLE = ((1, 0, 1.0), (2, 0, 2.0), (3, 0, 3.0), (4, 0, 4.0))
@@ -19,6 +21,7 @@ DAMAGED = {
     "the last row gone": (WHOLE[:3], "no totals", 6.0),
     "two responses": (((1, 0, 1.0), *((n, 1, cost) for n, _, cost in WHOLE[1:])), "rows of several responses", 9.0),
     "another cost": (((1, 0, 1.5), *WHOLE[1:]), "cost 10.5 of 10.0", 10.5),
+    "totals twice": (((1, 0, 1.0), (2, 0, 4.0), (3, 0, 1.0), (4, 0, 4.0)), "totals on 2 rows", 10.0),
     "no numbers": (tuple((None, 0, cost) for _, _, cost in WHOLE), "4 rows missing; 4 rows without a number", 10.0),
 }
 
@@ -59,11 +62,24 @@ def test_proof_names_what_is_wrong_with_a_batch(batches: Database) -> None:
     assert [row["BatchId"] for row in batches.rows('OpenCostProof("a row gone")')] == ["a row gone"]
 
 
-def test_the_cheap_test_finds_the_same_batches(batches: Database) -> None:
-    """Count, least, greatest, sum and sum of squares of the numbers, responses and cost miss no damage."""
+def test_every_test_finds_the_same_batches(batches: Database) -> None:
+    """The cheap test of cost functions, the states of windows and the proof of a load miss no damage either."""
     period = "datetime(2026-11-23), datetime(2026-11-24)"
-    found = {row["BatchId"]: row["IsWhole"] for row in batches.rows(f'OpenCostHeldBatches("allocation", {period})')}
-    assert found == {"whole": True, **dict.fromkeys(DAMAGED, False)}
+    expected = {"whole": True, **dict.fromkeys(DAMAGED, False)}
+    held = batches.rows(f'OpenCostHeldBatches("allocation", {period})')
+    assert {row["BatchId"]: row["IsWhole"] for row in held} == expected
+    states = batches.rows(f"OpenCostWindowStates({period})")
+    assert {row["BatchId"]: row["State"] == "landed" for row in states} == expected
+    proven = batches.rows(proof_query(ALLOCATION, expected))
+    assert {row["BatchId"]: read(row, ALLOCATION).whole for row in proven} == expected
+
+
+def test_a_batch_of_several_clusters_is_judged_whole(empty: Database) -> None:
+    """With --all-clusters a batch has rows of several clusters: all of them prove it, also where one is asked for."""
+    rows = [{**row, "Cluster": f"c{row['RowNumber'] % 2}"} for row in batch("fleet", WHOLE)]
+    empty.insert("OpenCostAllocation", rows)
+    call = 'OpenCostHeldBatches("allocation", datetime(2026-11-23), datetime(2026-11-24), "c1")'
+    assert [(row["Cluster"], row["Rows"], row["IsWhole"]) for row in empty.rows(call)] == [("c1", 2, True)]
 
 
 def test_each_row_of_the_last_response_counts_once(batches: Database) -> None:

@@ -46,11 +46,13 @@ def test_python_rounds_to_the_millionth_halves_up(cost: float, expected: int) ->
 def test_kql_rounds_the_same_way(engine: Engine, cost: float, expected: int) -> None:
     """The expression for a column gives the same whole number.
 
-    `bin` rounds down to a multiple: https://learn.microsoft.com/kusto/query/bin-function
+    `ceiling` rounds up: https://learn.microsoft.com/kusto/query/ceiling-function
     """
-    answer = engine.query(f"datatable(Cost: real)[{Decimal(cost):f}] | project Micros = {micros.kql('Cost')}")
-    assert answer.rows == [(expected,)]
-    assert [column.kql for column in answer.columns] == ["long"]
+    row = f"datatable(Cost: real)[{Decimal(cost):f}]"
+    for text in (f"project Micros = {micros.kql('Cost')}", f"summarize Micros = {micros.kql_sum('Cost')}"):
+        answer = engine.query(f"{row} | {text}")
+        assert answer.rows == [(expected,)]
+        assert [column.kql for column in answer.columns] == ["long"]
 
 
 def test_null_costs_count_as_nothing_in_kql(engine: Engine) -> None:
