@@ -30,8 +30,8 @@ _COLUMNS = "BatchId, Source, TableName, WindowStart, WindowEnd, State, IsPartial
 class WindowEntry:
     """The state of the window of one request, and its latest run log entry.
 
-    `outcome` and `reason` are those of the entry, None without one. `cost` is that of its rows, else of
-    the entry. `partial` marks a batch that may not have the complete cost of its window.
+    `outcome` and `reason` are those of the entry, None without one. `cost` is that of its rows, else of the entry.
+    `partial` marks a batch that is known not to have the complete cost of its window.
     """
 
     window: Window

@@ -73,7 +73,7 @@ def states(whose: str, of_log: str, tables: Sequence[Table], options: Sequence[O
     | extend IsHeld = isnotempty(BatchId), IsLogged = coalesce(IsLogged, false)
     | extend State = case({proof.WHOLE}, "landed", IsHeld, "damaged", State == "landed", "due", State)
     | project BatchId = iff(IsHeld, BatchId, BatchId1), {same},
-        State, IsPartial = iff(IsLogged, IsPartial, MayBePartial), Cost = iff(IsHeld, Micros / 1000000.0, Cost),
+        State, IsPartial = coalesce(IsPartial, false), Cost = iff(IsHeld, Micros / 1000000.0, Cost),
         Outcome, ReasonCode, Reason, LoggedAt = Latest{columns}"""
 
 
@@ -95,7 +95,8 @@ def functions() -> dict[str, str]:
             " landed or damaged by the rows in the table, else the state by the run log.",
             states(_ANY_CLUSTER, _CALLED, _TABLES, _OPTIONS),
             "// A batch is proven by its rows, whatever the run log says. Without an entry there its options are\n"
-            "// those of its rows, and it is partial where it may be. `cluster` is the source's name.\n",
+            "// those of its rows, and it is not known to be partial: as in OpenCostCoverage, it covers its window.\n"
+            "// `cluster` is the source's name.\n",
         ),
     }
 
@@ -142,12 +143,11 @@ def _held(table: Table, whose: str, options: Sequence[Option]) -> str:
     taken = ", ".join(f"{one} = take_any({one})" for one in shared)
     minute = ", WindowStart = bin(Timestamp, 1m), WindowEnd = bin(Timestamp, 1m) + 1m" if start == end else ""
     no_cost = "" if table.cost else ", Micros = long(null)"
-    may = str(any(option.partial for option in table.options)).lower()
     return (
         f"{table.name} | where {start} < endTime and {end} {'>=' if start == end else '>'} startTime and {whose}"
         f"\n        | summarize {proof.facts(table.cost)}, {taken} by BatchId"
-        f"\n        | extend TableName = {literal(table.name)}, Dataset = {literal(table.dataset)},"
-        f" MayBePartial = {may}{no_cost}{minute}"
+        f"\n        | extend TableName = {literal(table.name)}, Dataset = {literal(table.dataset)}"
+        f"{no_cost}{minute}"
     )
 
 

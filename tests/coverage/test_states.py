@@ -113,7 +113,7 @@ class Case:
         if not self.entries:
             if self.held == "nothing":
                 return None
-            return (WindowState.LANDED if self.held == "whole" else WindowState.DAMAGED), self.dataset == "assets"
+            return (WindowState.LANDED if self.held == "whole" else WindowState.DAMAGED), False
         last = self.entries[-1]
         partial = last["Options"].get("filterTypes") == ["disk"]
         if self.held != "nothing":

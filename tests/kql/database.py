@@ -50,11 +50,11 @@ class Requested:
 class Database:
     """Tables and functions as `bootstrap` makes them, in memory; rows as `sync` lands them.
 
-    Its clock stands still on the morning after the recorded day.
+    Its clock stands still on the morning after the recorded day, unless it is that of another emulator.
     """
 
-    def __init__(self) -> None:
-        self.engine = Engine("OpenCost", clock=lambda: COLLECTED)
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine("OpenCost", clock=lambda: COLLECTED)
 
     def __enter__(self) -> Self:
         return self
