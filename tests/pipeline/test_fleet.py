@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from opencost_kusto.window import Window
 from tests.support.recorded import OpenCostEmulator
+from tests.support.relay import Relay
 from tests.support.world import HOUR, NAMESPACES, ROWS, World, check_consistent
 
 REQUEST = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
@@ -86,6 +88,34 @@ def test_a_source_fails_alone(world: World) -> None:
             f"{SYNC_RUNS.name} | where isnotempty(BatchId) | project Source, Outcome | order by Source asc"
         )
     assert run_log == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
+
+
+class Counted(Relay):
+    """Counts the connections to a server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._port = int(url.rpartition(":")[2])
+        self.connections = 0
+
+    def joined(self, client: socket.socket) -> tuple[socket.socket, socket.socket]:
+        """Connect to the server."""
+        self.connections += 1
+        return client, socket.create_connection(("127.0.0.1", self._port))
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_a_source_has_one_connection(world: World, sources: int) -> None:
+    """All requests of a run to one OpenCost use one connection, where no others have to wait for it."""
+    request = SyncRequest(HOUR, None, ("allocation", "assets"), NAMESPACES)
+    with ExitStack() as stack, world.client(Deadlines()) as kusto:
+        servers = [world.opencost, *(stack.enter_context(OpenCostEmulator()) for _ in range(sources - 1))]
+        relays = [stack.enter_context(Counted(server.url)) for server in servers]
+        opencosts = [
+            stack.enter_context(OpenCost(relay.url, cluster=f"c{number}")) for number, relay in enumerate(relays)
+        ]
+        assert sync_all(opencosts, kusto, request).exit_code == 0
+    assert [relay.connections for relay in relays] == [1] * sources
 
 
 def test_sources_that_do_not_respond_stop_no_other(world: World) -> None:
