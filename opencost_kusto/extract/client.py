@@ -90,19 +90,21 @@ class OpenCost(Dictionaries):
         Raises OpenCostError, ContentError for a document that is not OpenCost's, and UsageError if nothing names the
         cluster or OpenCost's id for it is no name.
         """
+        attempts = None
         try:
             info = self._server.cluster_info()
         except OpenCostError:
             if self.cluster is None:
                 raise
-            info = ClusterInfo()
+            # After all attempts for the first document, one for the next is enough.
+            info, attempts = ClusterInfo(), 1
         self._own = info.id
         name = self.cluster or self._cluster_of_route() or info.id
         if not name:
             raise UsageError(
                 f"OpenCost at {self.endpoint} does not say which cluster it serves; name it with --cluster."
             )
-        found = self._capabilities = self._server.capabilities(self.settings.kept)
+        found = self._capabilities = self._server.capabilities(self.settings.kept, attempts=attempts)
         fingerprint, prices = self._server.fingerprint(found)
         self._prices = prices or self._prices
         said = (name, info.region, found.version, info.id, self.settings.currency, fingerprint or None)

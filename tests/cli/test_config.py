@@ -64,7 +64,7 @@ database = "OpenCost"
 [defaults]
 timeout = 60
 aggregate = "namespace"
-metadata = {{ team = "finops" }}
+metadata = {{ team = "finops", stage = "any", api_key = "HUSH" }}
 
 [[clusters]]
 name = "prod"
@@ -112,7 +112,7 @@ def test_each_value_has_its_precedence(run: Run, file: str, monkeypatch: pytest.
     assert found["database"] == ("Line", "command line")
     assert found["timeout"] == (70.0, "environment OPENCOST_KUSTO_TIMEOUT")
     assert found["kusto_uri"] == ("https://c.region.kusto.windows.net", f"{file}, line 3")
-    assert found["metadata"] == (["team=finops"], f"{file}, line 9")
+    assert found["metadata"] == (["team=finops", "stage=any", "api_key=<secret>"], f"{file}, line 9")
     assert found["every"] == ("1h", "default")
 
 
@@ -194,6 +194,28 @@ def test_a_cluster_has_the_retention_of_its_store(tmp_path: Path) -> None:
     for text, kept in ((None, [168, None]), ("1h=72", [168, 72])):
         with SourceOptions(configured=configured, opencost_retention=text).opencosts() as found:
             assert [(one.settings.kept or {}).get(hour) for one in found] == kept
+
+
+def test_a_cluster_has_its_own_doors_and_time(tmp_path: Path, opencost: OpenCostEmulator) -> None:
+    """What the file says of one cluster comes before what it says of all, and after the command line."""
+    path = tmp_path / "c.toml"
+    for name in ("all", "own"):
+        (tmp_path / name).write_text(name)
+    own = f"request_timeout = 7\nopencost_header = 'X-A=@{tmp_path}/own'\n"
+    clusters = "".join(f"[[clusters]]\nname = '{name}'\nendpoint = '{opencost.url}'\n" for name in "ba")
+    path.write_text(clusters + own)
+    file = read(str(path), keys(typer.main.get_command(app)))
+    of_all: dict[str, Any] = {"request_timeout": 5.0, "opencost_header": [f"X-A=@{tmp_path}/all"]}
+    for stronger, expected in (
+        (frozenset[str](), {"a": (7.0, "own"), "b": (5.0, "all")}),
+        (frozenset({"request_timeout"}), {"a": (5.0, "own"), "b": (5.0, "all")}),
+    ):
+        with SourceOptions(configured=Configured(file, stronger), **of_all).opencosts() as found:
+            sent = {}
+            for one in found:
+                one.capabilities()
+                sent[one.cluster] = one.timeout, opencost.requests[-1].headers["x-a"]
+        assert sent == expected
 
 
 def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:

@@ -430,6 +430,14 @@ def test_credentials_in_the_endpoint_are_never_printed(serve: Serve, port: str) 
     assert "hunter2" not in str(refused.value)
 
 
+def test_a_named_server_that_does_not_respond_is_tried_for_one_document(serve: Serve) -> None:
+    """A cluster of a fleet that is away is not waited for again and again before its costs are requested."""
+    opencost, server = serve(text_reply("down", status=503), cluster="prod", attempts=3, timeout=60)
+    assert opencost.source().version is None
+    requested = [request.path for request in server.requests]
+    assert (requested.count("/clusterInfo"), requested.count("/installInfo")) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
     [

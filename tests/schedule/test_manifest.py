@@ -142,6 +142,17 @@ def test_several_sources_take_the_place_of_the_one() -> None:
     assert args(job)[-3:] == ["--source", "a=http://a:9003", "--source=b=http://b:9003"]
 
 
+def test_what_the_identity_needs_stands_above_the_objects() -> None:
+    """Its federated credential, with the limit of those, and its roles; the guide has the same limit."""
+    head = run("--namespace", "costs").stdout.partition("\napiVersion")[0]
+    for said in (
+        "system:serviceaccount:costs:opencost-kusto, of which it can have 20",
+        "roles Database Ingestor and Database Viewer",
+    ):
+        assert said in head
+    assert "at most **20 federated credentials**" in GUIDES["operations"]
+
+
 def test_it_signs_in_as_a_workload(workload: dict[str, Any]) -> None:
     """The account names the identity, the pod bears the label, and no token of Kubernetes' API is mounted."""
     account, _ = objects()
