@@ -13,6 +13,7 @@ from opencost_kusto.cli import app
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.version import __version__
+from tests.bench import fleet
 from tests.support.documents import GUIDES, ROOT
 
 DEPLOY = ROOT / "opencost_kusto" / "deploy"
@@ -36,6 +37,16 @@ def test_it_is_not_root_and_has_its_labels() -> None:
     assert labels == {"title", "description", "licenses", "version", "revision"}
     assert f"ARG VERSION={__version__}" in DOCKERFILE
     assert 'ENTRYPOINT ["opencost-kusto"]' in DOCKERFILE
+
+
+def test_what_is_installed_is_pinned_by_hash_and_runs_within_its_memory() -> None:
+    """Both come from the wheel; memory is measured with what the guide says that the image sets."""
+    assert re.findall(r"pip install (.*?) (?:\\|&&)", DOCKERFILE.replace("\n", " ")) == [
+        "--no-cache-dir --require-hashes -r /unpacked/opencost_kusto/deploy/requirements.txt",
+        "--no-cache-dir --no-deps /wheel/*.whl",
+    ]
+    assert "`MALLOC_ARENA_MAX=2`" in GUIDES["operations"]
+    assert fleet.image_environment() == {"MALLOC_ARENA_MAX": "2"}
 
 
 def test_the_context_is_the_wheel() -> None:

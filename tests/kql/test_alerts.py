@@ -48,6 +48,13 @@ def test_a_state_without_trouble_returns_no_row(hours: Database) -> None:
     assert {row["First"] for row in missing} == {(DAY + 4 * HOUR).replace(tzinfo=None)}
 
 
+@pytest.mark.parametrize(("minutes", "until"), [(-1, 0), (0, 5)])
+def test_missing_leaves_out_what_may_be_on_its_way(hours: Database, minutes: int, until: int) -> None:
+    """The hour after the last one is missing two hours after its end; before the first one, all are."""
+    rows = run(hours, "Missing", DAY + 7 * HOUR + minutes * HOUR / 60)
+    assert {row["Last"] for row in rows} == {(DAY + until * HOUR).replace(tzinfo=None)}
+
+
 def test_late_names_what_stopped(hours: Database) -> None:
     """Six hours and more after the last window."""
     rows = run(hours, "Late", DAY + 10 * HOUR + timedelta(minutes=1))
