@@ -77,7 +77,7 @@ def tick(
             found = find_all(kusto, [identity.source for _, identity in reached], target, period, run.collection_time)
         except KustoError as error:
             for opencost, identity in reached:
-                _fail(loading, Contact(opencost, identity, error), target, period)
+                fail_newest(loading, Contact(opencost, identity, error), target, period)
             return loading.report
         for source, dataset, until in covered(found):
             on_covered(source, dataset, until)
@@ -101,11 +101,11 @@ def _reached(
         if one.identity is not None and one.refused is None:
             found.append((one.opencost, one.identity))
         else:
-            _fail(loading, one, target, period)
+            fail_newest(loading, one, target, period)
     return found
 
 
-def _fail(loading: Loading, contact: Contact, target: Target, period: Window) -> None:
+def fail_newest(loading: Loading, contact: Contact, target: Target, period: Window) -> None:
     """Report the newest window of a source as failed; raise the error where nothing names the source."""
     name = contact.opencost.cluster
     if name is None and contact.refused is not None:
