@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 import duckdb_kql
 
-CATALOG: Final = "_base"
+CATALOG: Final = "_kusto"
+"""The catalog of the macros, which all databases share."""
 _CONVERSIONS: Final = ("tolong", "tostring", "toint", "toreal", "totimespan", "tobool", "todatetime")
 _COLUMN: Final = "_x_"
 _ARGUMENT: Final = f'"{_COLUMN}"'

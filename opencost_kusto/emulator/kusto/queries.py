@@ -140,6 +140,7 @@ class Queries:
         more: Mapping[str, list[str]] | None = None,
     ) -> Translation:
         self._check_case(text)
+        self._rows.show(catalog)
         before = HIDDEN if catalog in (WITH_HIDDEN, ALL) else ()
         return translated(
             text,

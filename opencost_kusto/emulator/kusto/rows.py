@@ -2,14 +2,19 @@
 
 The hidden columns say which extent a row is in, when it was ingested, and, where stale reads are switched on, when it
 came into the table and left it. Every method is called under the database's lock.
+
+All databases of a process share one DuckDB, since starting one takes longer than everything else about an empty
+database. Each is a catalog of its own, in which every kind of view is a schema.
 """
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import duckdb
@@ -23,12 +28,13 @@ ROW_ID: Final = "_RowId"
 INGESTED: Final = "$IngestionTime"
 HIDDEN: Final = (EXTENT_ID, ROW_ID, INGESTED)
 WITH_HIDDEN: Final = "_hidden"
-"""The catalog whose tables show their hidden columns."""
+"""The schema whose tables show their hidden columns."""
 ALL: Final = "_all"
-"""The catalog whose tables show their hidden columns whatever row-level security says."""
+"""The schema whose tables show their hidden columns whatever row-level security says."""
 STALE: Final = "_stale"
-"""The catalog whose tables show what they held at the moment given to `as_of`."""
-_BASE: Final = CATALOG
+"""The schema whose tables show what they held at the moment given to `as_of`."""
+_BASE: Final = "_base"
+_numbers: Final = itertools.count(1)
 # A lookup takes its right side for the small one, as Kusto's does. Over ten joins of results, about which DuckDB knows
 # nothing, its estimates are off by powers of ten: it held all facts in memory to look up fifty windows. The third pass
 # takes longer than all others and the query itself together over nested functions, and saves nothing.
@@ -52,22 +58,23 @@ class Rows:
     """The rows of every table; with a history, rows that are gone are kept for stale reads."""
 
     def __init__(self, database: str) -> None:
-        self.duckdb = duckdb_kql.connect()
-        # DuckDB draws one for slow queries where it takes the process for an interactive one.
-        self.duckdb.execute("SET enable_progress_bar = false")
-        self.duckdb.execute(f"SET disabled_optimizers = '{_AS_WRITTEN}'")
+        self.duckdb = _duckdb().cursor()
+        catalog = f"_{next(_numbers)}"
+        self._close = weakref.finalize(self, _detach, self.duckdb, catalog)
         self._database = database
         self._history = False
+        self._tables: dict[str, Table] = {}
         self._restrictions: dict[str, str] = {}
-        for catalog in (_BASE, ALL, WITH_HIDDEN, STALE, quoted(database)):
-            self.duckdb.execute(f"ATTACH ':memory:' AS {catalog}")
-        self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {quoted(database)}")
-        for macro in macros():
-            self.execute(macro.definition)
+        self._shown = [database]
+        # DuckDB draws one for slow queries where it takes the process for an interactive one.
+        self.duckdb.execute(f"SET enable_progress_bar = false; ATTACH ':memory:' AS {catalog}; USE {catalog}")
+        for schema in (_BASE, ALL, WITH_HIDDEN, STALE, quoted(database)):
+            self.duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {catalog}.{quoted(database)}")
 
     def close(self) -> None:
         """Drop everything."""
-        self.duckdb.close()
+        self._close()
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         """Execute one statement; a cursor over what it returns."""
@@ -79,6 +86,7 @@ class Rows:
         self._history = True
         for table in tables:
             self._show(table)
+        self.show(STALE)
 
     def create(self, table: Table) -> None:
         """Create a table."""
@@ -87,6 +95,7 @@ class Rows:
             f"CREATE TABLE {_base(table)} ({EXTENT_ID} UUID, {ROW_ID} BIGINT DEFAULT nextval('{_BASE}.ids'), "
             f"{quoted(INGESTED)} TIMESTAMP, _Added TIMESTAMP, _Deleted TIMESTAMP, {columns})"
         )
+        self._tables[table.name] = table
         self._show(table)
 
     def add_column(self, table: Table, name: str, kind: str) -> None:
@@ -98,8 +107,9 @@ class Rows:
     def drop(self, table: Table) -> None:
         """Drop a table and its rows."""
         self._restrictions.pop(table.name, None)
-        for catalog in (quoted(self._database), WITH_HIDDEN, STALE, ALL):
-            self.execute(f"DROP VIEW IF EXISTS {catalog}.{quoted(table.name)}")
+        del self._tables[table.name]
+        for schema in self._shown:
+            self.execute(f"DROP VIEW {quoted(schema)}.{quoted(table.name)}")
         self.execute(f"DROP TABLE {_base(table)}")
 
     def restrict(self, table: Table, select: str | None) -> None:
@@ -135,6 +145,7 @@ class Rows:
 
     def matching(self, table: Table, select: str, parameters: Mapping[str, Any]) -> list[tuple[int, str]]:
         """The id and the extent of each row of a table that a SELECT of row ids names."""
+        self.show(WITH_HIDDEN)
         found = self.execute(
             f"SELECT {ROW_ID}, {EXTENT_ID}::VARCHAR FROM {WITH_HIDDEN}.{quoted(table.name)} "
             f"WHERE {ROW_ID} IN (SELECT {ROW_ID} FROM ({select}))",
@@ -148,6 +159,7 @@ class Rows:
 
     def move(self, source: Table, extent: str, target: Table, moved: str, now: datetime) -> None:
         """Move an extent between tables of the same columns; rows keep the time of their ingestion."""
+        self.show(WITH_HIDDEN)
         columns = ", ".join(map(quoted, target.columns))
         names = ", ".join(map(quoted, (EXTENT_ID, INGESTED, "_Added", *target.columns)))
         self.execute(
@@ -164,6 +176,13 @@ class Rows:
             f"WHERE {EXTENT_ID} IN (SELECT unnest($extents::UUID[]))",
             {"into": into, "extents": list(extents)},
         )
+
+    def show(self, schema: str) -> None:
+        """Make the views of a schema, which most databases never need."""
+        if schema not in self._shown:
+            self._shown.append(schema)
+            for table in self._tables.values():
+                self._show(table)
 
     def as_of(self, moment: datetime) -> None:
         """Choose what the catalog of stale tables shows."""
@@ -192,22 +211,34 @@ class Rows:
     def _show(self, table: Table) -> None:
         names = ", ".join(map(quoted, table.columns))
         hidden = ", ".join(map(quoted, HIDDEN))
-        live = "WHERE _Deleted IS NULL" if self._history else ""
         past = "getvariable('as_of')"
-        seen = (
-            f"({self._restrictions[table.name]})" if table.name in self._restrictions else f"{ALL}.{quoted(table.name)}"
-        )
+        base = _base(table)
+        rows = f"{base} WHERE _Deleted IS NULL" if self._history else base
+        seen = f"({self._restrictions[table.name]})" if table.name in self._restrictions else rows
         views = {
-            ALL: f"SELECT {hidden}, {names} FROM {_base(table)} {live}",
+            ALL: f"SELECT {hidden}, {names} FROM {rows}",
             WITH_HIDDEN: f"SELECT {hidden}, {names} FROM {seen}",
-            quoted(self._database): f"SELECT {names} FROM {seen}",
+            STALE: f"SELECT {names} FROM {base} WHERE _Added <= {past} AND (_Deleted IS NULL OR _Deleted > {past})",
+            self._database: f"SELECT {names} FROM {seen}",
         }
-        if self._history:
-            views[STALE] = (
-                f"SELECT {names} FROM {_base(table)} WHERE _Added <= {past} AND (_Deleted IS NULL OR _Deleted > {past})"
-            )
-        for catalog, select in views.items():
-            self.execute(f"CREATE OR REPLACE VIEW {catalog}.{quoted(table.name)} AS {select}")
+        for schema in self._shown:
+            self.execute(f"CREATE OR REPLACE VIEW {quoted(schema)}.{quoted(table.name)} AS {views[schema]}")
+
+
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """The DuckDB of the process, with what is the same for all databases."""
+    found = duckdb_kql.connect()
+    found.execute(f"SET GLOBAL TimeZone = 'UTC'; SET disabled_optimizers = '{_AS_WRITTEN}'")
+    found.execute(f"ATTACH ':memory:' AS {CATALOG}")
+    for macro in macros():
+        found.execute(macro.definition)
+    return found
+
+
+def _detach(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    connection.execute(f"USE memory; DETACH {catalog}")
+    connection.close()
 
 
 @lru_cache(maxsize=256)
