@@ -22,6 +22,8 @@ from opencost_kusto.emulator.kusto.listed_texts import filled, without_lists
         ("F(datetime(2026-11-23), datetime(2026-11-24)) | join F(datetime(2026-11-23))", ["2026-11-23", "2026-11-24"]),
         # Not lists of plain texts, and no times.
         ("T | where At > datetime(null)", []),
+        ("T | where At > datetime(2026-11-23 10:00)", []),
+        ("T | where At > datetime(11-23-2026)", []),
         ("T | where At > todatetime(2026)", []),
         ('T | where A == "datetime(2026-11-23)"', []),
         ("T | where A in (1, 2)", []),

@@ -232,7 +232,7 @@ def _duckdb() -> duckdb.DuckDBPyConnection:
     found.execute(f"SET GLOBAL TimeZone = 'UTC'; SET disabled_optimizers = '{_AS_WRITTEN}'")
     found.execute(f"ATTACH ':memory:' AS {CATALOG}")
     for macro in macros():
-        found.execute(macro.definition)
+        found.execute("; ".join(macro.definitions))
     return found
 
 
