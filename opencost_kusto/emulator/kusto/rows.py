@@ -9,19 +9,14 @@ database. Each is a catalog of its own, in which every kind of view is a schema.
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, lru_cache
 from typing import Any, Final
 
-import duckdb
-import duckdb_kql
-
 from opencost_kusto.emulator.kusto.catalog import TYPES, Extent, Table
-from opencost_kusto.emulator.kusto.macros import CATALOG, macros
+from opencost_kusto.emulator.kusto.shared_duckdb import attached, detach, statement
 
 EXTENT_ID: Final = "_ExtentId"
 ROW_ID: Final = "_RowId"
@@ -34,14 +29,6 @@ ALL: Final = "_all"
 STALE: Final = "_stale"
 """The schema whose tables show what they held at the moment given to `as_of`."""
 _BASE: Final = "_base"
-_numbers: Final = itertools.count(1)
-# A lookup takes its right side for the small one, as Kusto's does. Over ten joins of results, about which DuckDB knows
-# nothing, its estimates are off by powers of ten: it held all facts in memory to look up fifty windows. The third pass
-# takes longer than all others and the query itself together over nested functions, and saves nothing.
-_AS_WRITTEN: Final = "join_order,build_side_probe_side,projection_pullup"
-
-# A syntax tree is large: those of the statements of a sync are kept, not those of nested functions.
-_KEPT_LENGTH: Final = 20_000
 
 
 def quoted(name: str) -> str:
@@ -58,16 +45,13 @@ class Rows:
     """The rows of every table; with a history, rows that are gone are kept for stale reads."""
 
     def __init__(self, database: str) -> None:
-        self.duckdb = _duckdb().cursor()
-        catalog = f"_{next(_numbers)}"
-        self._close = weakref.finalize(self, _detach, self.duckdb, catalog)
+        self.duckdb, catalog = attached()
+        self._close = weakref.finalize(self, detach, self.duckdb, catalog)
         self._database = database
         self._history = False
         self._tables: dict[str, Table] = {}
         self._restrictions: dict[str, str] = {}
         self._shown = [database]
-        # DuckDB draws one for slow queries where it takes the process for an interactive one.
-        self.duckdb.execute(f"SET enable_progress_bar = false; ATTACH ':memory:' AS {catalog}; USE {catalog}")
         for schema in (_BASE, ALL, WITH_HIDDEN, STALE, quoted(database)):
             self.duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         self.duckdb.execute(f"CREATE SEQUENCE {_BASE}.ids; USE {catalog}.{quoted(database)}")
@@ -78,8 +62,7 @@ class Rows:
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         """Execute one statement; a cursor over what it returns."""
-        short = len(sql) <= _KEPT_LENGTH
-        return self.duckdb.execute(_statement(sql) if short else sql, parameters if parameters is not None else [])
+        return self.duckdb.execute(statement(sql), parameters if parameters is not None else [])
 
     def keep_history(self, tables: Iterable[Table]) -> None:
         """Keep rows that are gone from now on."""
@@ -223,29 +206,6 @@ class Rows:
         }
         for schema in self._shown:
             self.execute(f"CREATE OR REPLACE VIEW {quoted(schema)}.{quoted(table.name)} AS {views[schema]}")
-
-
-@cache
-def _duckdb() -> duckdb.DuckDBPyConnection:
-    """The DuckDB of the process, with what is the same for all databases."""
-    found = duckdb_kql.connect()
-    found.execute(f"SET GLOBAL TimeZone = 'UTC'; SET disabled_optimizers = '{_AS_WRITTEN}'")
-    found.execute(f"ATTACH ':memory:' AS {CATALOG}")
-    for macro in macros():
-        found.execute("; ".join(macro.definitions))
-    return found
-
-
-def _detach(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    connection.execute(f"USE memory; DETACH {catalog}")
-    connection.close()
-
-
-@lru_cache(maxsize=256)
-def _statement(sql: str) -> duckdb.Statement:
-    """A statement as DuckDB parsed it, which takes a third of its time; it may be executed in any database."""
-    (found,) = duckdb.default_connection().extract_statements(sql)
-    return found
 
 
 def merged(extents: Sequence[Extent]) -> Extent:
