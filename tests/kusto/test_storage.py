@@ -61,7 +61,8 @@ def test_uploads_share_a_connection(blob: Callable[[int], Path]) -> None:
 
 
 def test_a_large_blob_is_uploaded_in_blocks(blob: Callable[[int], Path]) -> None:
-    """No request carries more than a block, so memory does not grow with the blob."""
+    """No request carries more than a block of a few megabytes, so memory does not grow with the blob."""
+    assert BLOCK <= 4 << 20
     path = blob(3 * BLOCK + 1)
     with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
         emulator.pause()

@@ -10,7 +10,7 @@ import pytest
 
 from opencost_kusto.emulator import text_reply
 from opencost_kusto.errors import OpenCostError, ReasonCode
-from opencost_kusto.kusto.client import Deadlines
+from opencost_kusto.kusto.client import Deadlines, Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.pipeline.export import export
@@ -62,6 +62,27 @@ def test_a_scrape_is_of_the_minute_that_runs() -> None:
     """The minute of a scrape has not ended, and is requested all the same."""
     with World(clock=lambda: HOUR.start) as world:
         assert result_of(world.sync("metrics"), "OpenCostMetrics").outcome == "landed"
+
+
+def test_the_sdk_is_imported_while_opencost_responds() -> None:
+    """What an upload needs is prepared before the first costs are requested, and not when they have come."""
+    happened: list[str] = []
+
+    class Noted(Kusto):
+        """Notes when it is prepared."""
+
+        def prepare(self) -> None:
+            """Prepare."""
+            happened.append("prepare")
+            super().prepare()
+
+    with (
+        World(responder=lambda path, _: happened.append(path)) as world,
+        world.source("prod") as opencost,
+        Noted(world.kusto.url, "OpenCost", auth="none") as kusto,
+    ):
+        assert sync_all([opencost], kusto, SyncRequest(HOUR, None, ("allocation",), NAMESPACES)).exit_code == 0
+    assert happened.index("prepare") < happened.index("/allocation")
 
 
 def test_after_three_failures_to_respond_nothing_more_is_requested() -> None:

@@ -13,6 +13,7 @@ from opencost_kusto.coverage.missing import find_all, missing_query
 from opencost_kusto.emulator import Reply
 from opencost_kusto.errors import KustoError, OpenCostError, UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.left import Left
 from opencost_kusto.schedule.tick import Lookback, tick
@@ -144,6 +145,26 @@ def test_a_source_that_cannot_be_identified_is_in_the_run_log(here: StoreWorld) 
     assert (row["Outcome"], row["WindowEnd"]) == ("failed", NOW.replace(minute=0))
     with another_cluster(here.opencost), OpenCost(here.opencost.url, cluster="c") as c:
         assert by_source(tick([c], here.kusto_client, target_of(), HORIZON, run=run(1))) == {"c": ["landed"] * 2}
+
+
+def test_windows_are_requested_while_others_land(here: StoreWorld) -> None:
+    """However long Kusto takes, every window is requested before the run waits for the first to land."""
+    requested: list[int] = []
+    lookback, policy = Lookback(13 * HOUR), LoadPolicy(timeout=0.5)
+    with OpenCost(here.opencost.url, cluster="b") as b:
+        here.kusto.pause()
+        report = tick(
+            [b],
+            here.kusto_client,
+            target_of(),
+            lookback,
+            run=run(),
+            policy=policy,
+            on_result=lambda _: requested.append(len(here.store.requested)),
+        )
+        here.kusto.resume()
+    assert report.counts == {"timed out": 12}
+    assert requested[0] == 12
 
 
 def test_a_replica_without_a_cluster_has_nothing_to_do(here: StoreWorld) -> None:
