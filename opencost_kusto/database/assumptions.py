@@ -1,4 +1,4 @@
-"""`doctor --write`: test what the documentation leaves open, on one scratch table of the user's cluster.
+"""`doctor --write`: test behaviour that the documentation leaves open, on one scratch table of the user's cluster.
 
 Each assumption has the consequence of another behaviour. The table is dropped at the end, or by its auto_delete policy
 if the process is killed.
@@ -165,8 +165,8 @@ def _tried(assumption: Assumption, scratch: Scratch) -> Finding:
     if measured in assumption.expected:
         return Finding(hop, Status.OK, f"{assumption.question} {measured}")
     assumed = " or ".join(assumption.expected)
-    said = f"{assumption.question} {measured}; assumed: {assumed}. Consequence: {assumption.otherwise}."
-    return Finding(hop, Status.NOTE, said)
+    result = f"{assumption.question} {measured}; assumed: {assumed}. Consequence: {assumption.otherwise}."
+    return Finding(hop, Status.NOTE, result)
 
 
 def _dropped(scratch: Scratch) -> Iterator[Finding]:

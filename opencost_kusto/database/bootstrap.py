@@ -55,8 +55,8 @@ def bootstrap(kusto: Kusto, on_result: Callable[[Difference], None] = lambda _: 
             kusto.command(difference.command, creates=difference.creates)
         except KustoError as error:
             if difference.required or error.transient:
-                said = f"{difference.place}: {error}"
-                raise KustoError(said, code=error.code, transient=error.transient, cure=error.cure) from error
+                text = f"{difference.place}: {error}"
+                raise KustoError(text, code=error.code, transient=error.transient, cure=error.cure) from error
             refused.append(Refused(difference, error))
         else:
             on_result(difference)

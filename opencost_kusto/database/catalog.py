@@ -1,4 +1,4 @@
-"""What a database holds now: its schema in one command, mappings and policies on demand."""
+"""The current content of a database: its schema in one command, mappings and policies on demand."""
 
 from __future__ import annotations
 

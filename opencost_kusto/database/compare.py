@@ -73,8 +73,8 @@ def _table(table: Table, catalog: Catalog) -> Iterator[Difference]:
     elif missing := [column.name for column in table.columns if column.name not in found]:
         yield Difference(f"{name} has no column {', '.join(missing)}", create, "")
     for column in table.columns:
-        if column.name in found and (there := found[column.name]["CslType"]) != column.type:
-            what = f"{name}.{column.name} is {there} in the database and {column.type} here"
+        if column.name in found and (actual := found[column.name]["CslType"]) != column.type:
+            what = f"{name}.{column.name} is {actual} in the database and {column.type} here"
             yield Difference(what, create, "", conflict=True)
     yield from _sentences(table, catalog)
     yield from _mapping(table, catalog)
@@ -91,11 +91,11 @@ def _sentences(table: Table, catalog: Catalog) -> Iterator[Difference]:
 
     https://learn.microsoft.com/kusto/management/create-merge-table-command
     """
-    name, there = table.name, catalog.tables.get(table.name)
-    if there is not None and (there.get("DocString") or "") != table.doc:
+    name, existing = table.name, catalog.tables.get(table.name)
+    if existing is not None and (existing.get("DocString") or "") != table.doc:
         command = f".alter table {name} docstring {literal(table.doc)}"
         yield Difference(f"docstring of {name} differs", command, "", required=False)
-    if there is not None and (there.get("Folder") or "") != FOLDER:
+    if existing is not None and (existing.get("Folder") or "") != FOLDER:
         yield Difference(
             f"folder of {name} differs", f".alter table {name} folder {literal(FOLDER)}", "", required=False
         )
@@ -106,8 +106,8 @@ def _sentences(table: Table, catalog: Catalog) -> Iterator[Difference]:
 
 
 def _mapping(table: Table, catalog: Catalog) -> Iterator[Difference]:
-    wanted = {column.name: f"$.{table.path_of(column)}" for column in table.columns}
-    if not _is(lambda: catalog.mappings(table.name).get(table.mapping), wanted):
+    declared = {column.name: f"$.{table.path_of(column)}" for column in table.columns}
+    if not _is(lambda: catalog.mappings(table.name).get(table.mapping), declared):
         yield Difference(f"mapping {table.mapping} is missing or differs", create_mapping(table), "")
     flat = {column.name: f"$.{column.name}" for column in table.columns}
     if not _is(lambda: catalog.mappings(table.name).get(table.flat_mapping), flat):
@@ -115,18 +115,18 @@ def _mapping(table: Table, catalog: Catalog) -> Iterator[Difference]:
         yield Difference(what, create_flat_mapping(table), "", required=False)
 
 
-def _function(wanted: Function, catalog: Catalog) -> Iterator[str]:
-    found = catalog.functions.get(wanted.name)
+def _function(declared: Function, catalog: Catalog) -> Iterator[str]:
+    found = catalog.functions.get(declared.name)
     if found is None:
-        yield f"function {wanted.name} is missing"
+        yield f"function {declared.name} is missing"
         return
     parts = {
-        "parameters": parameters_of(found) != [comparable(each) for each in wanted.parameters],
-        "body": _squeezed(found["Body"]) != _squeezed(wanted.body),
-        "docstring": (found.get("DocString") or "") != wanted.doc,
+        "parameters": parameters_of(found) != [comparable(each) for each in declared.parameters],
+        "body": _squeezed(found["Body"]) != _squeezed(declared.body),
+        "docstring": (found.get("DocString") or "") != declared.doc,
     }
     if differing := [part for part, differs in parts.items() if differs]:
-        yield f"function {wanted.name} differs: {', '.join(differing)}"
+        yield f"function {declared.name} differs: {', '.join(differing)}"
 
 
 def parameters_of(found: Json) -> list[tuple[str, str, str | None]]:
@@ -149,7 +149,7 @@ def comparable(parameter: Parameter) -> tuple[str, str, str | None]:
     return parameter.name, parameter.type, default
 
 
-def _is(read: Callable[[], Json], wanted: Json, equal: Callable[[Json, Json], bool] | None = None) -> bool:
+def _is(read: Callable[[], Json], declared: Json, equal: Callable[[Json, Json], bool] | None = None) -> bool:
     """Whether a value is as declared. A value that cannot be read counts as different: its command is sent, and changes
     nothing if nothing differs."""
     try:
@@ -158,16 +158,16 @@ def _is(read: Callable[[], Json], wanted: Json, equal: Callable[[Json, Json], bo
         if error.transient:
             raise
         return False
-    return equal(found, wanted) if equal else bool(found == wanted)
+    return equal(found, declared) if equal else bool(found == declared)
 
 
-def _covers(found: Json, wanted: Json) -> bool:
+def _covers(found: Json, declared: Json) -> bool:
     """Whether a policy has at least the declared fields; the service adds others."""
-    if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(found, list) and len(found) == len(wanted) and all(map(_covers, found, wanted))
-    return bool(found == wanted)
+    if isinstance(declared, dict):
+        return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in declared.items())
+    if isinstance(declared, list):
+        return isinstance(found, list) and len(found) == len(declared) and all(map(_covers, found, declared))
+    return bool(found == declared)
 
 
 def _squeezed(text: str) -> str:

@@ -13,10 +13,10 @@ from opencost_kusto.database.catalog import Catalog
 from opencost_kusto.database.compare import differences
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.database.functions import functions
-from opencost_kusto.database.policy_checks import ANYBODY, policies
+from opencost_kusto.database.policy_checks import policies
 from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.kusto.rights import TASKS, Role, Task, admin, grant
+from opencost_kusto.kusto.rights import ANY_PRINCIPAL, TASKS, Role, Task, admin, grant
 from opencost_kusto.schema.tables import TABLES
 
 Check = Callable[[Kusto], Iterable[Finding]]
@@ -68,7 +68,7 @@ def examine(
         found = list(guarded(hop, partial(check, kusto), optional=optional))
         yield from found
         if hop == "ingestion" and found[0].status is Status.FAILED:
-            # Nobody says where the storage is.
+            # Without the ingestion endpoint the storage is unknown.
             skipped.add("storage")
 
 
@@ -86,7 +86,7 @@ def ready(kusto: Kusto, *, patient: bool = False) -> None:
 
 
 def signed_in(kusto: Kusto) -> Iterator[Finding]:
-    """The first query, the credential that gave the token, and the identity that it is for."""
+    """The first query, the credential that issued the token, and its identity."""
     began = time.monotonic()
     kusto.check()
     took = time.monotonic() - began
@@ -114,14 +114,14 @@ def rights(kusto: Kusto) -> Iterator[Finding]:
     for row in kusto.command(f".show database ['{kusto.database}'] principal roles"):
         role = re.sub(r"\s", "", str(row["Role"])).lower()
         held |= next((roles for name, roles in _INCLUDES.items() if _ends(role, name)), set())
-    who = _principal(kusto) or ANYBODY
-    # A Database Admin is the admin of everything, and nobody else sees the schema without a role that reads.
-    known = Role.VIEWER in held and Role.ADMIN not in held
-    catalog = Catalog.read(kusto) if known else Catalog(kusto, {}, {})
+    who = _principal(kusto) or ANY_PRINCIPAL
+    # A Database Admin is the admin of everything; any other identity needs a role that reads to see the schema.
+    reads = Role.VIEWER in held and Role.ADMIN not in held
+    catalog = Catalog.read(kusto) if reads else Catalog(kusto, {}, {})
     foreign = [one.name for one in TABLES if one.name in catalog.tables and not _is_admin(kusto, "table", one.name)]
-    there = [one.name for one in functions() if one.name in catalog.functions]
+    existing = [one.name for one in functions() if one.name in catalog.functions]
     # One that is missing is enough.
-    all_functions = all(_is_admin(kusto, "function", name) for name in there)
+    all_functions = all(_is_admin(kusto, "function", name) for name in existing)
     for task in TASKS:
         yield _right(task, held, foreign, all_functions, kusto.database, who)
 
@@ -132,7 +132,7 @@ def _ends(role: str, name: str) -> bool:
 
 
 def _is_admin(kusto: Kusto, kind: str, name: str) -> bool:
-    """Whether the identity is an admin of a table or function; False where Kusto does not say."""
+    """Whether the identity is an admin of a table or function; False where Kusto refuses to list them."""
     try:
         rows = kusto.command(f".show {kind} {name} principal roles")
     except KustoError:
@@ -145,7 +145,7 @@ def _right(task: Task, held: set[Role], foreign: list[str], all_functions: bool,
     if task.table_admin:
         lines += [admin("table", name, who) for name in foreign]
     if task.function_admin and not all_functions:
-        # One line for what would be one for each table and function.
+        # One line instead of one for each table and function.
         lines = [grant(Role.ADMIN, database, who)]
     hop = f"right to {task.commands[0]}"
     if not lines:
@@ -161,8 +161,8 @@ def ingestion(kusto: Kusto) -> Iterator[Finding]:
     began = time.monotonic()
     containers, queues = kusto.storage.resources()
     took = time.monotonic() - began
-    said = f"{kusto.ingest_uri}: {len(containers)} containers, {len(queues)} queues; {took:.2f} s"
-    yield Finding("ingestion", Status.OK, said)
+    result = f"{kusto.ingest_uri}: {len(containers)} containers, {len(queues)} queues; {took:.2f} s"
+    yield Finding("ingestion", Status.OK, result)
 
 
 def storage(kusto: Kusto) -> Iterator[Finding]:
@@ -179,8 +179,8 @@ def schema(kusto: Kusto) -> Iterator[Finding]:
     """The tables, mappings and functions of this version."""
     found = list(differences(kusto))
     needed = [one.what for one in found if one.required]
-    words = ("opencost-kusto", "bootstrap", "--kusto-uri", kusto.uri, "--database", kusto.database)
-    cure = shlex.join(words)
+    args = ("opencost-kusto", "bootstrap", "--kusto-uri", kusto.uri, "--database", kusto.database)
+    cure = shlex.join(args)
     if needed:
         yield Finding("schema", Status.FAILED, _some(needed), cure, KustoError.exit_code)
     elif found:
@@ -200,9 +200,9 @@ def capacity(kusto: Kusto) -> Iterator[Finding]:
         if str(row["Resource"]).lower().startswith("ingestion"):
             total = int(row["Total"])
             few = total <= _FEW_SLOTS
-            said = f"{total} ingestions at once, {row['Remaining']} free"
+            result = f"{total} ingestions at once, {row['Remaining']} free"
             more = "; each batch is one ingestion, so a backfill goes one after the other" if few else ""
-            yield Finding("capacity", Status.NOTE if few else Status.OK, said + more)
+            yield Finding("capacity", Status.NOTE if few else Status.OK, result + more)
 
 
 def _principal(kusto: Kusto) -> str:

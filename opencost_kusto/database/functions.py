@@ -51,7 +51,7 @@ class Function:
 
     @property
     def let(self) -> str:
-        """KQL that brings along a function without parameters, as a table, where only tables may be in the database."""
+        """KQL that defines a function without parameters as a `let`, for databases that have only the tables."""
         if self.parameters:
             raise ValueError(f"{self.name} has parameters, and is called")
         return f"let {self.name} = {self.body[1:-1].strip()};"
@@ -70,16 +70,16 @@ def call(name: str, parameters: dict[str, str]) -> str:
     is not after the start.
     """
     function = named(name)
-    known = {parameter.name: parameter for parameter in function.parameters}
+    accepted = {parameter.name: parameter for parameter in function.parameters}
     for given in parameters:
-        if given not in known:
+        if given not in accepted:
             raise UsageError(
-                f"{function.name} has no parameter {given!r}.{_hint(given, list(known))} {_takes(function)}"
+                f"{function.name} has no parameter {given!r}.{_hint(given, list(accepted))} {_takes(function)}"
             )
     missing = [each.name for each in function.parameters if each.default is None and each.name not in parameters]
     if missing:
         raise UsageError(f"{function.name} needs a value for {', '.join(missing)}. {_takes(function)}")
-    _sensible(parameters)
+    _check_values(parameters)
     given_up_to = max((at for at, each in enumerate(function.parameters, 1) if each.name in parameters), default=0)
     values = [
         as_literal(each, parameters[each.name]) if each.name in parameters else str(each.default)
@@ -88,7 +88,7 @@ def call(name: str, parameters: dict[str, str]) -> str:
     return f"{function.name}({', '.join(values)})"
 
 
-def _sensible(parameters: dict[str, str]) -> None:
+def _check_values(parameters: dict[str, str]) -> None:
     """Refuse values that would return no rows, as if nothing had a cost."""
     windowed = [name for name, table in DATASETS.items() if table.cadence == "step"]
     if (dataset := parameters.get("dataset")) is not None and dataset not in windowed:
@@ -161,12 +161,12 @@ def _parameter(text: str) -> Parameter:
 def named(name: str) -> Function:
     """The function of a name, whose prefix is optional: `OpenCostByNamespace`, `ByNamespace`, `namespace`.
 
-    Raises UsageError with the names that are like it.
+    Raises UsageError with similar names.
     """
     by_name = {function.name.lower(): function for function in functions()}
-    wanted = name.strip().lower()
+    short_name = name.strip().lower()
     for prefix in ("", PREFIX.lower(), f"{PREFIX.lower()}by"):
-        if found := by_name.get(prefix + wanted):
+        if found := by_name.get(prefix + short_name):
             return found
     names = [function.name for function in by_name.values()]
     raise UsageError(f"There is no function {name!r}.{_hint(name, names)} opencost-kusto query --list has all.")

@@ -1,4 +1,4 @@
-"""What `doctor --write` measures about rows, tags and their replacement; each returns what it saw."""
+"""Measurements of `doctor --write` about rows, tags and their replacement; each returns its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BATCH = "where BatchId == 'b'"
 
 
 def queued(scratch: Scratch) -> str:
-    """How long it takes to upload a blob and to queue its message."""
+    """The time to upload a blob and to queue its message."""
     began = time.monotonic()
     scratch.send("doctor/1")
     took = time.monotonic() - began
@@ -19,13 +19,13 @@ def queued(scratch: Scratch) -> str:
 
 
 def landed(scratch: Scratch) -> str:
-    """How long a queued row takes to land."""
+    """The time until a queued row lands."""
     took = scratch.landed(1)
     return "under 60 s" if took < 60 else f"{took:.0f} s"
 
 
 def once(scratch: Scratch) -> str:
-    """How many rows land of a tag that is sent twice, and another."""
+    """The number of rows that land for a tag that is sent twice, and another."""
     scratch.send("doctor/1")
     # A second tag that lands shows that the first message of the two was read.
     scratch.send("doctor/2")
@@ -50,12 +50,12 @@ def tags(scratch: Scratch) -> str:
     """How the tag of an extent is shown."""
     shown = scratch.command(".show table {T} extents | project Tags, MinCreatedOn, RowCount")
     found = [row for row in shown if "ingest-by:doctor/1" in str(row["Tags"]).split("\r\n")]
-    whole = found and found[0]["MinCreatedOn"] is not None and found[0]["RowCount"]
-    return "ingest-by: and the tag" if whole else "other"
+    complete = found and found[0]["MinCreatedOn"] is not None and found[0]["RowCount"]
+    return "ingest-by: and the tag" if complete else "other"
 
 
 def values(scratch: Scratch) -> str:
-    """Whether every type of value comes back as it was sent, an absent string as an empty one."""
+    """Whether every type of value is read as it was sent, an absent string as an empty one."""
     row = scratch.query(f"{{T}} | take 1 | project Text, Micros = {micros.kql('Cost')}, Flag, Moment, None = Bag.none")[
         0
     ]
@@ -64,7 +64,7 @@ def values(scratch: Scratch) -> str:
 
 
 def labels(scratch: Scratch) -> str:
-    """Which labels that look like other types come back as something else."""
+    """The labels that look like other types and are read as something else."""
     texts = ", ".join(f"Label_{name} = tostring(Bag['{name}'])" for name in LABELS)
     row = scratch.query(f"{{T}} | take 1 | project {texts}")[0]
     changed = [name for name, text in LABELS.items() if row[f"Label_{name}"] != text]
@@ -79,7 +79,7 @@ def halves(scratch: Scratch) -> str:
 
 
 def appended(scratch: Scratch) -> str:
-    """How many rows of a synchronous command are there when it ends."""
+    """The number of rows of a synchronous command when it ends."""
     with_tags = """with (tags='["ingest-by:a","ingest-by:b"]')"""
     scratch.command(f".set-or-append {{S}} {with_tags} <| {{T}} | take 1")
     return f"{scratch.count('{S}')} row"
@@ -94,7 +94,7 @@ def two_tags(scratch: Scratch) -> str:
 
 
 def staged(scratch: Scratch) -> str:
-    """Whether a table that was created a moment ago takes a queued blob."""
+    """Whether a table that was just created accepts a queued blob."""
     before = scratch.count("{S}")
     scratch.send("doctor/3", table="{S}")
     scratch.landed(before + 1, "{S}")
@@ -109,14 +109,14 @@ def moved(scratch: Scratch) -> str:
 
 
 def after_move(scratch: Scratch) -> str:
-    """What the table holds after that."""
+    """The content of the table after that."""
     shown = [str(row["Tags"]) for row in scratch.command(".show table {T} extents | project Tags")]
     tagged = any("ingest-by:doctor/3" in text.split("\r\n") for text in shown)
     return f"{scratch.count()} row, {'with' if tagged else 'without'} its tag"
 
 
 def whatif(scratch: Scratch) -> str:
-    """What `.update table` shows before it changes anything."""
+    """The result of `.update table` before it changes anything."""
     shown = scratch.command(_append("with (whatif=true) "))
     sums = {action: sum(int(row["RowCount"]) for row in shown if row["Action"] == action) for action in _ACTIONS}
     return ", ".join(f"{action} {rows}" for action, rows in sums.items())

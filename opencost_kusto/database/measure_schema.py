@@ -1,4 +1,4 @@
-"""What `doctor --write` measures about tables, policies, mappings and functions; each returns what it saw."""
+"""Measurements of `doctor --write` about tables, policies, mappings and functions; each returns its result."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def mapping(table: str = "{T}") -> Measure:
 
 
 def mapping_shown(scratch: Scratch) -> str:
-    """How many columns the mapping is shown with."""
+    """The number of columns with which the mapping is shown."""
     return f"{len(json.loads(scratch.command('.show table {T} ingestion json mappings')[0]['Mapping']))} columns"
 
 

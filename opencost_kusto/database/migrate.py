@@ -134,7 +134,7 @@ class _Copy:
         self.kusto.enqueue(blob, table=self.table.name, mapping=_MAPPING, tag=batch_id)
 
     def _wait(self, sent: dict[str, int]) -> None:
-        """Wait until the table holds exactly what was sent."""
+        """Wait until the table holds exactly the rows sent."""
         deadline = time.monotonic() + self.timeout
         while True:
             held = self._held(sent)

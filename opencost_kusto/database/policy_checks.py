@@ -12,54 +12,53 @@ from opencost_kusto.database.catalog import Catalog
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.kusto.rights import Role, grant
+from opencost_kusto.kusto.rights import ANY_PRINCIPAL, Role, grant
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.tables import TABLES
 
-ANYBODY = "aadapp=<client id>;<tenant id>"
 # A shorter retention does not allow comparing a month with the one before.
 _RETENTION_DAYS = 62
 
 
 def policies(kusto: Kusto) -> Iterator[Finding]:
-    """What affects costs, by table; one line if nothing does."""
+    """The policies that affect costs, by table; one line if none does."""
     catalog = Catalog.read(kusto)
-    there = [table.name for table in TABLES if table.name in catalog.tables]
-    bite: list[Finding] = []
-    for name in there:
-        bite += guarded(f"policies of {name}", partial(_of_table, kusto, catalog, name), optional=True)
-    bite += guarded("policies of the database", partial(_of_database, kusto), optional=True)
-    bite += guarded("materialized views", partial(_views, kusto, there), optional=True)
-    yield from bite
-    if there and not bite:
-        yield Finding("policies", Status.OK, f"none of {len(there)} tables has a policy that affects costs")
+    existing = [table.name for table in TABLES if table.name in catalog.tables]
+    found: list[Finding] = []
+    for name in existing:
+        found += guarded(f"policies of {name}", partial(_of_table, kusto, catalog, name), optional=True)
+    found += guarded("policies of the database", partial(_of_database, kusto), optional=True)
+    found += guarded("materialized views", partial(_views, kusto, existing), optional=True)
+    yield from found
+    if existing and not found:
+        yield Finding("policies", Status.OK, f"none of {len(existing)} tables has a policy that affects costs")
 
 
 def _of_table(kusto: Kusto, catalog: Catalog, name: str) -> Iterator[Finding]:
     hop = f"policies of {name}"
     if _is_enabled(catalog.policy(name, "row_level_security")):
-        said = "row-level security: rows are counted as this identity sees them, so repairs are only reported"
-        yield Finding(hop, Status.NOTE, said, f".delete table {name} policy row_level_security")
+        result = "row-level security: rows are counted as this identity sees them, so repairs are only reported"
+        yield Finding(hop, Status.NOTE, result, f".delete table {name} policy row_level_security")
     if _is_enabled(catalog.policy(name, "restricted_view_access")):
         yield _restricted(kusto, hop, name)
     if any(map(_is_enabled, catalog.policy(name, "update") or [])):
         cure = f".delete table {name} policy update"
         yield Finding(hop, Status.NOTE, "an update policy writes rows into it that no batch proves", cure)
     if _is_enabled(catalog.policy(name, "streamingingestion")):
-        said = "streaming ingestion: rows that another program streams into it have no tag and no batch"
-        yield Finding(hop, Status.NOTE, said, f".delete table {name} policy streamingingestion")
+        result = "streaming ingestion: rows that another program streams into it have no tag and no batch"
+        yield Finding(hop, Status.NOTE, result, f".delete table {name} policy streamingingestion")
     yield from _retention(hop, catalog.policy(name, "retention"), f".alter-merge table {name}")
 
 
 def _restricted(kusto: Kusto, hop: str, name: str) -> Finding:
-    """Restricted view access: a note for who sees the table, and a failure for everybody else."""
+    """Restricted view access: a note for an identity that sees the table, a failure for any other."""
     try:
         kusto.query(f"{name} | take 0")
     except KustoError as error:
-        # Who reads the catalog is a viewer: of the lines of a refusal, the last grants what is missing.
+        # An identity that reads the catalog is a viewer: the last line of the refusal grants the missing role.
         return replace(failed(hop, error), cure=error.cure.splitlines()[-1] if error.cure else "")
-    said = "restricted view access: without UnrestrictedViewer, the table cannot be read, not even by administrators"
-    return Finding(hop, Status.NOTE, said, grant(Role.UNRESTRICTED_VIEWER, kusto.database, ANYBODY))
+    result = "restricted view access: without UnrestrictedViewer, the table cannot be read, not even by administrators"
+    return Finding(hop, Status.NOTE, result, grant(Role.UNRESTRICTED_VIEWER, kusto.database, ANY_PRINCIPAL))
 
 
 def _of_database(kusto: Kusto) -> Iterator[Finding]:
@@ -77,18 +76,18 @@ def _retention(hop: str, policy: Json, alter: str) -> Iterator[Finding]:
         yield Finding(hop, Status.NOTE, f"rows are kept for {days} days", cure)
 
 
-def _views(kusto: Kusto, there: list[str]) -> Iterator[Finding]:
-    """Rows that a replacement deletes stay in a materialized view.
+def _views(kusto: Kusto, tables: list[str]) -> Iterator[Finding]:
+    """Rows that a replacement deletes are kept by a materialized view.
 
     https://learn.microsoft.com/kusto/management/materialized-views/materialized-views-limitations
     """
     for row in kusto.command(".show materialized-views | project Name, SourceTable"):
-        if row["SourceTable"] in there:
-            said = (
+        if row["SourceTable"] in tables:
+            result = (
                 f"{row['Name']} over {row['SourceTable']}: it keeps rows that a replacement deletes, and may refuse the"
                 " replacement"
             )
-            yield Finding("materialized views", Status.NOTE, said, f".drop materialized-view {row['Name']}")
+            yield Finding("materialized views", Status.NOTE, result, f".drop materialized-view {row['Name']}")
 
 
 def _is_enabled(policy: Json) -> bool:

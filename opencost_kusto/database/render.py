@@ -21,7 +21,7 @@ _HEAD = (
 
 
 def render(table: Table) -> str:
-    """The whole text of `kql/tables/<table>.kql`."""
+    """The text of `kql/tables/<table>.kql`."""
     mappings = (create_mapping(table), create_flat_mapping(table))
     parts = (create_table(table), column_docstrings(table), *mappings, batching_policy(table.name), tags_policy(table))
     return "\n\n".join((_HEAD, *parts)) + "\n"

@@ -1,4 +1,4 @@
-"""The scratch table of `doctor --write`, and what is made beside it: a staging table and a function, all dropped."""
+"""The scratch table of `doctor --write`, its staging table and a function; all are dropped at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LISTED = 60.0
 
 @dataclass(slots=True)
 class Scratch:
-    """The names of what is made, and how to send statements and rows; each method raises KustoError.
+    """The names of the scratch objects, and how to send statements and rows; each method raises KustoError.
 
     In a statement `{T}` stands for the table, `{S}` for the staging table, `{F}` for the function.
     """
@@ -103,7 +103,7 @@ class Scratch:
         return self._until(lambda: bool(self.failures("Details", where)), min(self.timeout, _LISTED))
 
     def drops(self) -> list[str]:
-        """The commands that drop what was made."""
+        """The commands that drop what was created."""
         drops = [f".drop table {self.name} ifexists"]
         drops += [f".drop table {self.staging} ifexists"] if self.staging_made else []
         return [*drops, self._named(".drop function {F} ifexists")] if self.function_made else drops

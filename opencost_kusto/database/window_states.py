@@ -1,7 +1,7 @@
 """KQL for the state of each window: the one rule that functions, status, scheduler and backfill share.
 
 Two functions ship, rendered from the declared tables. Queries of this package carry the same text as `let` statements,
-so that they mean the same on a database whose functions are missing or of another release.
+so that they have the same result on a database whose functions are missing or of another release.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _fits(rule: Rule) -> str:
 
 
 def _held(table: Table, whose: str, options: Sequence[Option]) -> str:
-    """KQL for the batches that a table has rows of, with what proves them whole."""
+    """KQL for the batches that a table has rows of, with what proves them complete."""
     start, end = ("WindowStart", "WindowEnd") if table.cadence == "step" else ("Timestamp", "Timestamp")
     shared = ("Source", *dict.fromkeys((start, end)), *_in_rows(table, options))
     taken = ", ".join(f"{one} = take_any({one})" for one in shared)
@@ -152,7 +152,7 @@ def _held(table: Table, whose: str, options: Sequence[Option]) -> str:
 
 
 def _in_rows(table: Table, options: Sequence[Option]) -> list[str]:
-    """The columns of a table that say an option of its batches."""
+    """The columns of a table that hold an option of its batches."""
     names = {option.name for option in options}
     return [one.name for one in table.columns if isinstance(one.source, FromOption) and one.source.name in names]
 

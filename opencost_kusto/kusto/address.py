@@ -31,7 +31,7 @@ def checked_address(uri: str) -> str:
 
 
 def checked_database(name: str) -> str:
-    """The name of a database; raises UsageError for a text that cannot be one."""
+    """The name of a database; raises UsageError for an invalid one."""
     database = identity(name, variable("--database"), longest=_LONGEST_ENTITY)
     if not re.fullmatch(r"[\w .()-]+", database):
         raise UsageError(f"{database!r} is not the name of a Kusto database.")

@@ -9,13 +9,13 @@ from opencost_kusto.kusto.network import cause
 from opencost_kusto.kusto.signin import ADVICE, METHODS, Auth, Credential
 from opencost_kusto.redact import first_sentence
 
-# Where tokens come from, for the proxy that leads there.
+# The sign-in service, to find its proxy.
 _ENTRA = "https://login.microsoftonline.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A token of Microsoft Entra for a scope, `api://…/.default`; call it for one that has not expired."""
+    """Tokens of Microsoft Entra for a scope, `api://…/.default`; a call returns one that has not expired."""
 
     scope: str
     credential: Credential
@@ -30,11 +30,11 @@ class Bearer:
         try:
             return str(self.credential.get_token(self.scope).token)
         except AzureError as error:
-            said = f"Signing in for {self.scope} failed"
+            failed = f"Signing in for {self.scope} failed"
             if network := cause(error, _ENTRA):
-                text = f"{said}: {network.reason}. {network.advice}"
+                text = f"{failed}: {network.reason}. {network.advice}"
                 raise OpenCostError(text, code=network.code, transient=network.transient) from error
-            text = f"{said}: {first_sentence(str(error)).rstrip('.')}. {ADVICE[self.credential.auth]}"
+            text = f"{failed}: {first_sentence(str(error)).rstrip('.')}. {ADVICE[self.credential.auth]}"
             raise OpenCostError(text, code=ReasonCode.UNAUTHORIZED) from error
 
 

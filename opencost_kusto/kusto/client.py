@@ -21,7 +21,7 @@ from opencost_kusto.kusto.storage import NO_DATABASE, Storage, Uploaded
 
 __all__ = ["Deadlines", "Kusto", "Row", "Uploaded"]
 
-# Signing in may wait for a person.
+# Sign-in methods that wait for a person.
 _BY_HAND = ("interactive", "device-code")
 
 
@@ -46,7 +46,7 @@ class Kusto:
     `uri` is the engine's address (`https://<cluster>.<region>.kusto.windows.net`, or a Fabric Eventhouse's query
     URI); the ingestion address is derived from it unless `ingest_uri` is given. `trusted_hosts` are hosts that may
     receive a token although they are not Microsoft's: `kusto.example.com`, or `*.example.com` for all below it.
-    Raises UsageError for a URI, database or way of signing in that cannot be used. Safe to use from several threads;
+    Raises UsageError for an invalid URI, database or sign-in method. Safe to use from several threads;
     close it, or use it as a context.
     """
 
@@ -74,7 +74,7 @@ class Kusto:
 
     @property
     def signed_in_by(self) -> str:
-        """The class of azure-identity that gave the last token; empty without a token."""
+        """The class of azure-identity that issued the last token; empty without a token."""
         return self._credential.provider if self._credential else ""
 
     def __enter__(self) -> Self:
@@ -106,7 +106,7 @@ class Kusto:
     def command(self, text: str, *, retry: bool = True, creates: bool = False) -> list[Row]:
         """The rows of a management command's first result; raises KustoError.
 
-        Without `retry` it is sent once, for a command that must not run twice. `creates`: what it is about is new, so
+        Without `retry` it is sent once, for a command that must not run twice. `creates`: its object is new, so that
         the error of a refusal names the smaller right that suffices.
         """
         seconds, attempts = self.deadlines.query, 4 if retry else 1
@@ -122,7 +122,7 @@ class Kusto:
         self._engine.connect()
 
     def prepare(self) -> None:
-        """Import what an upload needs of the SDK on a thread of its own, for callers that wait for OpenCost."""
+        """Import the part of the SDK for uploads on a separate thread, for callers that wait for OpenCost."""
         threading.Thread(target=_import_ingestion, name="import", daemon=True).start()
 
     def check(self) -> None:
@@ -134,7 +134,7 @@ class Kusto:
         self._engine.execute("query", self.database, "print Ready = 1", seconds=seconds)
 
     def upload(self, path: Path, *, name: str, table: str, raw_bytes: int) -> Uploaded:
-        """Upload a finished gzip file as a blob; raises KustoError when no container takes it."""
+        """Upload a finished gzip file as a blob; raises KustoError when no container accepts it."""
         if path.stat().st_size == 0 or raw_bytes == 0:
             raise KustoError(f"{name} is empty; Kusto drops empty blobs, so it was not sent.")
         return self.storage.upload(path, name, table, raw_bytes, self.deadlines.upload)
@@ -173,6 +173,6 @@ class Kusto:
 
 
 def _import_ingestion() -> None:
-    """Import the SDK's half that queries do not need: about a quarter of a second of the processor."""
+    """Import the part of the SDK that queries do not need: about a quarter of a processor second."""
     for name in ("azure.storage.blob", "azure.storage.queue", "azure.kusto.ingest"):
         import_module(name)

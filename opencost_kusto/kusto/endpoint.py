@@ -64,8 +64,8 @@ class Endpoint:
         """The rows of a statement's first result; raises KustoError.
 
         `seconds` is for all attempts together. `late`: a statement that did not end in time may be sent again.
-        `access` is the database whose rights the statement needs, if it is sent to another; `creates`: what a command
-        is about does not exist yet, so that a smaller right suffices.
+        `access` is the database whose rights the statement needs, if it is sent to another; `creates`: the object
+        of a command does not exist yet, so that a smaller right suffices.
         """
         what = f"the {kind} {' '.join(_VALUE.split(text, maxsplit=1)[0].split())[:80]} …"
 
@@ -115,10 +115,10 @@ def exchanged(exchange: Exchange, seconds: float, call: Callable[[], T], late: b
 
     def too_late() -> KustoError:
         what = exchange.what[:1].upper() + exchange.what[1:]
-        # The SDK sets no deadline for connecting: a firewall that drops packets looks so, too.
+        # The SDK sets no deadline for connecting: a firewall that drops packets has this effect, too.
         cure = "" if exchange.storage else "Check firewall and private endpoint, and whether the cluster is overloaded."
-        said = f"{what} did not end within {seconds:g} s at {exchange.uri}. {cure}".rstrip()
-        return KustoError(said, code=ReasonCode.TIMED_OUT, transient=late, cure=cure)
+        text = f"{what} did not end within {seconds:g} s at {exchange.uri}. {cure}".rstrip()
+        return KustoError(text, code=ReasonCode.TIMED_OUT, transient=late, cure=cure)
 
     try:
         return within(seconds, call, too_late)

@@ -21,7 +21,7 @@ STOPPED = "The cluster may be stopped: az kusto cluster show --query state."
 class Cause:
     """The cause of a missing response: the reason, what to do, and whether another attempt may succeed.
 
-    `stopped` says that a cluster that is stopped looks like this.
+    `stopped`: a cluster that is stopped has this effect, too.
     """
 
     reason: str

@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from opencost_kusto.schema.tables import TABLES
 
+# The place of an identity in a command, where it is unknown.
+ANY_PRINCIPAL = "aadapp=<client id>;<tenant id>"
+
 
 class Role(StrEnum):
     """A security role, by its name in `.add database`."""

@@ -16,10 +16,9 @@ _NOT_BOOTSTRAPPED = re.compile(
     r"(resolve|not found|could not be found|not refer|Unknown function)\b.*\bOpenCost\w"
     r"|Entity ID 'OpenCost\w+' of kind '\w+' was not found"
 )
-# Its messages for a database that is not there; the SDK replaces that of a 404.
+# Its messages for a missing database; the SDK replaces that of a 404.
 _NO_DATABASE = re.compile(r"of kind 'Database' (was not found|does not exist)|Database '[^']*' could not be found")
 _PRINCIPAL = re.compile(r"Principal '([^']+)'")
-_ANYBODY = "aadapp=<client id>;<tenant id>"
 _SENTENCE = 400
 
 R = ReasonCode
@@ -55,7 +54,7 @@ _AUTHORITY = "Check DNS, firewall and proxy for its address, such as login.micro
 class Exchange:
     """One exchange with a service: its address, its purpose (`the query T …`), and its request id.
 
-    `text` is the whole statement; `advice` is what to do when signing in fails. `storage` names the service
+    `text` is the complete statement; `advice` is what to do when signing in fails. `storage` names the service
     (`Kusto's queue`) if it is not Kusto itself: its 403 is about a signed address, not about the identity. `creates`:
     the object of a command does not exist yet.
     """
@@ -86,9 +85,9 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
         if set(names) & _SIGN_IN:
             server = f"Signing in to {exchange.uri} failed: the sign-in service"
             advice = _AUTHORITY if network.stopped else network.advice
-        said = f"{server} cannot be reached: {network.reason}. {advice}"
-        return KustoError(said, code=network.code, transient=network.transient, cure=advice)
-    detail, permanent, activity = _said(error)
+        text = f"{server} cannot be reached: {network.reason}. {advice}"
+        return KustoError(text, code=network.code, transient=network.transient, cure=advice)
+    detail, permanent, activity = _details(error)
     if permanent is not None:
         transient = not permanent
     if status in _STATUS and not exchange.storage:
@@ -97,11 +96,11 @@ def translate(error: Exception, exchange: Exchange) -> KustoError:
         code, transient = R.NOT_FOUND, False
     elif _NOT_BOOTSTRAPPED.search(detail):
         code, transient = R.NOT_BOOTSTRAPPED, False
-    said = f"{template.format(uri=exchange.uri, what=exchange.what)}: {detail.rstrip('.')}."
+    failed = f"{template.format(uri=exchange.uri, what=exchange.what)}: {detail.rstrip('.')}."
     advice, cure = _advice(code, detail, names, exchange)
     if permanent is None and status is not None and status < 400 and not exchange.storage:
-        advice = cure = "This is no response of Kusto: check the address, and what answers on the way to it."
-    parts = (said, advice, _ids(exchange, activity))
+        advice = cure = "This is no response of Kusto: check the address, and any proxy or gateway before it."
+    parts = (failed, advice, _ids(exchange, activity))
     return KustoError(" ".join(part for part in parts if part), code=code, transient=transient, cure=cure)
 
 
@@ -116,7 +115,7 @@ def status_of(error: Any) -> int | None:
     return None
 
 
-def _said(error: Any) -> tuple[str, bool | None, str]:
+def _details(error: Any) -> tuple[str, bool | None, str]:
     """The first sentence of the cause, whether Kusto marks it permanent, and the ActivityId."""
     apis: list[Any] = []
     if hasattr(error, "get_api_error"):
@@ -127,10 +126,10 @@ def _said(error: Any) -> tuple[str, bool | None, str]:
     activity = str(getattr(response, "headers", {}).get("x-ms-activity-id") or "")
     if not apis:
         inner = getattr(error, "exception", None) or getattr(error, "inner", None) or error
-        said = getattr(inner, "message_text", None) or getattr(inner, "message", None)
+        message = getattr(inner, "message_text", None) or getattr(inner, "message", None)
         if isinstance(inner, OSError) and inner.filename:
-            said = f"{inner.strerror}: {inner.filename}"
-        text = said or next((each for each in inner.args if isinstance(each, str)), "") or str(inner)
+            message = f"{inner.strerror}: {inner.filename}"
+        text = message or next((each for each in inner.args if isinstance(each, str)), "") or str(inner)
         return first_sentence(str(text) or type(inner).__name__, _SENTENCE), None, activity
     for api in apis:
         activity = activity or str((api.context or {}).get("activityId") or "")
@@ -141,19 +140,19 @@ def _said(error: Any) -> tuple[str, bool | None, str]:
 
 
 def _advice(code: ReasonCode, detail: str, names: list[str], exchange: Exchange) -> tuple[str, str]:
-    """The sentence that says what resolves the error, if known, and the commands in it."""
+    """The sentence with what resolves the error, if known, and the commands in it."""
     if code is R.NOT_BOOTSTRAPPED:
         return "Run opencost-kusto bootstrap, which creates it.", "opencost-kusto bootstrap"
     if code is R.NOT_FOUND and exchange.database:
         return "Check address and database: .show databases lists the names of this cluster.", ".show databases"
     if code is R.UNAUTHORIZED:
         tenant = "The token is not accepted, as one of another tenant: check --auth and AZURE_TENANT_ID."
-        said = exchange.advice if set(names) & _SIGN_IN and exchange.advice else tenant
-        return said, said
+        advice = exchange.advice if set(names) & _SIGN_IN and exchange.advice else tenant
+        return advice, advice
     if code is R.FORBIDDEN and exchange.database:
         needed = rights.right(exchange.text or ".ingest inline")
         found = _PRINCIPAL.search(detail)
-        lines = needed.grants(exchange.database, found[1] if found else _ANYBODY, creates=exchange.creates)
+        lines = needed.grants(exchange.database, found[1] if found else rights.ANY_PRINCIPAL, creates=exchange.creates)
         each = ", and for tables with restricted view access: ".join(lines)
         return f"It needs {needed.least}; an administrator of the database runs: {each}", "\n".join(lines)
     if "KustoClientInvalidConnectionStringException" in names:

@@ -1,6 +1,6 @@
 """The sign-in methods: credentials of azure-identity. One of the doors to Azure packages.
 
-National clouds: the authority is the one that the cluster names (`/v1/rest/auth/metadata`), unless
+National clouds: the authority is the one that the cluster returns (`/v1/rest/auth/metadata`), unless
 AZURE_AUTHORITY_HOST is set. Azure CLI needs `az cloud set`.
 """
 
@@ -70,7 +70,7 @@ class Credential:
 
     @property
     def provider(self) -> str:
-        """The class of azure-identity that gave the last token, empty before the first; of a chain its member."""
+        """The class of azure-identity that issued the last token, empty before the first; of a chain its member."""
         return self._inner.provider
 
     def get_token(self, *scopes: str, **more: Any) -> Any:
@@ -82,7 +82,7 @@ class Credential:
             return token
 
     def at(self, authority: str) -> Credential:
-        """This credential, which then signs in at the authority that the cluster names."""
+        """This credential, which then signs in at the authority that the cluster returns."""
         with self._lock:
             if authority.rstrip("/").lower() != self._authority and not os.environ.get("AZURE_AUTHORITY_HOST"):
                 self._authority = authority.rstrip("/").lower()

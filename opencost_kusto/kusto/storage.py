@@ -60,7 +60,7 @@ class _Resources:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A storage host, what it is for, how long it took, and the error if it did not respond."""
+    """A storage host, its purpose, its response time, and the error if it did not respond."""
 
     host: str
     kind: str
@@ -126,7 +126,7 @@ class Storage:
             exchange = Exchange(self._uri, kind, storage=f"Storage {host}")
             began, error = time.monotonic(), None
             try:
-                exchanged(exchange, seconds, partial(_answered, partial(probe, address)), late=False)
+                exchanged(exchange, seconds, partial(_responds, partial(probe, address)), late=False)
             except KustoError as unreached:
                 error = unreached
             yield Reached(host, kind, time.monotonic() - began, error)
@@ -173,7 +173,7 @@ class Storage:
                     if address in addresses:
                         addresses.remove(address)
                         addresses.append(address)
-        raise refused or KustoError(f"No address took {exchange.what}.")
+        raise refused or KustoError(f"No address accepted {exchange.what}.")
 
     def _current(self) -> _Resources:
         with self._lock:
@@ -237,7 +237,7 @@ class Storage:
             return self._clients[address]
 
 
-def _answered(probe: Callable[[], None]) -> None:
+def _responds(probe: Callable[[], None]) -> None:
     """Send a request, and accept a refusal as a response."""
     try:
         probe()

@@ -1,4 +1,4 @@
-"""Which credential of azure-identity gave a token, and which refused: a chain of them says so only in its log."""
+"""Record which credential of azure-identity issued a token, and which refused: a chain has this only in its log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opencost_kusto.redact import first_sentence
 class Watched:
     """A credential of azure-identity, whose members are watched if it is a chain such as DefaultAzureCredential.
 
-    `provider` is the class that gave the last token, empty before the first. AZURE_TOKEN_CREDENTIALS takes the same
+    `provider` is the class that issued the last token, empty before the first. AZURE_TOKEN_CREDENTIALS takes the same
     names.
     """
 
@@ -53,7 +53,7 @@ class Watched:
         member.get_token = get_token
 
     def _reason(self) -> str:
-        """Why a chain gave no token: a member that is set up and refused, else that none is set up."""
+        """Why a chain issued no token: a member that is set up and refused, else that none is set up."""
         from azure.identity import CredentialUnavailableError
 
         name, error = list(self._refusals.items())[-1]

@@ -8,8 +8,7 @@ import pytest
 
 from opencost_kusto.database import script
 from opencost_kusto.database.functions import functions
-from opencost_kusto.database.policy_checks import ANYBODY
-from opencost_kusto.kusto.rights import RIGHTS, TASKS, Role, Task, grant, right
+from opencost_kusto.kusto.rights import ANY_PRINCIPAL, RIGHTS, TASKS, Role, Task, grant, right
 from opencost_kusto.schema.tables import TABLES
 from tests.support.documents import GUIDES
 
@@ -62,7 +61,9 @@ def test_the_guide_has_every_task_and_its_lines() -> None:
     blocks = [block.strip().splitlines() for block in re.findall(r"```kusto\n(\.add .*?)```", page, re.DOTALL)]
     names = [one.name for one in functions()]
     repair = by_command()["sync --replace"]
-    assert blocks == [one.grants("OpenCost", ANYBODY, names) for one in (repair, by_command()["bootstrap"], TASKS[1])]
+    assert blocks == [
+        one.grants("OpenCost", ANY_PRINCIPAL, names) for one in (repair, by_command()["bootstrap"], TASKS[1])
+    ]
 
 
 def test_each_task_grants_no_more_than_it_needs() -> None:
