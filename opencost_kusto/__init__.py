@@ -115,7 +115,7 @@ __all__ = [
     "sync_all",
 ]
 
-# Where each name is, and its own name there if that is another.
+# The module of each name, and its name there if that differs.
 _HOMES = {
     "Batch": "batch",
     "BatchPlan": "pipeline.request",
@@ -183,6 +183,6 @@ if not TYPE_CHECKING:
         """Import a name of the package where it is used first: the command line needs few of them."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module, _, there = _HOMES[name].partition(":")
-        found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), there or name)
+        module, _, own_name = _HOMES[name].partition(":")
+        found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), own_name or name)
         return found

@@ -1,4 +1,4 @@
-"""Addresses of servers and of proxies: read into parts once, and shown by these parts, so that no password is."""
+"""Addresses of servers and of proxies, parsed once and printed from their parts, so that no password is printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IN_CLUSTER = (".svc", ".svc.cluster.local")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An HTTP address; `str` is what may be shown of it, which leaves the credentials out."""
+    """An HTTP address; `str` leaves out the credentials."""
 
     scheme: str
     host: str
@@ -32,7 +32,7 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine or in this Kubernetes cluster, where no proxy leads."""
+        """Whether it is on this machine or in this Kubernetes cluster, which no proxy can reach."""
         host = self.host.rstrip(".")
         if host == "localhost" or host.endswith((".localhost", *_IN_CLUSTER)):
             return True
@@ -45,8 +45,8 @@ def parse(text: str) -> Address:
     found = _parsed(text.strip())
     if found is None or re.search("[?#]", text):
         safe = "What was given (not repeated, since it holds an @ and perhaps a password)"
-        said = safe if "@" in text else shown(re.split("[?#]", text.strip())[0])
-        raise UsageError(f"{said} is not the address of an OpenCost; write http://host:9003, and nothing after ?.")
+        quoted = safe if "@" in text else shown(re.split("[?#]", text.strip())[0])
+        raise UsageError(f"{quoted} is not the address of an OpenCost; write http://host:9003, and nothing after ?.")
     return found
 
 
@@ -64,7 +64,7 @@ def _parsed(text: str) -> Address | None:
 
 
 def target(where: str, location: str) -> str:
-    """Where a redirect points, without what may be secret: credentials and what stands after the path."""
+    """The target of a redirect without possible secrets: credentials, and what follows the path."""
     try:
         parts = urlsplit(urljoin(where, location))
         return str(Address(parts.scheme, parts.hostname or "", parts.port, parts.path[:120]))
@@ -74,7 +74,7 @@ def target(where: str, location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, with its credentials in `url`; `str` names it and the variable or option it is from, without them."""
+    """A proxy, with its credentials in `url`; `str` names it and its variable or option, without them."""
 
     url: str = field(repr=False)
     address: Address

@@ -22,7 +22,7 @@ class SourceSettings:
     """What a user set for one source alone.
 
     `currency` is that of its costs, None if it is not set. `options`, by their names in Python, and `metadata` come
-    before those of the run. `marks` is on which its windows begin and end, None for those that OpenCost has. `kept` is
+    before those of the run. `marks` are those of its windows, None for those that OpenCost has. `kept` is
     how many windows of each length its built-in store keeps, None for OpenCost's default, or a Prometheus.
     """
 
@@ -41,8 +41,7 @@ class Source:
     id, `version` OpenCost's. `currency` is that of its costs, None if it is not set. `fingerprint` identifies the
     cluster, by scheme; a source of the same name and another fingerprint is refused. `store` is how many
     windows of each length its built-in store keeps; with a Prometheus it is empty, and windows have any length.
-    `settings` are the user's, for this source alone. `route` says which Service or pod of a cluster it is, and the way
-    to it.
+    `settings` are the user's, for this source alone. `route` is the Service or pod of a cluster, and how it is reached.
     """
 
     name: str
@@ -57,11 +56,11 @@ class Source:
 
     @property
     def marks(self) -> timedelta:
-        """On which marks its windows begin and end: the user's, else its shortest buckets, else five minutes."""
+        """The marks of its windows: the user's, else its shortest buckets, else five minutes."""
         return self.settings.marks or min(self.store, default=RESOLUTION)
 
     def retention(self, table: Table) -> Mapping[timedelta, int]:
-        """How many windows of each length it keeps of a table: those of its store, else the fewest that any keeps."""
+        """The number of windows of each length that it keeps of a table: those of its store, else the default."""
         return self.store if self.store.keys() == table.retention.keys() else table.retention
 
     def buckets(self, table: Table) -> tuple[timedelta, ...]:
@@ -71,7 +70,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a command: what every row that it writes says about it.
+    """One execution of a command: the values that every row it writes has of it.
 
     `collection_time` is when it began, aware and UTC, by the clock that `clock` names: Kusto's, OpenCost's, this
     machine's, or one that the caller gave. `skew` is how far this machine's clock is ahead of Kusto's.
@@ -134,8 +133,8 @@ class Batch:
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        unsaid = [one.name for one in self.table.options if one.later and self.requested[one.name] == one.default]
-        options = {name: value for name, value in self.requested.items() if name not in unsaid}
+        omitted = [one.name for one in self.table.options if one.later and self.requested[one.name] == one.default]
+        options = {name: value for name, value in self.requested.items() if name not in omitted}
         request = (self.table.name, self.source, str(self.window), options)
         digest = hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:12]
         window = f"{self.window.start:%Y%m%dT%H%MZ}-{self.window.end:%Y%m%dT%H%MZ}"
@@ -143,7 +142,7 @@ class Batch:
 
     @property
     def before(self) -> Batch | None:
-        """The batch of the window before this one; None where a batch is of a moment."""
+        """The batch of the window before this one; None for a scrape."""
         if self.table.cadence != "step":
             return None
         window = Window(self.window.start - self.window.length, self.window.start)
@@ -173,7 +172,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """Where a row comes from: what columns with a `FromContext` source read."""
+    """The origin of a row: the values that columns with a `FromContext` source read."""
 
     run: Run
     source: Source

@@ -1,4 +1,4 @@
-"""Cooperative cancellation: a cancelled run releases its resources and reports nothing it has not seen."""
+"""Cooperative cancellation: a cancelled run releases its resources and reports only what it has verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Cancelled(BaseException):
 class CancelToken:
     """Requests cancellation from any thread; a run checks it between batches and while it waits.
 
-    All waits of a run are `sleep` and are measured by `clock`, so a test can hand in a token whose waits are short.
+    All waits of a run are `sleep` and are measured by `clock`, so a test can pass a token whose waits are short.
 
     A signal handler must not call it: the thread that it interrupts may hold the lock of the event.
     """
@@ -27,7 +27,7 @@ class CancelToken:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """Request cancellation, and wake whoever waits."""
+        """Request cancellation, and wake every thread that waits."""
         self._cancelled.set()
 
     def check(self) -> None:

@@ -6,7 +6,7 @@
     ├── ContentError      4  the source responded, and the response cannot be trusted
     ├── KustoError        5  Kusto cannot be reached, refused, or holds the wrong rows
     │   └── DuplicateError   Kusto holds more rows of a batch than were sent
-    ├── NotLandedError    6  rows were not in the table by the deadline, or what is there is stale
+    ├── NotLandedError    6  rows were not in the table by the deadline, or the table is stale
     ├── PartialError      7  some batches failed and some did not
     └── EmptyError        8  nothing had a cost where a cost was expected
 
@@ -21,7 +21,7 @@ from typing import ClassVar
 
 
 class ReasonCode(StrEnum):
-    """Why a batch failed, or what is remarkable about one that did not; stored in the run log."""
+    """Why a batch failed, or a remark about one that did not; stored in the run log."""
 
     USAGE = "usage"
     # The other side: OpenCost or Kusto.
@@ -39,7 +39,7 @@ class ReasonCode(StrEnum):
     EXPIRED = "expired"
     # An empty response past retention, confirmed by what the longer window costs.
     CONFIRMED_EMPTY = "confirmed empty"
-    # An empty response past retention: no cost, or no longer there.
+    # An empty response past retention: no cost, or expired.
     INCONCLUSIVE = "inconclusive"
     # The response.
     MALFORMED = "malformed"
@@ -67,8 +67,8 @@ class ReasonCode(StrEnum):
 class OpenCostKustoError(Exception):
     """Base of every error this package raises on purpose; `exit_code` is the process's exit code.
 
-    `code` is the cause, by kind. `transient` says that another attempt may succeed, `once` that more than one other
-    will not help, `retry_after` (seconds) how soon the other side said so, `cure` what resolves it, one line for each
+    `code` is the kind of the cause. `transient`: another attempt may succeed; `once`: more than one more will not help;
+    `retry_after`: seconds to wait, from the response; `cure`: what resolves it, one line for each
     command to run.
     """
 
@@ -126,7 +126,7 @@ class DuplicateError(KustoError):
 
 
 class NotLandedError(OpenCostKustoError):
-    """Rows were not in their table by the deadline, or what is there is stale; exit code 6."""
+    """Rows were not in their table by the deadline, or the table is stale; exit code 6."""
 
     exit_code = 6
     default_code = ReasonCode.NOT_LANDED

@@ -27,7 +27,7 @@ _SHOWN = 60
 _LISTED = 20
 
 
-# Of the command that runs, the places in the configuration file of the options that are from there.
+# The places in the configuration file of the current command's options, for those that are set there.
 _PLACES: ContextVar[Mapping[str, str]] = ContextVar("places")
 
 
@@ -42,7 +42,7 @@ def placed(places: Mapping[str, str]) -> Iterator[None]:
 
 
 def place_of(option: str) -> str | None:
-    """Where the configuration file sets an option of the command that runs; None where it does not."""
+    """The place where the configuration file sets an option of the current command; None where it does not."""
     return _PLACES.get({}).get(option)
 
 
@@ -58,27 +58,31 @@ def normalized(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
-def identity(text: object, said: str, *, longest: int = LONGEST) -> str:
-    """The name that a text stands for: trimmed, in NFC, of at most `longest` characters.
+def identity(text: object, field: str, *, longest: int = LONGEST) -> str:
+    """A text as a name: trimmed, in NFC, of at most `longest` characters.
 
-    `said` is where the text is from, an option or a field of a response. Raises UsageError, which names `said`, for
-    what is no text, is empty, holds a character that is not printable (control characters and half surrogate pairs
-    among them), stands in quotes, holds a variable that was not replaced, or is too long.
+    `field` is the option or the field of a response that holds the text. Raises UsageError, which names `field`, for
+    anything but a text, an empty text, one with a character that is not printable (control characters and half
+    surrogate pairs among them), in quotes, or with a variable that was not replaced, and one that is too long.
     """
     if not isinstance(text, str):
-        raise UsageError(f"{said} is not a text but {shown(text)}.")
+        raise UsageError(f"{field} is not a text but {shown(text)}.")
     found = normalized(text)
     if not found:
-        raise UsageError(f"{said} is empty.")
+        raise UsageError(f"{field} is empty.")
     if not found.isprintable():
         odd = next(one for one in found if not one.isprintable())
-        raise UsageError(f"{said} is {shown(found)}: it holds {_described(odd)}, which a name cannot.")
+        raise UsageError(f"{field} is {shown(found)}: it holds {_described(odd)}, which a name cannot.")
     if _QUOTES.get(found[0]) == found[-1]:
-        raise UsageError(f"{said} is {shown(found)}: the quotes are part of it. Remove them.")
+        raise UsageError(f"{field} is {shown(found)}: the quotes are part of it. Remove them.")
     if macro := _MACRO.search(found):
-        raise UsageError(f"{said} is {shown(found)}: {shown(macro[0])} is a variable that nothing has set or replaced.")
+        raise UsageError(
+            f"{field} is {shown(found)}: {shown(macro[0])} is a variable that nothing has set or replaced."
+        )
     if len(found) > longest:
-        raise UsageError(f"{said} is {len(found)} characters long, and at most {longest} are possible: {shown(found)}.")
+        raise UsageError(
+            f"{field} is {len(found)} characters long, and at most {longest} are possible: {shown(found)}."
+        )
     return found
 
 
@@ -91,7 +95,7 @@ def unknown(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from outside as a message can quote it: printable, on one line, and short."""
+    """A value from outside, as a message quotes it: printable, on one line, and short."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 

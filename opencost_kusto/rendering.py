@@ -18,7 +18,7 @@ from opencost_kusto.values import money as money
 from opencost_kusto.values import plain as plain
 from opencost_kusto.values import printable as printable
 
-# How columns of query results are written, by the end of their names.
+# The format of columns of query results, by the end of their names.
 _MONEY = re.compile(r"(Cost|Waste|Price|Change|Difference|Credit|Adjustment)$")
 _BYTES, _BYTE_HOURS = re.compile(r"Byte"), re.compile(r"ByteHours")
 _SHARE, _PERCENT = re.compile(r"(Efficiency|Share)$"), re.compile(r"Percent$")
@@ -47,19 +47,19 @@ class Table:
     title: str = ""
 
     def cells(self) -> list[list[str]]:
-        """The rows as people read them, each cell printable text on one line."""
+        """The rows as text, each cell printable and on one line."""
         kinds = [column.kind for column in self.columns]
         return [[cell(*both) for both in zip(row, kinds, strict=True)] for row in self.rows]
 
     def totals(self) -> list[list[str]]:
-        """A line of totals for each currency; none where nothing adds up, or a single row says it all."""
+        """A line of totals for each currency; none where nothing is added, or for a single row."""
         if len(self.rows) < 2 or not any(column.total for column in self.columns):
             return []
         kinds = [column.kind for column in self.columns]
         return [list(map(cell, self._sum("Total", rows), kinds)) for rows in self._by_currency(self.rows)]
 
     def first(self, count: int) -> Table:
-        """The first rows alone."""
+        """The first rows."""
         return replace(self, rows=self.rows[:count])
 
     def top(self, count: int) -> Table:
@@ -70,7 +70,7 @@ class Table:
 
     @property
     def _currency(self) -> int | None:
-        """Where the currency of a row stands."""
+        """The position of the column with the currency."""
         return next((at for at, column in enumerate(self.columns) if column.kind is Kind.CURRENCY), None)
 
     def _by_currency(self, rows: Sequence[Sequence[Json]]) -> list[list[Sequence[Json]]]:
@@ -81,17 +81,17 @@ class Table:
         return [groups[name] for name in sorted(groups)]
 
     def _sum(self, name: str, rows: Sequence[Sequence[Json]]) -> list[Json]:
-        """A row under a name, with the sum of what adds up, and the currency."""
+        """A row under a name, with the sums of the columns with totals, and the currency."""
         sums: list[Json] = []
         for at, column in enumerate(self.columns):
-            known = [row[at] for row in rows if row[at] is not None]
-            sums.append(sum(known) if column.total and known else None)
+            values = [row[at] for row in rows if row[at] is not None]
+            sums.append(sum(values) if column.total and values else None)
         if self._currency is not None:
             sums[self._currency] = rows[0][self._currency]
         return [name if at == 0 and value is None else value for at, value in enumerate(sums)]
 
     def readable(self) -> Table:
-        """The table for people: a currency that all rows have stands in the headings of the money instead."""
+        """The table for people: a currency that all rows have is in the headings of the amounts instead."""
         at = self._currency
         currencies = set() if at is None else {row[at] or "" for row in self.rows}
         if at is None or len(currencies) > 1:
@@ -117,7 +117,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A report: a JSON document; for people tables, with lines of text above and below; the rows that CSV has."""
+    """A report: a JSON document; for people, tables with lines of text above and below; the rows of the CSV form."""
 
     json: Json
     tables: Sequence[Table] = ()
@@ -158,7 +158,7 @@ def _kind(name: str, values: Sequence[Json]) -> Kind:
 
 
 def csv_text(table: Table) -> str:
-    """A table as CSV with a header; without rows there are no columns, and so no text."""
+    """A table as CSV with a header; empty without rows, because their columns are unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if table.columns:
@@ -172,7 +172,7 @@ def _csv_cell(value: Json) -> Json:
 
 
 def markdown(table: Table) -> str:
-    """A table as GitHub-flavoured Markdown, which GitHub and Azure DevOps show; numbers stand to the right."""
+    """A table as GitHub-flavoured Markdown, which GitHub and Azure DevOps show; numbers are right-aligned."""
     table = table.readable()
     rule = ["---:" if column.right else "---" for column in table.columns]
     kinds = [column.kind for column in table.columns]

@@ -1,4 +1,4 @@
-"""What became of each batch, and the exit code that says so."""
+"""The outcome of each batch, and the exit code of a run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from opencost_kusto.schema.columns import Json
 
 
 class Outcome(StrEnum):
-    """What became of a batch.
+    """The outcome of a batch.
 
-    Landed: this run saw its rows in the table, counted and equal. Already landed: an earlier run landed it. Queued:
+    Landed: its rows are in the table, counted and equal. Already landed: an earlier run landed it. Queued:
     the run did not wait. Written: to files. Empty: OpenCost has no cost for the window. Expired: OpenCost no longer has
     the window at this step. Lost: at no step. Unsupported: this OpenCost does not have the dataset.
     """
@@ -43,10 +43,10 @@ _FAILED = frozenset({Outcome.FAILED, Outcome.LOST})
 
 
 class BatchResult(msgspec.Struct, omit_defaults=False):
-    """How one batch ended.
+    """The result of one batch.
 
-    `cost` is None where the table has none. `exit_code` is 0 unless the batch failed; `reason_code` says why it did, or
-    what is remarkable about one that did not. `notes` are sentences for people. `options` are those of the request, by
+    `cost` is None where the table has none. `exit_code` is 0 unless the batch failed; `reason_code` is why it did, or a
+    remark about one that did not. `notes` are sentences for people. `options` are those of the request, by
     OpenCost's names. `response_keys` is the digest of the rows' keys.
     """
 
@@ -107,11 +107,11 @@ class Report:
     routes: dict[str, str] = field(default_factory=dict)
 
     def reached(self, sources: Iterable[Source]) -> None:
-        """Keep how sources in Kubernetes were reached."""
+        """Store how sources in Kubernetes were reached."""
         self.routes |= {one.name: one.route for one in sources if one.route is not None}
 
     def add(self, results: Iterable[BatchResult]) -> None:
-        """Add results as they come, and hand each on."""
+        """Add results, and call `on_result` with each."""
         for one in results:
             self.results.append(one)
             self.on_result(one)
@@ -135,7 +135,7 @@ class Report:
     def exit_code(self) -> int:
         """0 when every batch is where it was requested to be; else the worst kind, or 7 when only some failed."""
         failed = [one.exit_code for one in self.results if one.outcome in _FAILED]
-        # An expired window comes at a coarser step, or is lost: that is what counts.
+        # An expired window is loaded at a coarser step, or is lost: that is what counts.
         others = [one for one in self.results if one.outcome not in _FAILED | {Outcome.EXPIRED, Outcome.UNSUPPORTED}]
         if failed:
             return PartialError.exit_code if others else max(failed)
@@ -159,5 +159,5 @@ class Report:
 
 
 def unreported(exit_code: int, error: object) -> dict[str, Json]:
-    """The document of a run that ended before there could be a report: its exit code, its sentence, and no batches."""
+    """The document of a run that ended before it had a report: its exit code, its error, and no batches."""
     return {"exit_code": exit_code, "error": redacted(error), "batches": []}

@@ -39,7 +39,7 @@ def retrying(
         return _BACKOFF(state) if requested is None else requested
 
     retry = tenacity.Retrying(
-        retry=_may_help,
+        retry=_is_retried,
         wait=wait,
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(seconds),
         sleep=sleep,
@@ -49,7 +49,7 @@ def retrying(
     return retry(call)
 
 
-def _may_help(state: tenacity.RetryCallState) -> bool:
+def _is_retried(state: tenacity.RetryCallState) -> bool:
     """Whether another attempt may succeed."""
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, OpenCostKustoError):

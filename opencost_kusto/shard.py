@@ -1,4 +1,4 @@
-"""Splits the clusters of a fleet among replicas, by a digest of each name: no replica needs to know the others."""
+"""Split the clusters of a fleet among replicas by a digest of each name, without communication between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shard:
         return cls(index, count)
 
     def has(self, cluster: str) -> bool:
-        """Whether a cluster is this replica's; each is that of one replica of `count`."""
+        """Whether a cluster belongs to this replica; each belongs to one of `count`."""
         digest = hashlib.sha256(cluster.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index
 

@@ -15,10 +15,10 @@ _DURATION = re.compile(r"(?=\d)(?:(\d+)[wW])?(?:(\d+)[dD])?(?:(\d+)[hH])?(?:(\d+
 _DIGITS = 6
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-WORDS = ("today", "yesterday", "week", "lastweek", "month", "lastmonth")
+NAMED = ("today", "yesterday", "week", "lastweek", "month", "lastmonth")
 FORMS = (
     "RFC 3339 with Z or an offset such as +01:00, a date, Unix seconds as date -u +%s prints them, now, "
-    "how long ago (30m, 1h30m, 7d), or " + ", ".join(WORDS[:-1]) + " or " + WORDS[-1]
+    "how long ago (30m, 1h30m, 7d), or " + ", ".join(NAMED[:-1]) + " or " + NAMED[-1]
 )
 
 

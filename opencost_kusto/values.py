@@ -1,4 +1,4 @@
-"""Values as text: for people in tables, exact as JSON, and printable wherever they came from.
+"""Values as text: for people in tables, exact as JSON, and printable whatever their origin.
 
 Numbers are exact in CSV and JSON: rounded to six decimals, so that two equal calls are equal text.
 """
@@ -15,13 +15,13 @@ from opencost_kusto.schema.columns import Json
 from opencost_kusto.window import stamp
 
 _DECIMALS = 6
-# What Markdown would read as a sign. Inside a table even a bar between backticks ends a cell.
+# Characters with a meaning in Markdown. Inside a table even a bar between backticks ends a cell.
 _SIGNS = re.compile(r"([\\`*_{}\[\]#|~!])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 class Kind(StrEnum):
-    """What a column holds, and so how people read it."""
+    """The kind of a column, which sets its format."""
 
     TEXT = "text"
     COUNT = "count"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 def cell(value: Json, kind: Kind = Kind.TEXT) -> str:
-    """A value as people read it: printable text on one line."""
+    """A value as printable text on one line."""
     if value is None:
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -66,7 +66,7 @@ def money(value: float) -> str:
 def plain(value: Json) -> Json:
     """A value as JSON has it: floats rounded to six decimals, times as RFC 3339 in UTC."""
     if isinstance(value, float):
-        # Never minus nothing.
+        # Never minus zero.
         return round(value, _DECIMALS) + 0.0
     if isinstance(value, datetime):
         return stamp(value) if not value.microsecond else value.isoformat().replace("+00:00", "Z")
@@ -78,7 +78,7 @@ def plain(value: Json) -> Json:
 
 
 def json_text(value: Json, indent: int | None = 2) -> str:
-    """A value as JSON text; what is not printable stands as an escape."""
+    """A value as JSON text; characters that are not printable are escaped."""
     text = json.dumps(plain(value), default=str, indent=indent, ensure_ascii=False)
     return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text)
 

@@ -1,4 +1,4 @@
-"""Windows: half-open UTC intervals of whole minutes, resolved by us because OpenCost's own words surprise.
+"""Windows: half-open UTC intervals of full minutes, resolved here because OpenCost resolves relative ones differently.
 
 OpenCost takes `1h` as the unfinished clock hour with an end in the future; here it is the hour that ended last. It also
 samples what runs every five minutes, and undercounts windows that do not begin and end on these marks, down to nothing:
@@ -44,7 +44,7 @@ class Window:
 
     @classmethod
     def minute(cls, moment: datetime) -> Window:
-        """The whole minute in which an aware UTC moment lies."""
+        """The full minute that contains an aware UTC time."""
         return cls(floor(moment, MINUTE), floor(moment, MINUTE) + MINUTE)
 
     @property
@@ -69,7 +69,7 @@ class Window:
             start += longest
 
     def steps(self, step: timedelta | None) -> Iterator[Window]:
-        """Tile the window, without gap or overlap, with windows cut at multiples of `step`; whole if None."""
+        """Tile the window, without gap or overlap, with windows cut at multiples of `step`; uncut if None."""
         if step is None:
             yield self
             return
@@ -80,9 +80,9 @@ class Window:
             start = boundary
 
     def tiles(self, lengths: Sequence[timedelta]) -> Iterator[Window]:
-        """Tile the window with the longest of `lengths`, the longest first, that fit on the clock; whole without any.
+        """Tile the window with the longest of `lengths` that fit on the clock; without lengths, the window itself.
 
-        What none fits is a window of its own, up to the next mark of the shortest.
+        Time that fits none is a separate window, up to the next mark of the shortest.
         """
         start = self.start
         while lengths and start < self.end:
@@ -106,10 +106,10 @@ def parse(
     resolution: timedelta = RESOLUTION,
     on_result: Callable[[str], None] = lambda _: None,
 ) -> Window:
-    """Resolve what a user wrote to a window on OpenCost's marks that has ended by `now` (an aware time).
+    """Resolve a user's text to a window on OpenCost's marks that has ended by `now` (an aware time).
 
     An end that is relative to now (1h, today) moves back to the last mark, with its duration; bounds that are written
-    out move outwards, and what has not come yet is cut off. `on_result` is called with a sentence about it. Raises
+    out move outwards, and the future is cut off. `on_result` is called with a sentence about it. Raises
     UsageError with the forms that exist.
     """
     minute, last = floor(now, MINUTE), floor(now, resolution)
@@ -125,14 +125,14 @@ def parse(
         )
     result = Window(floor(start, resolution), _ceiling(min(end, last), resolution))
     if (result.start, result.end) != written:
-        on_result(f"The window is {result}: it begins and ends on OpenCost's marks, every {_said(resolution)}.")
+        on_result(f"The window is {result}: it begins and ends on OpenCost's marks, every {_every(resolution)}.")
     return result
 
 
 def between(start: str, end: str | None, *, now: datetime) -> Window:
-    """The whole minutes from one time a user wrote up to another, or to `now` (an aware time), whichever is earlier.
+    """The full minutes from one time in a user's text to another, or to `now` (an aware time), whichever is earlier.
 
-    Raises UsageError for what is no time, for a start that has not come yet, and for an end that is not after it.
+    Raises UsageError for an invalid time, for a start in the future, and for an end that is not after it.
     """
     opening = _bound(start, "--from", now)
     closing = now if end is None else _bound(end, "--to", now)
@@ -144,7 +144,7 @@ def between(start: str, end: str | None, *, now: datetime) -> Window:
 
 
 def since(text: str, *, now: datetime) -> datetime:
-    """The time (UTC) that --since names; raises UsageError for what is no time, and for one that has not come yet."""
+    """The time (UTC) of --since; raises UsageError for an invalid time, and for one in the future."""
     began = _bound(text, "--since", now)
     if began > now:
         raise UsageError(f"{text!r} lies in the future: it is {stamp(began)}, and now is {stamp(now)}.")
@@ -154,7 +154,7 @@ def since(text: str, *, now: datetime) -> datetime:
 def covering(began: datetime, ended: datetime, resolution: timedelta = RESOLUTION) -> Window:
     """The window on OpenCost's marks in which both moments lie, and all between them; at least from mark to mark.
 
-    Its end may not have come yet.
+    Its end may be in the future.
     """
     start = floor(began, resolution)
     return Window(start, max(_ceiling(ended, resolution), start + resolution))
@@ -164,13 +164,13 @@ def check_step(step: timedelta, resolution: timedelta = RESOLUTION) -> timedelta
     """The step, if its windows begin and end on OpenCost's marks; raises UsageError."""
     if step % resolution:
         raise UsageError(
-            f"OpenCost samples every {_said(resolution)} and undercounts other windows: make --step a multiple of it."
+            f"OpenCost samples every {_every(resolution)} and undercounts other windows: make --step a multiple of it."
         )
     return step
 
 
 def resolution(text: str) -> timedelta:
-    """Read how often OpenCost samples; raises UsageError for what does not divide a day."""
+    """Read OpenCost's sampling interval; raises UsageError for one that does not divide a day."""
     found = duration(text)
     if DAY % found:
         raise UsageError(f"--opencost-resolution {text!r} does not divide a day; write 1m, 5m or 10m.")
@@ -196,7 +196,7 @@ def _ceiling(time: datetime, step: timedelta) -> datetime:
     return mark if mark == time else mark + step
 
 
-def _said(resolution: timedelta) -> str:
+def _every(resolution: timedelta) -> str:
     return f"{resolution / MINUTE:g} minutes"
 
 

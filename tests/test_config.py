@@ -14,7 +14,7 @@ KEYS: Keys = {
     "defaults": {"wait": bool, "timeout": float, "dataset": list, "metadata": dict, "every": str},
     "clusters": {"name": str, "endpoint": str, "retired": bool, "currency": str, "metadata": dict},
 }
-WHOLE = """
+FILE = """
 [kusto]
 kusto_uri = "https://c.region.kusto.windows.net"
 
@@ -46,7 +46,7 @@ def written(folder: Path, text: str) -> str:
 
 def test_a_file_is_read_with_the_line_of_each_value(tmp_path: Path) -> None:
     """Sections, clusters and lines."""
-    path = written(tmp_path, WHOLE)
+    path = written(tmp_path, FILE)
     found = read(path, KEYS)
     assert {name: one.value for name, one in found.settings.items()} == {
         "kusto_uri": "https://c.region.kusto.windows.net",

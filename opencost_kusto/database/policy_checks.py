@@ -12,6 +12,7 @@ from opencost_kusto.database.catalog import Catalog
 from opencost_kusto.database.finding import Finding, Status, failed, guarded
 from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.kusto.policies import is_enabled
 from opencost_kusto.kusto.rights import ANY_PRINCIPAL, Role, grant
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.tables import TABLES
@@ -36,15 +37,15 @@ def policies(kusto: Kusto) -> Iterator[Finding]:
 
 def _of_table(kusto: Kusto, catalog: Catalog, name: str) -> Iterator[Finding]:
     hop = f"policies of {name}"
-    if _is_enabled(catalog.policy(name, "row_level_security")):
+    if is_enabled(catalog.policy(name, "row_level_security")):
         result = "row-level security: rows are counted as this identity sees them, so repairs are only reported"
         yield Finding(hop, Status.NOTE, result, f".delete table {name} policy row_level_security")
-    if _is_enabled(catalog.policy(name, "restricted_view_access")):
+    if is_enabled(catalog.policy(name, "restricted_view_access")):
         yield _restricted(kusto, hop, name)
-    if any(map(_is_enabled, catalog.policy(name, "update") or [])):
+    if any(map(is_enabled, catalog.policy(name, "update") or [])):
         cure = f".delete table {name} policy update"
         yield Finding(hop, Status.NOTE, "an update policy writes rows into it that no batch proves", cure)
-    if _is_enabled(catalog.policy(name, "streamingingestion")):
+    if is_enabled(catalog.policy(name, "streamingingestion")):
         result = "streaming ingestion: rows that another program streams into it have no tag and no batch"
         yield Finding(hop, Status.NOTE, result, f".delete table {name} policy streamingingestion")
     yield from _retention(hop, catalog.policy(name, "retention"), f".alter-merge table {name}")
@@ -88,11 +89,6 @@ def _views(kusto: Kusto, tables: list[str]) -> Iterator[Finding]:
                 " replacement"
             )
             yield Finding("materialized views", Status.NOTE, result, f".drop materialized-view {row['Name']}")
-
-
-def _is_enabled(policy: Json) -> bool:
-    """Whether a policy is enabled; Kusto shows one without other settings as a bool."""
-    return policy is True or (isinstance(policy, dict) and bool(policy.get("IsEnabled")))
 
 
 def _days(timespan: str) -> int | None:

@@ -39,7 +39,7 @@ def _held_batches() -> str:
         {parts});
     let whole = parts
         | summarize {proof.merged()} by BatchId
-        | project BatchId, BatchCollected = Last, IsWhole = coalesce({proof.WHOLE}, false);
+        | project BatchId, BatchCollected = Last, IsWhole = coalesce({proof.COMPLETE}, false);
     parts
     | where isempty(cluster) or Cluster == cluster
     | lookup kind=inner whole on BatchId
@@ -90,7 +90,7 @@ def _proof() -> str:
     | summarize {proof.merged()},
         Numbers = countif(Number > 0), Twice = sumif(Rows - 1, Number > 0), Unnumbered = sumif(Rows, Number <= 0),
         WindowStart = min(WindowStart), WindowEnd = max(WindowEnd) by Dataset, Source, BatchId
-    | extend IsWhole = coalesce({proof.WHOLE} and Numbers == Rows, false)
+    | extend IsWhole = coalesce({proof.COMPLETE} and Numbers == Rows, false)
     | extend Cost = coalesce(Micros, 0) / {micros.PER_UNIT}.0, OfTotals = coalesce(BatchCost, 0) / {micros.PER_UNIT}.0
     | extend Finding = strcat(
         iff(Ends == 0, "no totals; ", ""),

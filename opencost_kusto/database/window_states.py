@@ -71,7 +71,7 @@ def states(whose: str, of_log: str, tables: Sequence[Table], options: Sequence[O
         {held}
     | join kind=fullouter ({of_log} | extend IsLogged = true) on BatchId
     | extend IsHeld = isnotempty(BatchId), IsLogged = coalesce(IsLogged, false)
-    | extend State = case({proof.WHOLE}, "landed", IsHeld, "damaged", State == "landed", "due", State)
+    | extend State = case({proof.COMPLETE}, "landed", IsHeld, "damaged", State == "landed", "due", State)
     | project BatchId = iff(IsHeld, BatchId, BatchId1), {same},
         State, IsPartial = coalesce(IsPartial, false), Cost = iff(IsHeld, Micros / 1000000.0, Cost),
         Outcome, ReasonCode, Reason, LoggedAt = Latest{columns}"""

@@ -2,7 +2,7 @@
 
 | the table holds | at hand | without `replace` | with `replace` |
 |---|---|---|---|
-| unknown | a response | spool (a lasting one), otherwise fail | the same |
+| unknown | a response | spool (a durable one), otherwise fail | the same |
 | unknown | nothing, or an error | fail | fail |
 | nothing | a response | send | send |
 | nothing, and no run has sent rows | nothing | settle empty | settle empty |
@@ -20,7 +20,7 @@
 Damage is everything that is not one complete response: rows missing, rows duplicated, two responses mixed, values lost
 by another mapping. It is never reported as landed, already landed or changed. Deduplication is enough if the table
 holds every row of one complete response, some more than once. Without tags (`LoadPolicy.tags`) the table is the same:
-what a tag would have kept out is damage when it is counted. If a policy hides rows from queries (row-level security,
+what a tag would have prevented is damage when it is counted. If a policy hides rows from queries (row-level security,
 restricted view), counts cannot be trusted, and damage fails.
 """
 
@@ -65,7 +65,7 @@ class Decision(Enum):
 class Situation:
     """The inputs of a decision.
 
-    `sent_before`: the run log says that a run sent rows of the batch. `alike`: the response at hand and the one that
+    `sent_before`: the run log says that a run sent rows of the batch. `similar`: the response at hand and the one that
     landed share most of their rows' keys. `fewer`: the response at hand has fewer rows than the table holds, each
     counted once. `only_doubled`: the table holds every row of one complete response, some more than once. `visible`: no
     policy hides rows of the table from queries.
@@ -74,18 +74,18 @@ class Situation:
     held: HeldState
     at_hand: AtHand
     sent_before: bool = False
-    alike: bool = True
+    similar: bool = True
     fewer: bool = False
     only_doubled: bool = False
     visible: bool = True
 
 
-def decide(now: Situation, *, replace: bool = False, adopt: bool = False, lasting_spool: bool = False) -> Decision:
+def decide(now: Situation, *, replace: bool = False, adopt: bool = False, durable_spool: bool = False) -> Decision:
     """Return what to do; the table above is the specification."""
     has_response = now.at_hand is AtHand.RESPONSE
     match now.held:
         case HeldState.UNKNOWN:
-            return Decision.SPOOL if has_response and lasting_spool else Decision.FAIL
+            return Decision.SPOOL if has_response and durable_spool else Decision.FAIL
         case HeldState.NOTHING:
             if has_response:
                 return Decision.SEND
@@ -108,5 +108,5 @@ def _other(now: Situation, *, replace: bool, adopt: bool) -> Decision:
     if now.at_hand is AtHand.RESPONSE:
         if not replace:
             return Decision.KEEP_CHANGED
-        return Decision.REPLACE if now.alike or adopt else Decision.FAIL
+        return Decision.REPLACE if now.similar or adopt else Decision.FAIL
     return Decision.FAIL if replace and now.at_hand is AtHand.ERROR else Decision.KEEP

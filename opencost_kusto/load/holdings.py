@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.kusto.client import Kusto, Row
+from opencost_kusto.kusto.policies import is_enabled
 from opencost_kusto.load.sealed import SealedBatch, key_text
 from opencost_kusto.result import Outcome
 from opencost_kusto.schema import micros
@@ -52,13 +53,13 @@ class Holding:
         return None if self.micros is None else micros.to_cost(self.micros)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether this is one complete response, each row once."""
         return not self.damage
 
     def holds(self, sealed: SealedBatch) -> bool:
         """Whether this is exactly the sealed response: complete, with equal rows, cost and keys."""
-        return self.whole and (self.rows, self.micros, self.keys) == (sealed.rows, sealed.micros, sealed.keys)
+        return self.complete and (self.rows, self.micros, self.keys) == (sealed.rows, sealed.micros, sealed.keys)
 
     def difference(self, sealed: SealedBatch) -> str:
         """The difference of a sealed response from this, in rows and cost."""
@@ -170,12 +171,7 @@ def is_visible(kusto: Kusto, table: Table) -> bool:
     """Whether queries see every row of a table: no row-level security and no restricted view. Raises KustoError."""
     policies = kusto.command(policy_command(table, "row_level_security"))
     policies += kusto.command(policy_command(table, "restricted_view_access"))
-    return not any(_is_enabled(json.loads(row["Policy"] or "null")) for row in policies)
-
-
-def _is_enabled(policy: Json) -> bool:
-    """Whether a policy is enabled; Kusto shows one without other settings as a bool."""
-    return bool(policy.get("IsEnabled") if isinstance(policy, dict) else policy)
+    return not any(is_enabled(json.loads(row["Policy"] or "null")) for row in policies)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

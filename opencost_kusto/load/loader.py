@@ -19,15 +19,15 @@ from opencost_kusto.load.tracker import IngestionTracker
 from opencost_kusto.result import BatchResult, Outcome, batch_result
 from opencost_kusto.schema.columns import Json
 
-# Batches whose tables are read at once, before the first of them is loaded.
-_LOOKED_UP = 100
-# Two responses are hardly alike if they share fewer keys than this part of the rows of the smaller one.
-_ALIKE = 0.1
+# Batches whose tables are read in one query, before the first of them is loaded.
+_READ_AT_ONCE = 100
+# Two responses are similar if they share more keys than this part of the rows of the smaller one.
+_SIMILAR = 0.1
 
 
 def stage_all(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[StagedBatch]:
     """Stage batches with what their tables hold of them, read for many at once; `unknown` if that failed."""
-    for some in chunks(batches, _LOOKED_UP):
+    for some in chunks(batches, _READ_AT_ONCE):
         before = {batch.id: batch.before for batch in some}
         both = {one.id: one for one in (*some, *before.values()) if one is not None}
         found: dict[str, Holding] = {}
@@ -43,7 +43,7 @@ def stage_all(kusto: Kusto, batches: Iterable[Batch]) -> Iterator[StagedBatch]:
             staged = StagedBatch(batch, time.monotonic(), holding=found.get(batch.id), unknown=unknown)
             staged.sent_before = batch.id in sent
             earlier = before[batch.id]
-            if earlier is not None and earlier.id in found and found[earlier.id].whole:
+            if earlier is not None and earlier.id in found and found[earlier.id].complete:
                 staged.rows_before = found[earlier.id].rows
             yield staged
 
@@ -79,13 +79,13 @@ class BatchLoader:
         """Load a batch; yield the results available so far, of this batch and of earlier ones."""
         try:
             self._admit(staged)
-            self._look_again(staged)
+            self._read_again(staged)
             situation = self._situation(staged)
         except KustoError as error:
             staged.unknown = error
             situation = Situation(HeldState.UNKNOWN, staged.at_hand)
         policy = self._policy
-        decision = decide(situation, replace=policy.replace, adopt=policy.adopt, lasting_spool=policy.spool is not None)
+        decision = decide(situation, replace=policy.replace, adopt=policy.adopt, durable_spool=policy.spool is not None)
         yield from self._carry_out(decision, staged, situation)
         yield from self._tracker.poll()
 
@@ -93,8 +93,8 @@ class BatchLoader:
         """Wait until every batch has landed or is late; yield the results."""
         yield from self._tracker.finish()
 
-    def _look_again(self, staged: StagedBatch) -> None:
-        """Nothing is sent before the table is read: a tag prevents duplicates for a week, the table for good."""
+    def _read_again(self, staged: StagedBatch) -> None:
+        """Read the table if that failed before: a tag prevents duplicates for a week only, the table always."""
         if staged.unknown is not None and staged.sealed is not None:
             batch = staged.batch
             staged.holding = holdings(self._kusto, batch.table, [batch.id]).get(batch.id)
@@ -117,14 +117,14 @@ class BatchLoader:
         if sealed is None:
             return Situation(HeldState.OTHER, staged.at_hand)
         state = HeldState.SAME if held.holds(sealed) else HeldState.OTHER
-        return Situation(state, staged.at_hand, alike=self._alike(held, sealed, batch))
+        return Situation(state, staged.at_hand, similar=self._similar(held, sealed, batch))
 
-    def _alike(self, held: Holding, sealed: SealedBatch, batch: Batch) -> bool:
+    def _similar(self, held: Holding, sealed: SealedBatch, batch: Batch) -> bool:
         """Whether two responses to one request share more than a few row keys."""
         if held.keys == sealed.keys:
             return True
         mine, theirs = sealed.row_keys(batch.table), held_keys(self._kusto, batch.table, batch.id)
-        return len(mine & theirs) > _ALIKE * min(len(mine), len(theirs))
+        return len(mine & theirs) > _SIMILAR * min(len(mine), len(theirs))
 
     def _carry_out(self, decision: Decision, staged: StagedBatch, situation: Situation) -> Iterator[BatchResult]:
         held, sealed = staged.holding, staged.sealed
@@ -156,8 +156,8 @@ class BatchLoader:
                 f"OpenCost could not be read, so it is unknown whether its response has changed: {staged.error}"
             )
         elif sealed is None:
-            staged.note("OpenCost has no data for the window any more; the rows that landed stay")
-        elif situation.held is HeldState.OTHER and situation.alike:
+            staged.note("OpenCost has no data for the window any more; the rows that landed are kept")
+        elif situation.held is HeldState.OTHER and situation.similar:
             staged.note(
                 f"OpenCost's response has changed since: {held.difference(sealed)}. sync --replace replaces the rows "
                 "that landed.",
@@ -199,18 +199,18 @@ def why(staged: StagedBatch, situation: Situation) -> OpenCostKustoError:
     if staged.unknown is not None:
         return staged.unknown
     if situation.held is HeldState.DAMAGE and held is not None:
-        said = f"{batch.table.name} holds {held.damage} of {batch.id}, and "
+        damage = f"{batch.table.name} holds {held.damage} of {batch.id}, and "
         if not situation.visible:
             more = "a policy hides rows of it (row-level security or restricted view), so nothing was repaired."
-            return KustoError(said + more, code=ReasonCode.DAMAGED)
+            return KustoError(damage + more, code=ReasonCode.DAMAGED)
         if staged.error is not None:
             return KustoError(
-                f"{said}OpenCost could not be read to repair that: {staged.error}", code=ReasonCode.DAMAGED
+                f"{damage}OpenCost could not be read to repair that: {staged.error}", code=ReasonCode.DAMAGED
             )
         more = "OpenCost has no data for the window any more. If a spool holds the batch, replay it."
         if situation.fewer:
             more = "OpenCost's response has fewer rows. To replace them anyway, run sync --replace."
-        return KustoError(said + more, code=ReasonCode.DAMAGED)
+        return KustoError(damage + more, code=ReasonCode.DAMAGED)
     if staged.error is not None:
         return staged.error
     if situation.at_hand is AtHand.RESPONSE:

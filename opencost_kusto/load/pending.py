@@ -1,4 +1,4 @@
-"""A batch that was queued, until it ends."""
+"""A queued batch, until it has a result."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Pending:
         seconds: float,
         keep: bool,
     ) -> BatchResult:
-        """Release what the batch holds; its result. `keep` leaves a batch that has not landed in its spool."""
+        """Release the batch's resources, and return its result. `keep` leaves one that has not landed in its spool."""
         sealed, staged = self.sealed, self.staged
         if self.replaces and outcome is Outcome.LANDED:
             staged.note(self.replaces)

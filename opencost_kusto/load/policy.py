@@ -1,4 +1,4 @@
-"""How batches are loaded: one value that every command, the scheduler and the library pass on unchanged."""
+"""How batches are loaded: one value that every command, the scheduler and the library use."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ Entry = tuple[LogContext, BatchResult | SourceEntry]
 
 def write_run_log(kusto: Kusto, run: Run, sources: Iterable[Source], results: Sequence[BatchResult]) -> None:
     """Write an entry for each result, each of one of the sources; raises KustoError."""
-    # The fingerprint has an entry of its own, and is too long to be in each.
+    # The fingerprint has a separate entry, and is too long to be in each.
     contexts = {source.name: LogContext(run.of(source), replace(source, fingerprint=None)) for source in sources}
     _append(kusto, [(contexts[one.source], one) for one in results])
 
@@ -89,7 +89,7 @@ def append_command(entries: Iterable[Entry], live: Mapping[str, str]) -> str:
 
 
 def value(column: Column, context: LogContext, result: BatchResult | SourceEntry) -> Json:
-    """The value of a column in the entry of a result; None where an entry of a source has nothing for it."""
+    """The value of a column in the entry of a result; None where an entry of a source does not have it."""
     match column.source:
         case FromContext(path=path):
             return attrgetter(path)(context)

@@ -67,7 +67,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
 
     @property
     def kept(self) -> str:
-        """A sentence for a batch that stays in its spool."""
+        """A sentence for a batch that is kept in its spool."""
         spool = shlex.quote(str(Path(self.folder).parent))
         return f"kept in the spool; to load it, run opencost-kusto replay {spool}"
 
@@ -79,7 +79,7 @@ class SealedBatch(msgspec.Struct, frozen=True):
             return {tuple(key_text(_at(row, path)) for path in paths) for row in rows}
 
 
-def is_taken(sealed: SealedBatch) -> bool:
+def is_loaded_elsewhere(sealed: SealedBatch) -> bool:
     """Whether another process has removed a batch, as it does once the batch has landed."""
     return not (Path(sealed.folder) / SEAL).exists()
 

@@ -1,4 +1,4 @@
-"""What keeps a queued batch from landing: a failure that Kusto lists, or a tag that outlived its rows."""
+"""The causes that a queued batch does not land: a failure that Kusto lists, or a tag that outlived its rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def failures_in(failed: Mapping[str, ingest.Failure], pending: Pending) -> list[
     return [failed[id_] for id_ in pending.source_ids if id_ in failed]
 
 
-def is_kept_out(kusto: Kusto, pending: Pending) -> bool:
+def is_blocked(kusto: Kusto, pending: Pending) -> bool:
     """Whether an extent has the tag of a batch that has not landed. Raises KustoError."""
     if pending.replacement or pending.tag is None:
         return False

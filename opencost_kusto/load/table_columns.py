@@ -1,4 +1,4 @@
-"""The columns that a table has in Kusto: all that it was given by any release, in their order."""
+"""The columns that a table has in Kusto: those of every release, in their order."""
 
 from __future__ import annotations
 

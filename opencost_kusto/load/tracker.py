@@ -14,9 +14,9 @@ from opencost_kusto.load.holdings import Holding, holdings
 from opencost_kusto.load.pending import Pending
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.load.replace import BatchReplacement
-from opencost_kusto.load.sealed import SealedBatch, is_taken
+from opencost_kusto.load.sealed import SealedBatch, is_loaded_elsewhere
 from opencost_kusto.load.staged import StagedBatch
-from opencost_kusto.load.stuck import failures_in, failures_of, is_kept_out, reasons
+from opencost_kusto.load.stuck import failures_in, failures_of, is_blocked, reasons
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.schema.columns import Table
 
@@ -24,8 +24,8 @@ from opencost_kusto.schema.columns import Table
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 # Polls without a landing after which failures and tags are read, and again after as many.
 _POLLS_WITHOUT_LANDING = 4
-# Pending batches whose tags are looked for each time.
-_TAGS_PER_LOOK = 10
+# Pending batches whose tags are checked each time.
+_TAGS_PER_CHECK = 10
 
 
 class IngestionTracker:
@@ -33,7 +33,7 @@ class IngestionTracker:
 
     A batch has landed when its table holds exactly the response that was sent: complete, with equal rows, cost and
     keys. `policy.timeout` counts from the last landing or the last batch queued. The folder of a batch is removed once
-    it has landed; with a lasting spool it stays where it did not. Use it as a context: it leaves no staging table.
+    it has landed; a durable spool keeps a batch that did not. Use it as a context: it leaves no staging table.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class IngestionTracker:
     def replace(self, staged: StagedBatch, sealed: SealedBatch, held: Holding) -> Iterator[BatchResult]:
         """Queue a batch for a staging table, from which it replaces what its table holds."""
         cost = "" if held.cost is None else f" and {held.cost:.6f} in cost"
-        said = f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}"
+        note = f"replaces {held.rows} rows{cost}{f': {held.damage}' if held.damage else ''}"
         replacement = BatchReplacement(self._kusto, staged.batch, sealed.rows, sleep=self._sleep)
-        yield from self._send(Pending(staged, sealed, replacement, replaces=said))
+        yield from self._send(Pending(staged, sealed, replacement, replaces=note))
 
     def _send(self, pending: Pending) -> Iterator[BatchResult]:
         sealed = pending.sealed
-        # From here on its staging table is dropped, however the run ends.
+        # From here on, its staging table is dropped in every case.
         self._pending[sealed.batch_id] = pending
         try:
             self._check_mapping(pending.batch.table)
@@ -93,7 +93,7 @@ class IngestionTracker:
                 pending.tag = self._tag(pending) if pending.staged.sent_before else sealed.batch_id
             pending.source_ids.append(ingest.send(self._kusto, sealed, pending.target, pending.tag))
         except OpenCostKustoError as error:
-            if not (self._policy.wait and is_taken(sealed)):
+            if not (self._policy.wait and is_loaded_elsewhere(sealed)):
                 yield self._end(pending, Outcome.FAILED, error)
                 return
             pending.staged.note("another process has loaded it from the spool")
@@ -103,7 +103,7 @@ class IngestionTracker:
         self._reset_pause()
 
     def _tag(self, pending: Pending) -> str:
-        """The tag for a batch of which rows were sent before: another than its id only where its rows are gone.
+        """The tag for a batch of which rows were sent before: its id, unless its rows were deleted.
 
         Rows that another run landed since the table was read are counted after the tag is, so they are never doubled.
         """
@@ -130,7 +130,7 @@ class IngestionTracker:
             mine = [pending for pending in self._pending.values() if pending.target == target]
             found = self._holdings(target, mine)
             for pending in mine:
-                for result in self._seen(pending, found.get(pending.id)):
+                for result in self._act_on(pending, found.get(pending.id)):
                     self._reset_pause()
                     yield result
         if self._polls_without_landing % _POLLS_WITHOUT_LANDING == 0:
@@ -157,7 +157,7 @@ class IngestionTracker:
             for pending in list(self._pending.values()):
                 yield from self._late(pending)
 
-    def _seen(self, pending: Pending, held: Holding | None) -> Iterator[BatchResult]:
+    def _act_on(self, pending: Pending, held: Holding | None) -> Iterator[BatchResult]:
         """Act on what the table holds of a pending batch; yield its result if it ended."""
         sealed = pending.sealed
         if held is None:
@@ -171,7 +171,7 @@ class IngestionTracker:
                     raise DuplicateError(f"{pending.target} holds {held.damage}, so nothing was replaced. Run again.")
             elif held.holds(sealed):
                 yield self._end(pending, Outcome.LANDED)
-            elif held.whole:
+            elif held.complete:
                 yield self._overtaken(pending, held)
             else:
                 yield from self._repair(pending, held)
@@ -191,21 +191,21 @@ class IngestionTracker:
         yield from self.replace(pending.staged, pending.sealed, held)
 
     def _stuck(self) -> Iterator[BatchResult]:
-        """End the batches that Kusto refused permanently, and send again those that a tag without rows kept out."""
+        """End the batches that Kusto refused permanently, and resend those that a tag without rows blocks."""
         failed = failures_of(self._kusto, self._pending.values())
         # One command for each tag: with many pending batches, some each time.
-        looked_at = random.sample(list(self._pending), min(_TAGS_PER_LOOK, len(self._pending)))
+        sampled = random.sample(list(self._pending), min(_TAGS_PER_CHECK, len(self._pending)))
         for pending in list(self._pending.values()):
             mine = failures_in(failed, pending)
             permanent = next((one.details for one in mine if one.permanent), None)
             try:
-                kept_out = not mine and pending.id in looked_at and is_kept_out(self._kusto, pending)
-                if not kept_out and permanent is None:
+                blocked = not mine and pending.id in sampled and is_blocked(self._kusto, pending)
+                if not blocked and permanent is None:
                     continue
                 # Count once more before acting on a refusal or a tag: rows may have arrived in between.
                 held = holdings(self._kusto, pending.batch.table, [pending.id], pending.target)
                 if pending.id in held:
-                    yield from self._seen(pending, held[pending.id])
+                    yield from self._act_on(pending, held[pending.id])
                 elif permanent is None:
                     self._send_again(pending)
                 else:
@@ -225,7 +225,7 @@ class IngestionTracker:
         ended = f"not landed within {self._policy.timeout:g} s of the last landing"
         try:
             found = holdings(self._kusto, pending.batch.table, [pending.id], pending.target)
-            yield from self._seen(pending, found.get(pending.id))
+            yield from self._act_on(pending, found.get(pending.id))
             if self._pending.get(pending.id) is not pending:
                 # It has ended, or its damage is being repaired, in the time of a batch that was queued just now.
                 return

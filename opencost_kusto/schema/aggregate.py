@@ -10,24 +10,24 @@ from opencost_kusto.errors import UsageError
 # Our default: one row for each container of a pod, which is OpenCost's response without the parameter. OpenCost's own
 # `aggregate=container` merges all containers of one name.
 CONTAINER_ROWS = "container"
-WORDS = (
+PROPERTIES = (
     *("cluster", "node", "namespace", "pod", "container", "controller", "controllerKind", "service"),
     *("deployment", "statefulset", "daemonset", "job", "department", "environment", "owner", "product", "team"),
 )
 ASSET_TYPES = ("Node", "Disk", "LoadBalancer", "ClusterManagement", "Network", "Cloud", "Shared")
-_BY_LOWER = {word.lower(): word for word in WORDS}
+_BY_LOWER = {word.lower(): word for word in PROPERTIES}
 
 
 def aggregate(text: str) -> str:
-    """The canonical spelling of an aggregate: OpenCost's words and `label:NAME`, `annotation:NAME`, comma-separated.
+    """The canonical spelling of an aggregate: OpenCost's properties, `label:NAME`, `annotation:NAME`, comma-separated.
 
-    Raises UsageError, with the list of OpenCost's words, for any other.
+    Raises UsageError, with the list of OpenCost's properties, for any other.
     """
     parts = [part.strip() for part in text.split(",")]
-    return ",".join(dict.fromkeys(_word(part) for part in parts))
+    return ",".join(dict.fromkeys(_property(part) for part in parts))
 
 
-def _word(part: str) -> str:
+def _property(part: str) -> str:
     kind, separator, name = part.partition(":")
     if separator and kind.strip().lower() in ("label", "annotation") and name.strip():
         return f"{kind.strip().lower()}:{name.strip()}"
@@ -37,7 +37,7 @@ def _word(part: str) -> str:
     hint = f" Did you mean {_BY_LOWER[near[0]]}?" if near else ""
     raise UsageError(
         f"OpenCost does not aggregate by {part!r}, and would ignore it.{hint}"
-        f" Use {', '.join(WORDS)}, label:NAME or annotation:NAME."
+        f" Use {', '.join(PROPERTIES)}, label:NAME or annotation:NAME."
     )
 
 
@@ -50,10 +50,10 @@ def spelled(canonical: str) -> str:
 
 
 def asset_types(text: str) -> tuple[str, ...]:
-    """Comma-separated asset types in any case, as sorted lower-case words; none means all. Raises UsageError."""
-    words = [word.strip().lower() for word in text.split(",") if word.strip()]
-    known = {kind.lower() for kind in ASSET_TYPES}
-    for word in words:
-        if word not in known:
+    """Comma-separated asset types in any case, as sorted lower-case texts; none means all. Raises UsageError."""
+    requested = [word.strip().lower() for word in text.split(",") if word.strip()]
+    types = {kind.lower() for kind in ASSET_TYPES}
+    for word in requested:
+        if word not in types:
             raise UsageError(f"OpenCost has no asset type {word!r}; it has {', '.join(ASSET_TYPES)}.")
-    return tuple(sorted(set(words)))
+    return tuple(sorted(set(requested)))

@@ -1,4 +1,4 @@
-"""What a column, a table and a dataset are: declarations, from which everything else follows."""
+"""Columns, tables and datasets as declarations, from which everything else is derived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json: TypeAlias = Any
 Type = Literal["datetime", "real", "long", "bool", "string", "dynamic"]
 Cadence = Literal["step", "scrape", "run"]
 
-# The key of a row under which the record stands as OpenCost sent it.
+# The key of a row that holds the record as OpenCost sent it.
 RECORD = "Record"
 
 
@@ -53,7 +53,7 @@ class RowNumber:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A total of the whole batch, an attribute of its encoder; only the last row has it."""
+    """A total of the batch, an attribute of its encoder; only the last row has it."""
 
     of: Literal["rows", "micros", "keys"]
 
@@ -72,7 +72,7 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: its name, its Kusto type, where its value comes from, and one sentence about it."""
+    """One column of a table: its name, its Kusto type, the source of its value, and one sentence about it."""
 
     name: str
     type: Type
@@ -91,7 +91,7 @@ class Column:
 
     @property
     def origin(self) -> str:
-        """Where the value comes from, as the data dictionary says it."""
+        """The origin of the value, for the data dictionary."""
         match self.source:
             case str():
                 return self.source
@@ -117,11 +117,11 @@ class Table:
     sum is the cost of a batch. `ignored` maps the keys that OpenCost sends and no column reads to the reason.
     `unordered` names the lists of names whose order changes from response to response; a row has them sorted.
 
-    `path` is OpenCost's, None for a table that this package fills itself. `records_at` says where in the response's
+    `path` is OpenCost's, None for a table that this package fills itself. `records_at` is where in the response's
     `data` the maps of records are: keys with dots between them, `[]` for each element of a list; None for Prometheus
     text. `retention` is how many windows of each length OpenCost's built-in store keeps by default, the unfinished one
     included. `step` is the length of its windows where OpenCost has it in no other; None where any window will do.
-    `cadence` says when a new batch is due: for each step of the window, each scrape or each run. `default` datasets are
+    `cadence` is when a new batch is due: for each step of the window, each scrape or each run. `default` datasets are
     requested where a user names none.
     """
 
@@ -149,7 +149,7 @@ class Table:
 
     @property
     def flat_mapping(self) -> str:
-        """The name of the mapping of files in which each column stands under its own name."""
+        """The name of the mapping for files with each column under its own name."""
         return f"{self.name}_flat_mapping"
 
     def keys(self) -> Iterator[Key]:
@@ -172,7 +172,7 @@ class Table:
 
     @property
     def key_paths(self) -> tuple[str, ...]:
-        """The paths in a record of what identifies it within its batch."""
+        """The paths of the values that identify a record within its batch."""
         return tuple(map(self.copied, self.key))
 
     def path_of(self, column: Column) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from opencost_kusto.schema.columns import Json, Table
 
@@ -11,7 +12,7 @@ _FENCE = "```"
 FOLDER = "OpenCost"
 # Low latency: the service waits this long, at most, for more blobs before it ingests (its default is 5 minutes).
 BATCHING = {"MaximumBatchingTimeSpan": "00:00:30", "MaximumNumberOfItems": 500, "MaximumRawDataSizeMB": 1024}
-# How long a tag guards against a second landing, and so how many tags a table carries at most.
+# How long a tag prevents a second landing, which limits the number of tags of a table.
 TAG_RETENTION = "7.00:00:00"
 
 
@@ -36,42 +37,42 @@ def create_table(table: Table) -> str:
 
 
 def column_docstrings(table: Table) -> str:
-    """The command that gives every column its sentence."""
+    """The command that sets the docstring of every column."""
     docs = ",\n".join(f"    {column.name}: {literal(column.doc)}" for column in table.columns)
     return f".alter-merge table {table.name} column-docstrings (\n{docs}\n)"
 
 
 def create_mapping(table: Table, of: str | None = None) -> str:
-    """The command that makes columns of a row; `of` names another table of the same shape.
+    """The command that makes columns of a row; `of` names another table of the same shape."""
+    return _mapping(of or table.name, table.mapping, {column.name: table.path_of(column) for column in table.columns})
+
+
+def create_flat_mapping(table: Table) -> str:
+    """The command that makes columns of a row of `sync --output`, which has each under its own name."""
+    return _mapping(table.name, table.flat_mapping, {column.name: column.name for column in table.columns})
+
+
+def _mapping(table: str, name: str, columns: Mapping[str, str]) -> str:
+    """The command that creates a mapping, from the path of each column.
 
     A path leads into the row's objects: https://learn.microsoft.com/kusto/management/json-mapping
 
     `datatype` is left out on purpose: with it, queued ingestion would add missing columns.
     """
     entries = ",\n".join(
-        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{table.path_of(column)}"}}}}'
-        for column in table.columns
+        f'  {{"column": "{column}", "Properties": {{"Path": "$.{path}"}}}}' for column, path in columns.items()
     )
-    head = f'.create-or-alter table {of or table.name} ingestion json mapping "{table.mapping}"'
-    return f"{head}\n{_FENCE}\n[\n{entries}\n]\n{_FENCE}"
-
-
-def create_flat_mapping(table: Table) -> str:
-    """The command that makes columns of a row of `sync --output`, which has each under its own name."""
-    entries = ",\n".join(
-        f'  {{"column": "{column.name}", "Properties": {{"Path": "$.{column.name}"}}}}' for column in table.columns
-    )
-    head = f'.create-or-alter table {table.name} ingestion json mapping "{table.flat_mapping}"'
+    head = f'.create-or-alter table {table} ingestion json mapping "{name}"'
     return f"{head}\n{_FENCE}\n[\n{entries}\n]\n{_FENCE}"
 
 
 def batching_policy(name: str) -> str:
-    """The command that makes ingestion prompt."""
+    """The command that sets a short batching time."""
     return f".alter-merge table {name} policy ingestionbatching {_FENCE}{json.dumps(BATCHING)}{_FENCE}"
 
 
 def tags_policy(table: Table) -> str:
-    """The command that bounds the table's tags.
+    """The command that limits the retention of the table's tags.
 
     The prefix ends in its only colon: https://learn.microsoft.com/kusto/management/extent-tags-retention-policy
     """

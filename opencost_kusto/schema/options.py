@@ -1,6 +1,6 @@
-"""What a user may request of a dataset in addition to its window. An option is declared once, in its `Table`.
+"""The options that a user may request of a dataset. An option is declared once, in its `Table`.
 
-From the declaration come the command-line option, the batch's id, the query that OpenCost is sent and, where OpenCost
+From the declaration follow the command-line option, the batch's id, the query sent to OpenCost and, where OpenCost
 does not filter by it, which records of the response are kept.
 """
 
@@ -58,9 +58,9 @@ class Option:
     `name` is OpenCost's, in its spelling. `default` is a bool for a switch, a text or a tuple of texts for an option
     with a value, which `parse` makes of what a user writes; `parse` raises UsageError. `query` gives the value of the
     query parameter, whose name is `parameter` where it is not the option's; None where it is not sent. `needs` names a
-    switch without which this one does nothing. `partial` says that a batch with this option does not have the whole
-    cost of its window. `later` says that a release had the dataset without it: at its default it is no part of a
-    batch's id, so that what landed then is still known.
+    switch without which this one does nothing. `partial`: a batch with this option does not have the complete
+    cost of its window. `later`: an earlier release had the dataset without it, so at its default it is no part of a
+    batch's id, and batches that landed then are found.
     """
 
     name: str
@@ -87,5 +87,5 @@ class Option:
 
 @cache
 def _snake_case(name: str) -> str:
-    """`include_idle` for `includeIdle`: kept, since a batch looks its options up by it."""
+    """`include_idle` for `includeIdle`; cached, since every batch needs it."""
     return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()

@@ -1,10 +1,10 @@
-"""KQL for the proof of a batch: what a table says of its rows, and whether they are one complete response."""
+"""KQL for the proof of a batch: the facts about its rows, and whether they are one complete response."""
 
 from __future__ import annotations
 
 from opencost_kusto.schema import micros
 
-# What is read of the rows of a batch, and how that of some of its rows and that of the others become that of all. Sum
+# The facts about the rows of a batch: how each is read from rows, and how those of parts of the rows are combined. Sum
 # and squares are of the row numbers; only the last row has totals.
 _FACTS = {
     "Rows": ("count()", "sum"),
@@ -19,11 +19,11 @@ _FACTS = {
     "BatchRows": ("max(BatchRows)", "max"),
     "BatchCost": ("max(BatchCost)", "max"),
 }
-# What says that every number is there once. The exact proof groups rows by their number instead.
+# The facts that prove that every number is there once. The exact proof groups rows by their number instead.
 NUMBERS = frozenset({"Least", "Most", "Sum", "Squares"})
-# The condition on the facts that holds of a complete response: every number once, one collection time, and rows and
-# cost as its one row with totals says. Null or false for anything else; without a cost there is neither cost nor total.
-WHOLE = (
+# The condition on the facts for a complete response: every number once, one collection time, and rows and cost as its
+# one row with totals has them. Null or false for anything else; without a cost there is neither cost nor total.
+COMPLETE = (
     "Least == 1 and Most == Rows and Sum == Rows * (Rows + 1) / 2"
     " and Squares == Rows * (Rows + 1) / 2 * (2 * Rows + 1) / 3"
     " and First == Last and Ends == 1 and BatchRows == Rows and coalesce(BatchCost, 0) == coalesce(Micros, 0)"

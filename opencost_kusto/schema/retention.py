@@ -1,4 +1,4 @@
-"""How long OpenCost's built-in store keeps a window (`Table.retention`)."""
+"""The time for which OpenCost's built-in store keeps a window (`Table.retention`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 
 def kept_for(length: timedelta, retention: Mapping[timedelta, int]) -> timedelta | None:
-    """How long after its start a window of a length may no longer be in the built-in store; None if it stays.
+    """The time after its start when a window of this length may have left the built-in store; None if it never does.
 
     A window is in the buckets of the longest length that is no longer than itself, else in the shortest ones.
     """

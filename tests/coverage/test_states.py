@@ -40,20 +40,20 @@ def numbered(*numbers: int, rows: int | None = None, cost: int | None = None) ->
     return [*((number, 0, None) for number in numbers[:-1]), (numbers[-1], 0, totals)]
 
 
-WHOLE = numbered(1, 2, 3)
+COMPLETE = numbered(1, 2, 3)
 # One for each part of the proof that it alone finds wrong, and some that several do.
 HELD: dict[str, list[_Row]] = {
     "nothing": [],
-    "whole": WHOLE,
-    "a row missing": [WHOLE[0], WHOLE[2]],
-    "a row twice": [WHOLE[0], *WHOLE],
+    "whole": COMPLETE,
+    "a row missing": [COMPLETE[0], COMPLETE[2]],
+    "a row twice": [COMPLETE[0], *COMPLETE],
     "least": numbered(0, 3, 4, 4, 5, 5, 7),
     "most": numbered(1, 3, 3, 4, 4, 5, 8),
     "sum": numbered(1, 1, 1, 4, 6, 6, 7),
     "squares": numbered(1, 1, 4, 4, 5),
-    "two responses": [(1, 1, None), *WHOLE[1:]],
-    "no totals": [*WHOLE[:2], (3, 0, None)],
-    "totals of two rows": [WHOLE[0], (2, 0, (3, 6_000_000)), WHOLE[2]],
+    "two responses": [(1, 1, None), *COMPLETE[1:]],
+    "no totals": [*COMPLETE[:2], (3, 0, None)],
+    "totals of two rows": [COMPLETE[0], (2, 0, (3, 6_000_000)), COMPLETE[2]],
     "other rows": numbered(1, 2, 3, rows=4),
     "other cost": numbered(1, 2, 3, cost=7_000_000),
     "no numbers": [(None, 0, None)] * 3,

@@ -27,7 +27,7 @@ ANSWERS = [
     if name.endswith(".json") and name.startswith(("allocation", "assets", "two_clusters")) and "summary" not in name
 ]
 FAILURES = ("parc_noidle", "window_reversed", "filter_bad")
-WHOLE = [(version, name) for version, name in ANSWERS if not any(word in name for word in FAILURES)]
+COMPLETE = [(version, name) for version, name in ANSWERS if not any(word in name for word in FAILURES)]
 
 
 def chunked(body: bytes, size: int) -> Iterator[bytes]:
@@ -84,7 +84,7 @@ def envelope(data: str, code: str = "200") -> bytes:
     return f'{{"code":{code},"data":{data}}}\n'.encode()
 
 
-@pytest.mark.parametrize(("version", "name"), WHOLE)
+@pytest.mark.parametrize(("version", "name"), COMPLETE)
 def test_every_recording_has_its_records(version: str, name: str) -> None:
     """Each recorded response has the records of json.loads, in the same order, with chunks large and small."""
     body = recording(version, name)
@@ -104,7 +104,7 @@ def test_the_recorded_numbers_of_records() -> None:
     assert len(cut(recording("1.119", "assets_hour.json"))) == 20
 
 
-@pytest.mark.parametrize(("version", "name"), sorted(set(ANSWERS) - set(WHOLE)))
+@pytest.mark.parametrize(("version", "name"), sorted(set(ANSWERS) - set(COMPLETE)))
 def test_a_recorded_failure_is_quoted(version: str, name: str) -> None:
     """An envelope whose code is not 200 is OpenCost's error, with its own message."""
     answer = json.loads(recording(version, name))

@@ -126,7 +126,7 @@ def test_opencost_responds_differently_the_second_time(world: World, ending: End
 @fault(
     "OpenCost no longer has data for a window that landed",
     "already landed",
-    says="OpenCost has no data for the window any more; the rows that landed stay",
+    says="OpenCost has no data for the window any more; the rows that landed are kept",
 )
 def test_opencost_no_longer_has_the_window(world: World, ending: Ending) -> None:
     """Rows that landed are kept when a later response has none."""

@@ -53,7 +53,7 @@ def test_a_window_that_never_landed_lands(changed: World) -> None:
 @fault(
     "OpenCost no longer has data for the window that is to be replaced",
     "already landed",
-    says="OpenCost has no data for the window any more; the rows that landed stay",
+    says="OpenCost has no data for the window any more; the rows that landed are kept",
 )
 def test_an_empty_response_replaces_nothing(changed: World, ending: Ending) -> None:
     """Rows that landed are not replaced by a response without rows."""

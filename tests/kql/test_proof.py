@@ -11,18 +11,18 @@ from opencost_kusto.load.holdings import proof_query, read
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.kql.database import COLLECTED, HOUR, Database
 
-WHOLE = ((1, 0, 1.0), (2, 0, 2.0), (3, 0, 3.0), (4, 0, 4.0))
+COMPLETE = ((1, 0, 1.0), (2, 0, 2.0), (3, 0, 3.0), (4, 0, 4.0))
 """Number, response and cost of each row."""
 DAMAGED = {
-    "a row twice": ((*WHOLE, WHOLE[1]), "1 rows too many; cost 12.0 of 10.0", 10.0),
-    "all rows twice": (WHOLE * 2, "4 rows too many; cost 20.0 of 10.0", 10.0),
-    "a row gone": ((WHOLE[0], *WHOLE[2:]), "1 rows missing; cost 8.0 of 10.0", 8.0),
-    "two pairs": ((WHOLE[0], WHOLE[0], WHOLE[3], WHOLE[3]), "2 rows too many; 2 rows missing", 5.0),
-    "the last row gone": (WHOLE[:3], "no totals", 6.0),
-    "two responses": (((1, 0, 1.0), *((n, 1, cost) for n, _, cost in WHOLE[1:])), "rows of several responses", 9.0),
-    "another cost": (((1, 0, 1.5), *WHOLE[1:]), "cost 10.5 of 10.0", 10.5),
+    "a row twice": ((*COMPLETE, COMPLETE[1]), "1 rows too many; cost 12.0 of 10.0", 10.0),
+    "all rows twice": (COMPLETE * 2, "4 rows too many; cost 20.0 of 10.0", 10.0),
+    "a row gone": ((COMPLETE[0], *COMPLETE[2:]), "1 rows missing; cost 8.0 of 10.0", 8.0),
+    "two pairs": ((COMPLETE[0], COMPLETE[0], COMPLETE[3], COMPLETE[3]), "2 rows too many; 2 rows missing", 5.0),
+    "the last row gone": (COMPLETE[:3], "no totals", 6.0),
+    "two responses": (((1, 0, 1.0), *((n, 1, cost) for n, _, cost in COMPLETE[1:])), "rows of several responses", 9.0),
+    "another cost": (((1, 0, 1.5), *COMPLETE[1:]), "cost 10.5 of 10.0", 10.5),
     "totals twice": (((1, 0, 1.0), (2, 0, 4.0), (3, 0, 1.0), (4, 0, 4.0)), "totals on 2 rows", 10.0),
-    "no numbers": (tuple((None, 0, cost) for _, _, cost in WHOLE), "4 rows missing; 4 rows without a number", 10.0),
+    "no numbers": (tuple((None, 0, cost) for _, _, cost in COMPLETE), "4 rows missing; 4 rows without a number", 10.0),
 }
 
 
@@ -48,7 +48,7 @@ def batch(name: str, rows: tuple[tuple[int | None, int, float], ...]) -> list[di
 def batches() -> Iterator[Database]:
     """A complete batch, and one with each damage."""
     with Database() as database:
-        database.install().insert("OpenCostAllocation", batch("whole", WHOLE))
+        database.install().insert("OpenCostAllocation", batch("whole", COMPLETE))
         for name, (rows, _, _) in DAMAGED.items():
             database.insert("OpenCostAllocation", batch(name, rows))
         yield database
@@ -71,12 +71,12 @@ def test_every_test_finds_the_same_batches(batches: Database) -> None:
     states = batches.rows(f"OpenCostWindowStates({period})")
     assert {row["BatchId"]: row["State"] == "landed" for row in states} == expected
     proven = batches.rows(proof_query(ALLOCATION, expected))
-    assert {row["BatchId"]: read(row, ALLOCATION).whole for row in proven} == expected
+    assert {row["BatchId"]: read(row, ALLOCATION).complete for row in proven} == expected
 
 
 def test_a_batch_of_several_clusters_is_judged_whole(empty: Database) -> None:
     """With --all-clusters a batch has rows of several clusters: all of them prove it, also where one is asked for."""
-    rows = [{**row, "Cluster": f"c{row['RowNumber'] % 2}"} for row in batch("fleet", WHOLE)]
+    rows = [{**row, "Cluster": f"c{row['RowNumber'] % 2}"} for row in batch("fleet", COMPLETE)]
     empty.insert("OpenCostAllocation", rows)
     call = 'OpenCostHeldBatches("allocation", datetime(2026-11-23), datetime(2026-11-24), "c1")'
     assert [(row["Cluster"], row["Rows"], row["IsWhole"]) for row in empty.rows(call)] == [("c1", 2, True)]

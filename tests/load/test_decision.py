@@ -54,10 +54,10 @@ def test_the_table_is_complete() -> None:
     assert there == set(product(HeldState, AtHand)) - {(HeldState.SAME, NOTHING), (HeldState.SAME, ERROR)}
 
 
-def test_a_lasting_spool_keeps_a_response_that_cannot_be_loaded_yet() -> None:
+def test_a_durable_spool_keeps_a_response_that_cannot_be_loaded_yet() -> None:
     """Where Kusto does not say what it holds, a response waits in a spool that lasts."""
-    assert decide(Situation(HeldState.UNKNOWN, RESPONSE), lasting_spool=True) is SPOOL
-    assert decide(Situation(HeldState.UNKNOWN, NOTHING), lasting_spool=True) is FAIL
+    assert decide(Situation(HeldState.UNKNOWN, RESPONSE), durable_spool=True) is SPOOL
+    assert decide(Situation(HeldState.UNKNOWN, NOTHING), durable_spool=True) is FAIL
 
 
 @pytest.mark.parametrize("at_hand", AtHand)
@@ -70,7 +70,7 @@ def test_what_a_policy_hides_is_never_repaired(at_hand: AtHand) -> None:
 
 def test_adopt_replaces_what_is_hardly_alike() -> None:
     """A response of another cluster replaces rows only where the user adopts it."""
-    other = Situation(HeldState.OTHER, RESPONSE, alike=False)
+    other = Situation(HeldState.OTHER, RESPONSE, similar=False)
     assert decide(other, replace=True, adopt=True) is REPLACE
     assert decide(other, adopt=True) is CHANGED
 
@@ -81,7 +81,7 @@ def test_damage_and_the_unknown_are_never_kept(held: HeldState, at_hand: AtHand)
     """Only a complete response is ever reported landed."""
     for sent_before, alike, fewer, doubled, replace, adopt, spool in product((True, False), repeat=7):
         now = Situation(held, at_hand, sent_before, alike, fewer, doubled)
-        decision = decide(now, replace=replace, adopt=adopt, lasting_spool=spool)
+        decision = decide(now, replace=replace, adopt=adopt, durable_spool=spool)
         if decision in (KEEP, CHANGED):
             assert held in (HeldState.SAME, HeldState.OTHER)
         if decision in (SEND, REPLACE, SPOOL):

@@ -55,7 +55,7 @@ def test_a_complete_response(landed: tuple[World, SealedBatch], kusto: Kusto) ->
     """A batch that landed is complete, with the rows, the cost and the keys of its seal and the run's time."""
     found, (_, sealed) = held(kusto), landed
     assert (found.rows, found.micros, found.keys) == (ROWS, sealed.micros, sealed.keys)
-    assert found.whole
+    assert found.complete
     assert found.cost == sealed.cost
     assert isinstance(found.collected, datetime)
     assert len(held_keys(kusto, ALLOCATION, BATCH.id)) == ROWS
@@ -81,7 +81,7 @@ def test_damage(landed: tuple[World, SealedBatch], kusto: Kusto, kind: str) -> N
     landed[0].command(*commands)
     found = held(kusto)
     assert found.damage.startswith(said)
-    assert not found.whole
+    assert not found.complete
     assert not found.holds(landed[1])
     assert only_doubled(kusto, ALLOCATION, BATCH.id, found) == (kind in ONLY_DOUBLED)
 
@@ -89,7 +89,7 @@ def test_damage(landed: tuple[World, SealedBatch], kusto: Kusto, kind: str) -> N
 def test_the_proof_reads_another_table(landed: tuple[World, SealedBatch], kusto: Kusto) -> None:
     """A staging table is proven alike."""
     landed[0].command(copy())
-    assert holdings(kusto, ALLOCATION, [BATCH.id], "Whole")[BATCH.id].whole
+    assert holdings(kusto, ALLOCATION, [BATCH.id], "Whole")[BATCH.id].complete
 
 
 def test_many_batches_are_many_queries(landed: tuple[World, SealedBatch], kusto: Kusto) -> None:

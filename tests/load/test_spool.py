@@ -20,7 +20,7 @@ import pytest
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
-from opencost_kusto.load.sealed import SealedBatch, is_taken, remove
+from opencost_kusto.load.sealed import SealedBatch, is_loaded_elsewhere, remove
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, TABLES
 from opencost_kusto.window import Window
@@ -204,11 +204,11 @@ def test_the_seal_is_removed_first(spool: Spool) -> None:
     """A process that is killed while it removes a batch leaves rows without a seal, which are never sent."""
     folder = spool.write(BATCH, lines(1))
     spool.seal(written := sealed(BATCH, folder))
-    assert not is_taken(written)
+    assert not is_loaded_elsewhere(written)
     with pytest.raises(KeyboardInterrupt):
         remove(folder, Killed())
     assert [path.name for path in folder.iterdir()] == ["rows.ndjson.gz"]
-    assert is_taken(written)
+    assert is_loaded_elsewhere(written)
     assert list(spool.sealed()) == []
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from opencost_kusto.batch import RequestOptions
 from opencost_kusto.errors import UsageError
-from opencost_kusto.schema.aggregate import ASSET_TYPES, CONTAINER_ROWS, WORDS, aggregate, asset_types, spelled
+from opencost_kusto.schema.aggregate import ASSET_TYPES, CONTAINER_ROWS, PROPERTIES, aggregate, asset_types, spelled
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_opencost_would_ignore_is_refused(text: str) -> None:
     """A word that OpenCost ignores would merge everything into one row, so it is refused with the list."""
     with pytest.raises(UsageError, match="would ignore it") as caught:
         aggregate(text)
-    assert all(word in str(caught.value) for word in (*WORDS, "label:NAME", "annotation:NAME"))
+    assert all(word in str(caught.value) for word in (*PROPERTIES, "label:NAME", "annotation:NAME"))
 
 
 def test_a_near_miss_gets_a_hint() -> None:
@@ -68,7 +68,7 @@ def test_label_names_are_sent_as_prometheus_writes_them(canonical: str, sent: st
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.booleans())
+@given(st.lists(st.sampled_from(PROPERTIES), min_size=1, max_size=4), st.booleans())
 def test_any_list_of_properties_is_accepted(words: list[str], upper: bool) -> None:
     """Every list of OpenCost's properties is accepted in any case, keeps its order and gets OpenCost's spelling."""
     text = ",".join(words)
