@@ -23,7 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from opencost_kusto.errors import UsageError
+from opencost_kusto.errors import PartialError, UsageError
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import retries
 from opencost_kusto.schedule.left import Left
@@ -41,15 +41,16 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class Health:
-    """The metrics of the scheduler's runs; `deadline` is how old the last successful one may be.
+    """The metrics of the scheduler's runs; `deadline` is how old the last one may be that has loaded something.
 
-    A run is successful when its exit code is 0. The process ends when its loop does, so one that responds is alive.
+    That is one with exit code 0 or 7: a cluster that is away does not make the scheduler of a fleet unready; metrics
+    and alerts name it. The process ends when its loop does, so one that responds is alive.
     """
 
     def __init__(self, deadline: timedelta, *, clock: Callable[[], datetime]) -> None:
         self._deadline = deadline
         self._clock = clock
-        self._succeeded: datetime | None = None
+        self._worked: datetime | None = None
         self._until: dict[tuple[str, str], datetime] = {}
         self.registry = registry = CollectorRegistry()
         of = ["source", "dataset"]
@@ -122,15 +123,16 @@ class Health:
         """Count the end of a tick."""
         self._runs.labels(str(one.exit_code)).inc()
         self._seconds.observe(one.seconds)
+        if one.exit_code in (0, PartialError.exit_code):
+            self._worked = one.began
         if one.exit_code == 0:
-            self._succeeded = one.began
             self._last.set(one.began.timestamp())
 
     def unready(self) -> str | None:
         """The reason why this is not ready, in a sentence; None when it is."""
-        if self._succeeded is None:
+        if self._worked is None:
             return "No run has succeeded yet."
-        age = self._clock() - self._succeeded
+        age = self._clock() - self._worked
         if age > self._deadline:
             return f"The last successful run began {age} ago; the limit is {self._deadline}."
         return None

@@ -329,6 +329,14 @@ def test_readiness_follows_the_last_good_tick() -> None:
     assert (status, body) == (503, b"The last successful run began 2:01:00 ago; the limit is 2:00:00.\n")
 
 
+def test_one_cluster_of_a_fleet_does_not_make_it_unready() -> None:
+    """A run in which some batches landed has worked, though it is no success, which the alerts count."""
+    health = Health(2 * HOUR, clock=lambda: NOW)
+    health.ticked(TickResult(NOW, 3.0, Report("partial", [one(), one(Outcome.FAILED, exit_code=3)])))
+    assert health.response("/readyz")[0] == 200
+    assert health.registry.get_sample_value("opencost_kusto_last_success_timestamp_seconds") == 0
+
+
 def test_unknown_paths_are_not_found() -> None:
     """The liveness probe reads /healthz; other paths are not found."""
     health = Health(HOUR, clock=lambda: NOW)
