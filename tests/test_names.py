@@ -153,7 +153,7 @@ def test_no_unset_variable_is_a_name(form: str, inner: str) -> None:
         ("???", [f"aks-{number:03}" for number in range(300)], "aks-018, aks-019 and 280 more."),
     ],
 )
-def test_a_cluster_that_there_is_not_is_named_with_others(name: str, known: list[str], said: str) -> None:
+def test_an_unknown_cluster_is_named_with_others(name: str, known: list[str], said: str) -> None:
     """All of a few, the most similar of many, else the first."""
     assert said in unknown(name, known)
 

@@ -227,10 +227,10 @@ def test_steps_tile_the_window(start: datetime, length: timedelta, step: timedel
 def test_a_longer_window_has_the_same_steps(start: datetime, length: timedelta, step: timedelta, cut: float) -> None:
     """The full steps of a part of a window are steps of the window, so overlapping runs make the same requests."""
     length = min(length, 400 * step)
-    whole = Window(start, start + length)
+    complete = Window(start, start + length)
     shifted = start + int(cut * (length // timedelta(minutes=1) - 1)) * timedelta(minutes=1)
-    full = {one for one in Window(shifted, whole.end).steps(step) if one.end - one.start == step}
-    assert full <= set(whole.steps(step))
+    full = {one for one in Window(shifted, complete.end).steps(step) if one.end - one.start == step}
+    assert full <= set(complete.steps(step))
 
 
 def floor(moment: datetime) -> datetime:

@@ -21,12 +21,12 @@ from opencost_kusto.kusto.client import Kusto
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """One assumption about a cluster: the question, the expected result, and the consequence of another result.
+    """One assumption about a cluster: the check, the expected result, and the consequence of another result.
 
     Where several results are expected, the program works with each.
     """
 
-    question: str
+    check: str
     assumed: str | tuple[str, ...]
     otherwise: str
     measure: Measure
@@ -163,9 +163,9 @@ def _tried(assumption: Assumption, scratch: Scratch) -> Finding:
         # No row landed, or nothing is shown.
         measured = "nothing"
     if measured in assumption.expected:
-        return Finding(hop, Status.OK, f"{assumption.question} {measured}")
+        return Finding(hop, Status.OK, f"{assumption.check} {measured}")
     assumed = " or ".join(assumption.expected)
-    result = f"{assumption.question} {measured}; assumed: {assumed}. Consequence: {assumption.otherwise}."
+    result = f"{assumption.check} {measured}; assumed: {assumed}. Consequence: {assumption.otherwise}."
     return Finding(hop, Status.NOTE, result)
 
 

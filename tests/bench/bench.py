@@ -37,7 +37,7 @@ from tests.bench.pipelines import PIPELINES, Measured
 from tests.support.recorded import OpenCostEmulator
 from tests.support.recordings import recording
 
-STEPS, ANSWER_TAKES = 48, 0.2
+STEPS, RESPONSE_TAKES = 48, 0.2
 # Measured on 2026-11-30. It is not the 4 times that was requested, which held before each record was checked. By the
 # clock other work on the machine moves the ratio, in processor seconds hardly.
 LEAST_OVER_PLAIN, LEAST_OVER_PLAIN_CPU = 3.25, 2.3
@@ -189,32 +189,32 @@ def backfill() -> float:
     """Seconds in which sync loads 48 steps from an OpenCost that takes 200 ms for each; one request at a time."""
     body = recording("1.112", "allocation_hour.json")
     lock = threading.Lock()
-    asked = overlaps = 0
+    served = overlaps = 0
 
     def responder(path: str, query: Any) -> Reply | None:
-        nonlocal asked, overlaps
+        nonlocal served, overlaps
         if path != "/allocation":
             return None
-        asked += 1
+        served += 1
         overlaps += not lock.acquire(blocking=False)
         # Derived from the recorded hour: that of another one.
         start, _, end = query["window"].partition(",")
-        whole = body.replace(b"2026-11-23T11:00:00Z", end.encode()).replace(b"2026-11-23T10:", start[:14].encode())
+        complete = body.replace(b"2026-11-23T11:00:00Z", end.encode()).replace(b"2026-11-23T10:", start[:14].encode())
 
         def sent() -> Iterator[bytes]:
             try:
-                time.sleep(ANSWER_TAKES)
-                yield whole[: 1 << 15]
+                time.sleep(RESPONSE_TAKES)
+                yield complete[: 1 << 15]
                 # The lock goes before the last piece: with that the client may ask again.
             finally:
                 if lock.locked():
                     lock.release()
-            yield whole[1 << 15 :]
+            yield complete[1 << 15 :]
 
         return json_reply(b"")._replace(body=sent())
 
     first = datetime(2026, 11, 1, tzinfo=UTC)
-    question = SyncRequest(Window(first, first + timedelta(hours=STEPS)), timedelta(hours=1), ("allocation",))
+    requested = SyncRequest(Window(first, first + timedelta(hours=STEPS)), timedelta(hours=1), ("allocation",))
     with (
         OpenCostEmulator(responder=responder) as there,
         KustoEmulator(latency=0.02) as emulated,
@@ -223,10 +223,10 @@ def backfill() -> float:
     ):
         bootstrap(kusto)
         begun = time.perf_counter()
-        report = sync(opencost, kusto, question, policy=LoadPolicy(timeout=60))
+        report = sync(opencost, kusto, requested, policy=LoadPolicy(timeout=60))
         seconds = time.perf_counter() - begun
-    if report.exit_code or asked != STEPS:
-        raise SystemExit(f"The backfill asked {asked} times and ended with {report.counts}.")
+    if report.exit_code or served != STEPS:
+        raise SystemExit(f"OpenCost was requested {served} times and ended with {report.counts}.")
     if overlaps:
         raise SystemExit(f"{overlaps} requests of the backfill began while another was being answered.")
     return seconds
@@ -273,12 +273,12 @@ def gates(results: Results, server: str, rows: int, large: int, rounds: int, mar
     growth = results.peak[large] - results.peak[rows]
     yield at_most(f"growth of peak memory from {rows:,} to {large:,} rows", MOST_GROWTH, "MB", growth)
     yield at_most(f"peak memory at {large:,} rows, Kusto SDK loaded", MOST_PEAK, "MB", results.peak[large])
-    limit = MOST_OVER_OPENCOST * STEPS * ANSWER_TAKES
+    limit = MOST_OVER_OPENCOST * STEPS * RESPONSE_TAKES
     seconds = results.backfill or 0.0
     if seconds > limit:
         seconds = backfill()
-    limit += (MOST_OVER_OPENCOST - 1) * STEPS * ANSWER_TAKES * margin
-    yield at_most(f"a backfill of {STEPS} steps of {ANSWER_TAKES:g} s", limit, "s", seconds)
+    limit += (MOST_OVER_OPENCOST - 1) * STEPS * RESPONSE_TAKES * margin
+    yield at_most(f"a backfill of {STEPS} steps of {RESPONSE_TAKES:g} s", limit, "s", seconds)
 
 
 def _again(server: str, rows: int, rounds: int, above: str, below: str, *, cpu: bool = False) -> Ratio:
@@ -306,9 +306,9 @@ def table(results: Results) -> str:
     if results.peak_plain:
         lines.append("| plain | " + " | ".join(f"{value:.0f}" for value in results.peak_plain.values()) + " |")
     if results.backfill is not None:
-        least = STEPS * ANSWER_TAKES
+        least = STEPS * RESPONSE_TAKES
         lines.append(
-            f"Backfill of {STEPS} steps of {ANSWER_TAKES:g} s: {results.backfill:.2f} s, ",
+            f"Backfill of {STEPS} steps of {RESPONSE_TAKES:g} s: {results.backfill:.2f} s, ",
         )
         lines[-1] += f"{results.backfill / least:.2f} times what OpenCost took."
     return "\n".join(lines)

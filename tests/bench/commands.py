@@ -29,19 +29,19 @@ LEAST_OUTPUT_OVER_SEED = {100_000: 2.2}
 MOST_GROWTH, MOST_PEAK = 10.0, 110.0
 
 
-def processor_seconds(*words: str) -> float:
+def processor_seconds(*arguments: str) -> float:
     """User and system seconds of a command that must succeed; its output goes nowhere."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}.")
+        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}.")
     return used.ru_utime + used.ru_stime
 
 
-def ours(*words: str) -> float:
+def ours(*arguments: str) -> float:
     """Processor seconds of a command of the program."""
-    return processor_seconds(sys.executable, "-m", "opencost_kusto", *words)
+    return processor_seconds(sys.executable, "-m", "opencost_kusto", *arguments)
 
 
 def compile_as_installed() -> None:
@@ -49,9 +49,9 @@ def compile_as_installed() -> None:
     compileall.compile_dir(os.path.dirname(opencost_kusto.__file__), quiet=1)
 
 
-def megabytes(*words: str) -> float:
+def megabytes(*arguments: str) -> float:
     """The peak memory of a command of the program."""
-    with subprocess.Popen([sys.executable, "-m", "opencost_kusto", *words], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([sys.executable, "-m", "opencost_kusto", *arguments], stdout=subprocess.DEVNULL) as process:
         most = watched(process.pid)
         process.wait()
     return most["VmHWM"] / 1024
@@ -70,9 +70,9 @@ def over_seed(server: str, kusto: str, rounds: int, margin: float) -> Iterator[G
         seed, sync, output = [], [], []
         for number in range(rounds):
             seed.append(processor_seconds(sys.executable, "-m", "tests.bench.seed", f"{server}/{rows}", os.devnull))
-            sync.append(ours(*asking(server, rows), *into(kusto, f"bench-{rows}-{number}")))
+            sync.append(ours(*requesting(server, rows), *into(kusto, f"bench-{rows}-{number}")))
             if rows in LEAST_OUTPUT_OVER_SEED:
-                output.append(ours(*asking(server, rows), "--output", "-"))
+                output.append(ours(*requesting(server, rows), "--output", "-"))
         yield at_least(f"sync of {rows:,} rows against the seed's tool", least, min(seed) / min(sync), margin)
         if output:
             wanted = LEAST_OUTPUT_OVER_SEED[rows]
@@ -80,7 +80,7 @@ def over_seed(server: str, kusto: str, rounds: int, margin: float) -> Iterator[G
             yield at_least(f"--output - of {rows:,} rows against the seed's tool", wanted, found, margin)
 
 
-def asking(server: str, rows: int) -> tuple[str, ...]:
+def requesting(server: str, rows: int) -> tuple[str, ...]:
     """A sync of one hour with so many rows."""
     url = f"{server}/{rows}"
     return ("sync", "--endpoint", url, "--dataset", "allocation", "--window", HOUR, "--quiet")
@@ -94,7 +94,7 @@ def into(kusto: str, cluster: str) -> tuple[str, ...]:
 
 def memory(server: str, kusto: str) -> Iterator[Gate]:
     """The memory of a complete sync, from the request to the upload of its blob, which does not grow with the rows."""
-    small, large = (megabytes(*asking(server, rows), *into(kusto, f"memory-{rows}")) for rows in LEAST_OVER_SEED)
+    small, large = (megabytes(*requesting(server, rows), *into(kusto, f"memory-{rows}")) for rows in LEAST_OVER_SEED)
     yield at_most("growth of peak memory of a sync from 10,000 to 100,000 rows", MOST_GROWTH, "MB", large - small)
     yield at_most("peak memory of a sync of 100,000 rows", MOST_PEAK, "MB", large)
 

@@ -24,7 +24,7 @@ from tests.support.recordings import recording
 from tests.support.world import PATIENT, World
 
 # Measured on 2026-11-30 on a busy machine; 1.1 times OpenCost's time and 12 ms were requested.
-STEPS, ANSWER_TAKES, LANDING_TAKES, MOST_OVER_OPENCOST = 144, 0.5, 5.0, 1.2
+STEPS, RESPONSE_TAKES, LANDING_TAKES, MOST_OVER_OPENCOST = 144, 0.5, 5.0, 1.2
 DAYS, MOST_MILLISECONDS = 30, 17.0
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
@@ -39,8 +39,8 @@ def hours(seconds: float = 0.0) -> Responder:
             return None
         time.sleep(seconds)
         start, _, end = query["window"].partition(",")
-        whole = body.replace(b"2026-11-23T11:00:00Z", end.encode()).replace(b"2026-11-23T10:", start[:14].encode())
-        return json_reply(whole)
+        complete = body.replace(b"2026-11-23T11:00:00Z", end.encode()).replace(b"2026-11-23T10:", start[:14].encode())
+        return json_reply(complete)
 
     return responder
 
@@ -48,7 +48,7 @@ def hours(seconds: float = 0.0) -> Responder:
 def over_opencost() -> float:
     """How many times OpenCost's own time a backfill takes, where each batch lands some seconds later."""
     period, target = Window(FIRST, FIRST + STEPS * _HOUR), Target(_HOUR, ("allocation",))
-    with World(responder=hours(ANSWER_TAKES), latency=LANDING_TAKES) as world, world.client(PATIENT) as kusto:
+    with World(responder=hours(RESPONSE_TAKES), latency=LANDING_TAKES) as world, world.client(PATIENT) as kusto:
         begun = time.perf_counter()
         with world.source(timeout=60) as opencost:
             found = survey([opencost], kusto, target, period, now=period.end + _HOUR, closed=period.end)
@@ -56,7 +56,7 @@ def over_opencost() -> float:
         seconds = time.perf_counter() - begun
     if report.counts != {"landed": STEPS}:
         raise SystemExit(f"The backfill ended with {report.counts}.")
-    return seconds / (STEPS * ANSWER_TAKES)
+    return seconds / (STEPS * RESPONSE_TAKES)
 
 
 def milliseconds() -> float:
@@ -75,7 +75,7 @@ def milliseconds() -> float:
 def gates(margin: float) -> Iterator[Gate]:
     """What was agreed about a backfill."""
     limit = MOST_OVER_OPENCOST + (MOST_OVER_OPENCOST - 1) * margin
-    what = f"a backfill of {STEPS} hours of {ANSWER_TAKES:g} s that land {LANDING_TAKES:g} s later"
+    what = f"a backfill of {STEPS} hours of {RESPONSE_TAKES:g} s that land {LANDING_TAKES:g} s later"
     yield at_most(what, limit, "times OpenCost's time", over_opencost())
     what = f"a backfill of {DAYS} days of hours"
     yield at_most(what, MOST_MILLISECONDS * (1 + margin), "ms of the processor a batch", milliseconds())

@@ -62,8 +62,8 @@ def _varied(record: dict[str, Any], copy: int, chance: random.Random) -> dict[st
 @cache
 def _wire(rows: int) -> bytes:
     """The response as it is sent over the socket, in chunks."""
-    whole = body(rows)
-    pieces = (whole[at : at + _CHUNK] for at in range(0, len(whole), _CHUNK))
+    complete = body(rows)
+    pieces = (complete[at : at + _CHUNK] for at in range(0, len(complete), _CHUNK))
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 

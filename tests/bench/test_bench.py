@@ -45,9 +45,9 @@ def test_the_plain_reference_writes_our_rows() -> None:
     encoder = Encoder(ALLOCATION, ORIGIN)
     for record, line in zip(record_texts(ROWS), encoder.lines(record_texts(ROWS)), strict=True):
         proof = dict.fromkeys(one.name for one in ALLOCATION.columns if isinstance(one.source, RowNumber | Total))
-        whole = json.loads(line)
+        complete = json.loads(line)
         assert plain_row(json.loads(record), requested_columns()) | proof == flatten(ALLOCATION, line) | proof
-        assert plain_full(json.loads(record), requested_columns()) | proof == whole | proof
+        assert plain_full(json.loads(record), requested_columns()) | proof == complete | proof
 
 
 def test_the_payloads_are_complete_responses() -> None:

@@ -74,7 +74,7 @@ def test_exit_codes_are_the_commands_own() -> None:
     assert executed(["sh", "-c", "kill -KILL $$"]) == 128 + signal.SIGKILL
 
 
-def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_command(tmp_path: Path) -> None:
     """A command that cannot be started is refused by name."""
     (tmp_path / "text").write_text("no program", "utf-8")
     with pytest.raises(UsageError, match="The command 'no-such-command' cannot be run: No such file"):

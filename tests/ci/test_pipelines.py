@@ -85,11 +85,11 @@ def test_what_is_wrong_would_be_found(arguments: list[str]) -> None:
 
 def test_environments_set_what_is_read() -> None:
     """Each OPENCOST_KUSTO variable that a pipeline sets is one that an option of `sync` reads."""
-    known = {parameter.envvar for parameter in COMMANDS["sync"].params}
+    accepted = {parameter.envvar for parameter in COMMANDS["sync"].params}
     for text in PIPELINES.values():
         variables = set(re.findall(r"OPENCOST_KUSTO_\w+", text))
         assert len(variables) == 3
-        assert variables <= known
+        assert variables <= accepted
 
 
 def test_starts_and_summaries_go_where_they_are_read() -> None:

@@ -41,8 +41,8 @@ def run(here: StoreWorld, capsys: pytest.CaptureFixture[str]) -> Run:
     times = ["--from", stamp(hour - timedelta(hours=3)), "--to", stamp(hour), "--aggregate", "namespace"]
 
     def run(*sources: str) -> tuple[int, dict[str, list[str]]]:
-        words = ["backfill", "--dataset", "allocation", *place, *times, *(f"--source={one}" for one in sources)]
-        code = app(words, standalone_mode=False, obj=Process()) or 0
+        arguments = ["backfill", "--dataset", "allocation", *place, *times, *(f"--source={one}" for one in sources)]
+        code = app(arguments, standalone_mode=False, obj=Process()) or 0
         found: dict[str, list[str]] = {}
         for one in json.loads(capsys.readouterr().out)["batches"]:
             found.setdefault(one["source"], []).append(one["outcome"])

@@ -41,7 +41,7 @@ WITHOUT_VARIABLE = {
     "--version",
     "--write",
 }
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -98,7 +98,7 @@ def named(servers: Emulator) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("named")
-def test_an_hour_lands_and_a_second_run_finds_it_there(servers: Emulator, run: Command) -> None:
+def test_an_hour_lands_and_a_second_run_finds_it_landed(servers: Emulator, run: Command) -> None:
     """The first run lands every row, with an event for each batch and a table; the second finds them, and adds none."""
     cluster = ("--cluster", "twice")
     first = run(*_sync(servers, *cluster, "--run-id", "first"))
@@ -358,11 +358,11 @@ def test_an_output_file_that_cannot_be_written(servers: Emulator, run: Command, 
 
 def test_no_opencost(servers: Emulator, run: Command) -> None:
     """Where nothing listens, the exit code is 3 and one sentence names the address."""
-    done = run(*_written(servers, "--endpoint", NOBODY, "--dataset", "assets", "--request-timeout", "1"))
+    done = run(*_written(servers, "--endpoint", UNREACHABLE, "--dataset", "assets", "--request-timeout", "1"))
     *retries, last = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
     assert all("WARNING Retrying in " in line for line in retries)
-    assert last.startswith(f"opencost-kusto: OpenCost at {NOBODY}/clusterInfo cannot be reached")
+    assert last.startswith(f"opencost-kusto: OpenCost at {UNREACHABLE}/clusterInfo cannot be reached")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["--version"], ["tables"]])

@@ -377,12 +377,12 @@ def test_the_files_of_the_chart_and_of_the_guide_can_be_read(tmp_path: Path) -> 
 
 def test_the_guide_names_every_key() -> None:
     """The keys of [kusto] and [[clusters]] stand in the guide, and the defaults of the guide exist."""
-    known = keys(typer.main.get_command(app))
+    options = keys(typer.main.get_command(app))
     for section in (KUSTO, CLUSTERS):
-        for key in known[section]:
+        for key in options[section]:
             assert f"`{key}`" in GUIDES["configuration"], key
-    assert {"timeout", "every", "dataset", "metadata", "opencost_ca", "aggregate"} <= known[DEFAULTS].keys()
-    assert not {"endpoint", "source", "cluster", "config"} & known[DEFAULTS].keys()
+    assert {"timeout", "every", "dataset", "metadata", "opencost_ca", "aggregate"} <= options[DEFAULTS].keys()
+    assert not {"endpoint", "source", "cluster", "config"} & options[DEFAULTS].keys()
 
 
 def test_status_names_the_configured_clusters_that_never_landed(

@@ -50,13 +50,13 @@ def test_a_command_that_loads_rows_ends_with_the_line_that_grants_the_right(
     command: str, kusto: KustoEmulator, opencost: OpenCostEmulator, tmp_path: Path
 ) -> None:
     """Nothing is requested of OpenCost's costs, nothing uploaded, and the administrator's line is in the sentence."""
-    kusto_words = ["--kusto-uri", kusto.url, "--database", kusto.database, "--auth", "none"]
+    kusto_arguments = ["--kusto-uri", kusto.url, "--database", kusto.database, "--auth", "none"]
     source = ["--endpoint", opencost.url] if command != "replay" else [str(tmp_path)]
     if command == "replay":
         (tmp_path / "OpenCostAllocation").mkdir()
     sent, requested = len(kusto.requests), len(opencost.requests)
     with pytest.raises(KustoError) as refused:
-        app([command, *kusto_words, *source, *COMMANDS[command]], standalone_mode=False, obj=Process())
+        app([command, *kusto_arguments, *source, *COMMANDS[command]], standalone_mode=False, obj=Process())
     assert refused.value.code is ReasonCode.FORBIDDEN
     assert ".add database ['OpenCost'] ingestors ('aadapp=1;2')" in str(refused.value)
     assert not [one for one in opencost.requests[requested:] if one.path in ("/allocation", "/assets")]
@@ -89,11 +89,11 @@ def test_a_command_that_reads_ends_with_the_line_that_grants_the_right(
     arguments: list[str], kusto: KustoEmulator
 ) -> None:
     """An identity without a role is named, with the role that is missing."""
-    nobody = "aadapp=nobody;tenant"
-    with kusto.door(nobody) as door, pytest.raises(KustoError) as refused:
+    principal = "aadapp=nobody;tenant"
+    with kusto.door(principal) as door, pytest.raises(KustoError) as refused:
         app(
             [*arguments, "--kusto-uri", door.url, "--database", kusto.database, "--auth", "none"], standalone_mode=False
         )
     assert refused.value.code is ReasonCode.FORBIDDEN
-    assert f".add database ['OpenCost'] viewers ('{nobody}')" in str(refused.value)
+    assert f".add database ['OpenCost'] viewers ('{principal}')" in str(refused.value)
     assert refused.value.exit_code == 5

@@ -94,14 +94,14 @@ def test_a_file_that_was_loaded_wrongly_is_repaired(
     """Rows loaded by hand that are not the complete response do not count as landed: a sync replaces them."""
     written(world, tmp_path, "--data-type", "allocation", "--allocation-output", str(tmp_path / "rows.json"))
     path = tmp_path / "rows.json"
-    whole = path.read_text("utf-8").splitlines()
-    path.write_text("\n".join(change(whole)), "utf-8")
+    complete = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join(change(complete)), "utf-8")
     for _ in range(times):
         loaded(world, path, ALLOCATION, mapping)
     result = result_of(world.sync(request=SyncRequest(HOUR, None, ("allocation",))))
     assert str(result.outcome) == "landed"
     assert any("replaces" in note or "copies" in note or "twice" in note for note in result.notes), result.notes
-    cost = sum(json.loads(line)["TotalCost"] for line in whole)
+    cost = sum(json.loads(line)["TotalCost"] for line in complete)
     assert held(world, ALLOCATION) == [{"Rows": ROWS, "Cost": pytest.approx(cost, abs=1e-4)}]
 
 

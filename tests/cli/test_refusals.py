@@ -19,9 +19,9 @@ from opencost_kusto.cli.window_options import WhenOptions
 from opencost_kusto.errors import OpenCostError, UsageError
 from opencost_kusto.schema.tables import DEFAULT_DATASETS
 
-NOBODY = "http://127.0.0.1:9"
-KUSTO = ("--kusto-uri", NOBODY, "--database", "OpenCost", "--auth", "none")
-DRY = ("sync", "--endpoint", NOBODY, "--output", "rows")
+UNREACHABLE = "http://127.0.0.1:9"
+KUSTO = ("--kusto-uri", UNREACHABLE, "--database", "OpenCost", "--auth", "none")
+DRY = ("sync", "--endpoint", UNREACHABLE, "--output", "rows")
 REFUSED = {
     "no time for rows": (("sync", *KUSTO, "--timeout", "0"), "--timeout 0 is not possible"),
     "less than none": (("replay", ".", *KUSTO, "--timeout", "-5"), "--timeout -5 is not possible"),
@@ -62,12 +62,12 @@ REFUSED = {
     ),
     "a file and Kusto": (("sync", *KUSTO, "--assets-output", "a.json"), "--assets-output is a dry run without Kusto"),
     "an address in two ways": (
-        ("sync", *KUSTO, "--endpoint", NOBODY, "--host", "127.0.0.1"),
+        ("sync", *KUSTO, "--endpoint", UNREACHABLE, "--host", "127.0.0.1"),
         "Use either --endpoint or --host and --port",
     ),
     "a report of a schedule": (("schedule", *KUSTO, "-o", "json"), "--format is for --once"),
     "a range backwards": (("backfill", *KUSTO, "--from", "2026-11-02", "--to", "2026-11-01"), "not after its start"),
-    "a source without a name": (("sync", *KUSTO, "--source", NOBODY), "is not name=URL"),
+    "a source without a name": (("sync", *KUSTO, "--source", UNREACHABLE), "is not name=URL"),
 }
 
 
@@ -85,7 +85,7 @@ def test_what_would_be_ignored_is_refused(case: str, tmp_path: Path, monkeypatch
 def test_a_variable_for_all_runs_is_no_contradiction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run where the environment names Kusto continues to OpenCost, which is unreachable here."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENCOST_KUSTO_KUSTO_URI", NOBODY)
+    monkeypatch.setenv("OPENCOST_KUSTO_KUSTO_URI", UNREACHABLE)
     monkeypatch.setenv("OPENCOST_KUSTO_FILTER_TYPES", "Disk")
     with pytest.raises(Exception, match="cannot be reached"):
         app([*DRY, "--dataset", "allocation", "--request-timeout", "1"], standalone_mode=False)
@@ -167,8 +167,8 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
     """Of options that exclude each other, one in the environment gives way to the other on the command line."""
     hour = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
     monkeypatch.setenv("OPENCOST_KUSTO_SINCE", "soon")
-    monkeypatch.setenv("OPENCOST_KUSTO_SOURCE", f"a={NOBODY}")
-    quick = ("--endpoint", NOBODY, "--request-timeout", "1", "--dataset", "allocation", "--output", "rows")
+    monkeypatch.setenv("OPENCOST_KUSTO_SOURCE", f"a={UNREACHABLE}")
+    quick = ("--endpoint", UNREACHABLE, "--request-timeout", "1", "--dataset", "allocation", "--output", "rows")
     with pytest.raises(OpenCostError, match="cannot be reached"):
         app(["sync", "--window", hour, *quick], standalone_mode=False)
     with pytest.raises(UsageError, match="'soon'"):

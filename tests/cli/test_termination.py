@@ -21,8 +21,8 @@ from tests.support.recorded import OpenCostEmulator
 
 ROOT = Path(__file__).parents[2]
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
-NOBODY = "http://127.0.0.1:9"
-KUSTO = ("--kusto-uri", NOBODY, "--database", "OpenCost", "--auth", "none")
+UNREACHABLE = "http://127.0.0.1:9"
+KUSTO = ("--kusto-uri", UNREACHABLE, "--database", "OpenCost", "--auth", "none")
 
 
 @pytest.fixture(scope="module")
@@ -270,11 +270,11 @@ def test_an_interruption_is_reported(tmp_path: Path, number: signal.Signals) -> 
 
 UNREPORTED = {
     "a window": (["sync", "--window", "soon"], 2, "'soon' is not a window"),
-    "a Kusto": (["sync", "--endpoint", NOBODY, "--request-timeout", "1"], 5, "cannot be reached"),
+    "a Kusto": (["sync", "--endpoint", UNREACHABLE, "--request-timeout", "1"], 5, "cannot be reached"),
     "a spool": (["replay", "nowhere"], 2, "There is no spool folder"),
     "a range": (["backfill", "--from", "foo"], 2, "foo"),
     "a schedule": (["schedule", "--every", "7m", "--once"], 2, "7 minutes"),
-    "a tick": (["schedule", "--endpoint", NOBODY, "--request-timeout", "1", "--once"], 3, "cannot be reached"),
+    "a tick": (["schedule", "--endpoint", UNREACHABLE, "--request-timeout", "1", "--once"], 3, "cannot be reached"),
 }
 
 

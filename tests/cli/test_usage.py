@@ -82,11 +82,11 @@ def test_values_that_are_no_time_are_refused_by_their_option(arguments: str, sai
         raise error
 
 
-WORDS = "opencost-kusto sy"
+LINE = "opencost-kusto sy"
 SHELLS = {
-    "bash": {"COMP_WORDS": WORDS, "COMP_CWORD": "1"},
-    "zsh": {"_TYPER_COMPLETE_ARGS": WORDS},
-    "fish": {"_TYPER_COMPLETE_ARGS": WORDS, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    "bash": {"COMP_WORDS": LINE, "COMP_CWORD": "1"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": LINE},
+    "fish": {"_TYPER_COMPLETE_ARGS": LINE, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
 }
 
 

@@ -134,7 +134,7 @@ def test_other_options_are_another_request(here: StoreWorld) -> None:
     assert find_gaps(here.kusto_client, source, target_of(), span, NOW).due == []
 
 
-def test_windows_of_another_grain_settle_the_minutes_they_hold(here: StoreWorld) -> None:
+def test_windows_of_another_step_settle_the_minutes_they_hold(here: StoreWorld) -> None:
     """Six tens are an hour, an hour is its tens, and five tens are no hour."""
     load_missing(here, target_of(TEN), HOUR + 25 * MINUTE)
     assert len(here.windows()) == 7

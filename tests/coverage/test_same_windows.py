@@ -123,9 +123,9 @@ class Cluster:
     def _entry(self, window: Window, kind: str) -> dict[str, Any]:
         table, options = DATASETS[self.dataset], self._options(kind)
         outcome = "landed" if window in self.held else "empty" if kind == "late" else kind
-        asked = window.end + (20 * DAY if kind == "late" else timedelta())
+        sent = window.end + (20 * DAY if kind == "late" else timedelta())
         facts = {"Dataset": self.dataset, "TableName": table.name, "Options": options.for_table(table)}
-        said = {"Outcome": outcome, "CollectionTime": asked.isoformat(), "Reason": kind}
+        said = {"Outcome": outcome, "CollectionTime": sent.isoformat(), "Reason": kind}
         return self._batch(window, options) | facts | said
 
     @staticmethod

@@ -210,11 +210,17 @@ def test_results_of_a_run_and_their_entries_have_one_state(database: Database) -
 def test_options_are_those_of_the_run_log_else_of_the_rows(database: Database) -> None:
     """A batch whose entry was never written has the options that its rows say; an older entry has the defaults."""
     shared = {**Case(1, random.Random(1)).shared, "WindowStart": FIRST.isoformat()}
-    asked = {"aggregate": "namespace", "includeIdle": True}
+    requested = {"aggregate": "namespace", "includeIdle": True}
     database.clear()
     for number, said in enumerate(("rows", "log", "both")):
         rows = {**shared, "BatchId": said, "RowNumber": 1, "Aggregate": "pod", "IncludeIdle": False}
-        entry = {**shared, "BatchId": said, "TableName": "OpenCostAllocation", "Options": asked, "Outcome": "failed"}
+        entry = {
+            **shared,
+            "BatchId": said,
+            "TableName": "OpenCostAllocation",
+            "Options": requested,
+            "Outcome": "failed",
+        }
         database.insert("OpenCostAllocation", [rows] if number != 1 else [])
         database.insert("OpenCostSyncRuns", [entry] if number else [])
     found = {row["BatchId"]: row for row in database.rows(f'OpenCostWindowStates({PERIOD}, "prod")')}

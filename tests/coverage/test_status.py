@@ -197,11 +197,11 @@ def test_some_types_of_assets_are_not_all(here: StoreWorld) -> None:
     assert (one.batches, one.until, one.missing) == (4, None, [hour(5, 4)])
     here.kusto_client.command(".clear table OpenCostAssets data")
     sync(here.opencost_client, here.kusto_client, everything)
-    whole = of(here, dataset="assets")
-    assert (whole.until, whole.missing) == (hour(8).end, [])
-    assert whole.day_cost == pytest.approx(4 * hourly(here, "OpenCostAssets"), rel=1e-6)
+    complete = of(here, dataset="assets")
+    assert (complete.until, complete.missing) == (hour(8).end, [])
+    assert complete.day_cost == pytest.approx(4 * hourly(here, "OpenCostAssets"), rel=1e-6)
     sync(here.opencost_client, here.kusto_client, disks)
-    assert of(here, dataset="assets").day_cost == pytest.approx(whole.day_cost)
+    assert of(here, dataset="assets").day_cost == pytest.approx(complete.day_cost)
 
 
 def test_empty_hours_do_not_count_as_cost(here: StoreWorld) -> None:

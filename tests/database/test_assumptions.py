@@ -151,17 +151,17 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("assumption", ASSUMPTIONS, ids=lambda assumption: assumption.question)
+@pytest.mark.parametrize("assumption", ASSUMPTIONS, ids=lambda assumption: assumption.check)
 def test_the_guide_has_the_consequence_of_another_result(assumption: Assumption) -> None:
     """Each check, its expected result, and the consequence of another result."""
-    row = f"| {assumption.question} | {' or '.join(assumption.expected)} | {assumption.otherwise} |"
+    row = f"| {assumption.check} | {' or '.join(assumption.expected)} | {assumption.otherwise} |"
     assert row in GUIDES["operations"]
 
 
 def test_every_check_for_a_real_cluster_is_accounted_for(emulator: KustoEmulator) -> None:
     """A hop that only reads, an assumption of `--write`, or a construct that this program no longer sends."""
     assert [*QUESTIONS] == list(range(1, 37))
-    requested = {*examined(emulator), *(one.question for one in ASSUMPTIONS), "is dropped"}
+    requested = {*examined(emulator), *(one.check for one in ASSUMPTIONS), "is dropped"}
     assert {text for text in QUESTIONS.values() if not text.startswith(GONE)} <= requested
     sources = "".join(path.read_text() for path in Path(opencost_kusto.__file__).parent.glob("[!e]*/*.py"))
     for word in (".replace extents", "based-on", "policy merge", r"\.set [A-Z{]"):

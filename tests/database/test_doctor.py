@@ -132,7 +132,7 @@ def test_a_table_whose_admin_one_is_needs_no_grant(emulator: KustoEmulator) -> N
     assert "OpenCostAssets" not in one.cure
 
 
-def test_a_table_that_is_not_there_needs_no_grant() -> None:
+def test_a_missing_table_needs_no_grant() -> None:
     """Kusto would refuse the line; who creates the table is its admin."""
     with KustoEmulator(latency=0) as emulator:
         emulator.fault = roles(VIEWER, INGESTOR)

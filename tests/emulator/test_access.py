@@ -197,13 +197,13 @@ def test_roles_are_granted_shown_and_dropped(cluster: Cluster) -> None:
 def test_a_token_names_its_principal(cluster: Cluster) -> None:
     """A bearer token of the emulator belongs to its principal."""
     cluster.emulator.principals["secret"] = PIPELINE
-    answer = requests.post(
+    reply = requests.post(
         f"{cluster.emulator.url}/v2/rest/query",
         json={"db": "OpenCost", "csl": "Costs | count"},
         headers={"Authorization": "Bearer secret"},
         timeout=10,
     )
-    assert (answer.status_code, PIPELINE in answer.text) == (403, True)
+    assert (reply.status_code, PIPELINE in reply.text) == (403, True)
 
 
 def test_a_query_can_read_its_principal(cluster: Cluster) -> None:

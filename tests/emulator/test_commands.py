@@ -249,12 +249,12 @@ def test_a_command_does_not_run_as_a_query(costs: Client) -> None:
         costs.command("Costs | count")
 
 
-@pytest.mark.parametrize(("consistency", "known"), [("strongconsistency", True), ("strong", False)])
-def test_a_consistency_is_one_of_five(costs: Client, consistency: str, known: bool) -> None:
+@pytest.mark.parametrize(("consistency", "accepted"), [("strongconsistency", True), ("strong", False)])
+def test_a_consistency_is_one_of_five(costs: Client, consistency: str, accepted: bool) -> None:
     """https://learn.microsoft.com/kusto/api/rest/request-properties"""
     properties: Any = ClientRequestProperties()  # type: ignore[no-untyped-call]
     properties.set_option("queryconsistency", consistency)
-    if known:
+    if accepted:
         assert costs.kusto.execute_query("OpenCost", "print 1", properties).primary_results
     else:
         with pytest.raises(KustoApiError, match="'strong' is not a query consistency"):

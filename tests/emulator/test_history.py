@@ -48,11 +48,11 @@ class History:
         self.ingest("Staging")
         staged = commands.run(self.engine, ".show table Staging extents | summarize sum(RowCount)").rows[0][0]
         found = self.engine.query("Staging | summarize Rows = count() by Batch").rows
-        answer = commands.run(
+        reply = commands.run(
             self.engine, f".update table Costs delete D move Staging <| let D = Costs | where Batch == '{batch}';"
         )
-        deleted = sum(row[3] for row in answer.rows if row[1] == "Delete")
-        assert (deleted, sum(row[3] for row in answer.rows) - deleted) == (self.held.pop(batch, 0), staged)
+        deleted = sum(row[3] for row in reply.rows if row[1] == "Delete")
+        assert (deleted, sum(row[3] for row in reply.rows) - deleted) == (self.held.pop(batch, 0), staged)
         self.held.update(dict(found))
 
     def delete(self) -> None:

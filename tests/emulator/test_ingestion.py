@@ -198,7 +198,7 @@ def test_a_missing_mapping_fails(costs: Client) -> None:
     assert "absent" in failure["Details"]
 
 
-def test_a_mapping_to_a_column_that_is_not_there_fails(costs: Client) -> None:
+def test_a_mapping_to_a_missing_column_fails(costs: Client) -> None:
     """Without a datatype no column is added, and the file is refused."""
     costs.command(
         '.create-or-alter table Costs ingestion json mapping "m" \'[{"column":"No","Properties":{"Path":"$.No"}}]\''

@@ -84,10 +84,10 @@ def test_coalesce_takes_the_first_value_that_is_not_empty(costs: Client) -> None
 def test_the_older_endpoint_responds_too(costs: Client) -> None:
     """`/v1/rest/query` speaks the older protocol."""
     with requests.Session() as session:
-        answer = session.post(
+        reply = session.post(
             costs.emulator.url + "/v1/rest/query", json={"db": "OpenCost", "csl": "print A = 1"}, timeout=10
         )
-    assert answer.json()["Tables"][0]["Rows"] == [[1]]
+    assert reply.json()["Tables"][0]["Rows"] == [[1]]
 
 
 def test_without_duckdb_the_error_names_what_to_install() -> None:

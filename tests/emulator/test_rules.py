@@ -149,8 +149,8 @@ def test_replies_have_the_columns_of_microsofts(engine: Engine, analyser: Analys
     """Names, types and order are those of the analyser for each command, or of its page where the analyser has none."""
     requested = [*SAMPLES.items(), *((text, (text, None)) for text in MORE)]
     for _, (text, page) in sorted(requested, key=lambda one: one[0].startswith(".drop") or ".clear" in one[0]):
-        answer = commands.run(engine, text)
-        columns = [(column.name, column.kql) for column in answer.columns]
+        reply = commands.run(engine, text)
+        columns = [(column.name, column.kql) for column in reply.columns]
         assert columns == (page if page is not None else analyser.result_columns(text, schema=SCHEMA)), text
 
 

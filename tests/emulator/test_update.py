@@ -44,8 +44,8 @@ def extents(client: Client) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("command", "left"), [(APPEND, ["new", "new"]), (MOVE, [])])
 def test_rows_are_deleted_and_others_added_in_one_transaction(staged: Client, command: str, left: list[str]) -> None:
     """The old row is deleted, the neighbour remains, the new rows are added; moving empties the staging table."""
-    answer = staged.command(command)
-    assert [(row["Table"], row["Action"], row["RowCount"]) for row in answer] == [
+    reply = staged.command(command)
+    assert [(row["Table"], row["Action"], row["RowCount"]) for row in reply] == [
         ("Costs", "Delete", 1),
         ("Costs", "Create", 2),
     ]
@@ -76,8 +76,8 @@ def test_appended_rows_have_no_tags(staged: Client) -> None:
 @pytest.mark.parametrize("command", [APPEND, MOVE])
 def test_whatif_shows_counts_and_changes_nothing(staged: Client, command: str) -> None:
     """`whatif=true` returns the rows that would be deleted and created."""
-    answer = staged.command(command.replace(" <|", " with (whatif=true) <|"))
-    assert [(row["Action"], row["RowCount"]) for row in answer] == [("Delete", 1), ("Create", 2)]
+    reply = staged.command(command.replace(" <|", " with (whatif=true) <|"))
+    assert [(row["Action"], row["RowCount"]) for row in reply] == [("Delete", 1), ("Create", 2)]
     assert (names(staged), names(staged, "Staging")) == (["neighbour", "old"], ["new", "new"])
 
 

@@ -108,8 +108,8 @@ def test_storage_refuses_a_wrong_signature(costs: Client) -> None:
     """A container is open only to the signature that was given out."""
     url = costs.emulator.storage.containers()[0].replace("sig=", "sig=x").replace("?", "/blob?")
     with requests.Session() as session:
-        answer = session.put(url, data=b"rows", headers={"x-ms-blob-type": "BlockBlob"}, timeout=10)
-    assert (answer.status_code, answer.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")
+        reply = session.put(url, data=b"rows", headers={"x-ms-blob-type": "BlockBlob"}, timeout=10)
+    assert (reply.status_code, reply.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")
 
 
 def test_blobs_in_blocks_are_put_together(costs: Client) -> None:

@@ -184,8 +184,8 @@ def test_a_built_in_store_is_recognized(built_in: OpenCostEmulator) -> None:
             assert opencost.capabilities().marks == timedelta(minutes=5)
             assert opencost.source().buckets(ASSETS) == ()
             assert any(one.path == "/diagnostics/requestQueue" for one in server.requests) == (version == "1.119")
-    with OpenCost("http://127.0.0.1:1", attempts=1, timeout=1) as nobody:
-        assert common_marks([nobody]) == timedelta(minutes=5)
+    with OpenCost("http://127.0.0.1:1", attempts=1, timeout=1) as unreachable:
+        assert common_marks([unreachable]) == timedelta(minutes=5)
 
 
 def test_a_window_is_loaded_in_the_buckets_of_the_store(built_in: OpenCostEmulator) -> None:
@@ -265,8 +265,11 @@ def test_the_retention_of_a_prometheus_is_unknown() -> None:
 def test_missing_provider_ids_are_reported(version: str) -> None:
     """The release 1.119.0 leaves them out, and the recorded build does not: the response decides."""
     for name in ("allocation_hour.json", "allocation_hour_agg_node.json", "allocation_hour_agg_namespace.json"):
-        whole = recording(version, name)
-        for body, expected in ((whole, 0), (re.sub(rb'"providerID":"[^"]*",?', b"", whole).replace(b",}", b"}"), 1)):
+        full = recording(version, name)
+        for body, expected in (
+            (full, 0),
+            (re.sub(rb'"providerID":"[^"]*",?', b"", full).replace(b",}", b"}"), 1),
+        ):
             checks = RecordChecks(Batch(ALLOCATION, "c", HOUR))
             for record in records([body]):
                 checks(record)

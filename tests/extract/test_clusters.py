@@ -62,11 +62,11 @@ def read(
 
 def test_records_of_other_clusters_are_left_out_and_noted_once() -> None:
     """Each cluster is counted by its own source; rows that name no cluster are this one's."""
-    found, notes, asked = read("c1", "c2", "c1", "c2", "c2", None)
+    found, notes, sent = read("c1", "c2", "c1", "c2", "c2", None)
     assert found == ["c1", "c1", ""]
     assert [code for _, code in notes] == [ReasonCode.FOREIGN_CLUSTERS]
     assert notes[0][0].startswith("3 records of other clusters ('c2') were left out")
-    assert asked == 0
+    assert sent == 0
 
 
 def test_a_name_that_the_user_gave_is_not_the_servers_id() -> None:
@@ -131,21 +131,21 @@ def recorded(
         return json_reply(recording(version, f"two_clusters_{name}.json"))
 
     notes: list[str] = []
-    asked = Batch(DATASETS[dataset], "prod", HOUR, RequestOptions(**options))
+    sent = Batch(DATASETS[dataset], "prod", HOUR, RequestOptions(**options))
     with OpenCostEmulator(responder=respond) as server, OpenCost(server.url, cluster="prod") as opencost:
         source = opencost.source()
-        encoder = Encoder(asked.table, BatchContext(new_run(), source, asked))
+        encoder = Encoder(sent.table, BatchContext(new_run(), source, sent))
 
         def read() -> list[dict[str, Any]]:
-            lines = encoder.lines(opencost.records(asked, lambda text, _=None: notes.append(text)))
-            return [flatten(asked.table, line) for line in lines]
+            lines = encoder.lines(opencost.records(sent, lambda text, _=None: notes.append(text)))
+            return [flatten(sent.table, line) for line in lines]
 
         try:
             return read(), notes, queries
         except OpenCostKustoError as error:
             if not error.transient:
                 raise
-            encoder = Encoder(asked.table, BatchContext(new_run(), source, asked))
+            encoder = Encoder(sent.table, BatchContext(new_run(), source, sent))
             return read(), notes, queries
 
 

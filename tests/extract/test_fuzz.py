@@ -116,23 +116,23 @@ def damaged(body: bytes, chance: random.Random) -> bytes:
 
 def base(name: str) -> Tree:
     """Two records of a recorded response, with its envelope."""
-    answer: Pairs = json.loads(recording("1.119", name), object_pairs_hook=Pairs)
-    data = dict(answer)["data"]
+    response: Pairs = json.loads(recording("1.119", name), object_pairs_hook=Pairs)
+    data = dict(response)["data"]
     few = Pairs((data[0] if isinstance(data, list) else data)[2:4]) if not isinstance(data, Pairs) else Pairs(data[2:4])
     return tree(
         Pairs([("code", 200), ("data", [few] if isinstance(data, list) and not isinstance(data, Pairs) else few)])
     )
 
 
-def whole(value: Any) -> None:
+def complete(value: Any) -> None:
     """Raise ValueError for an object that has a key twice, or a number that no float holds."""
     if isinstance(value, Pairs):
         value.once()
         for _, inner in value:
-            whole(inner)
+            complete(inner)
     elif isinstance(value, list):
         for one in value:
-            whole(one)
+            complete(one)
     elif isinstance(value, float) and math.isinf(value):
         raise ValueError("no number")
 
@@ -151,9 +151,9 @@ def oracle(body: bytes) -> list[Any]:
     found = plain(body)
     for record in found:
         record.once()
-        whole([value for key, value in record if key not in NUMBERS])
+        complete([value for key, value in record if key not in NUMBERS])
         try:
-            whole(record)
+            complete(record)
         except ValueError as error:
             raise NoNumberError from error
         one = dict(record)

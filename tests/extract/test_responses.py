@@ -20,14 +20,14 @@ from tests.support.recordings import VERSIONS, names, recording
 Json = Any
 repeatable = settings(derandomize=True, max_examples=200, deadline=None)
 
-ANSWERS = [
+RESPONSES = [
     (version, name)
     for version in VERSIONS
     for name in names(version)
     if name.endswith(".json") and name.startswith(("allocation", "assets", "two_clusters")) and "summary" not in name
 ]
 FAILURES = ("parc_noidle", "window_reversed", "filter_bad")
-COMPLETE = [(version, name) for version, name in ANSWERS if not any(word in name for word in FAILURES)]
+COMPLETE = [(version, name) for version, name in RESPONSES if not any(word in name for word in FAILURES)]
 
 
 def chunked(body: bytes, size: int) -> Iterator[bytes]:
@@ -57,11 +57,11 @@ def refuse(constant: str) -> float:
 
 def plain(body: bytes) -> list[Json]:
     """The records by json.loads alone; ValueError if the body is not a complete response."""
-    answer = json.loads(body.decode(), object_pairs_hook=Pairs, parse_constant=refuse)
-    json.dumps(answer, ensure_ascii=False).encode()  # half a surrogate pair is not text
-    if not isinstance(answer, Pairs):
+    response = json.loads(body.decode(), object_pairs_hook=Pairs, parse_constant=refuse)
+    json.dumps(response, ensure_ascii=False).encode()  # half a surrogate pair is not text
+    if not isinstance(response, Pairs):
         raise ValueError("no envelope")
-    envelope = answer.once()
+    envelope = response.once()
     if json.dumps(envelope.get("code")) != "200" or "data" not in envelope:
         raise ValueError("no answer")
     data = envelope["data"]
@@ -104,13 +104,13 @@ def test_the_recorded_numbers_of_records() -> None:
     assert len(cut(recording("1.119", "assets_hour.json"))) == 20
 
 
-@pytest.mark.parametrize(("version", "name"), sorted(set(ANSWERS) - set(COMPLETE)))
+@pytest.mark.parametrize(("version", "name"), sorted(set(RESPONSES) - set(COMPLETE)))
 def test_a_recorded_failure_is_quoted(version: str, name: str) -> None:
     """An envelope whose code is not 200 is OpenCost's error, with its own message."""
-    answer = json.loads(recording(version, name))
-    with pytest.raises(OpenCostError, match=f"code {answer['code']}: ") as raised:
+    response = json.loads(recording(version, name))
+    with pytest.raises(OpenCostError, match=f"code {response['code']}: ") as raised:
         cut(recording(version, name))
-    assert str(raised.value).endswith(first_sentence(answer["message"]))
+    assert str(raised.value).endswith(first_sentence(response["message"]))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -354,7 +354,7 @@ envelopes = st.builds(
 layouts = st.sampled_from(
     [{"separators": (",", ":")}, {"separators": (",", ":"), "ensure_ascii": False}, {}, {"indent": 1}]
 )
-bodies = st.builds(lambda answer, layout: json.dumps(answer, **layout).encode(), envelopes, layouts)
+bodies = st.builds(lambda response, layout: json.dumps(response, **layout).encode(), envelopes, layouts)
 sizes = st.integers(1, 80)
 
 

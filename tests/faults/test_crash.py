@@ -129,12 +129,12 @@ def clear(world: World) -> None:
     world.command(*(f".clear table {name} data" for name in (ALLOCATION.name, ASSETS.name, SYNC_RUNS.name)))
 
 
-def look(world: World, whole: Rows, ended: Ended) -> None:
+def look(world: World, complete: Rows, ended: Ended) -> None:
     """What was reported landed is in the table at once; once all is idle each batch is complete or absent."""
     assert ended.reported <= there(world).keys()
     world.kusto.wait_idle()
     found = there(world)
-    assert found.items() <= whole.items()
+    assert found.items() <= complete.items()
     assert ended.reported <= found.keys()
 
 
@@ -177,13 +177,13 @@ def test_a_run_is_ended_at_any_moment(
     with launcher(world, tmp_path) as start:
         first = start.run(0, 0.0, *options)
         assert first.exit_code == 0, first.stderr
-        whole = there(world)
-        assert len(whole) == 4 == len(first.reported)
+        complete = there(world)
+        assert len(complete) == 4 == len(first.reported)
         for _ in range(MOMENTS):
             clear(world)
             ended = start.run(number, moments.uniform(0, first.seconds * 1.1), *options)
             ends.append(ended.exit_code)
-            look(world, whole, ended)
+            look(world, complete, ended)
             if number == signal.SIGTERM:
                 assert not list(start.tmp.iterdir())
             if ended.exit_code in (0, -signal.SIGTERM):
@@ -196,6 +196,6 @@ def test_a_run_is_ended_at_any_moment(
                 # As the shell says it.
                 ending.process(ended.exit_code if ended.exit_code > 0 else 128 - ended.exit_code, ended.stderr)
             run_again(world, spool, ending)
-            assert there(world) == whole
+            assert there(world) == complete
             assert spool is None or swept(world, spool)
     assert len([code for code in ends if code != 0]) > MOMENTS // 2

@@ -79,10 +79,10 @@ def heavy(path: str, _: object) -> Reply | None:
     """Derived from the recorded hour: one namespace with an annotation of more than 1 MiB."""
     if path != "/allocation":
         return None
-    answer = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
-    record = next(iter(answer["data"][0].values()))
+    response = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
+    record = next(iter(response["data"][0].values()))
     record["properties"]["namespaceAnnotations"] = {"note": "x" * (1 << 20)}
-    return json_reply(json.dumps(answer, separators=(",", ":")).encode())
+    return json_reply(json.dumps(response, separators=(",", ":")).encode())
 
 
 def test_a_value_that_kusto_drops(world: World) -> None:

@@ -112,10 +112,10 @@ def test_opencost_responds_differently_the_second_time(world: World, ending: End
     """Rows that landed stay, and the report says by how much the new response differs."""
     assert result_of(world.sync()).outcome == "landed"
     # Derived from the recorded hour: one namespace less.
-    answer = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
-    name, gone = answer["data"][0].popitem()
+    response = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
+    name, gone = response["data"][0].popitem()
     assert name
-    body = json.dumps(answer, separators=(",", ":")).encode()
+    body = json.dumps(response, separators=(",", ":")).encode()
     world.opencost.responder = lambda path, _: json_reply(body) if path == "/allocation" else None
     one = ending.result_of(world.sync())
     assert f"changed since: -1 rows and {-gone['totalCost']:+.3f}" in one.notes[0]

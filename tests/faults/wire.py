@@ -88,9 +88,9 @@ def shortened(path: str, _: Any) -> Reply | None:
     """Derived from the recorded hour: one namespace less."""
     if path != "/allocation":
         return None
-    answer = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
-    answer["data"][0].popitem()
-    return json_reply(json.dumps(answer, separators=(",", ":")).encode())
+    response = json.loads(recording("1.112", "allocation_hour_agg_namespace.json"))
+    response["data"][0].popitem()
+    return json_reply(json.dumps(response, separators=(",", ":")).encode())
 
 
 def many(cost: float, rows: int) -> bytes:

@@ -17,7 +17,7 @@ from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.result import BatchResult, Outcome, Report
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.faults import damage
-from tests.histories import ledger
+from tests.histories import holdings
 from tests.histories.commands import HOUR, NOW, Skipping, run_command
 from tests.histories.drifting import Drifting
 from tests.histories.generate import FIRST, LAST
@@ -27,8 +27,8 @@ from tests.support.world import World
 
 # Seconds after which a command, or twice as many after which a history, hangs.
 _HUNG = 120.0
-_THERE = (Outcome.LANDED, Outcome.ALREADY_LANDED)
-_SENT = (*_THERE, Outcome.QUEUED, Outcome.TIMED_OUT)
+_LANDED = (Outcome.LANDED, Outcome.ALREADY_LANDED)
+_SENT = (*_LANDED, Outcome.QUEUED, Outcome.TIMED_OUT)
 
 
 class Play:
@@ -141,7 +141,7 @@ class Play:
 
     def _ended(self, result: BatchResult) -> None:
         """What is reported landed is in the table, complete and once."""
-        if result.outcome not in _THERE:
+        if result.outcome not in _LANDED:
             return
         with self.engine.lock:
             wrong = self._wrong(result.batch_id) or self._differs(result)
@@ -154,19 +154,19 @@ class Play:
 
     def _wrong(self, batch_id: str) -> str:
         """What is wrong with a batch in the table, or ""."""
-        found = ledger.held(self.engine).get(batch_id)
+        found = holdings.held(self.engine).get(batch_id)
         return "nothing" if found is None else found.damage(self._opencost.sent[found.window])
 
     def _differs(self, result: BatchResult) -> str:
         """What the table holds, where that is not what the result says."""
-        found = ledger.held(self.engine)[result.batch_id]
+        found = holdings.held(self.engine)[result.batch_id]
         if (len(found.numbers), round(found.cost, 4)) == (result.rows, round(result.cost or 0.0, 4)):
             return ""
         return f"{len(found.numbers)} rows and {found.cost:.5f} instead of {result.rows} and {result.cost}"
 
     def _includes(self, result: BatchResult) -> bool:
         """Whether what is reported landed is in the table, complete, whatever else is."""
-        found = ledger.held(self.engine).get(result.batch_id)
+        found = holdings.held(self.engine).get(result.batch_id)
         sent = self._opencost.sent
         return found is not None and found.includes(sent[found.window], result.rows or 0, result.cost or 0.0)
 
@@ -179,7 +179,7 @@ class Play:
         for one in bad:
             if not one.reason or "\n" in one.reason or (one.outcome is not Outcome.TIMED_OUT and not one.exit_code):
                 self.violations.append(f"{one.batch_id} is {one.outcome} with {one.exit_code}: {one.reason!r}")
-        said = ledger.logged(self.engine, report.run_id)
+        said = holdings.logged(self.engine, report.run_id)
         for batch, one in latest.items():
             # Where Kusto cannot be read nothing can be logged either.
             unlogged = batch not in said and (report.run_log is not None or one.outcome is Outcome.FAILED)
@@ -188,7 +188,7 @@ class Play:
 
     def _after(self) -> None:
         """What must hold once the queue is empty and nothing fails any more."""
-        found = ledger.held(self.engine)
+        found = holdings.held(self.engine)
         self.violations += [
             f"{one.window} landed and has not ended by OpenCost's clock"
             for one in found.values()
@@ -218,7 +218,7 @@ class Play:
         if report is None:
             self.violations.append(f"{step} at the end raised an error")
             return True
-        said = ledger.logged(self.engine)
+        said = holdings.logged(self.engine)
         for one in report.results:
             self._agree(one, self._wrong(one.batch_id), said.get(one.batch_id))
         # What another cluster landed under this name stays until somebody decides.

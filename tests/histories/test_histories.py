@@ -11,7 +11,7 @@ import pytest
 from opencost_kusto.window import Window
 from tests.histories.commands import HOUR, NOW
 from tests.histories.generate import SWITCHES, generate, with_kill, without_tags
-from tests.histories.ledger import Held
+from tests.histories.holdings import Held
 from tests.histories.play import finished
 from tests.histories.shrink import shrunk
 from tests.histories.steps import Backfill, Both, CommandRun, Harm, History, Hold, Release, Replay, Respond, Sync, Tick

@@ -85,7 +85,7 @@ def recorded_report(kusto: Queried, **request: Any) -> CostReport:
         ("day", ("2026-11-23",)),
     ],
 )
-def test_every_dimension_has_the_whole_cost(kusto: Queried, by: str, first: tuple[str, ...]) -> None:
+def test_every_dimension_has_the_complete_cost(kusto: Queried, by: str, first: tuple[str, ...]) -> None:
     """The lines of every dimension of workloads add up to the same, by currency, the most expensive first."""
     report = recorded_report(kusto, by=by)
     assert report.totals == {"": pytest.approx(COST), "EUR": pytest.approx(COST)}

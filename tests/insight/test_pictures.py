@@ -87,8 +87,8 @@ def test_the_dashboard_of_a_database_is_drawn(tmp_path: Path, capsys: pytest.Cap
     with World() as world:
         world.command(*(command.text for command in script.commands("functions")))
         world.sync(request=SyncRequest(HOUR, None, ("allocation", "assets")))
-        words = ("--kusto-uri", world.kusto.url, "--database", "OpenCost", "--auth", "none")
-        app(["dashboard", "--pictures", str(folder), "--window", str(HOUR), *words], standalone_mode=False)
+        arguments = ("--kusto-uri", world.kusto.url, "--database", "OpenCost", "--auth", "none")
+        app(["dashboard", "--pictures", str(folder), "--window", str(HOUR), *arguments], standalone_mode=False)
     assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in PAGES}
     for path in folder.iterdir():
         with Image.open(path) as picture:
@@ -152,9 +152,9 @@ def test_a_series_has_one_colour_in_every_picture() -> None:
 
 def test_the_dashboard_shows_one_cluster_or_all(tmp_path: Path) -> None:
     """Its parameter holds one name, so several are refused instead of all but the last being left out."""
-    words = ["dashboard", "--pictures", str(tmp_path), "--kusto-uri", "http://127.0.0.1:1", "--database", "d"]
+    arguments = ["dashboard", "--pictures", str(tmp_path), "--kusto-uri", "http://127.0.0.1:1", "--database", "d"]
     with pytest.raises(UsageError, match=r"shows one cluster, or all: --cluster .* takes one name here"):
-        app([*words, "--cluster", "a", "--cluster", "b"], standalone_mode=False)
+        app([*arguments, "--cluster", "a", "--cluster", "b"], standalone_mode=False)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -75,9 +75,9 @@ class Database:
 
     def rows(self, text: str) -> Rows:
         """The result of a query, row by row."""
-        answer = self.engine.query(text)
-        names = [column.name for column in answer.columns]
-        return [dict(zip(names, row, strict=True)) for row in answer.rows]
+        reply = self.engine.query(text)
+        names = [column.name for column in reply.columns]
+        return [dict(zip(names, row, strict=True)) for row in reply.rows]
 
     def one(self, text: str) -> dict[str, Any]:
         """The only row of a result."""

@@ -190,7 +190,7 @@ def test_top_movers_include_what_was_added_and_removed(empty: Database) -> None:
     assert rows["trainer"]["ChangePercent"] is None
 
 
-def test_cost_of_a_run_is_of_its_rows_and_of_what_it_found_there(empty: Database) -> None:
+def test_cost_of_a_run_is_of_its_rows_and_of_what_had_landed(empty: Database) -> None:
     """A run's cost is that of the batches it wrote and of those its run log calls already landed; of no other."""
     load_day(empty)
     test = Requested(run="test-123", collected=COLLECTED + HOUR)

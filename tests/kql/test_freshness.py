@@ -88,9 +88,9 @@ def test_some_types_of_assets_cover_no_hour(empty: Database) -> None:
     empty.assets(recording("1.112", "assets_hour.json"), disks)
     empty.assets(recording("1.112", "assets_hours/09.json"))
     (batch,) = empty.rows("OpenCostAssets | where WindowStart == datetime(2026-11-23 10:00) | distinct BatchId")
-    asked = {"batch_id": batch["BatchId"], "options": {"filterTypes": ["disk"]}}
+    changed = {"batch_id": batch["BatchId"], "options": {"filterTypes": ["disk"]}}
     empty.runs(
-        [outcome("assets", 10, "landed") | asked, outcome("allocation", 9, "landed", options={"shareIdle": False})]
+        [outcome("assets", 10, "landed") | changed, outcome("allocation", 9, "landed", options={"shareIdle": False})]
     )
     rows = empty.rows("OpenCostMissingWindows(datetime(2026-11-23 09:00), datetime(2026-11-23 11:00))")
     found = [

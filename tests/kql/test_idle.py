@@ -152,8 +152,8 @@ def test_chargeback(shared: set[str], day: Database) -> None:
     assert found.keys() == expected.keys()
     for name, parts in found.items():
         assert parts == pytest.approx(expected[name])
-    whole = recorded.total(recorded.workloads()) + sum(idle_by_node().values())
-    assert sum(row["TotalCost"] for row in rows) == pytest.approx(whole)
+    complete = recorded.total(recorded.workloads()) + sum(idle_by_node().values())
+    assert sum(row["TotalCost"] for row in rows) == pytest.approx(complete)
 
 
 @pytest.mark.parametrize("method", ["cluster", "evenly"])

@@ -48,8 +48,8 @@ def test_function_returns_the_columns_of_the_analyser(
     function: Function, analyser: Analyser, schema: Schema, day: Database
 ) -> None:
     """The emulator and Microsoft's analyser agree on the columns of a function and on their types."""
-    answer = day.engine.query(f"{called(function)} | take 0")
-    columns = [(column.name, column.kql) for column in answer.columns]
+    reply = day.engine.query(f"{called(function)} | take 0")
+    columns = [(column.name, column.kql) for column in reply.columns]
     assert columns == analyser.result_columns(called(function), schema=schema)
 
 

@@ -363,7 +363,7 @@ def test_the_check_signs_in_and_reads() -> None:
         assert [request.csl for request in emulator.requests] == ["print Ready = 1"]
 
 
-def test_a_database_that_is_not_there_is_named() -> None:
+def test_a_missing_database_is_named() -> None:
     """The check finds a wrong name of the database before OpenCost is requested."""
     with KustoEmulator() as emulator:
         with Kusto(emulator.url, "Nowhere", auth="none") as kusto, pytest.raises(KustoError, match="Nowhere"):

@@ -90,8 +90,8 @@ def test_the_timeout_counts_from_the_last_landing(world: World, tmp_path: Path) 
     assert tracked.clock.now >= 1150
 
 
-def test_one_query_looks_for_all_batches(world: World, tmp_path: Path) -> None:
-    """Three batches are looked for by one query a time, not by one for each."""
+def test_one_query_counts_all_batches(world: World, tmp_path: Path) -> None:
+    """Three batches are counted by one query at a time, not by one for each."""
     tracked = Tracked(world, tmp_path, 3, timeout=60)
     before = len(world.kusto.requests)
     tracked.run()

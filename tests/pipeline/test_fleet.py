@@ -244,9 +244,9 @@ def unlike() -> Iterator[list[OpenCost]]:
         ComputedOpenCost(version="1.119", keeps=BUILT_IN_STORE) as store,
         OpenCost(prometheus.url, cluster="fine") as fine,
         OpenCost(store.url, cluster="coarse") as coarse,
-        OpenCost(prometheus.url, cluster="told", settings=SourceSettings(marks=MARKS)) as told,
+        OpenCost(prometheus.url, cluster="named", settings=SourceSettings(marks=MARKS)) as named,
     ):
-        yield [fine, coarse, told]
+        yield [fine, coarse, named]
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_name_is_taken_before_anything_else() -> None:
         assert [one["ReasonCode"] for one in world.identities()] == ["identified"]
 
 
-def known(name: str, uid: str, at: int, *, adopted: bool = False) -> NameEntry:
+def recorded(name: str, uid: str, at: int, *, adopted: bool = False) -> NameEntry:
     """Entries that were written at a second, and no others."""
     moment = FIRST + timedelta(seconds=at)
     return NameEntry(name, {"k8s": uid}, moment, moment, adopted)
@@ -159,18 +159,18 @@ def known(name: str, uid: str, at: int, *, adopted: bool = False) -> NameEntry:
 @pytest.mark.parametrize(
     ("entries", "at_once", "refused"),
     [
-        ([known("a", ONE, 1), known("a", OTHER, 2)], False, False),
-        ([known("a", OTHER, 1), known("a", ONE, 2)], False, True),
-        ([known("a", OTHER, 1), known("a", ONE, 2, adopted=True)], False, False),
-        ([known("a", ONE, 1), known("a", OTHER, 2, adopted=True)], False, True),
-        ([known("a", ONE, 1), known("b", ONE, 2)], False, False),
-        ([known("b", ONE, 1), known("a", ONE, 2)], False, True),
-        ([known("a", ONE, 1), known("a", OTHER, 2)], True, True),
-        ([known("a", ONE, 1), known("b", ONE, 2)], True, True),
-        ([known("a", ONE, 1)], True, False),
-        ([known("A", OTHER, 1), known("a", ONE, 2)], False, True),
-        ([known("a", ONE, 1), known("A", OTHER, 2)], False, False),
-        ([known("a", ONE, 1), known("A", OTHER, 2)], True, True),
+        ([recorded("a", ONE, 1), recorded("a", OTHER, 2)], False, False),
+        ([recorded("a", OTHER, 1), recorded("a", ONE, 2)], False, True),
+        ([recorded("a", OTHER, 1), recorded("a", ONE, 2, adopted=True)], False, False),
+        ([recorded("a", ONE, 1), recorded("a", OTHER, 2, adopted=True)], False, True),
+        ([recorded("a", ONE, 1), recorded("b", ONE, 2)], False, False),
+        ([recorded("b", ONE, 1), recorded("a", ONE, 2)], False, True),
+        ([recorded("a", ONE, 1), recorded("a", OTHER, 2)], True, True),
+        ([recorded("a", ONE, 1), recorded("b", ONE, 2)], True, True),
+        ([recorded("a", ONE, 1)], True, False),
+        ([recorded("A", OTHER, 1), recorded("a", ONE, 2)], False, True),
+        ([recorded("a", ONE, 1), recorded("A", OTHER, 2)], False, False),
+        ([recorded("a", ONE, 1), recorded("A", OTHER, 2)], True, True),
     ],
 )
 def test_the_earliest_entry_since_an_adoption_wins(entries: list[NameEntry], *, at_once: bool, refused: bool) -> None:
@@ -218,7 +218,7 @@ def test_adopt_does_not_accept_a_name_that_differs_only_in_case() -> None:
     """A cluster may be made anew or be renamed; a second spelling is a mistake."""
     with World(tables=False) as world, world.client() as kusto:
         identity = Identity(kusto, Source("A", fingerprint={"k8s": OTHER}), new_run(), adopt=True)
-        assert identity.decide([known("a", ONE, 1)]) is None
+        assert identity.decide([recorded("a", ONE, 1)]) is None
         assert isinstance(identity.refused, UsageError)
 
 

@@ -12,7 +12,7 @@ from opencost_kusto.pipeline.replay import replay
 from tests.bench.fleet import nameless
 from tests.support.world import World
 
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("not a batch", "utf-8")
     (tmp_path / "src").mkdir()
     with (
-        Kusto(NOBODY, "OpenCost", auth="none") as kusto,
+        Kusto(UNREACHABLE, "OpenCost", auth="none") as kusto,
         pytest.raises(UsageError, match="it holds no batch"),
     ):
         replay(tmp_path, kusto)
@@ -39,7 +39,7 @@ def test_the_batches_of_a_cluster_are_replayed_alone(tmp_path: Path) -> None:
 
 def test_an_empty_spool_has_nothing_to_send(tmp_path: Path) -> None:
     """A spool whose batches have all landed is empty, or holds what the file system itself put there."""
-    with Kusto(NOBODY, "OpenCost", auth="none") as kusto:
+    with Kusto(UNREACHABLE, "OpenCost", auth="none") as kusto:
         assert replay(tmp_path, kusto).results == []
         (tmp_path / "lost+found").mkdir()
         assert replay(tmp_path, kusto).results == []

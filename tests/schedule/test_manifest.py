@@ -215,9 +215,9 @@ def test_probes_use_paths_that_are_served() -> None:
     assert [port["containerPort"] for port in container["ports"]] == [PORT]
     health = Health(timedelta(hours=1), clock=lambda: datetime.now(UTC))
     for probe, fresh in (("livenessProbe", HTTPStatus.OK), ("readinessProbe", HTTPStatus.SERVICE_UNAVAILABLE)):
-        asked = container[probe]["httpGet"]
-        assert asked["port"] == container["ports"][0]["name"]
-        assert health.response(asked["path"])[0] == fresh
+        sent = container[probe]["httpGet"]
+        assert sent["port"] == container["ports"][0]["name"]
+        assert health.response(sent["path"])[0] == fresh
 
 
 @pytest.mark.parametrize("every", CRONS)

@@ -22,7 +22,7 @@ from tests.support.store_world import HOUR, MINUTE, StoreWorld, target_of
 
 NOW = datetime(2026, 12, 10, 9, 15, tzinfo=UTC)
 HORIZON = Lookback(3 * HOUR)
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 _REFUSAL = b'{"error":{"code":"X","message":"No.","@type":"X","@message":"No.","@permanent":true}}'
 
 
@@ -52,7 +52,7 @@ def test_a_source_that_is_away_fails_alone(here: StoreWorld) -> None:
     reported: list[BatchResult] = []
     with (
         OpenCost(here.opencost.url, cluster="b", attempts=1) as b,
-        OpenCost(NOBODY, cluster="c", attempts=1) as c,
+        OpenCost(UNREACHABLE, cluster="c", attempts=1) as c,
     ):
         c.timeout = 0.1
         report = tick([b, c], here.kusto_client, target_of(), HORIZON, run=run(), on_result=reported.append)
@@ -73,7 +73,7 @@ def test_an_unreachable_kusto_fails_the_newest_window_of_each(here: StoreWorld) 
         assert report.exit_code == 5
     with OpenCost(here.opencost.url) as unnamed, pytest.raises(KustoError):
         tick([unnamed], here.kusto_client, target_of(), HORIZON, run=run())
-    with OpenCost(NOBODY, attempts=1) as unnamed, pytest.raises(OpenCostError):
+    with OpenCost(UNREACHABLE, attempts=1) as unnamed, pytest.raises(OpenCostError):
         tick([unnamed], here.kusto_client, target_of(), HORIZON, run=run())
 
 
@@ -98,7 +98,7 @@ def test_a_tick_reports_what_it_has_left(here: StoreWorld) -> None:
     """
     left: list[Left] = []
     narrow = Lookback(3 * HOUR, max_windows=1)
-    with OpenCost(here.opencost.url, cluster="b") as b, OpenCost(NOBODY, cluster="c", attempts=1) as c:
+    with OpenCost(here.opencost.url, cluster="b") as b, OpenCost(UNREACHABLE, cluster="c", attempts=1) as c:
         c.timeout = 0.1
         tick([b, c], here.kusto_client, target_of(), narrow, run=run(), on_left=left.append)
         assert left == [Left("b", "allocation", 1, 0), Left("c", "allocation", 2, 0)]

@@ -50,9 +50,9 @@ def test_kql_rounds_the_same_way(engine: Engine, cost: float, expected: int) -> 
     """
     row = f"datatable(Cost: real)[{Decimal(cost):f}]"
     for text in (f"project Micros = {micros.kql('Cost')}", f"summarize Micros = {micros.kql_sum('Cost')}"):
-        answer = engine.query(f"{row} | {text}")
-        assert answer.rows == [(expected,)]
-        assert [column.kql for column in answer.columns] == ["long"]
+        reply = engine.query(f"{row} | {text}")
+        assert reply.rows == [(expected,)]
+        assert [column.kql for column in reply.columns] == ["long"]
 
 
 def test_null_costs_count_as_nothing_in_kql(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from tests.support.kql_documents import Document, findings
 from tests.support.node.install import Packages
 
 SCRIPT = Path(__file__).parent / "node" / "analyse.js"
-ANSWER_SECONDS = 300
+REPLY_SECONDS = 300
 
 Column = tuple[str, str]
 """A column's name and its Kusto type."""
@@ -114,7 +114,7 @@ class Analyser:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
-        deadline = threading.Timer(ANSWER_SECONDS, process.kill)
+        deadline = threading.Timer(REPLY_SECONDS, process.kill)
         deadline.start()
         try:
             process.stdin.write(json.dumps(request) + "\n")

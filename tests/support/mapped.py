@@ -31,9 +31,9 @@ def landed(engine: Engine, table: Table, lines: list[bytes]) -> list[dict[str, J
     target = engine.table(table.name)
     chosen = select(target, target.mappings[table.mapping], [line.decode() for line in lines])
     engine.insert(target, chosen.sql, chosen.parameters, [], columns=chosen.columns)
-    answered = engine.query(table.name)
-    names = [column.name for column in answered.columns]
-    return [_plain(table, dict(zip(names, values, strict=True))) for values in answered.rows]
+    replied = engine.query(table.name)
+    names = [column.name for column in replied.columns]
+    return [_plain(table, dict(zip(names, values, strict=True))) for values in replied.rows]
 
 
 def _plain(table: Table, row: dict[str, Json]) -> dict[str, Json]:

@@ -44,7 +44,7 @@ _STEPPED: Final = (
     "allocation_day_step1h_namespace.json",
     "allocation_day_step1h_idle_namespace.json",
 )
-_WHOLE: Final = re.compile(
+_COMPLETE: Final = re.compile(
     r"allocation_hour(|_idle(?!_full).*|_agg_(?!full|.*again).*|_parc_noidle|_metadata_namespace)\.json"
     r"|allocation_(day|day_namespace|summary)\.json"
     r"|assets_(day|filter_.*)\.(json|txt)"
@@ -156,7 +156,7 @@ def _index() -> dict[Key, _Recording]:
         name = f"assets_hours/{hour:02}.json"
         index[_key(f"/assets?window={_hour(hour)}")] = _Recording(200, "application/json", name)
     for name, request, status, content_type in rows:
-        if _WHOLE.fullmatch(name):
+        if _COMPLETE.fullmatch(name):
             index[_key(request)] = _Recording(int(status), content_type, name)
     return index
 
@@ -167,10 +167,10 @@ def _filtered(query: dict[str, str]) -> Reply | None:
     None where the window was not recorded, or the filter is no list of types.
     """
     types = re.fullmatch(r'assetType:("[a-z]+"(?:,"[a-z]+")*)', query.get("filter", ""))
-    whole = _index().get(("/assets", frozenset({("window", query.get("window", ""))})))
-    if types is None or whole is None:
+    complete = _index().get(("/assets", frozenset({("window", query.get("window", ""))})))
+    if types is None or complete is None:
         return None
-    document = msgspec.json.decode(whole.body())
+    document = msgspec.json.decode(complete.body())
     wanted = types[1].replace('"', "").split(",")
     document["data"] = {key: one for key, one in document["data"].items() if one["type"].lower() in wanted}
     return json_reply(msgspec.json.encode(document))

@@ -56,9 +56,9 @@ def get(emulator: OpenCostEmulator, target: str) -> requests.Response:
 )
 def test_a_response_has_the_recorded_bytes(opencost: OpenCostEmulator, target: str, name: str) -> None:
     """What was recorded for a request is what is sent, byte for byte."""
-    answer = get(opencost, target)
-    assert answer.status_code == 200
-    assert answer.content == recording("1.112", name)
+    response = get(opencost, target)
+    assert response.status_code == 200
+    assert response.content == recording("1.112", name)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_response_has_the_recorded_bytes(opencost: OpenCostEmulator, target: s
 )
 def test_a_refusal_has_the_recorded_bytes(opencost: OpenCostEmulator, target: str, status: int, name: str) -> None:
     """A bad request is refused with the recorded message."""
-    answer = get(opencost, target)
-    assert (answer.status_code, answer.content) == (status, recording("1.112", name))
+    response = get(opencost, target)
+    assert (response.status_code, response.content) == (status, recording("1.112", name))
 
 
 def test_every_hour_of_the_day_is_served(opencost: OpenCostEmulator) -> None:
@@ -113,9 +113,9 @@ def test_an_equivalent_request_has_the_same_response(opencost: OpenCostEmulator,
 def test_what_was_not_recorded_of_the_day_is_refused(opencost: OpenCostEmulator) -> None:
     """An aggregate that was not recorded is a 501, as an empty response would mean that there was no cost."""
     window = "2026-11-23T14:00:00Z,2026-11-23T15:00:00Z"
-    answer = get(opencost, f"/allocation?window={window}&aggregate=pod")
-    assert answer.status_code == 501
-    assert "no recording of /allocation?aggregate=pod" in answer.text
+    response = get(opencost, f"/allocation?window={window}&aggregate=pod")
+    assert response.status_code == 501
+    assert "no recording of /allocation?aggregate=pod" in response.text
 
 
 def test_large_responses_are_chunked_and_small_ones_are_not(opencost: OpenCostEmulator) -> None:

@@ -19,7 +19,7 @@ _CONVERSIONS: Final = {
     **{"tolong": "BIGINT", "tostring": None, "toint": "INTEGER", "toreal": "DOUBLE", "totimespan": "INTERVAL"},
     **{"tobool": "BOOLEAN", "todatetime": "TIMESTAMP"},
 }
-"""Each conversion, and the type of DuckDB that it leaves as it is; a string is not told from a dynamic value."""
+"""Each conversion, and the type of DuckDB that it leaves; strings are not distinguished from dynamic values."""
 _COLUMN: Final = "_x_"
 _ARGUMENT: Final = f'"{_COLUMN}"'
 # An overload is chosen by what DuckDB knows of an argument before it plans: of an aggregate, nothing.

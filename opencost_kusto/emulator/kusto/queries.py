@@ -18,7 +18,7 @@ from opencost_kusto.emulator.kusto.functions import Function, words
 from opencost_kusto.emulator.kusto.literals import literals
 from opencost_kusto.emulator.kusto.names import declared
 from opencost_kusto.emulator.kusto.rows import ALL, HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, quoted
-from opencost_kusto.emulator.kusto.translation import Translation, asks_for_hidden, shows_ingestion, translated
+from opencost_kusto.emulator.kusto.translation import Translation, requests_hidden, shows_ingestion, translated
 
 _PIPED: Final = "_CommandResult"
 _LITERALS: Final = "_Literals"
@@ -45,7 +45,7 @@ class Queries:
 
     def run(self, text: str, parameters: Mapping[str, Any] | None, as_of: datetime | None) -> Result:
         """Run a KQL query; with `as_of`, over what the tables held then, unless it reads hidden columns."""
-        if asks_for_hidden(text, self._functions):
+        if requests_hidden(text, self._functions):
             return self._without_hidden(text, self._run(text, parameters, WITH_HIDDEN))
         if as_of is None:
             return self._run(text, parameters, self._database)
@@ -75,7 +75,7 @@ class Queries:
                 return self._translated(
                     f"{_LITERALS} {found.operators}", None, self._database, {_LITERALS: list(found.columns)}
                 )
-            if not asks_for_hidden(query, self._functions):
+            if not requests_hidden(query, self._functions):
                 return self._translated(query, None, self._database)
             made = self._translated(query, None, WITH_HIDDEN)
         kept = [quoted(name) for name in self.shape(made) if name not in HIDDEN]

@@ -66,7 +66,7 @@ def cache_age(text: str) -> tuple[str, str | None]:
     return text[:start] + " " * (end - start) + text[end:], text[found.start(2) : found.end(2)]
 
 
-def asks_for_hidden(text: str, functions: Mapping[str, Function]) -> bool:
+def requests_hidden(text: str, functions: Mapping[str, Function]) -> bool:
     """Whether a query, or a function it calls, reads a row's extent or the time of its ingestion."""
     texts = [text, *(one.body for one in called(text, functions).values())]
     return any(_HIDDEN_CALL.search(masked(one)) for one in texts)

@@ -112,23 +112,23 @@ def executed(
     killed where it does not end in time: what it has started must not run on. Raises subprocess.TimeoutExpired, OSError
     where it cannot be run, and ValueError, TypeError or UnicodeDecodeError for what it prints or how it ends.
     """
-    asks = sys.stdin is not None and sys.stdin.isatty()
-    request = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": asks}}
+    interactive = sys.stdin is not None and sys.stdin.isatty()
+    request = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": interactive}}
     process = subprocess.Popen(
         words,
-        stdin=None if asks else subprocess.DEVNULL,
+        stdin=None if interactive else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=None if asks else subprocess.PIPE,
+        stderr=None if interactive else subprocess.PIPE,
         cwd=folder or None,
         env={**environment, "KUBERNETES_EXEC_INFO": json.dumps(request)},
         text=True,
         shell=os.name == "nt",
-        start_new_session=not asks,
+        start_new_session=not interactive,
     )
     try:
         printed, said = process.communicate(timeout=seconds)
     except BaseException:
-        _kill(process, group=not asks)
+        _kill(process, group=not interactive)
         raise
     if process.returncode:
         raise ValueError(f"it ended with {process.returncode}: {(said or '').strip() or 'nothing more was said'}")

@@ -93,16 +93,16 @@ def test_windows_on_the_marks_add_up(version: str, cluster: str, seed: int) -> N
     middle = start + timedelta(minutes=5 * chance.randint(2, 130))
     end = middle + timedelta(minutes=5 * chance.randint(2, 130))
     bounds = [f"{each:%dT%H:%M}" for each in (start, middle, end)]
-    [first], [second], [whole] = (
+    [first], [second], [full] = (
         opencost.sets(*pair) for pair in ((bounds[0], bounds[1]), (bounds[1], bounds[2]), (bounds[0], bounds[2]))
     )
     length = (end - start) / timedelta(minutes=1)
-    through = [name for name, row in whole.items() if row["minutes"] == length and name in first.keys() & second.keys()]
+    through = [name for name, row in full.items() if row["minutes"] == length and name in first.keys() & second.keys()]
     assert len(through) > 15
     for name in through:
         for key in ("cpuCost", "ramCost", "gpuCost", "pvCost", "networkCost"):
-            assert first[name][key] + second[name][key] == pytest.approx(whole[name][key], abs=1.6e-5), (name, key)
-        balanced = [each[name]["loadBalancerCost"] for each in (first, second, whole)]
+            assert first[name][key] + second[name][key] == pytest.approx(full[name][key], abs=1.6e-5), (name, key)
+        balanced = [each[name]["loadBalancerCost"] for each in (first, second, full)]
         assert balanced[0] + balanced[1] - balanced[2] == pytest.approx(0.0002 if balanced[2] else 0, abs=3e-4), name
 
 

@@ -80,13 +80,13 @@ def test_a_sign_in_for_opencost_does_not_get_through() -> None:
         OpenCost("kube://", doors=Doors(token=lambda: "secret"))
 
 
-def _nobody() -> Objects:
+def _unreachable() -> Objects:
     raise AssertionError("the API server was requested")
 
 
 def test_a_full_address_needs_no_request() -> None:
     """Inside the cluster a Service has its name, outside its path; neither needs the API server."""
-    inside = target(parse("in-cluster://opencost/opencost:9003"), _nobody)
+    inside = target(parse("in-cluster://opencost/opencost:9003"), _unreachable)
     assert inside.host == "opencost.opencost.svc"
-    outside = target(parse("kube://aks/opencost/opencost:9003"), _nobody)
+    outside = target(parse("kube://aks/opencost/opencost:9003"), _unreachable)
     assert outside.path == "/api/v1/namespaces/opencost/services/http:opencost:9003/proxy"

@@ -28,8 +28,8 @@ def test_the_token_is_read_for_each_request(tmp_path: Path, renewed: bool) -> No
     authority = Authority(tmp_path)
     Path(authority.ca).rename(tmp_path / "ca.crt")
     (tmp_path / "token").write_text("first\n")
-    answers = [HERE, EXPIRED, *([HERE] if renewed else [EXPIRED])]
-    with OpenCostEmulator() as opencost, Replay(answers) as server, ExitStack() as stack:
+    responses = [HERE, EXPIRED, *([HERE] if renewed else [EXPIRED])]
+    with OpenCostEmulator() as opencost, Replay(responses) as server, ExitStack() as stack:
         front = stack.enter_context(TlsFront(authority.server(), int(server.url.rpartition(":")[2])))
         environment = {"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": str(front.port)}
         port = opencost.url.rpartition(":")[2]

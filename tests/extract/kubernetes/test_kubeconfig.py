@@ -482,9 +482,9 @@ def test_paths_are_relative_to_their_file(tmp_path: Path) -> None:
         TlsFront(authority.server(clients=authority), int(server.url.rpartition(":")[2])) as front,
     ):
         relative = {"certificate-authority": Path(authority.ca).name}
-        whole = yaml.safe_load(kubeconfig(tmp_path / "whole", front.url, "jane", settings, **relative).read_text())
+        complete = yaml.safe_load(kubeconfig(tmp_path / "whole", front.url, "jane", settings, **relative).read_text())
         for folder, kept in zip(folders, ("clusters", "users", "contexts"), strict=True):
-            document = whole | {name: [] for name in ("clusters", "users", "contexts") if name != kept}
+            document = complete | {name: [] for name in ("clusters", "users", "contexts") if name != kept}
             (folder / "config").write_text(yaml.safe_dump(document))
         paths = os.pathsep.join(str(folder / "config") for folder in folders)
         with OpenCost(SERVICE, environment={"KUBECONFIG": paths}, attempts=1) as client:

@@ -96,10 +96,10 @@ def unavailable(reason: str) -> NoReturn:
 
 def _identity(node: str) -> tuple[int, Path]:
     """Return the major version and the real file of a Node: what the PATH has may be a script that starts another."""
-    answer = subprocess.run(
+    reply = subprocess.run(
         [node, "-p", "process.version + ' ' + process.execPath"], capture_output=True, text=True, check=False
     )
-    version, _, executable = answer.stdout.strip().partition(" ")
+    version, _, executable = reply.stdout.strip().partition(" ")
     major = version.removeprefix("v").partition(".")[0]
     return (int(major), Path(executable)) if major.isdecimal() and executable else (0, Path())
 
