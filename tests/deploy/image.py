@@ -65,6 +65,7 @@ def image(layout: Path, folder: Path) -> None:
             "PYTHONDONTWRITEBYTECODE=1",
             "PYTHONUNBUFFERED=1",
             "OPENCOST_KUSTO_LOG_FORMAT=json",
+            "MALLOC_ARENA_MAX=2",
         ],
         "--config.label": [f"org.opencontainers.image.version={__version__}"],
     }
