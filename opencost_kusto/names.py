@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 from opencost_kusto.errors import UsageError
 
@@ -88,8 +88,9 @@ def identity(text: object, field: str, *, longest: int = LONGEST) -> str:
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """A sentence for a cluster that there is not: the others, or the most similar of many."""
-    there = sorted(known)
-    some = there if len(there) <= _LISTED else get_close_matches(name, there, _LISTED // 2, 0.4) or there[:_LISTED]
+    there = some = sorted(known)
+    if len(there) > _LISTED:
+        some = sorted(there, key=lambda one: -SequenceMatcher(None, one, name).ratio())[: _LISTED // 2]
     more = f" and {len(there) - len(some)} more" if len(some) < len(there) else ""
     return f"There is no cluster {shown(name)}; there are {', '.join(some) or 'none'}{more}."
 
