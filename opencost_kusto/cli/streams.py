@@ -14,6 +14,9 @@ import typer
 
 from opencost_kusto.errors import UsageError
 
+# Bytes of rows that are written at a time.
+_BUFFER = 1 << 16
+
 
 class Output(io.RawIOBase):
     """A file descriptor that accepts every write: the first error is kept, and later writes are dropped."""
@@ -67,19 +70,20 @@ def prepare() -> None:
 
 def _text(descriptor: int, encoding: str) -> TextIO:
     raw = Output(descriptor)
-    buffered = io.BufferedWriter(raw)
+    buffered = io.BufferedWriter(raw, _BUFFER)
     return io.TextIOWrapper(buffered, encoding, "backslashreplace", line_buffering=descriptor == 2 or raw.isatty())
 
 
-def checked(write: Callable[..., None]) -> Callable[..., None]:
+def checked(write: Callable[..., object]) -> Callable[..., None]:
     """The function, which ends a command that only writes once stdout accepts nothing more.
 
     It raises typer.Exit where the reader has closed the pipe, and UsageError for a full disk.
     """
 
+    output = _output()
+
     def write_checked(*given: Any) -> None:
         write(*given)
-        output = _output()
         if output is not None and output.error is not None:
             raise _unwritable(output.error) or typer.Exit(0)
 

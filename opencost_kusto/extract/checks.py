@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode
-from opencost_kusto.extract.record import Properties, Record, RecordDecoder, title
+from opencost_kusto.extract.record import Record, RecordDecoder, title
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.window import stamp
@@ -46,18 +46,19 @@ class RecordChecks:
         self._prices = prices or {}
         # What nodes cost, what those with a known price cost, and what they should by that.
         self._node_cost = self._priced = self._expected = 0.0
-        self._spelled = msgspec.json.encode({"start": stamp(window.start), "end": stamp(window.end)})
+        self._start, self._end = stamp(window.start), stamp(window.end)
+        self._spelled = Raw(msgspec.json.encode({"start": self._start, "end": self._end}))
         self._records = RecordDecoder(batch.table)
+        self.decode_sets = self._records.decode_sets
 
     def __call__(self, text: bytes) -> tuple[Record, Struct | None]:
         """Check a record, as JSON text; as `RecordDecoder.decode`."""
         self.records += 1
         record, found = self._records.decode(text)
-        if record.window is None or bytes(record.window) != self._spelled:
+        if record.window != self._spelled:
             self._compare(record)
-        start, end = _moment(record.start), _moment(record.end)
-        if (start and start < self._window.start) or (end and end > self._window.end):
-            raise self._other(record, f"{record.start},{record.end}, outside of its own window")
+        # Most records are of the whole window, and spell it as it was requested.
+        late = (record.start != self._start or record.end != self._end) and self._is_late(record)
         _check_core_hours(record)
         if record.type == "Node":
             self._add_node(record)
@@ -66,11 +67,22 @@ class RecordChecks:
             self._allocations += 1
             if self._shares_idle and name.endswith(IDLE):
                 raise self._not_shared(record)
-            self._count_provider_ids(record.properties)
+            properties = record.properties
+            if properties is not None and properties.node:
+                self._on_nodes += 1
+                if properties.providerID:
+                    self._identified += 1
             if not name.endswith(_STANDING):
                 self.workloads += 1
-                self.late += start is not None and start >= self._late_from
+                self.late += late
         return record, found
+
+    def _is_late(self, record: Record) -> bool:
+        """Whether a record begins five minutes or more after the window; it must lie in the window."""
+        start, end = _moment(record.start), _moment(record.end)
+        if (start and start < self._window.start) or (end and end > self._window.end):
+            raise self._other(record, f"{record.start},{record.end}, outside of its own window")
+        return start is not None and start >= self._late_from
 
     def remarks(self) -> Iterator[tuple[str, ReasonCode | None]]:
         """Sentences about the whole response for the run log, each with its reason code."""
@@ -130,11 +142,6 @@ class RecordChecks:
                 raise self._other(record, ",".join("null" if one is None else stamp(one) for one in bounds))
         self.undated += None in bounds
 
-    def _count_provider_ids(self, properties: Properties | None) -> None:
-        if properties is not None and properties.node:
-            self._on_nodes += 1
-            self._identified += bool(properties.providerID)
-
     def _not_shared(self, record: Record) -> ContentError:
         return ContentError(
             f"OpenCost did not share the idle cost that was to be shared: its response has {title(record)}. OpenCost "
@@ -155,8 +162,9 @@ def _check_core_hours(record: Record) -> None:
     if cores is None or minutes is None or hours is None:
         # Another type than a number is refused with the types of the columns.
         return
-    allowed = _ROUNDED * max(minutes / 60, 1.0) + _DEVIATION * abs(hours)
-    if abs(cores * minutes / 60 - hours) > allowed:
+    difference = abs(cores * minutes / 60 - hours)
+    # Most records are as near as rounding allows.
+    if difference > _ROUNDED and difference > _ROUNDED * max(minutes / 60, 1.0) + _DEVIATION * abs(hours):
         raise ContentError(
             f"OpenCost's response contradicts itself in {title(record)}: {cores:g} cores for {minutes:g} minutes are "
             f"not {hours:g} core-hours.",

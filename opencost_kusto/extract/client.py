@@ -25,7 +25,7 @@ from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.extract.server import Server
 from opencost_kusto.names import identity, variable
 from opencost_kusto.schema.columns import Table
-from opencost_kusto.schema.decoder import decoded
+from opencost_kusto.schema.decoder import Decoded, decoded
 
 
 class OpenCost(Dictionaries):
@@ -179,11 +179,11 @@ class OpenCost(Dictionaries):
         came = False
         try:
             with self._route.get(table.path or "", query) as body:
-                for text in responses.records(body, table.records_at or ""):
+                for text in responses.records(body, table.records_at or "", check.decode_sets):
                     came = True
                     record, found = check(text)
                     if clusters.keeps(record) and kept(text):
-                        yield text if found is None else decoded(text, found)
+                        yield text if found is None or isinstance(text, Decoded) else decoded(text, found)
         finally:
             self._several = self._several or clusters.several
         if not came and self._capabilities is not None:

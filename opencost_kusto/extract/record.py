@@ -1,6 +1,6 @@
 """Decodes a record once, for its checks and for its row, and refuses one that has a key twice.
 
-JSON decoders accept a key twice and use the last. A record that encodes to the text it was decoded from has none, and
+JSON decoders accept a key twice and use the last. Records that encode to the text they were decoded from have none, and
 comparing the two is faster than a decoder that looks at each key; any other record is read by such a decoder. What is
 left as text, such as labels, is checked once for all records that have the same.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 from msgspec import Raw, Struct, defstruct
@@ -18,12 +18,14 @@ from opencost_kusto.errors import ContentError
 from opencost_kusto.extract.repeated import check_once
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.schema.decoder import reader
+from opencost_kusto.schema.decoder import Decoded, decoded, reader
 from opencost_kusto.schema.shape import Node, raw_paths, reorder, struct_of, tree
 
 # How often the records of one response may bring a new order of keys before they are read without one: compiling takes
 # milliseconds.
 _MOST_COMPILED = 20
+# How often several records that are decoded at once may not encode to their text before each is decoded alone.
+_MOST_TRIES = 20
 # How many parts of records are kept that were checked, and how many bytes each may have.
 _MOST_KEPT, _LONGEST_KEPT = 2048, 4096
 _NUMBERS = ("minutes", "cpuCores", "cpuCoreHours", "totalCost")
@@ -64,8 +66,17 @@ _BASES = {"Record": _nulls(*_VALUES, "window"), "properties": _nulls(*_PROPERTIE
 _Loose = defstruct("Loose", [*((name, Json, None) for name in _VALUES), ("window", Raw, None)])
 _LooseProperties = defstruct("Properties", [(name, Json, None) for name in _PROPERTIES])
 
-# Decoders by the shape of records, typed and as text, which the clusters of a fleet share: each has classes of its own.
-_DECODERS: dict[str, tuple[Callable[[bytes], Struct], Callable[[bytes], Struct]]] = {}
+
+class _Decoders(NamedTuple):
+    """Decoders of records of one shape: typed, as text, and several in a list of sets."""
+
+    typed: Callable[[bytes], Struct]
+    as_text: Callable[[bytes], Struct]
+    sets: Callable[[bytes], list[dict[str, Struct]]]
+
+
+# Decoders by the shape of records, which the clusters of a fleet share: each has classes of its own.
+_DECODERS: dict[str, _Decoders] = {}
 _MOST_SHAPES = 64
 
 
@@ -86,6 +97,7 @@ class RecordDecoder:
     def __init__(self, table: Table) -> None:
         self._root = tree(table, spelled=True)
         self._compiled = 0
+        self._tries = _MOST_TRIES
         self._checked: set[bytes] = set()
         self._compile()
 
@@ -94,6 +106,10 @@ class RecordDecoder:
 
         Raises ContentError for one that is no JSON object, or has a key twice.
         """
+        found: Struct | None
+        if isinstance(text, Decoded):
+            found = text.found
+            return cast(Record, found), found
         try:
             found = self._typed(text)
             if found is None:
@@ -106,6 +122,28 @@ class RecordDecoder:
         except (msgspec.DecodeError, RecursionError) as error:
             raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
         return cast(Record, found), found
+
+    def decode_sets(self, text: bytes) -> list[list[tuple[str, Decoded]]] | None:
+        """The keys and the records of a list of sets; None where these do not encode to the text.
+
+        Where they do, no key comes twice and no record does, and the text of each is what it encodes to: one look at it
+        is enough. Raises ContentError for a record that has a key twice in what was left as text.
+        """
+        if self._tries <= 0:
+            return None
+        try:
+            found = self._decode_list(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        encode = self._encode
+        sets = [[(key, decoded(encode(record), record)) for key, record in members.items()] for members in found]
+        if _join(sets) != text:
+            self._tries -= 1
+            return None
+        for members in sets:
+            for _, record in members:
+                self._check_raw(record.found, record)
+        return sets
 
     def _typed(self, text: bytes) -> Struct | None:
         try:
@@ -125,10 +163,14 @@ class RecordDecoder:
             # An object is null, so that nothing is in it.
             check_once(text)
             return
-        for part in parts:
-            if part is not None and (said := bytes(part)) not in self._checked:
-                check_once(said)
-                self._keep(said)
+        # One look at all of them together is enough for most records. JSON has no NUL, so it tells them apart.
+        together = b"\0".join(filter(None, parts))
+        if together not in self._checked:
+            for part in filter(None, parts):
+                if (said := bytes(part)) not in self._checked:
+                    check_once(said)
+                    self._keep(said)
+            self._keep(together)
 
     def _keep(self, part: bytes) -> None:
         """Keep a part that was checked for the records that have the same, as those of one namespace have labels."""
@@ -152,10 +194,25 @@ class RecordDecoder:
                 _DECODERS.clear()
             typed = struct_of("Record", self._root, bases=_BASES)
             as_text = struct_of("Record", self._root, as_text=True)
-            found = _DECODERS[key] = msgspec.json.Decoder(typed).decode, msgspec.json.Decoder(as_text).decode
-        self._decode, self._decode_text = found
+            found = _DECODERS[key] = _Decoders(
+                msgspec.json.Decoder(typed).decode,
+                msgspec.json.Decoder(as_text).decode,
+                msgspec.json.Decoder(list[dict[str, typed]]).decode,  # type: ignore[valid-type]
+            )
+        self._decode, self._decode_text, self._decode_list = found
         self._encode = msgspec.json.Encoder().encode
         self._raw = reader(raw_paths(self._root))
+
+
+def _join(sets: list[list[tuple[str, Decoded]]]) -> bytes:
+    """The text of a list of sets, as OpenCost writes it."""
+    pieces: list[bytes] = []
+    for members in sets:
+        between = b'},{"' if pieces else b'[{"'
+        for key, record in members:
+            pieces += (between, key.encode(), b'":', record)
+            between = b',"'
+    return b"".join((*pieces, b"}]"))
 
 
 def _loose(text: bytes) -> Record:

@@ -3,18 +3,21 @@
 The body is `{"code":200,"status":"success","data":D}`; newer servers leave `status` out. D is a list of maps, one for
 each step (/allocation), or one map (/assets), and a record is a value of such a map. All records of a body begin alike
 (`":{"name":` or `":{"type":`), so what has arrived is cut at the last such place, and the part in front, closed with
-the brackets that are missing, is decoded by a real JSON decoder. That it decodes proves the cut, since JSON has one
-reading from the left. It does not where the same bytes stand deeper inside a record; then the place before is tried.
-What is left gets the brackets that were open, so it is the beginning of a response again, and the last of it is decoded
-with the envelope around it. A body that does not begin as expected, or has its records elsewhere (`Table.records_at`),
-is collected and decoded in one piece.
+the brackets that are missing, is decoded by a real JSON decoder: by that of the dataset's records, where these encode
+to the text they were decoded from, else by one that leaves each as text. That it decodes proves the cut, since JSON has
+one reading from the left. It does not where the same bytes stand deeper inside a record; then the place before is
+tried. What is left gets the brackets that were open, so it is the beginning of a response again, and the last of it is
+decoded with the envelope around it. A body that does not begin as expected, or has its records elsewhere
+(`Table.records_at`), is collected and decoded in one piece.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import lt
 
 import msgspec
 
@@ -40,10 +43,15 @@ _START = re.compile(
 )
 
 
-def records(chunks: Iterable[bytes], at: str = "[]") -> Iterator[bytes]:
+# The keys and the records of a list of sets that is given as text; None for one whose records must be read one by one.
+DecodeSets = Callable[[bytes], Sequence[Sequence[tuple[str, bytes]]] | None]
+
+
+def records(chunks: Iterable[bytes], at: str = "[]", decode_sets: DecodeSets | None = None) -> Iterator[bytes]:
     """Yield each record of a response as the JSON object OpenCost sent, in its order, over all sets.
 
     `at` is where its maps of records are, as `Table.records_at` says it; a list of maps and one map are read alike.
+    `decode_sets` may decode several records at once; what it returns is yielded.
     `chunks` is the body in pieces of any size. A record is UTF-8 without a line break, whatever the body's layout; the
     keys of the maps are not given (an allocation's `name` repeats its key). Memory is bounded by a chunk, a record, and
     eight bytes for each record of the current set.
@@ -55,7 +63,7 @@ def records(chunks: Iterable[bytes], at: str = "[]") -> Iterator[bytes]:
     record is not an object, or if a key comes twice in one set; OpenCostError if the envelope's own `code` is not 200.
     The envelope was read in OpenCost 1.112 (pkg/costmodel/router.go) and in recorded responses of 1.112 and 1.119.
     """
-    cutter = _Cutter(at)
+    cutter = _Cutter(at, decode_sets)
     for chunk in chunks:
         yield from cutter.feed(chunk)
     yield from cutter.end()
@@ -69,12 +77,13 @@ class _Set:
         self._sorted = True
         self._hashes = array("q")
 
-    def add(self, key: str) -> None:
-        """Take the next key."""
-        if key <= self._last and self._hashes:
-            self._sorted = False
-        self._last = key
-        self._hashes.append(hash(key))
+    def add(self, keys: Sequence[str]) -> None:
+        """Take the next keys."""
+        if keys:
+            if self._sorted and ((self._hashes and keys[0] <= self._last) or not _is_ascending(keys)):
+                self._sorted = False
+            self._last = keys[-1]
+            self._hashes.extend(map(hash, keys))
 
     def end(self) -> None:
         """Raise if a key came twice; OpenCost sorts its keys, and ascending keys need no second look."""
@@ -85,11 +94,16 @@ class _Set:
             )
 
 
+def _is_ascending(keys: Sequence[str]) -> bool:
+    return all(map(lt, keys, islice(keys, 1, None)))
+
+
 class _Cutter:
     """The part of a body that has arrived and has not been given out."""
 
-    def __init__(self, at: str) -> None:
+    def __init__(self, at: str, decode_sets: DecodeSets | None) -> None:
         self._at = "" if at == "[]" else at
+        self._decode_sets = decode_sets
         self._head = b""
         self._buffer = bytearray()
         self._marker = b""
@@ -131,6 +145,10 @@ class _Cutter:
             return None
         with memoryview(self._buffer) as buffer:
             fragment = b"".join((buffer[:comma], close))
+        sets = self._at_once(fragment)
+        if sets is not None:
+            self._buffer[: comma + 1] = open_
+            return self._decoded(sets, ends=further >= 0)
         try:
             data = decode(DATA, fragment)
         except msgspec.DecodeError as error:
@@ -140,6 +158,25 @@ class _Cutter:
             return None
         self._buffer[: comma + 1] = open_
         return self._records(data, fragment, ends=further >= 0)
+
+    def _at_once(self, fragment: bytes) -> Sequence[Sequence[tuple[str, bytes]]] | None:
+        """The sets of a part of the body whose records can be decoded together; None for any other."""
+        if self._decode_sets is None or b"\n" in fragment or b"\r" in fragment:
+            return None
+        if not fragment.isascii():
+            check_text(fragment)
+        return self._decode_sets(fragment if fragment.startswith(b"[") else b"[%b]" % fragment)
+
+    def _decoded(self, sets: Sequence[Sequence[tuple[str, bytes]]], *, ends: bool) -> Iterator[bytes]:
+        """Yield the records of sets; `ends` says that the last one is whole."""
+        for number, members in enumerate(sets):
+            if number:
+                self._next_set()
+            self._set.add([key for key, _ in members])
+            for _, record in members:
+                yield record
+        if ends:
+            self._next_set()
 
     def end(self) -> Iterator[bytes]:
         """Check the end of the body; yield the records not given yet."""
@@ -173,7 +210,7 @@ class _Cutter:
             if number:
                 self._next_set()
             for key, raw in (members or {}).items():
-                self._set.add(key)
+                self._set.add((key,))
                 record = bytes(raw)
                 if not record.isascii():
                     check_text(record)

@@ -43,16 +43,25 @@ _ABANDONED_AFTER = 24 * 3600.0
 class Spool:
     """A folder of batches. `durable` makes a sealed batch survive a power failure.
 
-    `largest` limits the bytes of a batch before compression. Raises UsageError for a folder that cannot be created, or
-    that other users may write.
+    `largest` limits the bytes of a batch before compression; `library` compresses, by default the fastest one that is
+    installed. Raises UsageError for a folder that cannot be created, or that other users may write.
     """
 
     def __init__(
-        self, root: Path, *, durable: bool = False, level: int = GZIP_LEVEL, largest: int = LARGEST, disk: Any = os
+        self,
+        root: Path,
+        *,
+        durable: bool = False,
+        level: int = GZIP_LEVEL,
+        largest: int = LARGEST,
+        disk: Any = os,
+        library: Any = None,
     ) -> None:
         self.root = root
         self.durable = durable
-        self._level = level
+        self._library = library or _fastest()
+        # isal has the levels 0 to 3; its 3 compresses about as well as zlib's 2.
+        self._level = level if self._library is zlib else min(level, 3)
         self._largest = largest
         self._disk = disk
         try:
@@ -93,7 +102,8 @@ class Spool:
 
         The last block is compressed on this one, since no more rows are made: a small batch starts no thread.
         """
-        compressor = _compressor(self._level)
+        # Without time or name in its header, so that equal rows make equal bytes.
+        compressor = self._library.compressobj(self._level, zlib.DEFLATED, 31)
         size, held = 0, b""
         waiting: deque[Future[None]] = deque()
 
@@ -190,14 +200,13 @@ class _Writing:
             raise UsageError(f"The spool folder {self._root} cannot be written: {error.strerror}.") from error
 
 
-def _compressor(level: int) -> Any:
-    """A gzip compressor without time or name in its header, so that equal rows make equal bytes."""
+def _fastest() -> Any:
+    """The library for gzip: isal where it is installed, else zlib."""
     try:
         from isal import isal_zlib
     except ImportError:
-        return zlib.compressobj(level, zlib.DEFLATED, 31)
-    # isal has the levels 0 to 3; its 3 compresses about as well as zlib's 2.
-    return isal_zlib.compressobj(min(level, 3), isal_zlib.DEFLATED, 31)
+        return zlib
+    return isal_zlib
 
 
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:

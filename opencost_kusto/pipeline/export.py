@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO
 
 from opencost_kusto.batch import BatchContext, Run
@@ -22,6 +23,8 @@ from opencost_kusto.window import Window
 
 # Bytes of a batch held in memory, and bytes read from or written to the disk at a time.
 _IN_MEMORY, _BLOCK = 8_000_000, 1 << 18
+# Lines that are written to it at a time.
+_LINES = 64
 
 
 def export(
@@ -62,9 +65,10 @@ def _export(
         held.seek(0)
         held.truncate()
         notes.clear()
-        encoder, flat = Encoder(batch.table, context), flattener(batch.table)
-        for line in encoder.lines(opencost.records(batch, note)):
-            held.write(flat(line))
+        encoder = Encoder(batch.table, context)
+        lines = map(flattener(batch.table), encoder.lines(opencost.records(batch, note)))
+        while block := b"".join(islice(lines, _LINES)):
+            held.write(block)
         return encoder
 
     try:

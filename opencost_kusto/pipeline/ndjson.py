@@ -30,11 +30,12 @@ class LineWriter:
         self._files: dict[str, IO[bytes]] = {}
         self._open = ExitStack()
 
-    def __enter__(self) -> Callable[[Table, bytes], None]:
+    def __enter__(self) -> Callable[[Table, bytes], object]:
         if self._paths is None:
             if sys.stdout is None:
                 raise UsageError("Rows cannot be written to stdout: it is closed.")
-            return self._print
+            stdout = sys.stdout.buffer
+            return lambda _, line: stdout.write(line)
         for path in self._paths.values():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,10 +60,6 @@ class LineWriter:
         """Raise UsageError for a file of another run."""
         if path.exists():
             raise UsageError(f"{path} already exists. Choose another folder, or move the file.")
-
-    @staticmethod
-    def _print(_: Table, line: bytes) -> None:
-        sys.stdout.buffer.write(line)
 
     def _write(self, table: Table, line: bytes) -> None:
         path = _part((self._paths or {})[table.name])

@@ -35,7 +35,7 @@ from opencost_kusto.schema.columns import (
 from opencost_kusto.schema.decoder import Decoder, compile_decoder, value_at
 from opencost_kusto.schema.micros import from_cost
 
-_JSON = msgspec.json.Encoder(order="sorted")
+_encode = msgspec.json.Encoder(order="sorted").encode
 # Bytes of each key's SHA-256 that the digest adds up.
 _KEY_BYTES = 16
 # Characters of a record's name that an error quotes.
@@ -58,7 +58,7 @@ class Encoder:
         self.unmapped: set[str] = set()
         self._table = table
         self._layout = _layout(table)
-        self._begin = self._layout.begin(context)
+        self._begin, self._number = self._layout.begin(context), self._layout.number
         self._shared = self._layout.shared(context)
         self._key_sum = 0
         # Many rows of a batch are derived from the same values: one start, one end.
@@ -103,20 +103,21 @@ class Encoder:
 
     def _row(self, decoder: Decoder, record: bytes) -> tuple[bytes, ...]:
         """One record as the parts of its line, counted."""
+        table = self._table
         try:
             values, unknown = decoder.decode(record)
             derived = self._derived(values[decoder.derived])
-            cost = from_cost(values[-1] or 0.0) if self._table.cost else 0
+            if table.cost:
+                self.micros += from_cost(values[-1] or 0.0)
         except (ValueError, OverflowError, RecursionError) as error:
-            raise _unusable(self._table, record, error) from error
-        for path, names in zip(self._table.unordered, values[decoder.lists], strict=True):
-            if names and names != sorted(names):
-                record = _with(record, path, sorted(names))
+            raise _unusable(table, record, error) from error
+        if any(lists := values[decoder.lists]):
+            for path, names in zip(table.unordered, lists, strict=True):
+                if names and names != sorted(names):
+                    record = _with(record, path, sorted(names))
         self.rows += 1
-        self.micros += cost
-        self._key_sum += int.from_bytes(sha256(_JSON.encode(values[decoder.key])).digest()[:_KEY_BYTES])
-        number = self._layout.number
-        parts = (self._begin, record, number % self.rows if number else number, derived)
+        self._key_sum += int.from_bytes(sha256(_encode(values[decoder.key])).digest()[:_KEY_BYTES])
+        parts = (self._begin, record, self._number % self.rows if self._number else b"", derived)
         return (*parts, self._unmapped(unknown)) if unknown else parts
 
     def _unmapped(self, unknown: dict[str, Json]) -> bytes:

@@ -1,9 +1,10 @@
 """Measures whole commands, from their start to their exit, in processor seconds; with --margin, for a busy machine.
 
-python -m tests.bench.commands [--rounds 5] [--margin PERCENT]
+python -m tests.bench.commands [--rounds 5] [--margin PERCENT] [--python PATH]
 
-Processor seconds are those of the process alone: no server's, and no time that it waits. Of each command the least of
-all rounds counts.
+`--python` is the interpreter of an environment with the program and its extra `fast` alone, as users install it; here,
+extras bring libraries that the Kusto SDK imports where it finds them. Processor seconds are those of the process alone:
+no server's, and no time that it waits. Of each command the least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ def processor_seconds(*arguments: str) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def ours(*arguments: str) -> float:
-    """Processor seconds of a command of the program."""
-    return processor_seconds(sys.executable, "-m", "opencost_kusto", *arguments)
+def command(python: str, *arguments: str) -> tuple[str, ...]:
+    """A command of the program; an environment of its own is used without what the folder or the user has."""
+    isolated = () if python == sys.executable else ("-I",)
+    return (python, *isolated, "-m", "opencost_kusto", *arguments)
 
 
 def compile_as_installed() -> None:
@@ -50,29 +52,30 @@ def compile_as_installed() -> None:
 
 
 def megabytes(*arguments: str) -> float:
-    """The peak memory of a command of the program."""
-    with subprocess.Popen([sys.executable, "-m", "opencost_kusto", *arguments], stdout=subprocess.DEVNULL) as process:
+    """The peak memory of a command."""
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
         most = watched(process.pid)
         process.wait()
     return most["VmHWM"] / 1024
 
 
-def starts(rounds: int, margin: float) -> Iterator[Gate]:
+def starts(python: str, rounds: int, margin: float) -> Iterator[Gate]:
     """What the program takes to print its version and its help."""
     for word in ("--version", "--help"):
-        found = min(ours(word) for _ in range(rounds))
+        found = min(processor_seconds(*command(python, word)) for _ in range(rounds))
         yield at_most(f"opencost-kusto {word}", MOST_START * (1 + margin), "processor seconds", found)
 
 
-def over_seed(server: str, kusto: str, rounds: int, margin: float) -> Iterator[Gate]:
+def over_seed(python: str, server: str, kusto: str, rounds: int, margin: float) -> Iterator[Gate]:
     """A sync, and `--output -`, against the seed's tool, which takes turns with them."""
     for rows, least in LEAST_OVER_SEED.items():
         seed, sync, output = [], [], []
         for number in range(rounds):
             seed.append(processor_seconds(sys.executable, "-m", "tests.bench.seed", f"{server}/{rows}", os.devnull))
-            sync.append(ours(*requesting(server, rows), *into(kusto, f"bench-{rows}-{number}")))
+            request = command(python, *requesting(server, rows))
+            sync.append(processor_seconds(*request, *into(kusto, f"bench-{rows}-{number}")))
             if rows in LEAST_OUTPUT_OVER_SEED:
-                output.append(ours(*requesting(server, rows), "--output", "-"))
+                output.append(processor_seconds(*request, "--output", "-"))
         yield at_least(f"sync of {rows:,} rows against the seed's tool", least, min(seed) / min(sync), margin)
         if output:
             wanted = LEAST_OUTPUT_OVER_SEED[rows]
@@ -92,9 +95,12 @@ def into(kusto: str, cluster: str) -> tuple[str, ...]:
     return (*target, "--cluster", cluster)
 
 
-def memory(server: str, kusto: str) -> Iterator[Gate]:
+def memory(python: str, server: str, kusto: str) -> Iterator[Gate]:
     """The memory of a complete sync, from the request to the upload of its blob, which does not grow with the rows."""
-    small, large = (megabytes(*requesting(server, rows), *into(kusto, f"memory-{rows}")) for rows in LEAST_OVER_SEED)
+    small, large = (
+        megabytes(*command(python, *requesting(server, rows), *into(kusto, f"memory-{rows}")))
+        for rows in LEAST_OVER_SEED
+    )
     yield at_most("growth of peak memory of a sync from 10,000 to 100,000 rows", MOST_GROWTH, "MB", large - small)
     yield at_most("peak memory of a sync of 100,000 rows", MOST_PEAK, "MB", large)
 
@@ -110,14 +116,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.commands", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--margin", type=float, default=0, help="percent by which a time may miss, for noise")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that has the program installed")
     options = parser.parse_args()
-    margin = options.margin / 100
+    margin, python = options.margin / 100, options.python
     compile_as_installed()
-    found = list(starts(options.rounds, margin))
+    found = list(starts(python, options.rounds, margin))
     # Nothing is ingested meanwhile: only what the commands take is measured.
     with World(latency=3600) as world, payload_server(*LEAST_OVER_SEED) as server:
-        found += over_seed(server, world.kusto.url, options.rounds, margin)
-        found += memory(server, world.kusto.url)
+        found += over_seed(python, server, world.kusto.url, options.rounds, margin)
+        found += memory(python, server, world.kusto.url)
     for gate in found:
         print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
     return 0 if all(gate.holds for gate in found) else 1

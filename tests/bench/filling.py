@@ -1,6 +1,8 @@
 """Measures a backfill: what OpenCost's time is to it, and what a batch takes of the processor; with limits.
 
-python -m tests.bench.filling [--margin PERCENT]
+python -m tests.bench.filling [--margin PERCENT] [--python PATH]
+
+`--python` is the interpreter of an environment that has the program installed, as for `tests.bench.commands`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.window import Window, stamp
 from tests.bench.bench import Gate, at_most
-from tests.bench.commands import compile_as_installed, ours
+from tests.bench.commands import command, compile_as_installed, processor_seconds
 from tests.support.recordings import recording
 from tests.support.world import PATIENT, World
 
@@ -59,34 +61,37 @@ def over_opencost() -> float:
     return seconds / (STEPS * RESPONSE_TAKES)
 
 
-def milliseconds() -> float:
+def milliseconds(python: str) -> float:
     """Processor milliseconds of the whole command for each batch of a month of hours."""
     end = FIRST + timedelta(days=DAYS)
     with World(responder=hours()) as world:
         arguments = ("--endpoint", world.opencost.url, "--kusto-uri", world.kusto.url, "--database", "OpenCost")
         period = ("--from", stamp(FIRST), "--to", stamp(end), "--dataset", "allocation", "--step", "1h")
-        seconds = ours("backfill", *period, *arguments, "--auth", "none", "--quiet")
+        backfilled = command(python, "backfill", *period, *arguments, "--auth", "none", "--quiet")
+        seconds = processor_seconds(*backfilled)
         batches = int(world.query("OpenCostAllocation | distinct BatchId | count")[0]["Count"])
     if batches != DAYS * 24:
         raise SystemExit(f"The backfill loaded {batches} batches.")
     return 1000 * seconds / batches
 
 
-def gates(margin: float) -> Iterator[Gate]:
+def gates(python: str, margin: float) -> Iterator[Gate]:
     """What was agreed about a backfill."""
     limit = MOST_OVER_OPENCOST + (MOST_OVER_OPENCOST - 1) * margin
     what = f"a backfill of {STEPS} hours of {RESPONSE_TAKES:g} s that land {LANDING_TAKES:g} s later"
     yield at_most(what, limit, "times OpenCost's time", over_opencost())
     what = f"a backfill of {DAYS} days of hours"
-    yield at_most(what, MOST_MILLISECONDS * (1 + margin), "ms of the processor a batch", milliseconds())
+    yield at_most(what, MOST_MILLISECONDS * (1 + margin), "ms of the processor a batch", milliseconds(python))
 
 
 def main() -> int:
     """Measure, print, and return 1 if a gate does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.filling", description=__doc__)
     parser.add_argument("--margin", type=float, default=0, help="percent by which a time may miss, for noise")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that has the program installed")
+    options = parser.parse_args()
     compile_as_installed()
-    found = list(gates(parser.parse_args().margin / 100))
+    found = list(gates(options.python, options.margin / 100))
     for gate in found:
         print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
     return 0 if all(gate.holds for gate in found) else 1

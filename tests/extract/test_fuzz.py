@@ -180,7 +180,8 @@ def ours(body: bytes, chance: random.Random) -> list[bytes]:
     """The records as we read them, in chunks of any size."""
     sizes = chance.choice([1 << 16, 4096, 300, 37])
     check, found = RecordChecks(Batch(ALLOCATION, "c", HOUR)), []
-    for record in records(body[at : at + sizes] for at in range(0, len(body), sizes)):
+    chunks = (body[at : at + sizes] for at in range(0, len(body), sizes))
+    for record in records(chunks, decode_sets=chance.choice([None, check.decode_sets])):
         check(record)
         found.append(record)
     return found

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from isal import isal_zlib
 
 from opencost_kusto.batch import Batch, RequestOptions
 from opencost_kusto.errors import ContentError, OpenCostError, ReasonCode, UsageError
@@ -71,11 +73,12 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("level", [1, 3, 9])
-def test_same_rows_are_same_bytes(tmp_path: Path, level: int, durable: bool) -> None:
+@pytest.mark.parametrize("library", [zlib, isal_zlib])
+def test_same_rows_are_same_bytes(tmp_path: Path, level: int, durable: bool, library: Any) -> None:
     """The one file has neither time nor name, so a batch sent again is the same blob; it holds all rows in order."""
     blobs = []
     for name in ("a", "b"):
-        folder = Spool(tmp_path / name, durable=durable, level=level).write(BATCH, lines(50_000))
+        folder = Spool(tmp_path / name, durable=durable, level=level, library=library).write(BATCH, lines(50_000))
         assert [path.name for path in folder.iterdir()] == ["rows.ndjson.gz"]
         blobs.append((folder / "rows.ndjson.gz").read_bytes())
     assert blobs[0] == blobs[1]
