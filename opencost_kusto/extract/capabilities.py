@@ -1,4 +1,4 @@
-"""What an OpenCost can do, by its version and by what it keeps its measurements in.
+"""The capabilities of an OpenCost, by its version and by where it keeps its measurements.
 
 The list holds what was seen in recorded responses; `tests/extract/test_capabilities.py` compares the two.
 """
@@ -18,7 +18,7 @@ from opencost_kusto.schema.tables import BUILT_IN_STORE
 from opencost_kusto.window import RESOLUTION, Window, floor
 
 Release = tuple[int, ...]
-# The first that can keep its measurements in a store of its own.
+# The first release with a built-in store for its measurements.
 STORES: Release = (1, 115)
 # A route of OpenCost's Prometheus, which costs it nothing; the built-in store has none
 # (opencost/opencost, modules/collector-source/pkg/collector/datasource.go, RegisterEndPoints).
@@ -27,7 +27,7 @@ PROMETHEUS = "/diagnostics/requestQueue"
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What releases from `since` on can do, and those from `until` on no longer; `otherwise` says what to use there."""
+    """A capability of the releases from `since` on, up to `until`; `otherwise` is what to use with other releases."""
 
     name: str
     otherwise: str
@@ -104,7 +104,7 @@ def release(version: str | None) -> Release:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What one OpenCost can do.
+    """The capabilities of one OpenCost.
 
     `store` is how many windows of each length its built-in store keeps, the unfinished one included; empty with a
     Prometheus, which keeps what it is configured to, of any length. Where the version is unknown, everything is tried,
@@ -115,12 +115,12 @@ class Capabilities:
     store: Mapping[timedelta, int] = field(default_factory=dict)
 
     def can(self, capability: Capability) -> bool:
-        """Whether it can do something, as far as is known."""
+        """Whether it has a capability; True if the version is unknown."""
         found = release(self.version)
         return not found or capability.of(found)
 
     def surely(self, capability: Capability) -> bool:
-        """Whether it is known to do something."""
+        """Whether it has a capability; False if the version is unknown."""
         return capability.of(release(self.version))
 
     @property
@@ -129,7 +129,7 @@ class Capabilities:
         return min(self.store, default=RESOLUTION)
 
     def expired(self, window: Window, now: datetime) -> bool:
-        """Whether its store no longer has a window; False with a Prometheus, of which that is not known."""
+        """Whether its store no longer has a window; False with a Prometheus, whose retention is unknown."""
         kept = self.store.get(window.length)
         return kept is not None and window.start < floor(now, window.length) - (kept - 1) * window.length
 
@@ -160,7 +160,7 @@ class Capabilities:
             )
 
     def unsupported(self) -> list[Capability]:
-        """What it is known not to do."""
+        """The capabilities that it does not have."""
         return [one for one in CAPABILITIES if not self.can(one)]
 
 

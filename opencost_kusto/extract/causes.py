@@ -1,4 +1,4 @@
-"""What a network error says, under the errors of the libraries that wrap it."""
+"""The cause of a network error, inside the errors of the libraries that wrap it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from opencost_kusto.redact import first_sentence
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The first cause, which is the socket's error; urllib3 has it among the arguments of its own."""
+    """The first cause, which is the socket's error; urllib3 has it among the arguments of its error."""
     while inner := error.__cause__ or error.__context__ or _argument(error):
         error = inner
     return error
@@ -17,6 +17,6 @@ def _argument(error: BaseException) -> BaseException | None:
 
 
 def reason(error: BaseException) -> str:
-    """What the first cause says, without a full stop."""
+    """The message of the first cause, without a full stop."""
     cause = innermost(error)
     return first_sentence(str(getattr(cause, "strerror", None) or cause), 120).rstrip(".")

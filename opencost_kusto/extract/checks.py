@@ -1,4 +1,4 @@
-"""Whether each record is of the window that was requested, lies in it, says everything once, and agrees with itself.
+"""Check that each record is of the window requested, lies in it, has each key once, and does not contradict itself.
 
 A response that contradicts itself is refused. An implausible one lands, with a note and a reason code.
 """
@@ -20,7 +20,7 @@ from opencost_kusto.schema.columns import Json
 from opencost_kusto.window import stamp
 
 _LATE = timedelta(minutes=5)
-# What stands for no workload: it has the window's times, whatever ran.
+# Records that are no workload: they have the window's times, whatever ran.
 IDLE = "__idle__"
 _STANDING = ("__unmounted__", IDLE)
 # Of 4,511 recorded records none is further off than five decimals allow.
@@ -44,7 +44,7 @@ class RecordChecks:
         self._on_nodes = self._identified = 0
         self._shares_idle = bool(batch.requested.get("shareIdle"))
         self._prices = prices or {}
-        # What nodes cost, what those with a known price cost, and what they should by that.
+        # The cost of nodes, of those whose price is known, and the cost expected by that price.
         self._node_cost = self._priced = self._expected = 0.0
         self._start, self._end = stamp(window.start), stamp(window.end)
         self._spelled = Raw(msgspec.json.encode({"start": self._start, "end": self._end}))
@@ -85,7 +85,7 @@ class RecordChecks:
         return start is not None and start >= self._late_from
 
     def remarks(self) -> Iterator[tuple[str, ReasonCode | None]]:
-        """Sentences about the whole response for the run log, each with its reason code."""
+        """Sentences about the response for the run log, each with its reason code."""
         if self.undated:
             yield f"{self.undated} of {self.records} records do not say which window they are of", None
         if self._on_nodes and not self._identified:
@@ -119,7 +119,7 @@ class RecordChecks:
             )
 
     def _add_node(self, record: Record) -> None:
-        """Add what a node costs, and what it should by its price."""
+        """Add the cost of a node, and the cost expected by its price."""
         properties = record.properties
         ids = () if properties is None else (str(properties.providerID), str(properties.name))
         price = next((self._prices[one] for one in ids if one in self._prices), None)

@@ -31,7 +31,7 @@ from opencost_kusto.schema.decoder import Decoded, decoded
 class OpenCost(Dictionaries):
     """One OpenCost server.
 
-    `cluster` names it where it does not say which cluster it serves. `connect_timeout` and `timeout` are seconds for
+    `cluster` is the name of the cluster, if it reports none. `connect_timeout` and `timeout` are seconds for
     connecting and for a whole response. `doors` are sign-in, certificates and proxy of this server; otherwise
     proxies and certificates are read from `environment`. `settings` are those of this source alone. `entra` returns
     tokens for kube:// endpoints of AKS where kubelogin is not installed. Raises UsageError for an endpoint that is no
@@ -59,7 +59,7 @@ class OpenCost(Dictionaries):
         self.cluster = None if cluster is None else identity(cluster, variable("--cluster"))
         self.timeout = timeout
         self.settings = settings or SourceSettings()
-        # What OpenCost calls its cluster in its records, and whether it has records of several.
+        # OpenCost's id for its cluster in its records, and whether it has records of several.
         self._own: str | None = None
         self._several = False
         self._prices: dict[str, float] = {}
@@ -85,7 +85,7 @@ class OpenCost(Dictionaries):
         self._route.close()
 
     def source(self) -> Source:
-        """What the server says of itself.
+        """The source that the server describes.
 
         Raises OpenCostError, ContentError for a document that is not OpenCost's, and UsageError if nothing names the
         cluster or OpenCost's id for it is no name.
@@ -112,11 +112,11 @@ class OpenCost(Dictionaries):
 
     @property
     def route(self) -> str | None:
-        """The Service or the pod of a kube:// endpoint, and the way to it, as of the last request; None over HTTP."""
+        """The Service or the pod of a kube:// endpoint, and the route to it, as of the last request; None over HTTP."""
         return self._route.taken
 
     def capabilities(self) -> Capabilities:
-        """What the server can do, by what it says of itself; as of the last `source`, else requested, once."""
+        """The capabilities of the server, as of the last `source`, else requested once."""
         return self._capabilities or self._server.capabilities(self.settings.kept, attempts=1)
 
     def _cluster_of_route(self) -> str | None:
@@ -124,7 +124,7 @@ class OpenCost(Dictionaries):
         return None if cluster is None else identity(cluster, "The cluster of the kubeconfig's context")
 
     def hops(self) -> Iterable[tuple[str, Callable[[], str]]]:
-        """What has to work before OpenCost can respond: a name, and a check that returns what it found."""
+        """The hops before OpenCost: the name of each, and a check that returns its result."""
         return self._route.hops()
 
     def reach(self) -> Source:
@@ -138,7 +138,7 @@ class OpenCost(Dictionaries):
         return self.source()
 
     def has(self, table: Table) -> bool:
-        """Whether the server has a dataset: any response but 404 to a request without a window says so."""
+        """Whether the server has a dataset: any response but 404 to a request without a window."""
         return self._server.has(table.path or "")
 
     def server_time(self) -> datetime | None:
@@ -146,7 +146,7 @@ class OpenCost(Dictionaries):
         return self._route.server_date
 
     def records(self, batch: Batch, note: Note) -> Generator[bytes, None, None]:
-        """The records of one batch, as they stream in. When the iterator ends, the response was whole.
+        """The records of one batch, as they stream in. When the iterator ends, the response is complete.
 
         `note` is called with a sentence, and perhaps a reason code, for anything in the response that a reader should
         know. Raises UsageError for options that this version does not have, OpenCostError when the server cannot be
@@ -189,7 +189,7 @@ class OpenCost(Dictionaries):
         if not came and self._capabilities is not None:
             self._capabilities.explain_nothing(batch, self.server_time() or datetime.now(UTC), note)
         if clusters.otherwise is not None:
-            # Nothing was kept: what OpenCost calls its cluster is not what Prometheus does.
+            # Nothing was kept: OpenCost's id for its cluster is not the one in Prometheus.
             self._own = clusters.otherwise
             yield from self._of_clusters(batch, kept, note)
             return

@@ -1,4 +1,4 @@
-"""Which records of a response are of the source's own cluster: a Prometheus of several clusters has those of all.
+"""Select the records of the source's own cluster: a Prometheus of several clusters has those of all.
 
 The OpenCost of each cluster returns its records too, so those of other clusters are left out, with one note, unless a
 batch is of all clusters. A cluster that is labelled otherwise in Prometheus than OpenCost calls it is still one.
@@ -35,7 +35,7 @@ def check_idle(batch: Batch, clusters: object) -> None:
 
 
 class ClusterFilter:
-    """Which records of one response to keep; `own` is what OpenCost calls its cluster, None if it does not say.
+    """Selects the records of one response; `own` is OpenCost's id for its cluster, None if it reports none.
 
     `listed` returns the ids of all clusters of the server; it is called when a record first needs it. `by_cluster` says
     that the response was requested by cluster. `several` becomes true when the records are of several clusters, and
@@ -95,7 +95,7 @@ class ClusterFilter:
 
     @property
     def otherwise(self) -> str | None:
-        """What Prometheus calls the one cluster that OpenCost has and calls otherwise; None where that is not so."""
+        """Prometheus's id for the one cluster of OpenCost, if it differs from OpenCost's; None otherwise."""
         if len(self._named) != 1 or self._unnamed or self._own is None or self._all:
             return None
         (only,) = self._named
@@ -103,7 +103,7 @@ class ClusterFilter:
         return None if only == self._own or (only in listed and len(listed) > 1) else only
 
     def remark(self) -> str | None:
-        """What was left out, in a sentence; raises ContentError where nothing else came."""
+        """A sentence about the records that were left out; raises ContentError if there are no others."""
         others = {name: count for name, count in self._named.items() if name != self._own}
         if not others or self._own is None or self._all:
             return None

@@ -19,14 +19,14 @@ from opencost_kusto.window import Window, parse
 
 
 class Note(Protocol):
-    """Takes what is remarkable about a response: a sentence, and the reason code it has, if any."""
+    """Is called with a remark about a response: a sentence, and its reason code, if any."""
 
     def __call__(self, sentence: str, code: ReasonCode | None = None, /) -> object:
-        """Take one sentence."""
+        """Store one sentence."""
 
 
 class Dictionaries(ABC):
-    """A server that has records, and gives them as dictionaries too.
+    """A server that has records, also as dictionaries.
 
     The keys are OpenCost's own. What is remarkable about a response, such as records of other clusters that were left
     out, is a UserWarning.
@@ -36,7 +36,7 @@ class Dictionaries(ABC):
 
     @abstractmethod
     def source(self) -> Source:
-        """What the server says of itself."""
+        """The source that the server describes."""
 
     @abstractmethod
     def records(self, batch: Batch, note: Note) -> Generator[bytes, None, None]:
@@ -50,7 +50,7 @@ class Dictionaries(ABC):
         include_idle: bool = False,
         share_idle: bool = False,
     ) -> list[dict[str, Json]]:
-        """What workloads cost in a window: a dictionary for each allocation (`name`, `properties`, `totalCost`, …).
+        """The cost of workloads in a window: a dictionary for each allocation (`name`, `properties`, `totalCost`, …).
 
         `window` is a Window, or text such as `1h`, `yesterday` or two times, which is widened to OpenCost's marks of
         five minutes. `aggregate` is `container`, `pod`, `namespace`, `node`, `controller`, `label:app`, or several with
@@ -63,7 +63,7 @@ class Dictionaries(ABC):
         return self._dictionaries(ALLOCATION, window, options)
 
     def assets(self, window: Window | str = "1h", *, types: Iterable[str] = ()) -> list[dict[str, Json]]:
-        """What nodes, disks, load balancers and other assets cost in a window: a dictionary for each.
+        """The cost of nodes, disks, load balancers and other assets in a window: a dictionary for each.
 
         Windows and errors are those of `allocation`. `types` are asset types to keep (`Node`, `Disk`), all by default.
         """

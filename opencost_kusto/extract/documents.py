@@ -1,4 +1,4 @@
-"""The two small documents in which OpenCost says what it is, read with types."""
+"""The two small documents in which OpenCost describes itself, read with types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opencost_kusto.redact import first_sentence
 
 
 class ClusterInfo(msgspec.Struct, frozen=True):
-    """What /clusterInfo says of the cluster; its `name` is a constant of the cloud provider, and so is not read."""
+    """The cluster in /clusterInfo; its `name` is a constant of the cloud provider, and so is not read."""
 
     id: str | None = None
     region: str | None = None

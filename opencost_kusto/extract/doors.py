@@ -1,4 +1,4 @@
-"""What stands before an OpenCost: a sign-in, certificates of its own, a proxy. Only the names of files are kept.
+"""Access to an OpenCost: a sign-in, private certificates, a proxy. Only the names of files are kept.
 
 A secret is read from its file for each request: a token that was renewed is used at once, and none is an argument, a
 variable of the environment, or part of a message.
@@ -19,7 +19,7 @@ TOKEN, HEADER, PROXY = "--opencost-token-file", "--opencost-header", "--opencost
 CA, CERT, KEY = "--opencost-ca", "--opencost-cert", "--opencost-key"
 SCOPE = "--opencost-scope"
 _AUTHORIZATION = "authorization"
-# What a header may be called (RFC 9110, section 5.6.2), and which the request has of its own.
+# Valid names of headers (RFC 9110, section 5.6.2), and those that every request has.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
 _LONGEST = 1 << 14
@@ -81,7 +81,7 @@ class Doors:
         return found
 
     def cure(self) -> str:
-        """What to do where the server wants another sign-in, without a full stop."""
+        """The advice if the server requires another sign-in, without a full stop."""
         said = [str(one) for one in (self.token, *self.headers.values()) if one is not None]
         if said:
             return f"Check {' and '.join(said)}"

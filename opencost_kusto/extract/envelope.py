@@ -1,4 +1,4 @@
-"""The JSON of a response, decoded so that nothing is lost on the way: keys that come twice are kept."""
+"""The JSON of a response, decoded without loss: duplicate keys are kept."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
 
 
 def check_text(raw: bytes) -> None:
-    """Check what the decoder takes on trust in what it leaves raw: that every string is UTF-8."""
+    """Check what the decoder does not check in the values that it leaves raw: that every string is UTF-8."""
     try:
         raw.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""What identifies the cluster behind an OpenCost, whatever it is called, and what its nodes cost an hour.
+"""The identity of the cluster behind an OpenCost, independent of its name, and the prices of its nodes.
 
 The uid of the namespace kube-system is unique, lasts as long as the cluster, and does not depend on the cloud. OpenCost
 up to 1.113 has it at /allNamespaces, from 1.118 on in /metrics; the versions between have it nowhere. On Azure the
@@ -47,7 +47,7 @@ class _Namespaces(msgspec.Struct):
 
 @dataclass(slots=True)
 class Scrape:
-    """What a scrape of /metrics says of its cluster: the fingerprint by scheme, and the price of each node an hour.
+    """The cluster in a scrape of /metrics: the fingerprint by scheme, and the price of each node per hour.
 
     `prices` is by the node's id at the cloud provider, else by its name, in the source's currency.
     """
@@ -67,7 +67,7 @@ def of_namespaces(body: bytes) -> dict[str, str]:
 
 
 def of_metrics(chunks: Iterable[bytes]) -> Scrape:
-    """What a scrape of /metrics has; a scheme that it does not have is left out."""
+    """The fingerprint in a scrape of /metrics; a scheme that it does not have is left out."""
     scrape, groups = Scrape(), Counter[str]()
     nodes, volumes = set[str](), set[str]()
     for line in _lines(chunks):

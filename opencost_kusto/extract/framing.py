@@ -1,4 +1,4 @@
-"""Whether a response's body is whole, by what surrounds it: a length, the last chunk, the end of its compression.
+"""Whether a response's body is complete, by its framing: a length, the last chunk, the end of its compression.
 
 Chunks are urllib3's to check. A length it checks since version 2 alone, and a missing gzip trailer it does not see at
 all; both are checked here.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from opencost_kusto.errors import ContentError, ReasonCode
 
 _PIECE = 1 << 20
-# zlib's number for "a gzip or a zlib header, whichever stands there".
+# zlib's number for either a gzip or a zlib header.
 _EITHER = 47
 _COMPRESSED = ("gzip", "x-gzip", "deflate")
 
@@ -25,7 +25,7 @@ def is_compressed(encoding: str) -> bool:
 
 
 def counted(chunks: Iterable[bytes], length: int | None) -> Iterator[bytes]:
-    """The chunks as they came; raises ContentError when they are fewer bytes than were announced."""
+    """The chunks as they arrive; raises ContentError when they are fewer bytes than were announced."""
     received = 0
     for chunk in chunks:
         received += len(chunk)
@@ -59,5 +59,5 @@ def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def broken_off(how: str) -> ContentError:
-    """The error for a body that is not whole."""
+    """The error for an incomplete body."""
     return ContentError(f"OpenCost broke off its response: {how}.", code=ReasonCode.INCOMPLETE, transient=True)

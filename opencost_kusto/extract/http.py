@@ -47,7 +47,7 @@ class Body:
         self._compressed = is_compressed(headers.get("Content-Encoding", "").strip().lower())
         self.framed = self._compressed or self._length is not None or response.raw.chunked
         self.content_type = headers.get("Content-Type", "").lower()
-        # What is left for urllib3 to do is to read: it would not miss the end of a compression.
+        # urllib3 only reads: it would not notice a missing end of a compression.
         response.raw.headers.pop("Content-Encoding", None)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -135,11 +135,11 @@ class HttpRoute:
             self._session.proxies = {address.scheme: self._proxy.url}
 
     def fingerprint(self) -> dict[str, str]:
-        """Nothing: only OpenCost itself says which cluster it is of."""
+        """None: only OpenCost itself reports its cluster."""
         return {}
 
     def hops(self) -> tuple[()]:
-        """Nothing stands before OpenCost."""
+        """No hop precedes OpenCost."""
         return ()
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ class HttpRoute:
         if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return redirected(where, target(where, location), self._doors.cure())
         body = b""
-        # Whatever is wrong with the words of a refusal, it stays one.
+        # A refusal whose body is broken is still a refusal.
         with suppress(OpenCostKustoError), Body(self, response, where, deadline) as chunks:
             for chunk in chunks:
                 body += chunk
@@ -190,7 +190,7 @@ class HttpRoute:
         return refusal(where, status, body, headers, cure)
 
     def late(self, where: str) -> OpenCostError:
-        """The error for a response that did not come in time."""
+        """The error for a response that did not arrive in time."""
         text = f"{self.server} did not respond to {where} within {self.timeout:g} s; try a smaller --step."
         return OpenCostError(text, code=ReasonCode.TIMED_OUT)
 

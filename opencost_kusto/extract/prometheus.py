@@ -41,7 +41,7 @@ _ESCAPES = {r"\n": "\n", r"\\": "\\", r"\"": '"'}
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One sample: a line of the scrape, and what is said about its family.
+    """One sample: a line of the scrape, with the description of its family.
 
     `value` is null for NaN and infinities, and `raw` is then "NaN", "+Inf" or "-Inf". `family`, `type` and `help` are
     the sample's own name, "unknown" and "" where nothing is said; `family` is as in its `# TYPE` line, so that of a
@@ -59,7 +59,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def records(body: Body, table: Table, kept: Callable[[bytes], bool], note: Callable[[str], object]) -> Iterator[bytes]:
-    """The samples of a scrape that are kept, as JSON; `note` gets what is odd about them, in sentences."""
+    """The samples of a scrape that are kept, as JSON; `note` gets remarks about them."""
     encode = msgspec.json.Encoder().encode
     not_numbers = again = 0
     series: set[tuple[str, float | None, frozenset[tuple[str, str]]]] = set()
@@ -114,7 +114,7 @@ def _parser(is_open: bool) -> Any:
 
 
 def _metrics(text: str, parse: Callable[[Iterator[str]], Iterable[Metric]]) -> Iterator[Metric]:
-    """What prometheus_client finds; a line that it does not take is quoted."""
+    """The samples that prometheus_client finds; a line that it does not accept is quoted."""
     last = ""
 
     def lines() -> Iterator[str]:

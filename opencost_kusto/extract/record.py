@@ -81,7 +81,7 @@ _MOST_SHAPES = 64
 
 
 def title(record: Record) -> str:
-    """What a message calls a record."""
+    """The name of a record in messages."""
     return shown(record.name or record.type or "a record without a name")
 
 
@@ -156,7 +156,7 @@ class RecordDecoder:
         return self._encode(self._decode_text(text)) == text
 
     def _check_raw(self, found: Struct, text: bytes) -> None:
-        """Refuse a key twice in what was left as text."""
+        """Refuse a duplicate key in values that were left as text."""
         try:
             parts = self._raw(found)
         except AttributeError:

@@ -1,6 +1,6 @@
 """OpenCost's refusals as errors with a reason code. The one place where the text of OpenCost's errors is read.
 
-It has no codes of its own: that a window has expired, or that Prometheus was too slow, stands in a sentence.
+It has no error codes: that a window has expired, or that Prometheus was too slow, is only in its message.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str], cu
 
 
 def failure(text: str, message: str) -> OpenCostError:
-    """A failure of OpenCost itself, with the code that its message stands for."""
+    """A failure of OpenCost itself, with the code for its message."""
     if _EXPIRED.search(message):
         return OpenCostError(text, code=ReasonCode.EXPIRED)
     slow = bool(_SLOW.search(message))

@@ -33,10 +33,10 @@ class Route(Protocol):
         """The body of a 200 response; raises OpenCostError, ContentError."""
 
     def fingerprint(self) -> dict[str, str]:
-        """What identifies the cluster, where OpenCost itself does not say; empty if nothing does."""
+        """The identity of the cluster, where OpenCost itself has none; empty without one."""
 
     def hops(self) -> Iterable[tuple[str, Callable[[], str]]]:
-        """What has to work before OpenCost can respond: a name, and a check that returns what it found."""
+        """The hops before OpenCost: the name of each, and a check that returns its result."""
 
     def close(self) -> None:
         """Release the connections."""

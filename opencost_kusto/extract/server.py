@@ -1,4 +1,4 @@
-"""What a server says of itself: its cluster, its version and what it can do, and what identifies it."""
+"""The self-description of a server: its cluster, its version and capabilities, and its identity."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Server:
         return self._listed
 
     def capabilities(self, kept: Mapping[timedelta, int] | None, *, attempts: int | None = None) -> Capabilities:
-        """What its version can do; `kept` is how many windows its store keeps, where the user says so."""
+        """The capabilities of its version; `kept` is the number of windows that its store keeps, if the user set it."""
         return handshake(self._version(attempts), lambda: self._document(PROMETHEUS, 1), kept)
 
     def fingerprint(self, can: Capabilities) -> tuple[dict[str, Json], dict[str, float]]:
-        """What identifies its cluster, by scheme, and what its nodes cost an hour: as far as both can be read now."""
+        """The identity of its cluster by scheme, and the prices of its nodes, as far as both can be read now."""
         found: dict[str, Json] = {}
         prices: dict[str, float] = {}
         # Not every proxy lets these paths through, and costs do not need them.
@@ -68,7 +68,7 @@ class Server:
             return True
 
     def _version(self, attempts: int | None) -> str | None:
-        """The version, where the server says it: no run fails for want of it."""
+        """The version, if the server reports it; a run does not fail without it."""
         try:
             return documents.version(self._document("/installInfo", attempts), f"{self._endpoint}/installInfo")
         except (OpenCostError, ContentError):

@@ -1,4 +1,4 @@
-"""Certificates of a connection to OpenCost: which are trusted, which is shown, and what a failure of TLS means."""
+"""Certificates of a connection to OpenCost: those trusted, the one presented, and the meaning of a failure of TLS."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Certificates:
     naming: Naming = field(default_factory=Naming)
 
     def why(self, error: ssl.SSLError) -> tuple[str, str]:
-        """What a failure means, and what to do."""
+        """The meaning of a failure, and the advice."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return self._untrusted(error)
         if error.reason in _UNWANTED:

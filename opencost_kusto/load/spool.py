@@ -31,8 +31,8 @@ from opencost_kusto.load.sealed import ROWS, SEAL, SealedBatch, remove
 # Largest blob before compression, in bytes: https://learn.microsoft.com/kusto/management/data-ingestion
 # (at most 6 GB; 4 GB leaves room for what is counted differently there).
 LARGEST = 4 * 1000**3
-# Bytes compressed at a time, and blocks that may wait for it. For each 32 KB that come out, zlib waits for a turn of
-# Python's while rows are made; this is about what becomes 32 KB.
+# Bytes compressed at a time, and blocks that may wait for it. For each 32 KB of output, zlib waits for its turn at
+# Python's lock while rows are made; a block is compressed to about 32 KB.
 _BLOCK, _BLOCKS_WAITING = 1 << 18, 2
 # The name of a batch's folder, so that a sweep removes nothing else.
 _FOLDER = re.compile(r"OpenCost[A-Za-z]+-[0-9a-f]{16}-[0-9a-f]{8}")

@@ -149,7 +149,7 @@ def _merged(order: list[str], keys: list[str]) -> list[str]:
 
 
 def raw_paths(node: Node, path: str = "") -> list[str]:
-    """Where an object has values that stay text."""
+    """The paths of an object's values that are kept as text."""
     found: list[str] = []
     for name, inner in node.below.items():
         if inner.below:

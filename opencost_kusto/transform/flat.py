@@ -1,4 +1,4 @@
-"""Rows as their table holds them, cut from the text of a row: no value is decoded, and none is written anew."""
+"""Rows as their table holds them, cut from the text of a row: no value is decoded, and none is encoded again."""
 
 from __future__ import annotations
 

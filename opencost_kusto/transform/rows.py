@@ -134,7 +134,7 @@ class Encoder:
         return line
 
     def _totals(self) -> bytes:
-        """What only the last row of a batch has. Raises ContentError for a cost that is more than Kusto can sum."""
+        """The totals, on the last row of a batch. Raises ContentError for a cost that is more than Kusto can sum."""
         totals: dict[str, Json] = {"rows": self.rows, "keys": self.keys}
         if self._table.cost:
             try:
@@ -157,7 +157,7 @@ class _Named(msgspec.Struct):
 
 
 class _Layout:
-    """How the rows of one table are laid out: which columns stand where in a line, and under which names."""
+    """The layout of the rows of one table: the order and the names of the columns in a line."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -172,13 +172,13 @@ class _Layout:
         self.rest = _member_of(table, Unmapped)
 
     def begin(self, context: BatchContext) -> bytes:
-        """What comes ahead of the record in every row of a batch: the values they share that are not null."""
+        """The part before the record in every row of a batch: the values they share that are not null."""
         shared = {column.name: _value(column, context) for column in self._table.columns}
         shared = {name: value for name, value in shared.items() if value is not None}
         return msgspec.json.encode({**shared, RECORD: None}).removesuffix(b"null}")
 
     def shared(self, context: BatchContext) -> list[tuple[Json, ...]]:
-        """What each derived column takes from the batch."""
+        """The values of the batch for each derived column."""
         return [tuple(attrgetter(path)(context) for path in source.context) for _, source in self._sources]
 
 
@@ -226,7 +226,7 @@ def _paths(table: Table) -> list[tuple[str, list[str]]]:
 
 
 def _with(record: bytes, path: str, value: Json) -> bytes:
-    """A record with another value at a path; everything else stays as it was sent."""
+    """A record with another value at a path; everything else is unchanged."""
     name, _, rest = path.partition(".")
     members = msgspec.json.decode(record, type=dict[str, Raw])
     members[name] = Raw(_with(bytes(members[name]), rest, value) if rest else msgspec.json.encode(value))

@@ -1,4 +1,4 @@
-"""How requests get to an API server and who they are from, whatever said so."""
+"""The address of an API server and the sign-in of requests, from a kubeconfig or a pod."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Entra = Callable[[str], Callable[[], str]]
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The header of that name, read for each request; `str` says where it is from."""
+    """The header of that name, read for each request; `str` is its origin."""
 
     read: Callable[[], str]
     said: str
@@ -54,5 +54,5 @@ class Access:
     embedded: frozenset[str] = frozenset()
 
     def setting(self, option: str) -> str:
-        """What stands for an option of the doors."""
+        """The setting that corresponds to an option of the doors."""
         return f"{self.settings.get(option, option)} in {self.origin}"

@@ -27,7 +27,7 @@ _NONE = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What requests go to: a Service or a pod, and its port. `ip` is a pod's address."""
+    """The target of requests: a Service or a pod, and its port. `ip` is a pod's address."""
 
     resource: Literal["services", "pods"]
     namespace: str

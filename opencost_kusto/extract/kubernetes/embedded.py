@@ -1,4 +1,4 @@
-"""Certificates and keys that stand in a kubeconfig itself, in base64, instead of the path of a file."""
+"""Certificates and keys embedded in a kubeconfig, in base64, instead of the path of a file."""
 
 from __future__ import annotations
 

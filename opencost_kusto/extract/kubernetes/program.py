@@ -1,4 +1,4 @@
-"""Programs that sign in to a cluster (`exec` of a kubeconfig), and what stands in for kubelogin where it is missing."""
+"""Programs that sign in to a cluster (`exec` of a kubeconfig), and the replacement of a missing kubelogin."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def executed(
 
 
 def _kill(process: subprocess.Popen[str], *, group: bool) -> None:
-    """End a program, and with its group what it has started."""
+    """End a program, and with its group the processes that it has started."""
     if group and sys.platform != "win32":
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -83,7 +83,7 @@ class KubernetesRoute:
             return {}
 
     def hops(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        """What has to work before OpenCost can respond: a name, and a check that returns what it found."""
+        """The hops before OpenCost: the name of each, and a check that returns its result."""
         place = self.address.place
         if not (self.address.in_cluster and place is not None and not place.pods):
             yield "Kubernetes", self._check_api
@@ -207,13 +207,13 @@ class KubernetesRoute:
         self._inner = inner
 
     def _forget_pod(self) -> None:
-        """Look for the pod again before the next request: it may have been replaced."""
+        """Find the pod again before the next request: it may have been replaced."""
         if self._target is not None and self._target.resource == "pods":
             self._replace(None)
             self._target = self._forbidden = None
 
     def _explained(self, refusal: ApiRefusal) -> OpenCostError:
-        """The sentence for a refusal that there is no way round."""
+        """The error for a refusal without another route."""
         found = self._found()
         first = self._forbidden
         if first is None:
@@ -227,7 +227,7 @@ class KubernetesRoute:
         return ApiRefusal(f"{text} A port-forward is refused too: {explained(refusal, right, named)}", first.status)
 
     def _no_service(self, refusal: ApiRefusal, found: Target) -> ApiRefusal:
-        """A proxy says "not found" of a Service that is not there, and of one that selects no pods."""
+        """A proxy returns "not found" for a Service that does not exist, and for one that selects no pods."""
         try:
             self._objects().service(found.namespace, found.name)
         except OpenCostError:

@@ -1,4 +1,4 @@
-"""What an API server's refusals mean, and what to do about each."""
+"""The meaning of an API server's refusals, and the advice for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AKS_POLICY = "aks-managed-"
 
 
 def explained(refusal: ApiRefusal, right: Right | None, endpoint: str) -> ApiRefusal:
-    """The refusal of a request for `endpoint` that needs `right`, in a sentence that says what to do."""
+    """The refusal of a request for `endpoint` that needs `right`, in a sentence with advice."""
     return ApiRefusal(_text(refusal, right, endpoint), refusal.status, refusal.retry_after)
 
 

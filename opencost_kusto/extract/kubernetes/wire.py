@@ -30,7 +30,7 @@ class _CertificateName(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        """Hand the name to the connections."""
+        """Pass the name to the connections."""
         super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **more)
 
 
