@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from opencost_kusto.batch import Batch, BatchContext, Run, Source
-from opencost_kusto.coverage.interval_set import IntervalSet
+from opencost_kusto.coverage.cover import covers
 from opencost_kusto.coverage.state import WindowEntry
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.transform.rows import Encoder
+from opencost_kusto.window import Window
 
 # The error that rounding may add: OpenCost has five decimals a row, and divides by running minutes.
 _PER_ROW, _RELATIVE = 1e-5, 0.01
@@ -38,14 +39,10 @@ def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, land
 
 
 def cost_inside(longer: Batch, landed: Iterable[WindowEntry]) -> float | None:
-    """The cost of what landed inside a window, each minute once; None if nothing with a cost did.
-
-    The windows nest, because steps divide a day, and a longer one includes the cost of a shorter one.
-    """
-    outer, cost, counted = longer.window, None, IntervalSet([])
-    inside = [one for one in landed if outer.start <= one.window.start and one.window.end <= outer.end]
-    for one in sorted(inside, key=lambda one: -one.window.minutes):
-        if one.cost is not None and one.window not in counted:
-            cost = (cost or 0.0) + one.cost
-            counted = IntervalSet([*counted, one.window])
-    return cost
+    """The cost of what landed inside a window, each minute once; None if nothing with a cost did."""
+    outer, inside = longer.window, dict[Window, float]()
+    for one in landed:
+        if one.cost is not None and outer.start <= one.window.start and one.window.end <= outer.end:
+            inside.setdefault(one.window, one.cost)
+    # A longer window includes the cost of the shorter ones inside it.
+    return sum(inside[window] for window in covers([outer], inside)[outer].by) if inside else None

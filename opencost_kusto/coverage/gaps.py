@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Batch, RequestOptions, Source, SourceSettings
-from opencost_kusto.coverage.interval_set import IntervalSet
+from opencost_kusto.coverage.cover import Cover, covers
 from opencost_kusto.coverage.retention import aligned, check_step, past_retention
 from opencost_kusto.coverage.state import DatasetState, dataset_states
 from opencost_kusto.kusto.client import Kusto
@@ -88,22 +88,26 @@ def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now:
 
 def sort(found: Gaps, target: Target, batches: Iterable[Batch], now: datetime) -> None:
     """Add batches to the lists that their states require."""
-    settled = {name: one.minutes(SETTLED, target.options) for name, one in found.states.items()}
-    lost = {name: one.minutes({WindowState.LOST}, target.options) for name, one in found.states.items()}
+    batches = list(batches)
+    windows = [batch.window for batch in batches]
+    settled, lost = (
+        {name: covers(windows, one.windows(states, target.options)) for name, one in found.states.items()}
+        for states in (SETTLED, {WindowState.LOST})
+    )
     for batch in batches:
-        name = batch.table.name
-        _sort(found, batch, found.states[name].state(batch.id), settled[name], lost[name])
+        name, window = batch.table.name, batch.window
+        _sort(found, batch, found.states[name].state(batch.id), settled[name][window], lost[name][window])
     found.due.sort(key=lambda batch: past_retention(batch.window, now, found.source.retention(batch.table)))
 
 
-def _sort(found: Gaps, batch: Batch, state: WindowState, settled: IntervalSet, lost: IntervalSet) -> None:
+def _sort(found: Gaps, batch: Batch, state: WindowState, settled: Cover, lost: Cover) -> None:
     """Add a batch to the list that its state requires."""
     if state is WindowState.DAMAGED:
         found.due.append(batch)
-    elif batch.window in settled:
+    elif settled.complete:
         dataset, end = batch.table.dataset, batch.window.end
         found.covered_until[dataset] = max(end, found.covered_until.get(dataset, end))
-    elif batch.window in lost:
+    elif lost.complete:
         found.lost.append(batch)
     elif state in GONE:
         found.gone.append(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -16,11 +16,14 @@ class IntervalSet:
         self._starts: list[datetime] = []
         self._ends: list[datetime] = []
         for window in sorted(windows):
-            if self._ends and window.start <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], window.end)
-            else:
-                self._starts.append(window.start)
-                self._ends.append(window.end)
+            self.add(window)
+
+    def add(self, window: Window) -> None:
+        """Add the minutes of a window."""
+        # What lies from `first` to `last` touches the window, and becomes one with it.
+        first, last = bisect_left(self._ends, window.start), bisect_right(self._starts, window.end)
+        self._starts[first:last] = [min([window.start, *self._starts[first:last]])]
+        self._ends[first:last] = [max([window.end, *self._ends[first:last]])]
 
     def __contains__(self, window: Window) -> bool:
         """Whether every minute of the window is in the set."""

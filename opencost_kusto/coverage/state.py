@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.batch import Batch, RequestOptions
-from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.retention import past_retention
 from opencost_kusto.database import window_states
 from opencost_kusto.kusto.client import Kusto, Row
@@ -69,10 +68,6 @@ class DatasetState:
         for id_, one in self.entries.items():
             if one.state in selected and self._counts(id_, one, options):
                 yield one.window
-
-    def minutes(self, states: Iterable[WindowState], options: RequestOptions | None = None) -> IntervalSet:
-        """The minutes of those windows."""
-        return IntervalSet(self.windows(states, options))
 
     def _counts(self, id_: str, one: WindowEntry, options: RequestOptions | None) -> bool:
         """Whether a batch was requested with these options, by its id; without options, whether it is not partial."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from opencost_kusto.coverage.cover import covers
 from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.state import DatasetState, dataset_states
 from opencost_kusto.coverage.totals import SCRAPES, totals
@@ -134,8 +135,11 @@ def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], float]:
 
 def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]:
     """The missing, lost, damaged and failed windows of a period; `earlier` if the run log has windows before it."""
-    settled, damaged = one.minutes(SETTLED), one.minutes({WindowState.DAMAGED})
-    lost = [gap for window in one.minutes({WindowState.LOST}) for gap in settled.gaps(window)]
+    settled, damaged, lost_once = (
+        list(one.windows(states)) for states in (SETTLED, {WindowState.DAMAGED}, {WindowState.LOST})
+    )
+    lost = [gap for cover in covers(IntervalSet(lost_once), settled).values() for gap in cover.missing]
+    of_entries = covers((entry.window for entry in one.entries.values()), settled)
     # A window that OpenCost no longer has at this step is left out: a longer one landed, or it is lost or missing. A
     # failed window that is longer than the period is left out too.
     entries = [
@@ -144,23 +148,24 @@ def _recent(one: DatasetState, period: Window, earlier: bool) -> dict[str, Json]
         if entry.outcome is not None
         and entry.window.end > period.start
         and entry.state not in GONE
-        and (entry.window.minutes <= period.minutes or entry.window in settled)
+        and (entry.window.minutes <= period.minutes or of_entries[entry.window].complete)
     ]
     aligned = [entry.window for entry in entries if _is_aligned(entry.window)]
     begin = period.start if earlier else max(min(aligned, default=period).start, period.start)
     end = max((window.end for window in aligned), default=begin)
-    accounted = IntervalSet([*settled, *lost, *damaged])
-    scrapes = one.table.dataset in SCRAPES
+    due = [Window(begin, end)] if begin < end and one.table.dataset not in SCRAPES else []
+    missing = [gap for cover in covers(due, [*settled, *lost, *damaged]).values() for gap in cover.missing]
     failed = {WindowState.FAILED, WindowState.QUEUED}
     return {
-        "missing": list(accounted.gaps(Window(begin, end))) if begin < end and not scrapes else [],
+        "missing": missing,
         "lost": lost,
-        "damaged": list(damaged),
+        "damaged": list(IntervalSet(damaged)),
         "failures": list(
             _failures(
                 (entry.outcome, entry.reason or "", entry.window)
                 for entry in entries
-                if entry.state in failed and entry.outcome not in (None, Outcome.QUEUED) and entry.window not in settled
+                if entry.state in failed and entry.outcome not in (None, Outcome.QUEUED)
+                if not of_entries[entry.window].complete
             )
         ),
     }

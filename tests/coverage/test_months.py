@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from opencost_kusto.coverage.interval_set import IntervalSet
 from opencost_kusto.coverage.state import dataset_states
 from opencost_kusto.coverage.status import status
 from opencost_kusto.database.bootstrap import bootstrap
@@ -70,7 +71,7 @@ def test_a_long_period_is_read_month_by_month(emulator: KustoEmulator, kusto: Ku
     assert {one.source for one in states} == {"east", "west"}
     for one in states:
         assert len(one.entries) == DAYS
-        assert list(one.minutes({WindowState.EMPTY})) == [PERIOD]
+        assert list(IntervalSet(one.windows({WindowState.EMPTY}))) == [PERIOD]
 
 
 def test_status_counts_every_month_once(emulator: KustoEmulator, kusto: Kusto) -> None:
