@@ -74,6 +74,18 @@ def test_every_test_finds_the_same_batches(batches: Database) -> None:
     assert {row["BatchId"]: read(row, ALLOCATION).complete for row in proven} == expected
 
 
+def test_the_exact_proof_finds_what_sums_do_not(empty: Database) -> None:
+    """Numbers whose count, ends, sum and sum of squares are those of 1 to 9 pass the cheap test alone."""
+    numbers = (1, 3, 3, 4, 4, 5, 8, 8, 9)
+    rows = batch("sums", tuple((number, 0, 1.0) for number in numbers))
+    rows[-1] |= {"BatchRows": 9, "BatchCost": 9_000_000}
+    empty.insert("OpenCostAllocation", rows)
+    found = empty.one("OpenCostProof()")
+    assert (found["IsWhole"], found["Finding"]) == (False, "3 rows too many; 3 rows missing")
+    call = 'OpenCostHeldBatches("allocation", datetime(2026-11-23), datetime(2026-11-24))'
+    assert empty.one(call)["IsWhole"]
+
+
 def test_a_batch_of_several_clusters_is_judged_whole(empty: Database) -> None:
     """With --all-clusters a batch has rows of several clusters: all of them prove it, also where one is asked for."""
     rows = [{**row, "Cluster": f"c{row['RowNumber'] % 2}"} for row in batch("fleet", COMPLETE)]
