@@ -8,31 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencost_kusto import rendering
-from opencost_kusto.database.functions import named
 from opencost_kusto.errors import KustoError, OpenCostKustoError, UsageError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Column, Kind, Table
 from opencost_kusto.result import BatchResult, Outcome, Report
-from opencost_kusto.schema import micros
 from opencost_kusto.schema.kql import literal
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.window import stamp
+from opencost_kusto.window import Window, stamp
 
 # The number of namespaces, and of batches that did not land, that are listed.
 _TOP, _LINES = 20, 50
-_CURRENCIES = "OpenCostCurrencies"
+# Sums of floating-point numbers differ by less.
+_ROUNDING = 1e-4
 _NOT_LANDED = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of one namespace of one cluster, from the table, and its currency, "" where that is not set."""
+    """The cost of one namespace of one cluster, and its currency, "" where that is not set."""
 
     cluster: str
     namespace: str
-    rows: int
-    micros: int
+    cost: float
     currency: str = ""
 
 
@@ -50,7 +48,7 @@ class Page:
         if kusto is None:
             return
         try:
-            self.costs = by_namespace(kusto, report.results)
+            self.costs = by_namespace(kusto, report)
         except KustoError as error:
             self.unknown = f"The cost by namespace could not be queried: {error}"
 
@@ -77,29 +75,25 @@ def page(file: Path | None) -> Iterator[Page]:
         _append(file, markdown(result) if result.report is not None else f"## OpenCost to Kusto: {_text(why)}\n\n")
 
 
-def costs_query(batch_ids: Iterable[str]) -> str:
-    """KQL for the cost of each namespace of these batches, in millionths and with idle, to compare with what landed.
-
-    It includes the shipped function for currencies, since the database may not have it.
-    """
-    ids = ", ".join(map(literal, batch_ids))
+def costs_query(run_id: str, period: Window) -> str:
+    """KQL for the cost of each namespace of the windows of a run, by the shipped function."""
+    start, end = (f"datetime({stamp(bound)})" for bound in (period.start, period.end))
     return (
-        f"{named(_CURRENCIES).let} {ALLOCATION.name} | where {ALLOCATION.batch_column} in ({ids})"
-        ' | extend Namespace = case(isnotempty(Namespace), Namespace, AllocationName endswith_cs "__idle__",'
-        ' "__idle__", "__unallocated__")'
-        f" | summarize Rows = count(), Micros = sum({micros.kql('TotalCost')}) by Cluster, Namespace"
-        f" | lookup kind=leftouter {_CURRENCIES} on Cluster | order by Micros desc, Cluster asc, Namespace asc"
+        f'OpenCostOfRun({literal(run_id)}, "", {start}, {end})'
+        " | summarize Cost = sum(TotalCost) by Cluster, Namespace, Currency"
+        " | order by Cost desc, Cluster asc, Namespace asc"
     )
 
 
-def by_namespace(kusto: Kusto, outcomes: Sequence[BatchResult]) -> list[Cost]:
-    """The cost of a run's batches by namespace, the highest first; raises KustoError."""
-    batch_ids = [one.batch_id for one in _counted(outcomes)]
-    if not batch_ids:
+def by_namespace(kusto: Kusto, report: Report) -> list[Cost]:
+    """The cost of what a run landed or found landed by namespace, the highest first; raises KustoError."""
+    landed = _counted(report.results)
+    if not landed:
         return []
+    period = Window(min(one.window_start for one in landed), max(one.window_end for one in landed))
     return [
-        Cost(row["Cluster"] or "", row["Namespace"], int(row["Rows"]), int(row["Micros"] or 0), row["Currency"] or "")
-        for row in kusto.query(costs_query(batch_ids))
+        Cost(row["Cluster"] or "", row["Namespace"], float(row["Cost"] or 0.0), row["Currency"] or "")
+        for row in kusto.query(costs_query(report.run_id, period), fresh=True)
     ]
 
 
@@ -127,7 +121,6 @@ def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
     columns = (
         *([Column("Cluster")] if several else []),
         Column("Namespace"),
-        Column("Rows", Kind.COUNT, total=True),
         Column("Cost", Kind.MONEY, total=True),
         Column("Share", Kind.SHARE, total=True),
         Column("Currency", Kind.CURRENCY),
@@ -136,9 +129,8 @@ def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
         (
             *([one.cluster] if several else []),
             one.namespace,
-            one.rows,
-            micros.to_cost(one.micros),
-            micros.to_cost(one.micros) / total if (total := totals[one.currency]) else None,
+            one.cost,
+            one.cost / total if (total := totals[one.currency]) else None,
             one.currency,
         )
         for one in costs
@@ -149,7 +141,7 @@ def cost_table(costs: Sequence[Cost], top: int = _TOP) -> Table:
 def by_currency(costs: Sequence[Cost]) -> dict[str, float]:
     """The sum of costs by currency, "" where it is not set: amounts of two currencies are never added."""
     names = sorted({one.currency for one in costs})
-    return {name: micros.to_cost(sum(one.micros for one in costs if one.currency == name)) for name in names}
+    return {name: sum(one.cost for one in costs if one.currency == name) for name in names}
 
 
 def _append(file: Path, text: str) -> None:
@@ -190,11 +182,13 @@ def _namespaces(page: Page, outcomes: Sequence[BatchResult]) -> Iterator[str]:
         yield _text(page.unknown) if costs is None else "No allocation was counted in Kusto."
         return
     yield rendering.markdown(cost_table(costs))
-    total = sum(one.micros for one in costs)
-    landed = sum(micros.from_cost(one.cost or 0.0) for one in _counted(outcomes))
-    if total != landed:
-        read, counted = micros.to_cost(total), micros.to_cost(landed)
-        yield f"Kusto now holds a cost of {read:,.6f}, but {counted:,.6f} was counted as it landed."
+    total = sum(one.cost for one in costs)
+    landed = sum(one.cost or 0.0 for one in _counted(outcomes))
+    if abs(total - landed) > _ROUNDING:
+        yield (
+            f"The batches that landed have a cost of {landed:,.6f}, and the namespaces {total:,.6f}: each minute "
+            "counts once, and idle cost does not."
+        )
 
 
 def _missing(outcomes: Sequence[BatchResult]) -> Iterator[str]:

@@ -49,13 +49,6 @@ class Function:
         """`OpenCostOfRun(runId: string, cluster: string = "")`."""
         return f"{self.name}({', '.join(map(str, self.parameters))})"
 
-    @property
-    def let(self) -> str:
-        """KQL that defines a function without parameters as a `let`, for databases that have only the tables."""
-        if self.parameters:
-            raise ValueError(f"{self.name} has parameters, and is called")
-        return f"let {self.name} = {self.body[1:-1].strip()};"
-
 
 def functions() -> list[Function]:
     """Every shipped function, by name."""

@@ -154,4 +154,5 @@ def test_the_functions_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """`query --list` needs no database: each function with its parameters and its sentence."""
     app(["query", "--list", "-o", "json"], standalone_mode=False, obj=Process())
     listed: dict[str, Any] = {one["Function"]: one for one in json.loads(capsys.readouterr().out)}
-    assert listed["OpenCostOfRun"]["Parameters"] == 'runId: string, cluster: string = ""'
+    times = ", ".join(f"{name}: datetime = datetime(null)" for name in ("fromTime", "toTime"))
+    assert listed["OpenCostOfRun"]["Parameters"] == f'runId: string, cluster: string = "", {times}'

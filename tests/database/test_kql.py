@@ -205,7 +205,6 @@ SENT = {
     "append": replace.append_command(ALLOCATION, BATCH.id, ALLOCATION.name, whatif=True),
     "once": replace.once_query(ALLOCATION, BATCH.id, ["RowNumber", "BatchId"]),
     "run log": append_command([(CONTEXT, RESULT)], LIVE | {"Older": "real", "Text": "string"}),
-    "summary by namespace": costs_query(BATCH_IDS),
     # The analyser's database has this name.
     "schema": ".show database ['Database'] schema as json",
     "mappings": f".show table {ALLOCATION.name} ingestion json mappings",
@@ -219,6 +218,12 @@ def test_status_calls_shipped_functions(analyser: Analyser, dataset: str) -> Non
     """The query that status sends for costs is clean, too."""
     shipped = Schema(SCHEMA.tables, [command.text for command in commands("functions")])
     assert analyser.check(cost_query(dataset, BATCH.window), schema=shipped) == []
+
+
+def test_the_page_of_a_run_calls_a_shipped_function(analyser: Analyser) -> None:
+    """The query for the page of a run is clean, too, whatever the run is called."""
+    shipped = Schema(SCHEMA.tables, [command.text for command in commands("functions")])
+    assert analyser.check(costs_query('odd " \\ name', BATCH.window), schema=shipped) == []
 
 
 def test_the_demo_calls_a_shipped_function(analyser: Analyser) -> None:
@@ -295,7 +300,7 @@ LISTED = {
     "'.show materialized-views | project Name, SourceTable'",
     "tagged",
     "cost_query(dataset, period)",
-    "costs_query(batch_ids)",
+    "costs_query(report.run_id, period)",
     "difference.command",
     "doubled_query(table, batch_id)",
     "drop_command(name)",
