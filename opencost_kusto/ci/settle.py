@@ -37,14 +37,16 @@ def settled(
     now: Callable[[], datetime] = clock,
     sleep: Callable[[float], None] = time.sleep,
     on_result: Callable[[str], None] = lambda _: None,
+    before: Callable[[], None] = lambda: None,
 ) -> Run:
     """Wait until `settle` after the window's end; return the run, which begins then.
 
     OpenCost reports only what Prometheus has scraped, by default every minute. An earlier response would be
-    incomplete, and would stay so in Kusto.
+    incomplete, and would stay so in Kusto. `before` is called before a wait, and an error that it raises ends it.
     """
     until = window.end + settle
     if (moment := now()) < until:
+        before()
         on_result(
             f"Waiting until {until:%H:%M:%S}Z for OpenCost to measure the window that ends at {window.end:%H:%M}Z."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 from opencost_kusto.batch import Run
@@ -17,6 +18,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import variable
 from opencost_kusto.pipeline.coverage_check import check_starts
+from opencost_kusto.pipeline.fleet import check_reached
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import RESOLUTION, Window, check_step, duration, parse, resolution, since
 
@@ -109,10 +111,13 @@ class WhenOptions:
     ) -> Run:
         """The run, once OpenCost can be requested; waits if the window has not ended.
 
-        Raises EmptyError with --require-coverage, for an OpenCost that has no data at the start of the window.
+        Raises OpenCostError before a wait, where no OpenCost can be reached, and EmptyError with --require-coverage,
+        for an OpenCost that has no data at the start of the window.
         """
         if self.since is not None:
-            run = settled(run, request.window, settle_time(self.settle), sleep=stop.sleep, on_result=log)
+            wait = settle_time(self.settle)
+            check = partial(check_reached, opencosts, stop)
+            run = settled(run, request.window, wait, sleep=stop.sleep, on_result=log, before=check)
         if self.require_coverage:
             check_starts(opencosts, request, self.marks)
         return run

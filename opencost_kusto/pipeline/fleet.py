@@ -70,6 +70,21 @@ def contacts(
     return found
 
 
+def check_reached(opencosts: Sequence[OpenCost], cancel: CancelToken) -> None:
+    """Request the cluster of every server; raises the error of the first where none responds: a run would end so."""
+
+    def request(opencost: OpenCost) -> OpenCostKustoError | None:
+        try:
+            opencost.reach()
+        except OpenCostKustoError as error:
+            return error
+        return None
+
+    errors = [error for error in _requested(opencosts, request, WORKERS, cancel) if error is not None]
+    if errors and len(errors) == len(opencosts):
+        raise errors[0]
+
+
 def marks_of_each(opencosts: Sequence[OpenCost], otherwise: timedelta | None = None) -> list[timedelta]:
     """The marks on which the windows of each source begin and end; five minutes for one that does not respond.
 

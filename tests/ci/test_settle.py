@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opencost_kusto.batch import Run
-from opencost_kusto.cancel import CancelToken
+from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.settle import SETTLE, settle_time, settled
 from opencost_kusto.cli.window_options import WhenOptions
-from opencost_kusto.errors import UsageError
+from opencost_kusto.errors import OpenCostError, UsageError
+from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.window import Window
+from tests.support.recorded import Emulator
 
 WINDOW = Window(datetime(2026, 11, 23, 10, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC))
 MINUTE = timedelta(minutes=1)
@@ -94,3 +96,29 @@ def test_only_a_window_with_since_waits_for_its_end() -> None:
     assert hour == Window(WINDOW.start - 5 * MINUTE, WINDOW.end - 5 * MINUTE)
     run = Run("r", now, "1")
     assert WhenOptions().ready(run, SyncRequest(hour), [], CancelToken(), print) is run
+
+
+class Impatient(CancelToken):
+    """A token that is cancelled where a run would wait."""
+
+    def sleep(self, seconds: float | None = None) -> None:
+        """End the wait before it begins."""
+        raise Cancelled(seconds)
+
+
+def test_the_wait_begins_only_where_opencost_can_be_reached() -> None:
+    """With --since the cluster is requested before the wait, which begins where one of several servers responds."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    request, run = SyncRequest(Window(now, now + 60 * MINUTE)), Run("r", now, "1")
+    with (
+        Emulator() as servers,
+        OpenCost("http://127.0.0.1:9", cluster="a", attempts=1) as unreachable,
+        OpenCost(servers.opencost_url, cluster="b") as reachable,
+    ):
+        for opencosts, error in (
+            ([unreachable], OpenCostError),
+            ([unreachable, unreachable], OpenCostError),
+            ([unreachable, reachable], Cancelled),
+        ):
+            with pytest.raises(error):
+                WhenOptions(since="1h").ready(run, request, opencosts, Impatient(), print)
