@@ -11,7 +11,7 @@ import msgspec
 from opencost_kusto.batch import Batch, Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.coverage.confirm import costs_more
-from opencost_kusto.coverage.gaps import Gaps, Target
+from opencost_kusto.coverage.gaps import Gaps, Target, sort
 from opencost_kusto.coverage.retention import containing, fallbacks
 from opencost_kusto.coverage.state import WindowEntry
 from opencost_kusto.errors import OpenCostError, ReasonCode
@@ -49,14 +49,12 @@ class CatchUp:
     run: Run
     closed: datetime
     max_windows: int | None = MAX_WINDOWS
-    _entries: dict[str, WindowEntry] = field(init=False)
     _gone: list[Batch] = field(init=False)
     _empty: list[Batch] = field(default_factory=list)
     _inside: dict[str, list[Batch]] = field(default_factory=dict)
     _longer: dict[str, Batch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._entries = {id_: entry for one in self.gaps.states.values() for id_, entry in one.entries.items()}
         self._gone = list(self.gaps.gone)
 
     def lane(self, batches: Iterable[Batch]) -> Lane:
@@ -101,30 +99,44 @@ class CatchUp:
             batch_result(batch, Outcome.EMPTY, rows=0, reason=_NO_MORE, code=ReasonCode.CONFIRMED_EMPTY)
             for batch in self._empty
         ]
-        return [*map(lost, self._gone), *empty]
+        results = [*map(lost, self._gone), *empty]
+        for one in results:
+            self._keep(one)
+        return results
+
+    def rest(self) -> Gaps:
+        """The gaps that the run leaves, by its own results."""
+        found = Gaps(self.gaps.source, self.gaps.states, lost=list(self.gaps.lost))
+        target = self.target.of(self.gaps.source.settings)
+        sort(found, target, [*self.gaps.due, *self.gaps.gone], self.run.collection_time)
+        return found
 
     def _is_gone(self, batch: Batch) -> bool:
-        return batch.id in self._entries and self._entries[batch.id].state in GONE
+        return self.gaps.states[batch.table.name].state(batch.id) in GONE
 
     def _is_empty(self, longer: Batch, inside: list[Batch], cancel: CancelToken) -> bool:
         """Whether windows with inconclusive empty responses had no cost, by what the longer window costs."""
-        if not all(self._entries[batch.id].state is WindowState.INCONCLUSIVE for batch in inside):
+        state = self.gaps.states[longer.table.name]
+        if not all(state.state(batch.id) is WindowState.INCONCLUSIVE for batch in inside):
             return False
         cancel.check()
-        landed = [
-            entry
-            for id_, entry in self._entries.items()
-            if id_.startswith(f"{longer.table.name}/") and entry.state is WindowState.LANDED
-        ]
+        landed = [entry for entry in state.entries.values() if entry.state is WindowState.LANDED]
         return not costs_more(self.opencost, longer, self.gaps.source, self.run, landed)
 
     def _ended(self, result: BatchResult) -> BatchResult:
         """Keep a result; an expired window is not a failure: a longer one is loaded, or it is lost."""
-        entry = self._entries[result.batch_id] = WindowEntry.of(result, self.run.collection_time)
-        if entry.state in GONE:
-            code = ReasonCode.INCONCLUSIVE if entry.state is WindowState.INCONCLUSIVE else ReasonCode.EXPIRED
+        state = self._keep(result)
+        if state in GONE:
+            code = ReasonCode.INCONCLUSIVE if state is WindowState.INCONCLUSIVE else ReasonCode.EXPIRED
             return msgspec.structs.replace(result, outcome=Outcome.EXPIRED, exit_code=0, reason_code=code.value)
         return result
+
+    def _keep(self, result: BatchResult) -> WindowState:
+        """The state by a result, which becomes what is known of its window; a scrape has no window."""
+        entry = WindowEntry.of(result, self.run.collection_time)
+        if result.table in self.gaps.states:
+            self.gaps.states[result.table].entries[result.batch_id] = entry
+        return entry.state
 
 
 def load(catch_ups: Sequence[CatchUp], loading: Loading, *, scrape: bool = False) -> None:

@@ -26,12 +26,13 @@ from opencost_kusto.window_state import SETTLED, WindowState
 
 _Missing = dict[str, list[Batch]]
 _NOTHING_TO_DO = ", ".join(map(literal, sorted({*SETTLED, WindowState.LOST})))
+_LOST = literal(WindowState.LOST)
 
 
 def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
     """The gaps of each source in a period: one query for all with the same options, and for what is missing.
 
-    Lost windows are left out: they were reported, and are not requested again. Raises KustoError.
+    What the run log has as lost is listed as lost, and not read again. Raises KustoError.
     """
     found: list[Gaps] = []
     for one in dict.fromkeys(target.of(source.settings) for source in sources):
@@ -43,20 +44,23 @@ def find_all(kusto: Kusto, sources: Sequence[Source], target: Target, period: Wi
 def _find(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
     """The gaps of sources that are requested with the same options."""
     missing: _Missing = {source.name: [] for source in sources}
+    lost: _Missing = {source.name: [] for source in sources}
     if target.tables:
         for row in kusto.query(missing_query(sources, target, period), fresh=True):
             start = row["WindowStart"].astimezone(UTC)
             table = next(table for table in target.tables if table.name == row["TableName"])
             window = Window(start, start + target.step)
-            missing[row["Source"]].append(Batch(table, row["Source"], window, target.options))
-    found = {source.name: _all_covered(source, target, period, missing[source.name]) for source in sources}
+            (lost if row["IsLost"] else missing)[row["Source"]].append(
+                Batch(table, row["Source"], window, target.options)
+            )
+    found = {one.name: _all_covered(one, target, period, missing[one.name], lost[one.name]) for one in sources}
     for window, names in _periods(sources, missing, target, now).items():
         _sort_missing(kusto, [found[name] for name in names], target, window, missing, now)
     return list(found.values())
 
 
 def missing_query(sources: Sequence[Source], target: Target, period: Window) -> str:
-    """KQL for the windows of a period that are not settled: neither landed, nor empty, nor lost."""
+    """KQL for the windows of a period that are neither landed nor empty, and whether each is lost."""
     step = f"{target.step // timedelta(minutes=1)}m"
     pairs = ", ".join(f"{literal(source.name)}, {literal(table.name)}" for source in sources for table in target.tables)
     requested = " or ".join(f"({_requested(table, target)})" for table in target.tables)
@@ -65,11 +69,13 @@ def missing_query(sources: Sequence[Source], target: Target, period: Window) -> 
         [source.name for source in sources],
         target.tables,
         f"let Settled = States | where State in ({_NOTHING_TO_DO}) and WindowEnd - WindowStart == {step}"
-        f" | where {requested} | project Source, TableName, WindowStart;"
-        f" range WindowStart from startTime to endTime - {step} step {step} | extend One = 1"
+        f" | where {requested} | project Source, TableName, WindowStart, IsLost = State == {_LOST};"
+        f" let Missing = range WindowStart from startTime to endTime - {step} step {step} | extend One = 1"
         f" | join kind=inner (datatable(Source: string, TableName: string)[{pairs}] | extend One = 1) on One"
         " | join kind=leftanti Settled on Source, TableName, WindowStart"
-        " | project Source, TableName, WindowStart | order by WindowStart asc",
+        " | project Source, TableName, WindowStart, IsLost = false;"
+        " union Missing, (Settled | where IsLost and WindowStart >= startTime and WindowStart < endTime)"
+        " | order by WindowStart asc",
         options=list(dict.fromkeys(option for table in target.tables for option in table.options)),
     )
 
@@ -89,10 +95,12 @@ def _equal(column: str, value: OptionValue) -> str:
     return f"{column} == {literal(value if isinstance(value, str) else json.dumps(value, separators=(',', ':')))}"
 
 
-def _all_covered(source: Source, target: Target, period: Window, missing: Sequence[Batch]) -> Gaps:
+def _all_covered(
+    source: Source, target: Target, period: Window, missing: Sequence[Batch], lost: Sequence[Batch]
+) -> Gaps:
     """The gaps of a source before the missing windows are sorted into them."""
-    found = Gaps(source, {})
-    windows = {(batch.table.name, batch.window) for batch in missing}
+    found = Gaps(source, {}, lost=list(lost))
+    windows = {(batch.table.name, batch.window) for batch in (*missing, *lost)}
     for batch in target.batches(source.name, period):
         found.expected += 1
         if (batch.table.name, batch.window) not in windows:

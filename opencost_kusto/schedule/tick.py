@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -67,27 +66,31 @@ def tick(
 
     A source with a name that cannot be read, or of which Kusto cannot be read, fails with its newest window; one
     without a name raises the error. `cancel` ends it from another thread, with Cancelled.
-    `on_left` is called with what is missing and lost at the end; only then is that read.
+    `on_left` is called with what is missing and lost at the end, by the results of the tick; also of sources that could
+    not be reached, whose gaps are read only then.
     """
     run, policy = timed(run, kusto), policy or LoadPolicy()
     period, closed = lookback.period(run.collection_time, target.step), lookback.closed(run.collection_time)
     with Loading(kusto, run, policy, cancel, on_result) as loading:
         reached = _reached(loading, opencosts, target, period)
         try:
-            found = find_all(kusto, [identity.source for _, identity in reached], target, period, run.collection_time)
+            by_name = {one.name: one for one in loading.sources} if on_left is not None else {}
+            sources = [identity.source for _, identity in reached]
+            others = [by_name[name] for name in sorted(by_name.keys() - {one.name for one in sources})]
+            found = find_all(kusto, [*sources, *others], target, period, run.collection_time)
         except KustoError as error:
             for opencost, identity in reached:
                 fail_newest(loading, Contact(opencost, identity, error), target, period)
             return loading.report
         for source, dataset, until in covered(found):
             on_covered(source, dataset, until)
-        pairs = zip(reached, found, strict=True)
+        pairs = zip(reached, found[: len(reached)], strict=True)
         due = [CatchUp(*one, gaps, target, run, closed, lookback.max_windows) for one, gaps in pairs]
         load(due, loading, scrape=True)
     loading.log()
     if on_left is not None:
-        with suppress(KustoError):
-            for rest in left(kusto, loading.sources, target, period, run.collection_time):
+        for gaps in (*(one.rest() for one in due), *found[len(due) :]):
+            for rest in left(gaps, target):
                 on_left(rest)
     return loading.report
 

@@ -30,7 +30,6 @@ from opencost_kusto.load.run_log import LogContext, append_command
 from opencost_kusto.load.table_columns import columns_command
 from opencost_kusto.pipeline.name_entries import identities_query
 from opencost_kusto.result import Outcome, batch_result
-from opencost_kusto.schedule.left import lost_query
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import (
     batching_policy,
@@ -197,7 +196,6 @@ SENT = {
     "states": states_query([BATCH.source, "b"], FACTS, BATCH.window),
     "states of all": states_query(None, FACTS, BATCH.window),
     **{f"states of {table.name}": states_query([BATCH.source], [table], BATCH.window) for table in FACTS},
-    "lost": lost_query([Source("a"), Source('odd " name')], MISSING, BATCH.window),
     "missing": missing_query([Source("a"), Source('odd " name')], MISSING, BATCH.window),
     "mapping of a table": ingest.mappings_command(ALLOCATION),
     "leftovers": replace.leftovers_command(),
@@ -313,7 +311,6 @@ LISTED = {
     "held_keys_query(table, batch_id)",
     "identities_query(some)",
     "missing_query(sources, target, period)",
-    "lost_query(sources, target, period)",
     "states_query(sources, tables, month)",
     "leftovers_command()",
     "mappings_command(table)",

@@ -102,6 +102,8 @@ def test_a_tick_reports_what_it_has_left(here: StoreWorld) -> None:
         c.timeout = 0.1
         tick([b, c], here.kusto_client, target_of(), narrow, run=run(), on_left=left.append)
         assert left == [Left("b", "allocation", 1, 0), Left("c", "allocation", 2, 0)]
+        # What is missing, and the states of that: what is left is known by the results.
+        assert sum(request.csl.startswith("let startTime") for request in here.kusto.requests) == 2
         left.clear()
         here.kusto_client.command(
             ".set-or-append OpenCostSyncRuns <| OpenCostSyncRuns | where Outcome == 'landed' and Source == 'b'"
@@ -113,7 +115,7 @@ def test_a_tick_reports_what_it_has_left(here: StoreWorld) -> None:
 
 
 def test_one_query_says_that_nothing_is_missing(here: StoreWorld) -> None:
-    """For several sources together, and without a row, for what landed and for what is lost."""
+    """For several sources together, also where windows are lost, of which no state is read again."""
     target, period = target_of(HOUR, "allocation", "assets"), HORIZON.period(NOW, HOUR)
     with OpenCost(here.opencost.url, cluster="a") as a:
         assert tick([a], here.kusto_client, target, HORIZON, run=run()).exit_code == 0
@@ -123,10 +125,11 @@ def test_one_query_says_that_nothing_is_missing(here: StoreWorld) -> None:
         )
         sources = [a.source(), Source("b")]
     before = len(here.kusto.requests)
-    for found in find_all(here.kusto_client, sources, target, period, NOW):
-        assert (found.due, found.gone, found.lost, found.expected) == ([], [], [], 4)
+    one, other = find_all(here.kusto_client, sources, target, period, NOW)
+    assert (one.due, one.gone, one.lost, one.expected) == ([], [], [], 4)
+    assert (other.due, other.gone, len(other.lost), other.covered_until) == ([], [], 4, {})
     assert len(here.kusto.requests) == before + 1
-    assert here.kusto_client.query(missing_query(sources, target, period)) == []
+    assert {row["IsLost"] for row in here.kusto_client.query(missing_query(sources, target, period))} == {True}
     assert here.kusto_client.query(missing_query([Source("c")], target, period)) != []
 
 
