@@ -138,9 +138,9 @@ def sync_all(
     Several sources must have names; an error of one is a result of each of its batches. A single source raises what
     `sync` raises.
     """
-    plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
     if len(opencosts) == 1:
-        return sync(opencosts[0], kusto, plan, run=run, policy=policy, cancel=cancel, on_result=on_result)
+        return sync(opencosts[0], kusto, request, run=run, policy=policy, cancel=cancel, on_result=on_result)
+    plan, policy, run = plan_of(request), policy or LoadPolicy(), timed(run or new_run(), kusto)
     found = contacts(opencosts, kusto, run, policy, cancel)
     run = timed_by_opencost(run, opencosts)
     now = run.collection_time

@@ -209,5 +209,10 @@ def test_cost_of_a_run_is_of_its_rows_and_of_what_had_landed(empty: Database) ->
     assert sum(row["TotalCost"] for row in rows) == pytest.approx(expected)
     assert min(row["WindowStart"] for row in rows).hour == 3
     assert empty.rows('OpenCostOfRun("nobody")') == []
+    two = 'OpenCostOfRun("nightly", "", datetime(2026-11-23 10:00), datetime(2026-11-23 12:00))'
+    hours = (row for hour in recorded.allocation_hours()[10:12] for row in hour)
+    assert by(empty.rows(f"{two} | summarize TotalCost = sum(TotalCost) by Namespace"), "Namespace") == approximately(
+        recorded.summed(hours, recorded.namespace)
+    )
     nightly = empty.one('OpenCostOfRun("nightly") | summarize Cost = sum(TotalCost)')["Cost"]
     assert nightly == pytest.approx(recorded.total(recorded.workloads()))
