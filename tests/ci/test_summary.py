@@ -243,6 +243,12 @@ def test_the_page_of_a_run_is_what_the_function_returns_for_it(servers: Emulator
     by_container, by_namespace_ = SyncRequest(HOUR, datasets=("allocation",)), RequestOptions(aggregate="namespace")
     with (
         another_cluster(servers.opencost),
+        OpenCost(servers.opencost_url, cluster="apart") as opencost,
+        Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto,
+    ):
+        assert sync(opencost, kusto, by_container, run=new_run("other")).exit_code == 0
+    with (
+        another_cluster(servers.opencost),
         OpenCost(servers.opencost_url, cluster="twice") as opencost,
         Kusto(servers.kusto_url, "OpenCost", auth="none") as kusto,
     ):
@@ -255,9 +261,9 @@ def test_the_page_of_a_run_is_what_the_function_returns_for_it(servers: Emulator
             )
         ]
         assert [report.counts for report in reports] == [{"landed": 1}, {"already landed": 1}, {"landed": 1}]
-        found = kusto.query('OpenCostOfRun("one") | summarize Cost = sum(TotalCost) by Namespace', fresh=True)
-        pages = [by_namespace(kusto, report) for report in reports]
-    expected = {row["Namespace"]: pytest.approx(row["Cost"]) for row in found}
+        found = kusto.query('OpenCostOfRun("one") | summarize Cost = sum(TotalCost) by Cluster, Namespace', fresh=True)
+        pages = [by_namespace(kusto, report) for report in reports[1:]]
+    expected = {(row["Cluster"], row["Namespace"]): pytest.approx(row["Cost"]) for row in found}
     for costs in pages:
-        assert {one.namespace: one.cost for one in costs} == expected
-    assert sum(one.cost for one in pages[1]) == pytest.approx(reports[1].results[0].cost)
+        assert {(one.cluster, one.namespace): one.cost for one in costs} == expected
+    assert sum(one.cost for one in pages[0]) == pytest.approx(reports[1].results[0].cost)
