@@ -94,7 +94,7 @@ def test_a_failed_batch_is_listed_with_its_reason(tmp_path: Path) -> None:
     with (
         Emulator(latency=0.05, responder=responder) as broken,
         Kusto(broken.kusto_url, "OpenCost", auth="none") as kusto,
-        OpenCost(broken.opencost_url, timeout=0.1) as opencost,
+        OpenCost(broken.opencost_url, timeout=1.0) as opencost,
     ):
         bootstrap(kusto)
         with page(file) as content:
