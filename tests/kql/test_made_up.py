@@ -82,6 +82,9 @@ def overlapping(database: Database) -> None:
     coarser.allocation(0, 1, options=RequestOptions(aggregate="namespace"), web=3.0)
     hashed = {"cpuCost": 3.0, "totalCost": 3.0, "properties": NOBODY}
     coarser.allocation(0, 1, options=RequestOptions(aggregate="label:pod-template-hash"), abc=hashed)
+    controllers = MadeUp(database, "controllers")
+    controllers.allocation(0, 1, options=RequestOptions(aggregate="namespace,controller"), web=3.0)
+    controllers.allocation(0, 1, options=RequestOptions(aggregate="label:app,label:team,label:tier"), abc=hashed)
 
 
 def netted(database: Database) -> None:
@@ -92,6 +95,10 @@ def netted(database: Database) -> None:
             both.allocation(hour, hour + 1, web=6.0, jobs=2.0)
         for hour in range(hours):
             both.assets(hour, hour + 1, n1=10.0)
+    unused = MadeUp(database, "unused-hours")
+    unused.allocation(0, 2, web=6.0)
+    for hour in range(4):
+        unused.assets(hour, hour + 1, n1=10.0)
     shared = MadeUp(database, "shared")
     shared.allocation(0, 1, options=RequestOptions(include_idle=True, share_idle=True), web=6.0, jobs=4.0)
     shared.assets(0, 1, n1=12.0)
@@ -122,12 +129,13 @@ def netted(database: Database) -> None:
 
 @pytest.fixture(scope="module")
 def made_up() -> Iterator[Database]:
-    """Every situation, and a run log with the currency of two clusters."""
+    """Every situation, and a run log with the currency of two clusters, of one of them an earlier one too."""
     with Database() as database:
         overlapping(database.install())
         netted(database)
-        for cluster, currency in (("four-hours", "EUR"), ("bursty", "USD")):
-            row = {"Cluster": cluster, "Currency": currency, "CollectionTime": COLLECTED.isoformat()}
+        known = (("four-hours", "EUR", COLLECTED), ("bursty", "USD", COLLECTED), ("bursty", "GBP", COLLECTED - HOUR))
+        for cluster, currency, collected in known:
+            row = {"Cluster": cluster, "Currency": currency, "CollectionTime": collected.isoformat()}
             database.insert("OpenCostSyncRuns", [{**row, "BatchId": f"metrics of {cluster}", "Dataset": "metrics"}])
         yield database
 
@@ -140,19 +148,28 @@ def by_cluster(rows: list[dict[str, Any]], key: str, value: str) -> dict[str, di
     return found
 
 
-def test_no_window_moves_the_cost_of_a_scheduled_one(made_up: Database) -> None:
+@pytest.mark.parametrize(
+    ("function", "key"),
+    [("OpenCostByNamespace", "Namespace"), ("OpenCostByController", "Namespace"), ("OpenCostByNode", "Node")],
+)
+def test_no_window_moves_the_cost_of_a_scheduled_one(function: str, key: str, made_up: Database) -> None:
     """A run beside its hour, hours beside their day, a second response and a second aggregate change no cost."""
-    found = by_cluster(made_up.rows(f"OpenCostByNamespace({PERIOD})"), "Namespace", "TotalCost")
+    rows = made_up.rows(f"{function}({PERIOD})")
+    found, compute = by_cluster(rows, key, "TotalCost"), by_cluster(rows, key, "CpuCost")
     for cluster, costs in {
         "run": {"bench": 8.5, "web": 1.5},
         "another": {"bench": 8.5, "web": 1.5},
         "day-22": {"bench": 24.0, "web": 24.0},
         "day-2": {"bench": 24.0, "web": 24.0},
         "renamed": {"a": 1.0, "c": 2.0},
-        "coarser": {"web": 3.0},
+        # By controller neither of its aggregates answers, and the one that counts has no namespace.
+        "coarser": {"__unallocated__" if function == "OpenCostByController" else "web": 3.0},
+        "controllers": {"web": 3.0},
         "shared": {"web": 6.0, "jobs": 4.0},
     }.items():
-        assert found[cluster] == pytest.approx(costs), cluster
+        expected = {"n1": sum(costs.values())} if key == "Node" else costs
+        assert found[cluster] == pytest.approx(expected), cluster
+        assert compute[cluster] == pytest.approx(expected), cluster
 
 
 def test_hours_that_were_lost_have_what_the_day_leaves(made_up: Database) -> None:
@@ -176,6 +193,7 @@ def test_chargeback_is_by_hour_and_takes_no_discount_from_anybody(made_up: Datab
     assert found["overcommitted"] == pytest.approx({"web": 4.0, "burst": 16.0, "__overcommitted__": -10.0})
     currencies = {(row["Cluster"], row["Currency"]) for row in rows}
     assert {("four-hours", "EUR"), ("bursty", "USD"), ("two-hours", None)} <= currencies
+    assert ("bursty", "GBP") not in currencies
 
 
 def test_infrastructure_is_reconciled_with_what_was_charged(made_up: Database) -> None:
@@ -189,6 +207,15 @@ def test_infrastructure_is_reconciled_with_what_was_charged(made_up: Database) -
     assert [found["two-hours"][name] for name in names] == [120, 0, 0]
     assert [found["shared"][name] for name in names] == [0, 0, 60]
     assert (found["overcommitted"]["OvercommittedCost"], found["overcommitted"]["Difference"]) == pytest.approx((10, 0))
+
+
+def test_nodes_count_in_the_minutes_that_workloads_have(made_up: Database) -> None:
+    """Hours of nodes without workloads, or with idle shared out, are left out; each cluster has its own node n1."""
+    rows = {row["Cluster"]: row for row in made_up.rows(f"OpenCostIdleByNode({PERIOD})")}
+    names = ("NodeHours", "NodeCost", "AllocatedCost", "IdleCost")
+    assert [rows["unused-hours"][name] for name in names] == pytest.approx([2.0, 20.0, 6.0, 14.0])
+    assert [rows["four-hours"][name] for name in names] == pytest.approx([4.0, 40.0, 32.0, 8.0])
+    assert "shared" not in rows
 
 
 def test_a_node_without_a_price_has_no_idle_percent(made_up: Database) -> None:

@@ -147,6 +147,26 @@ def test_bounds_cut_windows_by_the_minute(day: Database) -> None:
     assert earliest.strftime("%H:%M:%S") == "01:30:17"
 
 
+@pytest.mark.parametrize(
+    "function", ["OpenCostByNamespace", "OpenCostByController", "OpenCostEfficiency", "OpenCostIdleByNode"]
+)
+def test_a_third_of_an_hour_has_a_third_of_every_amount(function: str, day: Database) -> None:
+    """Each column that is an amount counts by the part of the window that is in the period, as the total does."""
+    hour, third = ("datetime(2026-11-23 03:00), datetime(2026-11-23 " + end for end in ("04:00)", "03:20)"))
+    names = ("Cluster", "Namespace", "ControllerKind", "Controller", "Container", "Node")
+    found, parts = (
+        {tuple(row.get(name) for name in names): row for row in day.rows(f"{function}({bounds})")}
+        for bounds in (hour, third)
+    )
+    assert found
+    assert parts.keys() == found.keys()
+    for key, row in found.items():
+        amounts = {name: value for name, value in row.items() if isinstance(value, float)}
+        for name, value in amounts.items():
+            part = 1 if name.endswith(("Efficiency", "Percent")) else 3
+            assert parts[key][name] == pytest.approx(value / part, rel=1e-9, abs=1e-9), (key, name)
+
+
 def test_idle_rows_are_never_workloads(empty: Database) -> None:
     """Hours that landed only with idle give the same workloads as without."""
     empty.allocation(recording("1.112", "allocation_hour_idle_namespace.json"), Requested(options=WITH_IDLE))
@@ -194,6 +214,10 @@ def test_the_last_response_of_a_batch_counts_alone(empty: Database) -> None:
         empty.metrics(recording("1.112", "metrics.txt"), requested)
     assert workloads(empty)[1] == pytest.approx(recorded.total(recorded.allocation_hours()[10]))
     assert infrastructure(empty) == pytest.approx(recorded.total(recorded.asset_hours()[10]))
+    sums = empty.rows(f'OpenCostSums("", {DAY}) | summarize Cost = sum(TotalCost) by Dataset')
+    assert {row["Dataset"]: row["Cost"] for row in sums} == pytest.approx(
+        {"allocation": workloads(empty)[1], "assets": infrastructure(empty)}
+    )
     assert {row["RunId"] for row in empty.rows(f"OpenCostWorkloadCost({DAY}) | distinct RunId")} == {"later"}
     count = empty.one("OpenCostMetrics | count")["Count"] // 3
     found = empty.rows("OpenCostMetricsLatest | summarize Rows = count() by RunId")
