@@ -11,22 +11,32 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
 from opencost_kusto.cli import demo
+from opencost_kusto.coverage.backfill import backfill, survey
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database.bootstrap import bootstrap
 from opencost_kusto.emulator import CLUSTERS, Emulator, KustoEmulator
 from opencost_kusto.emulator.kusto import translation
+from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.pipeline.request import SyncRequest, new_run
+from opencost_kusto.pipeline.sync import sync
+from opencost_kusto.window import Window
+from tests.support import forked
 from tests.support.documents import README
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SAID = "This is a local emulator: "
 SECONDS = 300
+HOUR = timedelta(hours=1)
+DATASETS = ("allocation", "assets")
 # How these tests start the program, which is how it prints itself.
 PROGRAM = f"{shlex.quote(sys.executable)} -m opencost_kusto"
 Lines = list[str]
@@ -75,12 +85,10 @@ def _stopped(process: subprocess.Popen[str]) -> str:
 
 
 def _run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
-    """Run a line as it was printed, as a shell would."""
-    command = shlex.split(line)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    """Run a line as it was printed, as a shell would, in a fork of a process that has imported the program."""
+    words = shlex.split(line)
+    assert words[:3] == [sys.executable, "-m", "opencost_kusto"]
+    return forked.run(words[3:], folder, {**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def _shown() -> Lines:
@@ -111,38 +119,35 @@ def _assert_the_costs(text: str) -> None:
     assert len(totals) == 1
 
 
-def test_the_demo_loads_fourteen_days(capsys: pytest.CaptureFixture[str]) -> None:
-    """Days before by day and the last day by the hour; a day that is left out is found, and nothing is missing then.
-
-    Most of the demo's time was once the translation of its queries, so few of them may be translated.
-    """
-    before = translation.kept()
+def test_queries_of_other_times_are_not_translated_again() -> None:
+    """Most of the demo's time was once the translation of its queries: hours, what is missing, and a backfill of it."""
     with Emulator() as emulated, Kusto(emulated.kusto_url, emulated.database, auth="none") as kusto:
         bootstrap(kusto)
-        now = emulated.now()
-        demo.load(emulated, kusto, now)
-        queries = sum(1 for one in emulated.kusto.requests if one.path == "/v2/rest/query")
-        assert translation.kept() - before < queries / 3
-        held = kusto.query("OpenCostAllocation | summarize dcount(BatchId) by Cluster, WindowMinutes")
-        assert {(row["Cluster"], row["WindowMinutes"]): row["dcount_BatchId"] for row in held} == {
-            (cluster, minutes): count for cluster in CLUSTERS for minutes, count in ((60.0, 24), (1440.0, 14))
-        }
-        left = kusto.query(f"OpenCostMissingWindows(datetime({demo.last_days(now).start:%Y-%m-%d}), ago(0h), '', 1d)")
-        assert not [row for row in left if row["WindowEnd"] <= demo.last_days(now).end]
-    output = capsys.readouterr().out
-    [cluster, day] = re.findall(r"^gap: (\S+) has no allocation and assets of (\S+), left", output, re.MULTILINE)[0]
-    assert cluster == CLUSTERS[1]
-    assert f"{demo.last_days(now).start:%Y-%m-%d}" < day < f"{now:%Y-%m-%d}"
-    assert f"backfill: 2 batches of {cluster} in run backfill: 2 landed; " in output
+        now, end = emulated.now(), demo.last_day(emulated.now()).end
+        translated = []
+        for hours in (Window(end - 8 * HOUR, end - 4 * HOUR), Window(end - 4 * HOUR, end)):
+            loaded = SyncRequest(Window(hours.start + HOUR, hours.end), HOUR, DATASETS)
+            with OpenCost(emulated.opencost_url, cluster=CLUSTERS[0]) as opencost:
+                assert sync(opencost, kusto, loaded).counts == {"landed": 6}
+                found = survey([opencost], kusto, Target(HOUR, DATASETS), hours, now=now, closed=hours.end)
+                assert backfill(found, kusto, run=new_run("backfill")).counts == {"landed": 2}
+            translated.append(translation.kept())
+            queries = sum(1 for one in emulated.kusto.requests if one.path == "/v2/rest/query")
+        first, second = translated
+        assert second - first < queries / 10
 
 
-def test_the_demo_keeps_its_servers(tmp_path: Path) -> None:
-    """`demo --keep` prints costs, and three commands that work as printed, and ends with 0 on Ctrl-C."""
+def test_the_demo_loads_fourteen_days_and_keeps_its_servers(tmp_path: Path) -> None:
+    """Days before by day and the last day by the hour; a day that is left out is found, and nothing is missing then.
+
+    `demo --keep` prints costs, and three commands that work as printed, and ends with 0 on Ctrl-C.
+    """
     with _started(tmp_path, "demo", "--keep") as process:
         lines = _until_up(process)
         assert lines[0].startswith(SAID)
         _assert_the_costs("\n".join(lines))
         assert _shapes(_shown()) <= _shapes(lines)
+        _assert_what_is_loaded(lines)
         cost, sync, status = (_run(tmp_path, line) for line in _commands(lines))
         for done in (cost, sync, status):
             assert done.returncode == 0, done.stderr
@@ -152,6 +157,24 @@ def test_the_demo_keeps_its_servers(tmp_path: Path) -> None:
         assert all(cluster in status.stdout for cluster in CLUSTERS)
         assert _stopped(process) == "Stopped.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def _assert_what_is_loaded(lines: Lines) -> None:
+    """Each day and each of the last hours of both clusters once, the day that was left out among them."""
+    output = "\n".join(lines)
+    [url] = re.findall(r"^Kusto: (\S+), database OpenCost$", output, re.MULTILINE)
+    [(start, end)] = set(re.findall(r"^Cost by cluster.* from (\S+)T\S* to (\S+), in", output, re.MULTILINE))
+    with Kusto(url, "OpenCost", auth="none") as kusto:
+        held = kusto.query("OpenCostAllocation | summarize dcount(BatchId) by Cluster, WindowMinutes")
+        left = kusto.query(f"OpenCostMissingWindows(datetime({start}), datetime({end[:10]}), '', 1d)")
+    assert {(row["Cluster"], row["WindowMinutes"]): row["dcount_BatchId"] for row in held} == {
+        (cluster, minutes): count for cluster in CLUSTERS for minutes, count in ((60.0, 24), (1440.0, 14))
+    }
+    assert left == []
+    [cluster, day] = re.findall(r"^gap: (\S+) has no allocation and assets of (\S+), left", output, re.MULTILINE)[0]
+    assert cluster == CLUSTERS[1]
+    assert start < day < end
+    assert f"backfill: 2 batches of {cluster} in run backfill: 2 landed; " in output
 
 
 def test_the_emulator_serves(tmp_path: Path) -> None:
