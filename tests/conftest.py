@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from typing import Any
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         items[:] = _shares(items, workers)
+
+
+def pytest_configure() -> None:
+    """Look for garbage seldom: what was imported and collected is large, and none of it is garbage."""
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
