@@ -43,6 +43,7 @@ TENS = [(at, at + 10) for at in range(0, 60, 10)]
         pytest.param([(-20, 5), (55, 90)], [(55, 90), (-20, 5)], [(5, 55)], id="across its bounds"),
         pytest.param([(0, 40), (20, 60)], [(0, 40), (20, 60)], [], id="crossing"),
         pytest.param([(0, 30), (30, 60), (20, 40)], [(0, 30), (30, 60)], [], id="one inside two that touch"),
+        pytest.param([(30, 90), (0, 30), (20, 40)], [(30, 90), (0, 30)], [], id="the longer of them is later"),
         pytest.param([(-60, 0), (60, 120)], [], [(0, 60)], id="beside it"),
     ],
 )

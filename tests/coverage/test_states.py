@@ -13,6 +13,7 @@ import pytest
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.coverage.state import WindowEntry, states_query
+from opencost_kusto.coverage.totals import totals_query
 from opencost_kusto.database import script
 from opencost_kusto.emulator.kusto import commands
 from opencost_kusto.errors import ReasonCode
@@ -227,6 +228,25 @@ def test_options_are_those_of_the_run_log_else_of_the_rows(database: Database) -
     options = {id_: (row["Aggregate"], row["IncludeIdle"], row["AllClusters"]) for id_, row in found.items()}
     assert options == {"rows": ("pod", False, None), **dict.fromkeys(("log", "both"), ("namespace", True, False))}
     assert database.rows(f'OpenCostWindowStates({PERIOD}, "another")') == []
+
+
+def test_totals_are_of_the_states(database: Database) -> None:
+    """What landed, is empty or was sent counts; an empty response past retention, and what failed, do not."""
+    outcomes = ("landed", "already landed", "empty", "late", "queued", "timed out", "failed", "expired", "lost")
+    entries = []
+    for hour, outcome in enumerate(outcomes):
+        start = FIRST + hour * HOUR
+        asked = start + (60 * HOUR if outcome == "late" else HOUR)
+        bounds = {"WindowStart": start.isoformat(), "WindowEnd": (start + HOUR).isoformat()}
+        said = {"Outcome": "empty" if outcome == "late" else outcome, "Rows": 10, "CollectionTime": asked.isoformat()}
+        of = {"BatchId": outcome, "Source": "prod", "Dataset": "allocation", "TableName": "OpenCostAllocation"}
+        entries.append({**of, **bounds, **said})
+    database.clear()
+    database.insert("OpenCostSyncRuns", entries)
+    total = database.one(totals_query(FIRST + DAY, FIRST))
+    naive = FIRST.replace(tzinfo=None)
+    assert (total["Batches"], total["Rows"], total["DayRows"]) == (5, 50, 50)
+    assert (total["First"], total["Until"], total["EmptyUntil"]) == (naive, naive + 2 * HOUR, naive + 3 * HOUR)
 
 
 def test_the_query_carries_the_rule_with_it() -> None:
