@@ -16,6 +16,7 @@ from tests.faults.wire import is_message, is_resources, is_upload, storage_refus
 from tests.support.azurite import Azurite
 from tests.support.azurite_storage import AzuriteStorage
 from tests.support.cut_wire import CutWire, Proxied
+from tests.support.relay import Counted
 
 
 @pytest.fixture
@@ -106,8 +107,13 @@ def test_an_upload_whose_reply_is_lost_is_sent_again(blob: Callable[[int], Path]
 
 
 def test_a_container_that_refuses_is_not_tried_first_again(blob: Callable[[int], Path]) -> None:
-    """The next container gets the complete blob, and all that follow."""
+    """The next container gets the complete blob, and all that follow, over the connection that is open."""
     refusing: list[str] = []
+    relays: list[Counted] = []
+
+    def storage(url: str) -> Proxied:
+        relays.append(Counted(url))
+        return Proxied(url, relays[0].url)
 
     def refuse(request: Request) -> Reply | None:
         container = request.path.split("/")[1]
@@ -116,12 +122,13 @@ def test_a_container_that_refuses_is_not_tried_first_again(blob: Callable[[int],
         refusing.append(container)
         return storage_refusal() if container == refusing[0] else None
 
-    with KustoEmulator() as emulator, Kusto(emulator.url, "OpenCost", auth="none") as kusto:
+    with KustoEmulator(storage=storage) as emulator, relays[0], Kusto(emulator.url, "OpenCost", auth="none") as kusto:
         emulator.pause()
         emulator.fault = refuse
         for _ in range(3):
             send(kusto, blob(10))
     assert [container == refusing[0] for container in refusing] == [True, False, False, False]
+    assert relays[0].connections == 1
 
 
 def test_the_next_queue_takes_the_message(blob: Callable[[int], Path]) -> None:

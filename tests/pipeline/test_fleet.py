@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from opencost_kusto.result import BatchResult
 from opencost_kusto.schema.tables import ALLOCATION, SYNC_RUNS
 from opencost_kusto.window import Window
 from tests.support.recorded import OpenCostEmulator
-from tests.support.relay import Relay
+from tests.support.relay import Counted
 from tests.support.world import HOUR, NAMESPACES, ROWS, World, check_consistent
 
 REQUEST = SyncRequest(HOUR, None, ("allocation",), NAMESPACES)
@@ -88,20 +87,6 @@ def test_a_source_fails_alone(world: World) -> None:
             f"{SYNC_RUNS.name} | where isnotempty(BatchId) | project Source, Outcome | order by Source asc"
         )
     assert run_log == [{"Source": "down", "Outcome": "failed"}, {"Source": "up", "Outcome": "landed"}]
-
-
-class Counted(Relay):
-    """Counts the connections to a server."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._port = int(url.rpartition(":")[2])
-        self.connections = 0
-
-    def joined(self, client: socket.socket) -> tuple[socket.socket, socket.socket]:
-        """Connect to the server."""
-        self.connections += 1
-        return client, socket.create_connection(("127.0.0.1", self._port))
 
 
 @pytest.mark.parametrize("sources", [1, 2])

@@ -30,6 +30,20 @@ class Relay(Listener):
             self.open -= {*pair}
 
 
+class Counted(Relay):
+    """Counts the connections to a server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._port = int(url.rpartition(":")[2])
+        self.connections = 0
+
+    def joined(self, client: socket.socket) -> tuple[socket.socket, socket.socket]:
+        """Connect to the server."""
+        self.connections += 1
+        return client, socket.create_connection(("127.0.0.1", self._port))
+
+
 class TlsFront(Relay):
     """Ends TLS before a server on 127.0.0.1, as an ingress or a sidecar does.
 
