@@ -163,7 +163,7 @@ class RecordDecoder:
             # An object is null, so that nothing is in it.
             check_once(text)
             return
-        # One look at all of them together is enough for most records. JSON has no NUL, so it tells them apart.
+        # One check of all of them together is enough for most records. JSON has no NUL, which separates them.
         together = b"\0".join(filter(None, parts))
         if together not in self._checked:
             for part in filter(None, parts):
