@@ -24,7 +24,7 @@ TABLE: list[tuple[HeldState, AtHand, dict[str, bool], Decision, Decision]] = [
     (HeldState.NOTHING, ERROR, {}, FAIL, FAIL),
     (HeldState.SAME, RESPONSE, {}, KEEP, KEEP),
     (HeldState.OTHER, RESPONSE, {}, CHANGED, REPLACE),
-    (HeldState.OTHER, RESPONSE, {"alike": False}, CHANGED, FAIL),
+    (HeldState.OTHER, RESPONSE, {"similar": False}, CHANGED, FAIL),
     (HeldState.OTHER, NOTHING, {}, KEEP, KEEP),
     (HeldState.OTHER, ERROR, {}, KEEP, FAIL),
     (HeldState.DAMAGE, RESPONSE, {}, REPLACE, REPLACE),
