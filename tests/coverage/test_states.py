@@ -238,14 +238,18 @@ def test_totals_are_of_the_states(database: Database) -> None:
         start = FIRST + hour * HOUR
         asked = start + (60 * HOUR if outcome == "late" else HOUR)
         bounds = {"WindowStart": start.isoformat(), "WindowEnd": (start + HOUR).isoformat()}
-        said = {"Outcome": "empty" if outcome == "late" else outcome, "Rows": 10, "CollectionTime": asked.isoformat()}
+        said = {
+            "Outcome": "empty" if outcome == "late" else outcome,
+            "Rows": 2**hour,
+            "CollectionTime": asked.isoformat(),
+        }
         of = {"BatchId": outcome, "Source": "prod", "Dataset": "allocation", "TableName": "OpenCostAllocation"}
         entries.append({**of, **bounds, **said})
     database.clear()
     database.insert("OpenCostSyncRuns", entries)
     total = database.one(totals_query(FIRST + DAY, FIRST))
     naive = FIRST.replace(tzinfo=None)
-    assert (total["Batches"], total["Rows"], total["DayRows"]) == (5, 50, 50)
+    assert (total["Batches"], total["Rows"], total["DayRows"]) == (5, 55, 55)
     assert (total["First"], total["Until"], total["EmptyUntil"]) == (naive, naive + 2 * HOUR, naive + 3 * HOUR)
 
 
