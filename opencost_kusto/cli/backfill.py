@@ -64,10 +64,7 @@ def backfill_command(
         run = timed(run, kusto)
         reached, away = divided(opencosts, kusto, run, policy, process.cancel)
         surveyed = survey(reached, kusto, target, period, now=now, closed=closed)
-        total = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
-        others = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
-        more = "".join(f", {count} {what}" for what, count in others.items() if count)
-        console.info(f"{surveyed.due} to load{more}, of {total}.", "survey")
+        total = _print_survey(surveyed, console)
         due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
         with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
             if not console.terminal:
@@ -80,6 +77,15 @@ def backfill_command(
     if not report.results and console.format_ is None:
         console.out(f"Nothing is missing: all {total} are in Kusto, or empty.")
     finish(console, report)
+
+
+def _print_survey(surveyed: Survey, console: Console) -> str:
+    """Print what is to load; return what was looked at."""
+    total = f"{surveyed.expected} batches from {stamp(surveyed.period.start)} to {stamp(surveyed.period.end)}"
+    others = {"expired at this step": surveyed.gone, "lost": surveyed.lost}
+    more = "".join(f", {count} {what}" for what, count in others.items() if count)
+    console.info(f"{surveyed.due} to load{more}, of {total}.", "survey")
+    return total
 
 
 def divided(

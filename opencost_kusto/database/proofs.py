@@ -77,6 +77,17 @@ def _parts(table: Table) -> str:
         | extend {constants})"""
 
 
+# What is wrong with a batch, each with a mark at its end.
+_FINDINGS = """iff(Ends == 0, "no totals; ", ""),
+        iff(Ends > 1 and Twice == 0, strcat("totals on ", Ends, " rows; "), ""),
+        iff(First != Last, "rows of several responses; ", ""),
+        iff(Twice > 0, strcat(Twice, " rows too many; "), ""),
+        iff(Numbers < coalesce(BatchRows, Most), strcat(coalesce(BatchRows, Most) - Numbers, " rows missing; "), ""),
+        iff(Most > BatchRows, strcat("numbers up to ", Most, " of ", BatchRows, "; "), ""),
+        iff(Unnumbered > 0, strcat(Unnumbered, " rows without a number; "), ""),
+        iff(Ends > 0 and Cost != OfTotals, strcat("cost ", Cost, " of ", OfTotals, "; "), "")"""
+
+
 def _proof() -> str:
     rows = ",\n        ".join(map(_rows, _TABLES))
     by_number = proof.facts("TotalCost", without=proof.NUMBERS)
@@ -93,14 +104,7 @@ def _proof() -> str:
     | extend IsWhole = coalesce({proof.COMPLETE} and Numbers == Rows, false)
     | extend Cost = coalesce(Micros, 0) / {micros.PER_UNIT}.0, OfTotals = coalesce(BatchCost, 0) / {micros.PER_UNIT}.0
     | extend Finding = strcat(
-        iff(Ends == 0, "no totals; ", ""),
-        iff(Ends > 1 and Twice == 0, strcat("totals on ", Ends, " rows; "), ""),
-        iff(First != Last, "rows of several responses; ", ""),
-        iff(Twice > 0, strcat(Twice, " rows too many; "), ""),
-        iff(Numbers < coalesce(BatchRows, Most), strcat(coalesce(BatchRows, Most) - Numbers, " rows missing; "), ""),
-        iff(Most > BatchRows, strcat("numbers up to ", Most, " of ", BatchRows, "; "), ""),
-        iff(Unnumbered > 0, strcat(Unnumbered, " rows without a number; "), ""),
-        iff(Ends > 0 and Cost != OfTotals, strcat("cost ", Cost, " of ", OfTotals, "; "), ""))
+        {_FINDINGS})
     | extend Finding = iff(IsWhole, "whole", substring(Finding, 0, strlen(Finding) - 2))
     | project Dataset, Source, BatchId, WindowStart, WindowEnd, IsWhole, Finding, Rows, BatchRows,
         Cost, BatchCost = BatchCost / {micros.PER_UNIT}.0, CollectionTime = Last

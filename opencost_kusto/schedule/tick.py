@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from opencost_kusto.batch import Run
+from opencost_kusto.batch import Run, Source
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
-from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.coverage.gaps import Gaps, Target
 from opencost_kusto.coverage.missing import covered, find_all
 from opencost_kusto.coverage.retention import aligned
 from opencost_kusto.errors import KustoError, UsageError
@@ -74,10 +74,8 @@ def tick(
     with Loading(kusto, run, policy, cancel, on_result) as loading:
         reached = _reached(loading, opencosts, target, period)
         try:
-            by_name = {one.name: one for one in loading.sources} if on_left is not None else {}
-            sources = [identity.source for _, identity in reached]
-            others = [by_name[name] for name in sorted(by_name.keys() - {one.name for one in sources})]
-            found = find_all(kusto, [*sources, *others], target, period, run.collection_time)
+            sources = _first(reached, loading.sources if on_left is not None else ())
+            found = find_all(kusto, sources, target, period, run.collection_time)
         except KustoError as error:
             for opencost, identity in reached:
                 fail_newest(loading, Contact(opencost, identity, error), target, period)
@@ -89,10 +87,22 @@ def tick(
         load(due, loading, scrape=True)
     loading.log()
     if on_left is not None:
-        for gaps in (*(one.rest() for one in due), *found[len(due) :]):
-            for rest in left(gaps, target):
-                on_left(rest)
+        _say_left(on_left, [*(one.rest() for one in due), *found[len(due) :]], target)
     return loading.report
+
+
+def _first(reached: Sequence[tuple[OpenCost, Identity]], sources: Iterable[Source]) -> list[Source]:
+    """The sources that were reached, then the others, by name."""
+    first = [identity.source for _, identity in reached]
+    by_name = {one.name: one for one in sources}
+    return [*first, *(by_name[name] for name in sorted(by_name.keys() - {one.name for one in first}))]
+
+
+def _say_left(on_left: Callable[[Left], None], found: Iterable[Gaps], target: Target) -> None:
+    """Call a function with what is left of each dataset of each source."""
+    for gaps in found:
+        for one in left(gaps, target):
+            on_left(one)
 
 
 def _reached(
