@@ -236,12 +236,12 @@ def test_totals_are_of_the_states(database: Database) -> None:
     entries = []
     for hour, outcome in enumerate(outcomes):
         start = FIRST + hour * HOUR
-        asked = start + (60 * HOUR if outcome == "late" else HOUR)
+        collected = start + (60 * HOUR if outcome == "late" else HOUR)
         bounds = {"WindowStart": start.isoformat(), "WindowEnd": (start + HOUR).isoformat()}
         said = {
             "Outcome": "empty" if outcome == "late" else outcome,
             "Rows": 2**hour,
-            "CollectionTime": asked.isoformat(),
+            "CollectionTime": collected.isoformat(),
         }
         of = {"BatchId": outcome, "Source": "prod", "Dataset": "allocation", "TableName": "OpenCostAllocation"}
         entries.append({**of, **bounds, **said})
