@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from opencost_kusto.errors import UsageError
 from opencost_kusto.schema.retention import kept_for
 from opencost_kusto.schema.tables import BUILT_IN_STORE
-from opencost_kusto.window import Window
+from opencost_kusto.window import Window, floor
 
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
@@ -30,8 +30,9 @@ def fallbacks(step: timedelta) -> list[timedelta]:
 
 def aligned(start: datetime, end: datetime, step: timedelta) -> Iterator[Window]:
     """The full windows of a step between two times, aligned to the clock, oldest first."""
-    first = start if start == _floor(start) else _floor(start) + _MINUTE
-    last = _floor(end)
+    first, last = floor(start, _MINUTE), floor(end, _MINUTE)
+    if first < start:
+        first += _MINUTE
     if first < last:
         yield from (window for window in Window(first, last).steps(step) if window.length == step)
 
@@ -46,7 +47,3 @@ def past_retention(window: Window, requested_at: datetime, retention: Mapping[ti
     """Whether the built-in store may no longer have had a window, so that an empty response proves nothing."""
     until = kept_for(window.length, retention)
     return until is not None and requested_at - window.start >= until
-
-
-def _floor(moment: datetime) -> datetime:
-    return moment.replace(second=0, microsecond=0)

@@ -91,11 +91,11 @@ def functions() -> dict[str, str]:
         ),
         STATES: _function(
             STATES,
-            "What is known of each window of the datasets requested by default between two times, each request once:"
+            "The state of each window of the datasets requested by default between two times, each request once:"
             " landed or damaged by the rows in the table, else the state by the run log.",
             states(_ANY_CLUSTER, _CALLED, _TABLES, _OPTIONS),
             "// A batch is proven by its rows, whatever the run log says. Without an entry there its options are\n"
-            "// those of its rows, and it is not known to be partial: as in OpenCostCoverage, it covers its window.\n"
+            "// those of its rows, and it is not partial: as in OpenCostCoverage, it covers its window.\n"
             "// `cluster` is the source's name.\n",
         ),
     }

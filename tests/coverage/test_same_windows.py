@@ -83,7 +83,7 @@ class Cluster:
 
     @property
     def settled(self) -> Minutes:
-        """The minutes that landed, and those that are known to be empty."""
+        """The minutes that landed, and those that are empty by the run log."""
         return self.of("logged", "unlogged") | minutes(one for one, kind in self.said.items() if LOGGED[kind])
 
     @property
