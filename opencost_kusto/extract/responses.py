@@ -16,8 +16,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from operator import lt
 
 import msgspec
 
@@ -77,13 +75,12 @@ class _Set:
         self._sorted = True
         self._hashes = array("q")
 
-    def add(self, keys: Sequence[str]) -> None:
-        """Take the next keys."""
-        if keys:
-            if self._sorted and ((self._hashes and keys[0] <= self._last) or not _is_ascending(keys)):
-                self._sorted = False
-            self._last = keys[-1]
-            self._hashes.extend(map(hash, keys))
+    def add(self, key: str) -> None:
+        """Take the next key."""
+        if key <= self._last and self._hashes:
+            self._sorted = False
+        self._last = key
+        self._hashes.append(hash(key))
 
     def end(self) -> None:
         """Raise if a key came twice; OpenCost sorts its keys, and ascending keys need no second look."""
@@ -92,10 +89,6 @@ class _Set:
                 "OpenCost's response has two records under one key, so its costs cannot be trusted.",
                 code=ReasonCode.DUPLICATE_KEY,
             )
-
-
-def _is_ascending(keys: Sequence[str]) -> bool:
-    return all(map(lt, keys, islice(keys, 1, None)))
 
 
 class _Cutter:
@@ -148,7 +141,7 @@ class _Cutter:
         sets = self._at_once(fragment)
         if sets is not None:
             self._buffer[: comma + 1] = open_
-            return self._decoded(sets, ends=further >= 0)
+            return self._records(sets, ends=further >= 0)
         try:
             data = decode(DATA, fragment)
         except msgspec.DecodeError as error:
@@ -157,7 +150,7 @@ class _Cutter:
                 raise self._broken(error) from error
             return None
         self._buffer[: comma + 1] = open_
-        return self._records(data, fragment, ends=further >= 0)
+        return self._records(_one_by_one(data, fragment), ends=further >= 0)
 
     def _at_once(self, fragment: bytes) -> Sequence[Sequence[tuple[str, bytes]]] | None:
         """The sets of a part of the body whose records can be decoded together; None for any other."""
@@ -166,17 +159,6 @@ class _Cutter:
         if not fragment.isascii():
             check_text(fragment)
         return self._decode_sets(fragment if fragment.startswith(b"[") else b"[%b]" % fragment)
-
-    def _decoded(self, sets: Sequence[Sequence[tuple[str, bytes]]], *, ends: bool) -> Iterator[bytes]:
-        """Yield the records of sets; `ends` says that the last one is whole."""
-        for number, members in enumerate(sets):
-            if number:
-                self._next_set()
-            self._set.add([key for key, _ in members])
-            for _, record in members:
-                yield record
-        if ends:
-            self._next_set()
 
     def end(self) -> Iterator[bytes]:
         """Check the end of the body; yield the records not given yet."""
@@ -198,25 +180,20 @@ class _Cutter:
                 raise failure(f"OpenCost responded with code {code.decode()}: {first_sentence(message)}", message)
             if "data" not in fields:
                 raise ContentError("OpenCost's response has no `data`; is this really an OpenCost?")
-            yield from self._records(maps(fields["data"], self._at), fields["data"], ends=True)
+            data = fields["data"]
+            yield from self._records(_one_by_one(maps(data, self._at), data), ends=True)
         except msgspec.DecodeError as error:
             broke_off = place(error) >= len(body) and "trailing" not in str(error)
             raise self._broken(error, broke_off=broke_off) from error
 
-    def _records(self, data: Data, text: bytes, *, ends: bool) -> Iterator[bytes]:
-        """Yield the records of `data`, decoded from `text`; `ends` says that its last set is whole."""
-        lines = b"\n" in text or b"\r" in text
-        for number, members in enumerate(data if isinstance(data, list) else [data]):
+    def _records(self, sets: Iterable[Iterable[tuple[str, bytes]]], *, ends: bool) -> Iterator[bytes]:
+        """Yield the records of sets; `ends` says that the last one is complete."""
+        for number, members in enumerate(sets):
             if number:
                 self._next_set()
-            for key, raw in (members or {}).items():
-                self._set.add((key,))
-                record = bytes(raw)
-                if not record.isascii():
-                    check_text(record)
-                if record[:1] != b"{":
-                    raise ContentError(f"OpenCost's response has a record that is not an object: {key[:200]!r}.")
-                yield msgspec.json.format(record, indent=-1) if lines else record
+            for key, record in members:
+                self._set.add(key)
+                yield record
         if ends:
             self._next_set()
 
@@ -233,3 +210,19 @@ class _Cutter:
         reason = str(error).partition(" (byte")[0]
         start = (self._head + self._buffer[:60])[:60].decode(errors="replace")
         return ContentError(f"OpenCost's response is not the JSON an OpenCost sends ({reason}); it begins {start!r}.")
+
+
+def _one_by_one(data: Data, text: bytes) -> Iterator[Iterator[tuple[str, bytes]]]:
+    """The keys and the records of each set of `data`, which was decoded from `text`."""
+    lines = b"\n" in text or b"\r" in text
+    for members in data if isinstance(data, list) else [data]:
+        yield ((key, _record(key, bytes(raw), lines)) for key, raw in (members or {}).items())
+
+
+def _record(key: str, record: bytes, lines: bool) -> bytes:
+    """A record on one line; raises ContentError for what is no object or no UTF-8."""
+    if not record.isascii():
+        check_text(record)
+    if record[:1] != b"{":
+        raise ContentError(f"OpenCost's response has a record that is not an object: {key[:200]!r}.")
+    return msgspec.json.format(record, indent=-1) if lines else record
