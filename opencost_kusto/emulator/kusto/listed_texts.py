@@ -14,12 +14,13 @@ from typing import Final
 from opencost_kusto.emulator.kusto.syntax import masked
 
 _TEXT: Final = r'"[^"\\\n]*"'
-_TIME: Final = r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z?)?"
-_LIST_OR_TIME: Final = re.compile(rf"\bin\s*\((\s*{_TEXT}(?:\s*,\s*{_TEXT})*\s*)\)|\bdatetime\s*\(\s*({_TIME})\s*\)")
+TIME: Final = r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z?)?"
+_LIST_OR_TIME: Final = re.compile(rf"\bin\s*\((\s*{_TEXT}(?:\s*,\s*{_TEXT})*\s*)\)|\bdatetime\s*\(\s*({TIME})\s*\)")
 _TEXTS: Final = re.compile(r'"([^"]*)"')
 # Characters for private use: no table or query has them.
 _OPEN, _CLOSE = "\ue000", "\ue001"
-_PLACE: Final = re.compile(f"'{_OPEN}(\\d+){_CLOSE}'")
+PLACE: Final = f"{_OPEN}(\\d+){_CLOSE}"
+_PLACE: Final = re.compile(f"'{PLACE}'")
 
 
 def without_lists(text: str) -> tuple[str, list[str]]:

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 import duckdb_kql
 
+from opencost_kusto.emulator.kusto.listed_texts import PLACE, TIME
+
 CATALOG: Final = "_kusto"
 """The catalog of the macros, which all databases share."""
 _CONVERSIONS: Final = {
@@ -25,7 +27,7 @@ _ARGUMENT: Final = f'"{_COLUMN}"'
 # An overload is chosen by what DuckDB knows of an argument before it plans: of an aggregate, nothing.
 _IS_COLUMN: Final = re.compile(r'(?:_\w+\.)?"[^"]+"')
 _IS_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
-_IS_TIME: Final = re.compile(r"'(?:\ue000\d+\ue001|\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z?)?)'")
+_IS_TIME: Final = re.compile(f"'(?:{PLACE}|{TIME})'")
 _LONG_BRANCHES: Final = re.compile(r" WHEN '(?:TIMESTAMP|INTERVAL)' THEN .*?(?= WHEN '| ELSE CAST\(\")", re.DOTALL)
 
 
