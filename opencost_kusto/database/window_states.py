@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from opencost_kusto.schema import proof
+from opencost_kusto.schema import micros, proof
 from opencost_kusto.schema.columns import FromOption, Table
 from opencost_kusto.schema.kql import create_function, literal
 from opencost_kusto.schema.options import Option
@@ -73,7 +73,7 @@ def states(whose: str, of_log: str, tables: Sequence[Table], options: Sequence[O
     | extend IsHeld = isnotempty(BatchId), IsLogged = coalesce(IsLogged, false)
     | extend State = case({proof.COMPLETE}, "landed", IsHeld, "damaged", State == "landed", "due", State)
     | project BatchId = iff(IsHeld, BatchId, BatchId1), {same},
-        State, IsPartial = coalesce(IsPartial, false), Cost = iff(IsHeld, Micros / 1000000.0, Cost),
+        State, IsPartial = coalesce(IsPartial, false), Cost = iff(IsHeld, Micros / {micros.PER_UNIT}.0, Cost),
         Outcome, ReasonCode, Reason, LoggedAt = Latest{columns}"""
 
 
