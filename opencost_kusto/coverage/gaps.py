@@ -72,7 +72,7 @@ class Gaps:
 
 
 def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now: datetime) -> Gaps:
-    """Find the missing windows of a period: one query for the run log and one for each table. Raises KustoError.
+    """Find the missing windows of a period, with one query for each month of it. Raises KustoError.
 
     Windows that the built-in store still has at `now` come first, oldest first, because they expire first. A
     damaged window is due again, even if another window covers it.
