@@ -8,9 +8,9 @@ from __future__ import annotations
 from opencost_kusto.schema import micros, proof
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import create_function, literal
-from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.schema.tables import DATASETS, METRICS
 
-HELD, EXACT = "OpenCostHeldBatches", "OpenCostProof"
+HELD, SCRAPES, EXACT = "OpenCostHeldBatches", "OpenCostHeldScrapes", "OpenCostProof"
 _HEAD = "// Rendered from opencost_kusto/database/proofs.py by `python -m opencost_kusto.database.render`.\n"
 # What ships needs no table of a dataset that is not requested by default.
 _TABLES = tuple(table for table in DATASETS.values() if table.default)
@@ -22,7 +22,7 @@ _OF_BATCH = {"Aggregate": '""', "IncludeIdle": "false", "ShareIdle": "false"}
 
 def functions() -> dict[str, str]:
     """The text of each file in `kql/functions` that is rendered, by the name of its function."""
-    return {HELD: _held_batches(), EXACT: _proof()}
+    return {HELD: _held_batches(), SCRAPES: _held_scrapes(), EXACT: _proof()}
 
 
 def _held_batches() -> str:
@@ -75,6 +75,23 @@ def _parts(table: Table) -> str:
             ({rows.format("not(isAll)")} | where {chosen})
         | summarize {proof.facts(table.cost, cheap=True)}, {shared} by BatchId, Cluster{", Type" * typed}
         | extend {constants})"""
+
+
+def _held_scrapes() -> str:
+    body = f"""{METRICS.name}
+    | where Timestamp >= startTime and Timestamp < endTime and (isempty(cluster) or Cluster == cluster)
+    | summarize {proof.facts(METRICS.cost)} by Source, Timestamp, BatchId
+    | extend Micros = long(null)
+    | extend IsComplete = coalesce({proof.COMPLETE}, false)
+    | summarize Batches = count(), Complete = countif(IsComplete) by Source, Timestamp
+    | project Source, Timestamp, IsWhole = Batches == 1 and Complete == 1"""
+    comment = """\
+// One narrow pass over the samples, with the condition of OpenCostHeldBatches. A whole scrape has each series once, as
+// the text format of Prometheus requires; any other may have one several times.
+"""
+    doc = "The scrapes held between two times, and whether each is whole: all rows of one response of one batch."
+    parameters = 'startTime: datetime, endTime: datetime, cluster: string = ""'
+    return f"{_HEAD}{comment}{create_function(SCRAPES, parameters, doc, body)}"
 
 
 # What is wrong with a batch, each with a mark at its end.

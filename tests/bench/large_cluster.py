@@ -33,11 +33,15 @@ def load_scrapes(database: Database, hours: int) -> None:
     for hour in range(hours):
         start = f"TIMESTAMP '{START}' + INTERVAL {hour} HOUR"
         shared = {"Timestamp": start, "SampleTime": start, "BatchId": f"'{_batch('metrics', hour)}'", **_run()}
-        shared |= {"Cluster": f"'{CLUSTER}'", "Node": f"'node-' || (i % {NODES})", "RowNumber": "i + 1"}
+        shared |= {"Cluster": f"'{CLUSTER}'", "Node": f"'node-' || (i % {NODES})"}
         del shared["Currency"]
-        for names, rows in ((_SAMPLES, CONTAINERS), (_PRICES, NODES)):
-            for name in names:
-                _insert(database, "OpenCostMetrics", {**shared, **_sample(name, rows)}, rows)
+        of_names = [(name, rows) for names, rows in ((_SAMPLES, CONTAINERS), (_PRICES, NODES)) for name in names]
+        total, before = sum(rows for _, rows in of_names), 0
+        for name, rows in of_names:
+            number = f"{before} + i + 1"
+            numbered = {"RowNumber": number, "BatchRows": f"CASE WHEN {number} = {total} THEN {total} END"}
+            _insert(database, "OpenCostMetrics", {**shared, **numbered, **_sample(name, rows)}, rows)
+            before += rows
 
 
 def _batch(dataset: str, hour: int) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from opencost_kusto.batch import RequestOptions
 from tests.kql import recorded
-from tests.kql.database import HOUR, SCRAPED, Database
+from tests.kql.database import COLLECTED, HOUR, SCRAPED, Database, Requested
 from tests.support.recordings import recording
 
 GIB = 2**30
@@ -136,6 +138,28 @@ def test_cost_times_hours_is_money_whatever_the_pace_of_scrapes(minutes: int, em
     found = empty.one(f"OpenCostCostRates({bounds}) | summarize Cost = sum(CostValue * Hours)")["Cost"]
     hourly = sum(expected_costs().values()) + sum(value for _, value in recorded.metric(MANAGEMENT))
     assert found == pytest.approx(5 * hourly)
+
+
+LATER = replace(Requested(), run="later", collected=COLLECTED + timedelta(hours=2))
+OTHER_BATCH = replace(LATER, options=RequestOptions(all_metrics=True))
+
+
+@pytest.mark.parametrize(
+    ("requests", "whole"),
+    [([LATER], True), ([LATER, LATER], False), ([Requested(), LATER], False), ([Requested(), OTHER_BATCH], False)],
+    ids=["once", "sent twice", "two responses", "two batches"],
+)
+def test_each_sample_of_a_scrape_counts_once(requests: list[Requested], whole: bool, empty: Database) -> None:
+    """Copies count once, and of several responses the last, whichever landed first; a whole scrape is read as it is."""
+    body = recording("1.112", "metrics.txt")
+    earlier = re.sub(rb"(?m)^(container_cpu_allocation\{.*\}) .*$", rb"\1 1000", body)
+    for requested in reversed(requests):
+        empty.metrics(body if requested.run == "later" else earlier, requested)
+    found = empty.one("OpenCostAnalysis | summarize Facts = count(), Cost = sum(CostValue)")
+    hourly = sum(expected_costs().values()) + sum(value for _, value in recorded.metric(MANAGEMENT))
+    assert found == {"Facts": 3 * 59 + 8 + 1 + 1 + 2 + 1 + 3, "Cost": pytest.approx(hourly)}
+    held = empty.rows("OpenCostHeldScrapes(datetime(2026-11-24), datetime(2026-11-25)) | project IsWhole")
+    assert held == [{"IsWhole": whole}]
 
 
 def test_price_changes_are_those_of_assets(empty: Database) -> None:
