@@ -106,8 +106,8 @@ def _cluster(entry: Json, at: int, keys: Mapping[str, type], lines: _Lines) -> C
         if needed not in found:
             raise UsageError(f"{place}: a cluster needs {needed!r}.")
     name, endpoint, retired = (found.pop(key, None) for key in ("name", "endpoint", "retired"))
-    said = identity(name and name.value, f"{name and name.place}: name")
-    return ClusterConfig(said, str(endpoint and endpoint.value), place, bool(retired and retired.value), found)
+    named = identity(name and name.value, f"{name and name.place}: name")
+    return ClusterConfig(named, str(endpoint and endpoint.value), place, bool(retired and retired.value), found)
 
 
 def _section(
@@ -137,10 +137,10 @@ def _fits(value: Json, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-def _like(word: str, known: Mapping[str, object]) -> str:
+def _like(word: str, accepted: Mapping[str, object]) -> str:
     """The key that was probably meant, in a sentence."""
-    near = difflib.get_close_matches(word, known, 1)
-    return f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(sorted(known))}."
+    near = difflib.get_close_matches(word, accepted, 1)
+    return f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(sorted(accepted))}."
 
 
 class _Lines:

@@ -88,10 +88,10 @@ def identity(text: object, field: str, *, longest: int = LONGEST) -> str:
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """A sentence for a cluster that there is not: the others, or the most similar of many."""
-    there = some = sorted(known)
-    if len(there) > _LISTED:
-        some = sorted(there, key=lambda one: -SequenceMatcher(None, one, name).ratio())[: _LISTED // 2]
-    more = f" and {len(there) - len(some)} more" if len(some) < len(there) else ""
+    listed = some = sorted(known)
+    if len(listed) > _LISTED:
+        some = sorted(listed, key=lambda one: -SequenceMatcher(None, one, name).ratio())[: _LISTED // 2]
+    more = f" and {len(listed) - len(some)} more" if len(some) < len(listed) else ""
     return f"There is no cluster {shown(name)}; there are {', '.join(some) or 'none'}{more}."
 
 

@@ -72,7 +72,7 @@ def test_a_file_is_read_with_the_line_of_each_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[kusto\n", r"is not TOML: .*\(at line 1, column 7\)"),
         ("[kustos]\n", r"line 1: there is no section 'kustos'. Did you mean 'kusto'\?"),
@@ -105,9 +105,9 @@ def test_a_file_is_read_with_the_line_of_each_value(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_each_mistake_has_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_each_mistake_has_its_place(tmp_path: Path, text: str, message: str) -> None:
     """The file, the line, the key, and what may have been meant."""
-    with pytest.raises(UsageError, match=f"^{tmp_path}/c.toml.*{said}"):
+    with pytest.raises(UsageError, match=f"^{tmp_path}/c.toml.*{message}"):
         read(written(tmp_path, text), KEYS)
 
 

@@ -99,12 +99,12 @@ def test_lines_that_read_or_load_work(tmp_path: Path, monkeypatch: pytest.Monkey
                 end = demo.last_day(emulated.now()).end - timedelta(hours=hour)
                 sync(opencost, kusto, SyncRequest(Window(end - timedelta(hours=1), end)), run=new_run(run))
         for page, arguments in ALL:
-            said = " ".join(arguments)
-            if arguments[0] not in RUN or NEEDS_MORE.search(said) or said in done:
+            message = " ".join(arguments)
+            if arguments[0] not in RUN or NEEDS_MORE.search(message) or message in done:
                 continue
-            done.add(said)
+            done.add(message)
             mine = [OURS.get(word, emulated.kusto_url if "CLUSTER.REGION" in word else word) for word in arguments]
-            assert _exit_code(mine) == 0, f"{page}: {said}"
+            assert _exit_code(mine) == 0, f"{page}: {message}"
     assert done
 
 

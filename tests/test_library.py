@@ -69,7 +69,7 @@ def test_opencost_gives_dictionaries(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "said"),
+    ("ask", "message"),
     [
         (lambda one: one.allocation("soon"), "'soon' is not a window"),
         (lambda one: one.allocation(HOUR, aggregate="pods"), "'pods'"),
@@ -77,9 +77,9 @@ def test_opencost_gives_dictionaries(world: World) -> None:
         (lambda one: one.assets(HOUR, types=["Dysk"]), "'dysk'"),
     ],
 )
-def test_what_opencost_would_ignore_is_refused(world: World, ask: Callable[[Any], Any], said: str) -> None:
+def test_what_opencost_would_ignore_is_refused(world: World, ask: Callable[[Any], Any], message: str) -> None:
     """A window, aggregate or type that does not exist is refused, and not sent."""
-    with world.source() as opencost, pytest.raises(UsageError, match=said):
+    with world.source() as opencost, pytest.raises(UsageError, match=message):
         ask(opencost)
 
 

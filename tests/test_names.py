@@ -144,7 +144,7 @@ def test_no_unset_variable_is_a_name(form: str, inner: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "said"),
+    ("name", "known", "printed"),
     [
         ("nope", ["b", "a"], "There is no cluster 'nope'; there are a, b."),
         ("nope", [], "there are none."),
@@ -153,9 +153,9 @@ def test_no_unset_variable_is_a_name(form: str, inner: str) -> None:
         ("???", [f"aks-{number:03}" for number in range(300)], "aks-008, aks-009 and 290 more."),
     ],
 )
-def test_an_unknown_cluster_is_named_with_others(name: str, known: list[str], said: str) -> None:
+def test_an_unknown_cluster_is_named_with_others(name: str, known: list[str], printed: str) -> None:
     """All of a few, the most similar of many, else the first."""
-    assert said in unknown(name, known)
+    assert printed in unknown(name, known)
 
 
 def test_what_is_quoted_is_short_and_printable() -> None:

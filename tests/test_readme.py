@@ -65,12 +65,12 @@ def test_quoted_messages_are_in_the_code() -> None:
     section = GUIDES["faults"]
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "opencost_kusto").rglob("*.py"))
     code = re.sub(r'"\s*\n\s*f?"', "", code)
-    said = " ".join(re.sub(r"\{[^{}]*\}", " ", code).split())
+    printed = " ".join(re.sub(r"\{[^{}]*\}", " ", code).split())
     for message in re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE):
         fragments = [part.strip() for part in re.split(r"…|'foo'|Connection refused|600|500", message)]
         for fragment in fragments:
             if len(fragment) > 12:
-                assert fragment.removeprefix(": ").strip() in said or "error computing" in fragment, fragment
+                assert fragment.removeprefix(": ").strip() in printed or "error computing" in fragment, fragment
 
 
 def test_the_example_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ IN_NAMES = {
     "looks": "checks",
     "narrator": "progress",
     "question": "request, query, check",
+    "said": "message, reason",
     "stretch": "window, interval",
     "tell": "report",
     "tells": "reports",

@@ -101,7 +101,7 @@ def test_now_may_be_in_any_zone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "messages"),
     [
         ("", "is not a window"),
         ("banana", "is not a window"),
@@ -133,9 +133,9 @@ def test_now_may_be_in_any_zone() -> None:
         ("2026-11-25", "lies in the future"),
     ],
 )
-def test_what_cannot_be_a_window_is_refused(text: str, said: str) -> None:
+def test_what_cannot_be_a_window_is_refused(text: str, messages: str) -> None:
     """A window that cannot be resolved is a usage error, exit code 2, in one line that quotes or explains it."""
-    with pytest.raises(UsageError, match=said) as caught:
+    with pytest.raises(UsageError, match=messages) as caught:
         parse(text, now=NOW)
     message = str(caught.value)
     assert "\n" not in message
@@ -362,10 +362,10 @@ def test_a_step_is_a_multiple_of_the_marks() -> None:
 
 def test_a_window_that_differs_from_its_text_is_reported() -> None:
     """Whenever a window is moved to the marks or cut at the last one, one sentence says so; else none."""
-    said: list[str] = []
+    messages: list[str] = []
     for text in ("2026-11-23T10:00Z,2026-11-23T11:00Z", "yesterday", "2026-11-23"):
-        parse(text, now=NOW, on_result=said.append)
-    assert said == []
-    parse("1h", now=NOW, on_result=said.append)
+        parse(text, now=NOW, on_result=messages.append)
+    assert messages == []
+    parse("1h", now=NOW, on_result=messages.append)
     shown = "2026-11-24T06:40:00Z,2026-11-24T07:40:00Z"
-    assert said == [f"The window is {shown}: it begins and ends on OpenCost's marks, every 5 minutes."]
+    assert messages == [f"The window is {shown}: it begins and ends on OpenCost's marks, every 5 minutes."]

@@ -180,4 +180,4 @@ def worst(found: Iterable[Finding]) -> int:
 def line(one: Finding) -> str:
     """A finding as text: status, hop, result, and below it the command that fixes it."""
     cure = "".join(f"\n        → {printable(each)}" for each in one.cure.splitlines())
-    return f"{one.status:<7} {f'{one.hop}:':<19} {printable(one.said)}{cure}"
+    return f"{one.status:<7} {f'{one.hop}:':<19} {printable(one.message)}{cure}"

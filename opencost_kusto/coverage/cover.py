@@ -35,12 +35,12 @@ def covers(due: Iterable[Window], held: Iterable[Window]) -> dict[Window, Cover]
         if window not in minutes:
             minutes.add(window)
             counted.append(window)
-    ahead = sorted(counted, reverse=True)
+    pending = sorted(counted, reverse=True)
     begun: list[Window] = []
     found = {}
     for window in sorted(set(due)):
-        while ahead and ahead[-1].start < window.end:
-            begun.append(ahead.pop())
+        while pending and pending[-1].start < window.end:
+            begun.append(pending.pop())
         begun = [one for one in begun if one.end > window.start]
         by = sorted((one for one in begun if one.start < window.end), key=_longest_first)
         found[window] = Cover(tuple(by), tuple(minutes.gaps(window)))

@@ -26,7 +26,7 @@ class Finding:
 
     hop: str
     status: Status
-    said: str
+    message: str
     cure: str = ""
     exit_code: int = 0
 

@@ -148,9 +148,9 @@ class RecordChecks:
             "does so from 1.112 on. Leave --share-idle out; OpenCostChargeback shares idle cost in Kusto."
         )
 
-    def _other(self, record: Record, said: str) -> ContentError:
+    def _other(self, record: Record, bounds: str) -> ContentError:
         return ContentError(
-            f"OpenCost responded for {said} instead of {self._window}, in {title(record)}. What stands between, such "
+            f"OpenCost responded for {bounds} instead of {self._window}, in {title(record)}. What stands between, such "
             "as a cache or a proxy, may have sent the response to another request.",
             code=ReasonCode.OTHER_WINDOW,
         )

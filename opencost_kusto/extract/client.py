@@ -107,8 +107,8 @@ class OpenCost(Dictionaries):
         found = self._capabilities = self._server.capabilities(self.settings.kept, attempts=attempts)
         fingerprint, prices = self._server.fingerprint(found)
         self._prices = prices or self._prices
-        said = (name, info.region, found.version, info.id, self.settings.currency, fingerprint or None)
-        return Source(*said, found.store, self.settings, self.route)
+        facts = (name, info.region, found.version, info.id, self.settings.currency, fingerprint or None)
+        return Source(*facts, found.store, self.settings, self.route)
 
     @property
     def route(self) -> str | None:
@@ -193,7 +193,7 @@ class OpenCost(Dictionaries):
             self._own = clusters.otherwise
             yield from self._of_clusters(batch, kept, note)
             return
-        if said := clusters.remark():
-            note(said, ReasonCode.FOREIGN_CLUSTERS)
+        if remark := clusters.remark():
+            note(remark, ReasonCode.FOREIGN_CLUSTERS)
         for sentence, code in check.remarks():
             note(sentence, code)

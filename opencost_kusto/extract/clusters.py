@@ -83,12 +83,12 @@ class ClusterFilter:
         others = [*self._named, cluster]
         self.several = self.several or len(others) > 1
         if len(others) > 1:
-            check_idle(self._batch, _said(others))
+            check_idle(self._batch, _listed(others))
         if self._all:
             identity(cluster, "The cluster of a record")
         elif self._own is None and len(others) > 1:
             raise ContentError(
-                f"OpenCost answers for several clusters ({_said(others)}) and does not say which is its own. Set "
+                f"OpenCost answers for several clusters ({_listed(others)}) and does not say which is its own. Set "
                 "CLUSTER_ID where it runs, or load all of them with --all-clusters.",
                 code=ReasonCode.FOREIGN_CLUSTERS,
             )
@@ -109,17 +109,17 @@ class ClusterFilter:
             return None
         if not self._named[self._own] and not self._unnamed:
             raise ContentError(
-                f"OpenCost calls its cluster {shown(self._own)}, and all its records are of {_said(others)}. Give "
+                f"OpenCost calls its cluster {shown(self._own)}, and all its records are of {_listed(others)}. Give "
                 "OpenCost the CLUSTER_ID that Prometheus has as cluster_id, load from the OpenCost of that cluster, or "
                 "load all clusters with --all-clusters.",
                 code=ReasonCode.FOREIGN_CLUSTERS,
             )
         return (
-            f"{sum(others.values())} records of other clusters ({_said(others)}) were left out: their own OpenCosts "
+            f"{sum(others.values())} records of other clusters ({_listed(others)}) were left out: their own OpenCosts "
             f"answer for them, this one for {shown(self._own)}; --all-clusters keeps them"
         )
 
 
-def _said(names: object) -> str:
+def _listed(names: object) -> str:
     """A few names, in a sentence."""
     return ", ".join(map(shown, sorted(names)[:5]))  # type: ignore[call-overload]

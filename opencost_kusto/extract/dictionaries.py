@@ -58,8 +58,8 @@ class Dictionaries(ABC):
         """
         if share_idle and not include_idle:
             raise UsageError("share_idle has no effect alone: add include_idle=True.")
-        words = OPTIONS["aggregate"].parse(aggregate)
-        options = RequestOptions(aggregate=words, include_idle=include_idle, share_idle=share_idle)
+        value = OPTIONS["aggregate"].parse(aggregate)
+        options = RequestOptions(aggregate=value, include_idle=include_idle, share_idle=share_idle)
         return self._dictionaries(ALLOCATION, window, options)
 
     def assets(self, window: Window | str = "1h", *, types: Iterable[str] = ()) -> list[dict[str, Json]]:

@@ -44,8 +44,8 @@ def cluster_info(body: bytes, where: str) -> ClusterInfo:
     """
     found = _decode(body, _Envelope, where)
     if found.code != 200:
-        said = first_sentence(found.message or "it does not say why")
-        raise failure(f"OpenCost responded to {where} with code {found.code}: {said}", found.message or "")
+        reason = first_sentence(found.message or "it does not say why")
+        raise failure(f"OpenCost responded to {where} with code {found.code}: {reason}", found.message or "")
     info = found.data or ClusterInfo()
     id_ = identity(info.id, f"The cluster id in {where}") if info.id else None
     return ClusterInfo(id_, info.region or None)

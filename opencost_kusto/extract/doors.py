@@ -37,13 +37,13 @@ class SecretFile:
 
     def __call__(self) -> str:
         """The text without the line break at its end; raises UsageError, which never repeats it."""
-        said = f"{variable(self.option)} names {self.path}, which"
+        subject = f"{variable(self.option)} names {self.path}, which"
         try:
             text = Path(self.path).read_bytes().decode("utf-8", "replace").strip()
         except OSError as error:
-            raise UsageError(f"{said} cannot be read: {error.strerror}.") from error
+            raise UsageError(f"{subject} cannot be read: {error.strerror}.") from error
         if why := unfit(text):
-            raise UsageError(f"{said} {why}.")
+            raise UsageError(f"{subject} {why}.")
         return text
 
 
@@ -82,9 +82,9 @@ class Doors:
 
     def cure(self) -> str:
         """The advice if the server requires another sign-in, without a full stop."""
-        said = [str(one) for one in (self.token, *self.headers.values()) if one is not None]
-        if said:
-            return f"Check {' and '.join(said)}"
+        origins = [str(one) for one in (self.token, *self.headers.values()) if one is not None]
+        if origins:
+            return f"Check {' and '.join(origins)}"
         return f"Sign in with {TOKEN}, {HEADER} or {SCOPE}"
 
     def check(self, address: Address) -> None:

@@ -35,8 +35,8 @@ _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 class Body:
     """The plain bytes of a 200 response, in chunks; raises OpenCostError or ContentError while it is read.
 
-    `framed` says that an end without an error proves that it is whole: a length, chunks or compression said where it
-    ends. Otherwise the connection just ended, and only the format shows whether the response is complete.
+    `framed` says that an end without an error proves that it is complete: a length, chunks or compression state where
+    it ends. Otherwise the connection just ended, and only the format shows whether the response is complete.
     """
 
     def __init__(self, route: HttpRoute, response: requests.Response, where: str, deadline: float) -> None:

@@ -44,7 +44,7 @@ class Sample(msgspec.Struct, frozen=True):
     """One sample: a line of the scrape, with the description of its family.
 
     `value` is null for NaN and infinities, and `raw` is then "NaN", "+Inf" or "-Inf". `family`, `type` and `help` are
-    the sample's own name, "unknown" and "" where nothing is said; `family` is as in its `# TYPE` line, so that of a
+    the sample's own name, "unknown" and "" where the text has none; `family` is as in its `# TYPE` line, so that of a
     counter has its `_total` where the server writes it there. `timestamp` is in Unix seconds, if the line has one.
     """
 
@@ -133,12 +133,12 @@ def _families(text: str) -> dict[str, tuple[str, str]]:
     """Type and help of each family, by its name in the `# TYPE` and `# HELP` lines."""
     types: dict[str, str] = {}
     helps: dict[str, str] = {}
-    for about, quoted, plain, said in _COMMENT.findall(text):
+    for about, quoted, plain, content in _COMMENT.findall(text):
         name = _unescaped(quoted) if quoted else plain
         if about == "TYPE":
-            types.setdefault(name, "unknown" if said == "untyped" else said)
+            types.setdefault(name, "unknown" if content == "untyped" else content)
         else:
-            helps.setdefault(name, _unescaped(said))
+            helps.setdefault(name, _unescaped(content))
     return {name: (types.get(name, "unknown"), helps.get(name, "")) for name in (types | helps)}
 
 

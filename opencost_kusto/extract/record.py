@@ -167,9 +167,9 @@ class RecordDecoder:
         together = b"\0".join(filter(None, parts))
         if together not in self._checked:
             for part in filter(None, parts):
-                if (said := bytes(part)) not in self._checked:
-                    check_once(said)
-                    self._keep(said)
+                if (content := bytes(part)) not in self._checked:
+                    check_once(content)
+                    self._keep(content)
             self._keep(together)
 
     def _keep(self, part: bytes) -> None:

@@ -48,20 +48,20 @@ def redirected(where: str, place: str, cure: str) -> OpenCostError:
 
 
 def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str], cure: str = "") -> OpenCostError:
-    """A status other than 200 as an error; of a failure it quotes the first sentence of what the server said.
+    """A status other than 200 as an error; of a failure it quotes the first sentence of the server's message.
 
     `cure` is a sentence that follows it.
     """
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return OpenCostError(f"OpenCost responded to {where} with {status}, which is no whole response.")
     message = _message(body)
-    said = first_sentence(message) or "nothing more"
+    sentence = first_sentence(message) or "nothing more"
     code = _CODES.get(status)
     if status == HTTPStatus.NOT_FOUND:
-        text = f"{where} is not there (404): is this an OpenCost, with its API enabled? It said: {said}"
+        text = f"{where} is not there (404): is this an OpenCost, with its API enabled? Its message: {sentence}"
         return OpenCostError(text, code=code)
     after = retry_after(headers) if status in _WAIT_HELPS else None
-    text = f"OpenCost responded to {where} with {status}: {said}{cure and '.'}{cure}"
+    text = f"OpenCost responded to {where} with {status}: {sentence}{cure and '.'}{cure}"
     if code is None:
         return failure(text, message)
     once = status in _ONCE_MORE

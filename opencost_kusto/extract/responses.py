@@ -24,7 +24,7 @@ from opencost_kusto.extract.envelope import DATA, ENVELOPE, MESSAGE, Data, check
 from opencost_kusto.extract.refusals import failure
 from opencost_kusto.redact import first_sentence
 
-# What a body begins with that is no JSON, but would be, if it said so.
+# The first bytes of encodings that a server has to declare, and did not.
 _ENCODINGS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",

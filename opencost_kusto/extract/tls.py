@@ -78,10 +78,10 @@ class Certificates:
                     "the server wants a client certificate",
                     f"Set {self.naming.name(CERT)} and {self.naming.name(KEY)}.",
                 )
-            said = f"the server does not accept the client certificate in {self.naming.file(CERT, self.client[0])}"
-            return f"{said} ({error.reason})", "Check its issuer and whether it has expired."
-        said = str(error.strerror or error.reason or error).rstrip(".")
-        return said, f"Is it http?{self.perhaps(error)}"
+            problem = f"the server does not accept the client certificate in {self.naming.file(CERT, self.client[0])}"
+            return f"{problem} ({error.reason})", "Check its issuer and whether it has expired."
+        problem = str(error.strerror or error.reason or error).rstrip(".")
+        return problem, f"Is it http?{self.perhaps(error)}"
 
     def perhaps(self, error: BaseException) -> str:
         """A sentence with a blank before it, where a server has hung up: some do so over the client's certificate."""
@@ -93,22 +93,22 @@ class Certificates:
         return f" If it wants a client certificate, {cure}."
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-        said = str(error.verify_message or error.strerror).rstrip(".")
+        problem = str(error.verify_message or error.strerror).rstrip(".")
         if error.verify_code in _OTHER_NAME:
             return (
-                f"its certificate is for another name ({said})",
+                f"its certificate is for another name ({problem})",
                 f"Use a name of the certificate as {self.naming.name(ENDPOINT)}.",
             )
         if error.verify_code == _EXPIRED:
-            return f"its certificate is not valid now ({said})", "Renew it, or check this machine's clock."
-        others, there = "set REQUESTS_CA_BUNDLE", ""
+            return f"its certificate is not valid now ({problem})", "Renew it, or check this machine's clock."
+        others, place = "set REQUESTS_CA_BUNDLE", ""
         if self.authorities is not None:
-            there = self.naming.file(self.named, self.authorities)
-            others = f"add it to {there}"
+            place = self.naming.file(self.named, self.authorities)
+            others = f"add it to {place}"
         cure = f"Set {self.naming.name(CA)} to the file with the certificate of its CA, or {others}."
-        if there and self.named == CA:
-            cure = f"Add the certificate of its CA to {there}."
-        return f"its certificate is not trusted ({said})", cure
+        if place and self.named == CA:
+            cure = f"Add the certificate of its CA to {place}."
+        return f"its certificate is not trusted ({problem})", cure
 
 
 def certificates(doors: Doors, environment: Mapping[str, str], naming: Naming | None = None) -> Certificates:

@@ -87,13 +87,13 @@ def hold_all(identities: Sequence[Identity]) -> None:
     if not identities:
         return
     kusto, run = identities[0].kusto, identities[0].run
-    known = entries_of(kusto, [one.source for one in identities])
-    missing = [(one, entry) for one in identities if (entry := one.decide(known)) is not None]
+    log_entries = entries_of(kusto, [one.source for one in identities])
+    missing = [(one, entry) for one in identities if (entry := one.decide(log_entries)) is not None]
     if missing:
         write_sources(kusto, run, [(one.source, entry) for one, entry in missing])
     # Of two clusters that begin at once under one name each reads the other's entry now: both are refused, and the
     # earliest entry decides from then on.
-    names = {one.name for one in known}
+    names = {one.name for one in log_entries}
     new = [one for one, _ in missing if one.source.name not in names and not one.adopt]
     if new:
         now = entries_of(kusto, [one.source for one in new])
@@ -109,18 +109,20 @@ def hold_all_if_read(identities: Sequence[Identity]) -> None:
         hold_all(identities)
 
 
-def refusal(source: Source, known: Iterable[NameEntry], *, at_once: bool = False) -> KustoError | UsageError | None:
+def refusal(
+    source: Source, log_entries: Iterable[NameEntry], *, at_once: bool = False
+) -> KustoError | UsageError | None:
     """The error of a source that cannot be loaded under its name; None where it can.
 
     With `at_once` any other cluster of the name counts, and any other name of the cluster, not only the earliest.
     """
-    known, print_ = list(known), source.fingerprint or {}
-    if twin := _twin(source.name, known, at_once=at_once):
+    log_entries, print_ = list(log_entries), source.fingerprint or {}
+    if twin := _twin(source.name, log_entries, at_once=at_once):
         return UsageError(
             f"The cluster {source.name} differs from {twin}, which Kusto has, only in case. Use that name.",
             cure=f"opencost-kusto sync --cluster {quote(twin)}",
         )
-    mine = _in_force(one for one in known if one.name == source.name)
+    mine = _in_force(one for one in log_entries if one.name == source.name)
     for scheme in (one for one in UNIQUE if one in print_):
         compared = [one for one in mine if scheme in one.fingerprint][: None if at_once else 1]
         if other := next((one for one in compared if one.fingerprint[scheme] != print_[scheme]), None):
@@ -131,7 +133,7 @@ def refusal(source: Source, known: Iterable[NameEntry], *, at_once: bool = False
                 code=ReasonCode.OTHER_CLUSTER,
                 cure="opencost-kusto sync --cluster NAME",
             )
-        same = _in_force(one for one in known if _is_same(one, scheme, print_))[: None if at_once else 1]
+        same = _in_force(one for one in log_entries if _is_same(one, scheme, print_))[: None if at_once else 1]
         if other_name := next((one.name for one in same if one.name != source.name), None):
             return KustoError(
                 f"Kusto has the costs of this cluster under the name {other_name}; under {source.name} they would be "
@@ -144,16 +146,16 @@ def refusal(source: Source, known: Iterable[NameEntry], *, at_once: bool = False
     return None
 
 
-def _twin(name: str, known: Iterable[NameEntry], *, at_once: bool) -> str | None:
+def _twin(name: str, log_entries: Iterable[NameEntry], *, at_once: bool) -> str | None:
     """The name that differs from this one only in case, where it is the earlier; with `at_once` also the later."""
-    spelled = sorted((one for one in known if one.name.lower() == name.lower()), key=lambda one: one.first)
+    spelled = sorted((one for one in log_entries if one.name.lower() == name.lower()), key=lambda one: one.first)
     others = [one.name for one in spelled if one.name != name]
     return others[0] if others and (at_once or spelled[0].name != name) else None
 
 
-def _in_force(known: Iterable[NameEntry]) -> list[NameEntry]:
+def _in_force(log_entries: Iterable[NameEntry]) -> list[NameEntry]:
     """The entries that count, the earliest first: from the last adoption on."""
-    some = list(known)
+    some = list(log_entries)
     since = max((one.last for one in some if one.adopted), default=BEGINNING)
     return sorted((one for one in some if one.at >= since), key=lambda one: one.at)
 
@@ -166,16 +168,16 @@ def _is_same(one: NameEntry, scheme: str, print_: dict[str, Json]) -> bool:
     )
 
 
-def _latest(source: Source, known: Iterable[NameEntry]) -> dict[str, Json] | None:
+def _latest(source: Source, log_entries: Iterable[NameEntry]) -> dict[str, Json] | None:
     """The latest fingerprint of the name; None where it has no entry."""
-    mine = [one for one in known if one.name == source.name]
+    mine = [one for one in log_entries if one.name == source.name]
     printed = sorted((one for one in mine if one.fingerprint), key=lambda one: one.last)
     return printed[-1].fingerprint if printed else ({} if mine else None)
 
 
-def cautions(source: Source, known: list[NameEntry]) -> Iterable[str]:
+def cautions(source: Source, log_entries: list[NameEntry]) -> Iterable[str]:
     """Warnings about a source that is not refused."""
-    latest, print_ = _latest(source, known), source.fingerprint or {}
+    latest, print_ = _latest(source, log_entries), source.fingerprint or {}
     if latest is None and source.name.lower() in VAGUE:
         yield (
             f"{source.name} is a name that many clusters have; a second one is refused under it. Give this one a name "
@@ -190,9 +192,9 @@ def cautions(source: Source, known: list[NameEntry]) -> Iterable[str]:
         )
 
 
-def _has_news(source: Source, known: list[NameEntry]) -> bool:
+def _has_news(source: Source, log_entries: list[NameEntry]) -> bool:
     """Whether the source has a scheme that the run log does not have, or a set of which most is new."""
-    latest, print_ = _latest(source, known), source.fingerprint or {}
+    latest, print_ = _latest(source, log_entries), source.fingerprint or {}
     if latest is None:
         return bool(print_)
     missing = any(scheme not in latest for scheme in print_)

@@ -87,7 +87,7 @@ def tick(
         load(due, loading, scrape=True)
     loading.log()
     if on_left is not None:
-        _say_left(on_left, [*(one.rest() for one in due), *found[len(due) :]], target)
+        _log_left(on_left, [*(one.rest() for one in due), *found[len(due) :]], target)
     return loading.report
 
 
@@ -98,7 +98,7 @@ def _first(reached: Sequence[tuple[OpenCost, Identity]], sources: Iterable[Sourc
     return [*first, *(by_name[name] for name in sorted(by_name.keys() - {one.name for one in first}))]
 
 
-def _say_left(on_left: Callable[[Left], None], found: Iterable[Gaps], target: Target) -> None:
+def _log_left(on_left: Callable[[Left], None], found: Iterable[Gaps], target: Target) -> None:
     """Call a function with what is left of each dataset of each source."""
     for gaps in found:
         for one in left(gaps, target):

@@ -45,7 +45,7 @@ class Decoder:
         self.key = slice(self.lists.stop, self.lists.stop + len(key))
         self._read = reader([*derived, *table.unordered, *key, *cost])
         # A key that holds other keys is decoded as a struct, so its value is read from the record itself.
-        self._whole = key if any(find(root, path).below for path in key) else ()
+        self._key_paths = key if any(find(root, path).below for path in key) else ()
         self._root = root
         self._decode = msgspec.json.Decoder(struct).decode
 
@@ -59,16 +59,16 @@ class Decoder:
             found = record.found if isinstance(record, Decoded) else self._decode(record)
         except msgspec.ValidationError:
             # Keys that no column reads, or a value of the wrong type: without the former, the latter shows.
-            whole = msgspec.json.decode(record, type=dict[str, Json])
-            unknown = dict(_take_unknown(self._root, whole))
-            found = self._decode(msgspec.json.encode(whole))
+            document = msgspec.json.decode(record, type=dict[str, Json])
+            unknown = dict(_take_unknown(self._root, document))
+            found = self._decode(msgspec.json.encode(document))
         try:
             values = self._read(found)
         except AttributeError:
             _fill(self._root, found)
             values = self._read(found)
-        if self._whole:
-            values = (*values[: self.key.start], *_values(record, self._whole), *values[self.key.stop :])
+        if self._key_paths:
+            values = (*values[: self.key.start], *_values(record, self._key_paths), *values[self.key.stop :])
         return values, unknown
 
 
@@ -96,20 +96,20 @@ def _fill(node: Node, found: Struct) -> None:
                 _fill(inner, getattr(found, name))
 
 
-def _take_unknown(node: Node, whole: dict[str, Json], path: str = "") -> Iterator[tuple[str, Json]]:
+def _take_unknown(node: Node, document: dict[str, Json], path: str = "") -> Iterator[tuple[str, Json]]:
     """Remove from an object, and give by dotted path, the keys that no column reads."""
-    for name in list(whole):
+    for name in list(document):
         inner = node.below.get(name)
         if inner is None:
-            yield f"{path}{name}", whole.pop(name)
-        elif inner.below and not inner.kept and isinstance(whole[name], dict):
-            yield from _take_unknown(inner, whole[name], f"{path}{name}.")
+            yield f"{path}{name}", document.pop(name)
+        elif inner.below and not inner.kept and isinstance(document[name], dict):
+            yield from _take_unknown(inner, document[name], f"{path}{name}.")
 
 
 def _values(record: bytes, paths: tuple[str, ...]) -> tuple[Json, ...]:
     """The values of a record at some paths, as plain JSON."""
-    whole = msgspec.json.decode(record)
-    return tuple(value_at(whole, path.split(".")) for path in paths)
+    document = msgspec.json.decode(record)
+    return tuple(value_at(document, path.split(".")) for path in paths)
 
 
 def value_at(value: Json, keys: list[str]) -> Json:

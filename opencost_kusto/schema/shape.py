@@ -26,8 +26,8 @@ _TYPES: dict[str, Any] = {
 }
 _LIST = list[str] | None
 # The same, where a value is to encode to the text it was decoded from; a larger whole number may not fit a float.
-_WHOLE = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
-_SPELLED = _TYPES | {"real": _WHOLE | float | None}
+_INTEGER = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
+_SPELLED = _TYPES | {"real": _INTEGER | float | None}
 # Types that OpenCost writes as null, inside of an object.
 _NULLABLE = ("real", "long", "bool")
 _NO_BASES: Mapping[str, type[Struct]] = {}
@@ -114,9 +114,9 @@ def struct_of(
     )
 
 
-def reorder(node: Node, whole: dict[str, Json], kept: bool = False) -> bool:
+def reorder(node: Node, document: dict[str, Json], kept: bool = False) -> bool:
     """Put the keys of an object into its order, and add those that a column keeps as part of it; whether any moved."""
-    keys = [key for key in whole if key in node.below or (kept and _can_be_a_field(key))]
+    keys = [key for key in document if key in node.below or (kept and _can_be_a_field(key))]
     remaining = iter(node.below)
     moved = not all(key in remaining for key in keys)
     if moved:
@@ -124,8 +124,8 @@ def reorder(node: Node, whole: dict[str, Json], kept: bool = False) -> bool:
         node.below = {key: node.below.get(key) or Node(Raw, kept=True) for key in order}
     for key in keys:
         inner = node.below[key]
-        if inner.below and isinstance(whole[key], dict):
-            moved = reorder(inner, whole[key], kept or inner.kept) or moved
+        if inner.below and isinstance(document[key], dict):
+            moved = reorder(inner, document[key], kept or inner.kept) or moved
     return moved
 
 

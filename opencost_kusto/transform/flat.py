@@ -56,8 +56,8 @@ class _Object:
 def flattener(table: Table) -> Callable[[bytes], bytes]:
     """A function from a row of `Encoder.lines` to a line with every column by its name, as `flatten` has them."""
     paths = [tuple(table.path_of(column).split(".")) for column in table.columns]
-    whole = _Object(paths)
-    chosen = itemgetter(*(whole.paths.index(path) for path in paths))
+    record_type = _Object(paths)
+    chosen = itemgetter(*(record_type.paths.index(path) for path in paths))
     row = msgspec.defstruct("Row", [(column.name, Raw) for column in table.columns], gc=False)
     encode = msgspec.json.Encoder().encode
 
@@ -66,7 +66,7 @@ def flattener(table: Table) -> Callable[[bytes], bytes]:
         # A response with line breaks between its values has them in its rows.
         if b"\n" not in text:
             try:
-                return encode(row(*chosen(whole.values(text)))) + b"\n"
+                return encode(row(*chosen(record_type.values(text)))) + b"\n"
             except msgspec.ValidationError:
                 pass
         return msgspec.json.encode(flatten(table, line)) + b"\n"

@@ -108,8 +108,8 @@ def memory(python: str, server: str, kusto: str) -> Iterator[Gate]:
 
 def at_least(what: str, least: float, found: float, margin: float) -> Gate:
     """A ratio of processor seconds that must reach a limit."""
-    said = f"{what}: {found:.2f} times as fast; at least {least:g} times was agreed."
-    return Gate(found >= least * (1 - margin), said)
+    message = f"{what}: {found:.2f} times as fast; at least {least:g} times was agreed."
+    return Gate(found >= least * (1 - margin), message)
 
 
 def main() -> int:

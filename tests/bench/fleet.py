@@ -41,7 +41,7 @@ class Measured:
     seconds: float
     requests: Counter[str]
     blob_bytes: int
-    said: str
+    message: str
 
 
 def nameless(path: str, _: object) -> Reply | None:
@@ -83,7 +83,7 @@ def run_fleet(world: World, clusters: int, files: int, hour: int = 10, *more: st
     )
     most = watched(process.pid)
     try:
-        said = process.communicate(timeout=3600)[0]
+        message = process.communicate(timeout=3600)[0]
     except subprocess.TimeoutExpired:
         process.kill()
         raise
@@ -95,7 +95,7 @@ def run_fleet(world: World, clusters: int, files: int, hour: int = 10, *more: st
         time.perf_counter() - begun,
         Counter(map(kind, world.kusto.requests)),
         sum(len(one.body) for one in world.kusto.requests if kind(one) == "blob"),
-        said,
+        message,
     )
 
 
@@ -124,7 +124,7 @@ def gates(clusters: int, files: int) -> list[Gate]:
     """What was agreed of many clusters in one run."""
     with World(responder=nameless) as world:
         found = run_fleet(world, clusters, files)
-    print(found.requests, f"{found.seconds:.1f} s, {found.files} files", found.said[-500:])
+    print(found.requests, f"{found.seconds:.1f} s, {found.files} files", found.message[-500:])
     each = found.requests.total() / clusters
     return [
         Gate(found.exit_code == 0, f"{clusters} clusters with {files} open files end with {found.exit_code}"),

@@ -224,9 +224,11 @@ def main(arguments: list[str] | None = None) -> int:
         wrong = options.gates and fails(found, options.margin / 100)
         failed = failed or wrong
         ratio = found.seconds / found.plain
-        said = " FAILS" if wrong else ""
+        message = " FAILS" if wrong else ""
         own = f"{found.seconds / found.own:.1f}" if found.own else ""
-        print(f"| {found.name} | {found.seconds:.2f} | {ratio:.1f} | {own} | {found.megabytes:.0f} |{said}", flush=True)
+        print(
+            f"| {found.name} | {found.seconds:.2f} | {ratio:.1f} | {own} | {found.megabytes:.0f} |{message}", flush=True
+        )
     return int(failed)
 
 

@@ -20,10 +20,10 @@ def test_the_window_is_the_one_on_the_marks_around_it() -> None:
 
 def test_the_share_of_its_cost_is_by_time() -> None:
     """Twelve of fifteen minutes cost four fifths of what the window cost; costs by name are not added up."""
-    [said] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described({"": 2.0})
-    assert said == "Elapsed: 12.0 of the window's 15 minutes. Its share of the cost by time: 1.60000."
-    [said] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described({"EUR": 2.0, "USD": 1.0})
-    assert said.endswith(" by time: 1.60000 EUR, 0.80000 USD.")
+    [sentence] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described({"": 2.0})
+    assert sentence == "Elapsed: 12.0 of the window's 15 minutes. Its share of the cost by time: 1.60000."
+    [sentence] = Elapsed(BEGAN, BEGAN + timedelta(minutes=12)).described({"EUR": 2.0, "USD": 1.0})
+    assert sentence.endswith(" by time: 1.60000 EUR, 0.80000 USD.")
 
 
 def test_what_is_shorter_than_two_samples_is_warned_of() -> None:

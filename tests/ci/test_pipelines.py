@@ -107,6 +107,6 @@ def test_run_ids_are_of_variables_we_read_too() -> None:
     github = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "165", "GITHUB_RUN_ATTEMPT": "3"}
     for call, environment in zip(IN_PIPELINES, (azure, github), strict=True):
         run_id = call[call.index("--run-id") + 1]
-        said = {variable: environment[variable] for variable in re.findall(r"\$(\w+)", run_id)}
+        values = {variable: environment[variable] for variable in re.findall(r"\$(\w+)", run_id)}
         metadata = pipeline(environment)
-        assert list(said.values()) == [metadata["ciRunId"], metadata["ciRunAttempt"]]
+        assert list(values.values()) == [metadata["ciRunId"], metadata["ciRunAttempt"]]

@@ -224,7 +224,7 @@ def test_errors_are_reported_before_the_command_runs(servers: Emulator, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--settle", "soon"], "--settle 'soon' is not a duration"),
         (["--dataset", "costs"], "There is no dataset 'costs'"),
@@ -236,11 +236,11 @@ def test_errors_are_reported_before_the_command_runs(servers: Emulator, tmp_path
         (["--share-idle"], "add --include-idle"),
     ],
 )
-def test_options_are_refused_before_the_command_runs(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_options_are_refused_before_the_command_runs(tmp_path: Path, arguments: list[str], message: str) -> None:
     """What cannot be done as requested ends with exit code 2 and one line, and the command never starts."""
     done = _command(tmp_path, "run", "--kusto-uri", "http://127.0.0.1:9", *arguments, "--", "touch", "ran")
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert not (tmp_path / "ran").exists()
 
 

@@ -39,18 +39,18 @@ class Time:
 
 def settle_at(time: Time, settle: timedelta) -> tuple[Run, list[str]]:
     """What `settled` gives, and what it says."""
-    said: list[str] = []
+    messages: list[str] = []
     run = Run("r", WINDOW.start, "1")
-    return settled(run, WINDOW, settle, now=lambda: time.now, sleep=time.sleep, on_result=said.append), said
+    return settled(run, WINDOW, settle, now=lambda: time.now, sleep=time.sleep, on_result=messages.append), messages
 
 
 def test_it_waits_until_the_window_is_over_and_settled() -> None:
     """The wait is what is missing to the end and the time to settle, and the run begins after it."""
     time = Time(WINDOW.end - timedelta(seconds=20))
-    run, said = settle_at(time, 2 * MINUTE)
+    run, messages = settle_at(time, 2 * MINUTE)
     assert time.slept == [140.0]
     assert run.collection_time == WINDOW.end + 2 * MINUTE
-    assert said == ["Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z."]
+    assert messages == ["Waiting until 11:02:00Z for OpenCost to measure the window that ends at 11:00Z."]
 
 
 def test_nothing_is_requested_before_the_end() -> None:
@@ -71,8 +71,8 @@ def test_a_sleep_that_ends_early_is_followed_by_another() -> None:
 def test_what_is_long_over_is_not_waited_for() -> None:
     """A window that has settled is requested at once, and nothing is said."""
     time = Time(WINDOW.end + 3 * MINUTE)
-    run, said = settle_at(time, 2 * MINUTE)
-    assert (time.slept, said, run.collection_time) == ([], [], time.now)
+    run, messages = settle_at(time, 2 * MINUTE)
+    assert (time.slept, messages, run.collection_time) == ([], [], time.now)
 
 
 def test_times_to_settle() -> None:

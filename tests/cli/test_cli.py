@@ -302,23 +302,25 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_in_one_sentence(servers: Emulator, run: Command, case: str) -> None:
     """What cannot be done as requested ends with exit code 2 and one line that says why, before any request."""
-    arguments, said = REFUSED[case]
+    arguments, message = REFUSED[case]
     before = len(servers.opencost.requests)
     done = run(*_sync(servers, *arguments))
     lines = [line for line in done.stderr.splitlines() if "INFO    Kusto: " not in line]
     assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done.stderr
     assert lines[0].startswith("opencost-kusto: ")
-    assert said in lines[0]
+    assert message in lines[0]
     assert "secret@" not in done.stderr
     assert len(servers.opencost.requests) == before
 
 
-@pytest.mark.parametrize(("moment", "said"), [("an hour ago", "is not a time"), ("2999-01-01", "lies in the future")])
-def test_since_no_moment_is_refused(servers: Emulator, run: Command, moment: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "message"), [("an hour ago", "is not a time"), ("2999-01-01", "lies in the future")]
+)
+def test_since_no_moment_is_refused(servers: Emulator, run: Command, moment: str, message: str) -> None:
     """A --since that is no time, or in the future, ends with exit code 2 and one line, without a wait."""
     done = run("sync", "--endpoint", servers.opencost_url, *_kusto(servers), "--since", moment)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("command", ["sync", "bootstrap"])
@@ -459,8 +461,8 @@ def test_a_reader_who_leaves_does_not_end_the_run(servers: Emulator, tmp_path: P
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        said = process.stderr.read()
-    assert (process.returncode, "pipe" in said) == (0, False), said
+        message = process.stderr.read()
+    assert (process.returncode, "pipe" in message) == (0, False), message
     with Kusto(servers.kusto_url, servers.database, auth="none") as kusto:
         unread = 'OpenCostSyncRuns | where Source == "unread" and isnotempty(BatchId)'
         counted = kusto.query(f"{unread} | summarize Rows = count()")

@@ -155,23 +155,23 @@ def test_a_cluster_has_its_own_settings(run: Run, file: str, opencost: OpenCostE
 
 
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "message"),
     [
         ('{ " team\\r" = "shop\\r\\n" }', None),
         ('{ "$(KEY)" = "x" }', "is a variable"),
         ('{ a = "1", "a " = "2" }', "twice"),
     ],
 )
-def test_metadata_of_a_cluster_is_that_of_an_option(tmp_path: Path, metadata: str, said: str | None) -> None:
+def test_metadata_of_a_cluster_is_that_of_an_option(tmp_path: Path, metadata: str, message: str | None) -> None:
     """Keys in the file are names as those of --metadata are, and a mistake has its place."""
     path = tmp_path / "c.toml"
     path.write_text(f'[[clusters]]\nname = "a"\nendpoint = "http://h:1"\nmetadata = {metadata}\n')
     sources = SourceOptions(configured=Configured(read(str(path), keys(typer.main.get_command(app)))))
-    if said is None:
+    if message is None:
         with sources.opencosts() as [one]:
             assert one.settings.metadata == {"team": "shop"}
         return
-    with pytest.raises(UsageError, match=f"c.toml, line 4: .*{said}"):
+    with pytest.raises(UsageError, match=f"c.toml, line 4: .*{message}"):
         sources.opencosts().__enter__()
 
 
@@ -228,7 +228,7 @@ def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("aggregate = 'foo'", ": OpenCost does not aggregate by 'foo'"),
         ("every = 'soon'", ", every: 'soon' is not a duration"),
@@ -238,7 +238,7 @@ def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
         ("run_id = '\"quoted\"'", ", run_id is "),
     ],
 )
-def test_what_is_wrong_with_a_default_has_its_place(tmp_path: Path, setting: str, said: str) -> None:
+def test_what_is_wrong_with_a_default_has_its_place(tmp_path: Path, setting: str, message: str) -> None:
     """What the file says of all clusters, and a command refuses, is named by its line; not so on the command line."""
     path = tmp_path / "c.toml"
     path.write_text(f"[kusto]\nkusto_uri = 'http://127.0.0.1:1'\ndatabase = 'd'\n[defaults]\n{setting}\n")
@@ -246,7 +246,7 @@ def test_what_is_wrong_with_a_default_has_its_place(tmp_path: Path, setting: str
     with pytest.raises(UsageError) as refused:
         app(arguments, standalone_mode=False, obj=Process())
     text = str(refused.value)
-    assert said in text
+    assert message in text
     assert text.startswith(f"{path}, line 5")
     with pytest.raises(UsageError, match=r"--every \(or OPENCOST_KUSTO_EVERY\): 'soon'"):
         app([*arguments[:-2], "--every", "soon"], standalone_mode=False, obj=Process())
@@ -286,7 +286,7 @@ def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ("currency = 'euro'", "the currency 'euro' is no code|The currency 'euro' is no code"),
         ("aggregate = 'foo'", "does not aggregate by 'foo'"),
@@ -297,11 +297,11 @@ def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp
         ("window = '1h'", "has no key 'window'"),
     ],
 )
-def test_what_is_wrong_with_a_cluster_has_its_place(run: Run, tmp_path: Path, more: str, said: str) -> None:
+def test_what_is_wrong_with_a_cluster_has_its_place(run: Run, tmp_path: Path, more: str, message: str) -> None:
     """`config` finds what a sync would refuse, with the file and the line."""
     path = tmp_path / "c.toml"
     path.write_text(f"[[clusters]]\nname = 'a'\nendpoint = 'http://a:9003'\n{more}\n")
-    with pytest.raises(UsageError, match=rf"c.toml, line \d.*({said})"):
+    with pytest.raises(UsageError, match=rf"c.toml, line \d.*({message})"):
         run("config", "--config", str(path))
 
 
@@ -348,9 +348,9 @@ def test_odd_names_of_a_kubeconfig_become_clusters_or_comments(tmp_path: Path) -
     clusters = read(str(tmp_path / "c.toml"), keys(typer.main.get_command(app))).clusters
     assert [one.name for one in clusters] == [name.strip() for name in ODD]
     assert [parse(one.endpoint).context for one in clusters] == [f"{name}x" for name in ODD]
-    said = [line for line in text.splitlines() if line.startswith("# The cluster of the context")]
-    assert len(said) == len(UNFIT)
-    assert all(why in line for line, why in zip(said, UNFIT.values(), strict=True))
+    message = [line for line in text.splitlines() if line.startswith("# The cluster of the context")]
+    assert len(message) == len(UNFIT)
+    assert all(why in line for line, why in zip(message, UNFIT.values(), strict=True))
 
 
 def test_a_context_without_a_cluster_is_a_comment(tmp_path: Path) -> None:

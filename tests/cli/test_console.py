@@ -78,15 +78,15 @@ def test_only_printable_characters_reach_a_terminal(capsys: Captured, format_: F
     """Whatever OpenCost or Kusto sends: names, titles, values, errors and lines have no character that acts."""
     table = Table((Column(HOSTILE),), [[HOSTILE], [{HOSTILE: [HOSTILE]}]], HOSTILE)
     document = Document({HOSTILE: HOSTILE}, [table], [HOSTILE], table, [HOSTILE])
-    said = console(format_=format_, verbose=True)
+    message = console(format_=format_, verbose=True)
     shown = Terminal()
     with redirect_stdout(shown):
-        said.show(document)
-    said.show_on_stderr(document)
-    said.error(HOSTILE, 3)
-    said.warning(HOSTILE)
-    said.traceback(f"{HOSTILE}\n")
-    said.result(one(Outcome.FAILED, reason=HOSTILE, notes=[HOSTILE]))
+        message.show(document)
+    message.show_on_stderr(document)
+    message.error(HOSTILE, 3)
+    message.warning(HOSTILE)
+    message.traceback(f"{HOSTILE}\n")
+    message.result(one(Outcome.FAILED, reason=HOSTILE, notes=[HOSTILE]))
     # Colours are ours.
     stderr = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err + shown.getvalue())
     assert not [each for each in stderr if each != "\n" and not each.isprintable()]
@@ -119,9 +119,9 @@ def test_a_report_says_failures_once_with_their_cause(capsys: Captured) -> None:
 
 def test_a_report_of_a_fleet_counts_its_clusters() -> None:
     """Five are named in the sum; of more, their number."""
-    for clusters, said in ((5, "5 batches of c0, c1, c2, c3, c4 in run r"), (6, "6 batches of 6 clusters in run r")):
+    for clusters, message in ((5, "5 batches of c0, c1, c2, c3, c4 in run r"), (6, "6 batches of 6 clusters in run r")):
         report = Report("r", [msgspec.structs.replace(one(), source=f"c{number}") for number in range(clusters)])
-        assert report_line(report).startswith(said)
+        assert report_line(report).startswith(message)
 
 
 def test_csv_of_a_report_is_its_batches(capsys: Captured) -> None:

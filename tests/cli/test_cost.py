@@ -66,7 +66,7 @@ def test_cost_draws_a_chart(requested: Requested, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("cost", "--window", WINDOW, "--run", "x"), "--window .or OPENCOST_KUSTO_WINDOW. or --run"),
         (("cost", "--with", "cake"), "write --with idle"),
@@ -87,10 +87,10 @@ def test_cost_draws_a_chart(requested: Requested, tmp_path: Path) -> None:
     ],
 )
 def test_options_that_cannot_be_combined_are_refused(
-    requested: Requested, arguments: tuple[str, ...], said: str
+    requested: Requested, arguments: tuple[str, ...], message: str
 ) -> None:
     """An option that contradicts another, names nothing or would have no effect is refused by its name."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         requested(*arguments)
 
 

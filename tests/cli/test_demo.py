@@ -33,7 +33,7 @@ from tests.support.documents import README
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-SAID = "This is a local emulator: "
+MESSAGES = "This is a local emulator: "
 SECONDS = 300
 HOUR = timedelta(hours=1)
 DATASETS = ("allocation", "assets")
@@ -144,7 +144,7 @@ def test_the_demo_loads_fourteen_days_and_keeps_its_servers(tmp_path: Path) -> N
     """
     with _started(tmp_path, "demo", "--keep") as process:
         lines = _until_up(process)
-        assert lines[0].startswith(SAID)
+        assert lines[0].startswith(MESSAGES)
         _assert_the_costs("\n".join(lines))
         assert _shapes(_shown()) <= _shapes(lines)
         _assert_what_is_loaded(lines)
@@ -181,7 +181,7 @@ def test_the_emulator_serves(tmp_path: Path) -> None:
     """`emulator` prints lines that bootstrap and fill its empty database, and ends with 0 on Ctrl-C."""
     with _started(tmp_path, "emulator") as process:
         lines = _until_up(process)
-        assert lines[0].startswith(SAID)
+        assert lines[0].startswith(MESSAGES)
         bootstrap, sync, *more = _commands(lines)
         done = _run(tmp_path, bootstrap)
         assert done.returncode == 0, done.stderr

@@ -115,7 +115,7 @@ def test_a_clock_that_is_off_is_noted(opencost: OpenCostEmulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "uid", "status", "said", "cure", "exit_code"),
+    ("name", "uid", "status", "message", "cure", "exit_code"),
     [
         ("prod west", ONE, "ok", "prod west is the cluster that Kusto has under this name", None, 0),
         ("prod west", None, "ok", "nothing identifies the cluster of this OpenCost", None, 0),
@@ -132,7 +132,7 @@ def test_a_name_of_another_cluster_is_found_before_a_run(
     name: str,
     uid: str | None,
     status: str,
-    said: str,
+    message: str,
     cure: str | None,
     exit_code: int,
 ) -> None:
@@ -143,7 +143,7 @@ def test_a_name_of_another_cluster_is_found_before_a_run(
     _, out = run("doctor", "--endpoint", named.opencost.url, "--cluster", name, *arguments)
     found = [one for one in json.loads(out)["findings"] if one["hop"] == "name"]
     assert (found[-1]["status"], found[-1]["exit_code"]) == (status, exit_code)
-    assert said in found[-1]["said"]
+    assert message in found[-1]["message"]
     assert shlex.split(found[-1]["cure"]) == (["opencost-kusto", "sync", "--cluster", cure] if cure else [])
     assert named.identities() == before
 
@@ -167,14 +167,14 @@ def test_the_worst_hop_gives_the_exit_code(codes: list[int], expected: int) -> N
 
 def test_a_line_is_printable() -> None:
     """What a server says of itself does not act on a terminal."""
-    said = line(Finding("rights", Status.FAILED, "a\x1b[2Jb\rc", "d\u202ee\n\x1b]0;x\x07", 5))
-    assert [each.isprintable() for each in said.split("\n")] == [True] * 3
+    message = line(Finding("rights", Status.FAILED, "a\x1b[2Jb\rc", "d\u202ee\n\x1b]0;x\x07", 5))
+    assert [each.isprintable() for each in message.split("\n")] == [True] * 3
 
 
 def test_a_line_has_the_cure_below_it() -> None:
     """Each command to paste stands on a line of its own."""
-    said = line(Finding("rights", Status.FAILED, "missing.", "first\nsecond", 5))
-    assert said.splitlines() == ["failed  rights:             missing.", "        → first", "        → second"]
+    message = line(Finding("rights", Status.FAILED, "missing.", "first\nsecond", 5))
+    assert message.splitlines() == ["failed  rights:             missing.", "        → first", "        → second"]
 
 
 def test_write_and_engine_only_exclude_each_other(run: Callable[..., tuple[int, str]]) -> None:

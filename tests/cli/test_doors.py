@@ -174,13 +174,13 @@ def test_doctor_goes_through_each_door(
         assert code == 0, out
         assert "ok      OpenCost: " in out
         assert "ok      cost: " in out
-        shut, said, more = run(*arguments, *door.shut(proxy))
+        shut, message, more = run(*arguments, *door.shut(proxy))
         # The word of a server is not known to be a secret where no door names it.
-        assert "OPENSESAME" not in out + err + (said + more).replace("OPENSESAME is the word", "")
+        assert "OPENSESAME" not in out + err + (message + more).replace("OPENSESAME is the word", "")
         assert bool(proxy.seen) == door.proxied
-    assert shut == 3, said
-    assert "failed  OpenCost: " in said
-    assert door.says in said
+    assert shut == 3, message
+    assert "failed  OpenCost: " in message
+    assert door.says in message
 
 
 def test_a_scope_that_cannot_sign_in_is_named(

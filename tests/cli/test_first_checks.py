@@ -24,7 +24,7 @@ COMMANDS = {
     "backfill": ["--from", "2026-11-23", "--to", "2026-11-24"],
     "replay": [],
 }
-SAID = "Principal 'aadapp=1;2' is not authorized to perform operation 'IngestionResourcesGetCommand'."
+MESSAGES = "Principal 'aadapp=1;2' is not authorized to perform operation 'IngestionResourcesGetCommand'."
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def kusto() -> Iterator[KustoEmulator]:
     with KustoEmulator(latency=0) as emulator:
         with Kusto(emulator.url, emulator.database, auth="none") as client:
             bootstrap(client)
-        refused = kusto_refusal(403, SAID, permanent=True)
+        refused = kusto_refusal(403, MESSAGES, permanent=True)
         emulator.fault = lambda request: refused if is_resources(request) else None
         yield emulator
 

@@ -54,9 +54,9 @@ def test_doctor_walks_the_way_into_a_cluster(tmp_path: Path) -> None:
     """The API server, the sign-in, what was found, and then OpenCost."""
     found = findings(tmp_path, "add-on")
     assert list(found)[:3] == ["Kubernetes", "OpenCost in the cluster", "OpenCost"]
-    assert "cluster aks-tests, signed in by a token" in found["Kubernetes"].said
-    assert found["OpenCost in the cluster"].said == "pod kube-system/cost-analysis-agent-0, port 9003"
-    assert ADD_ON in found["OpenCost"].said
+    assert "cluster aks-tests, signed in by a token" in found["Kubernetes"].message
+    assert found["OpenCost in the cluster"].message == "pod kube-system/cost-analysis-agent-0, port 9003"
+    assert ADD_ON in found["OpenCost"].message
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_a_service_in_the_cluster_is_walked_by_its_name() -> None:
     """It needs no API server, and elsewhere its name is none."""
     with OpenCost("in-cluster://opencost/opencost", attempts=1, environment={}) as client:
         found, reached = examine(client)
-    assert (found.hop, found.said) == ("OpenCost in the cluster", "Service opencost/opencost, port 9003")
-    assert (reached.exit_code, reached.said[:44]) == (3, "OpenCost at http://opencost.opencost.svc:900")
+    assert (found.hop, found.message) == ("OpenCost in the cluster", "Service opencost/opencost, port 9003")
+    assert (reached.exit_code, reached.message[:44]) == (3, "OpenCost at http://opencost.opencost.svc:900")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_doctor_stops_where_the_way_ends(tmp_path: Path, name: str, hop: str, co
     scenario = next(one for one in SCENARIOS if one.name == name)
     *_, last = findings(tmp_path, name).values()
     assert (last.hop, last.exit_code) == (hop, code)
-    assert scenario.says[0] in last.said
+    assert scenario.says[0] in last.message
 
 
 def test_a_role_is_printed_for_an_address(run: Command) -> None:
@@ -172,17 +172,17 @@ def test_a_run_says_how_opencost_was_reached(
     with World() as world, Proxy(world.opencost.url, recorded(name)) as server:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", server.url)))
         target = ("--auth", "none", "--kusto-uri", world.kusto.url, "--database", "OpenCost")
-        said = f"{found}, by the proxy of the API server {server.url}"
+        message = f"{found}, by the proxy of the API server {server.url}"
         requested = ("--window", str(HOUR), "--dataset", "allocation", "--aggregate", "namespace")
         arguments = ("sync", "--endpoint", endpoint, *requested, *target)
         verbose = run(*arguments, "-v")
-        assert f"route: aks-tests: {said}" in verbose
+        assert f"route: aks-tests: {message}" in verbose
         assert "me-token" not in verbose
-        assert f"route: aks-tests: {said}" not in run(*arguments)
+        assert f"route: aks-tests: {message}" not in run(*arguments)
         app([*arguments[:-6], "-v", "--output", "-"], standalone_mode=False, obj=Process())
-        assert f"route: aks-tests: {said}" in capsys.readouterr().err
-        assert json.loads(run(*arguments, "-o", "json"))["routes"] == {"aks-tests": said}
-        assert {one["Route"] for one in world.log()} == {said}
+        assert f"route: aks-tests: {message}" in capsys.readouterr().err
+        assert json.loads(run(*arguments, "-o", "json"))["routes"] == {"aks-tests": message}
+        assert {one["Route"] for one in world.log()} == {message}
         assert {one["OpenCostVersion"][:5] for one in world.log()} == {"1.112"}
         assert "me-token" not in json.dumps(world.log() + world.query("OpenCostAllocation"), default=str)
 

@@ -75,10 +75,10 @@ REFUSED = {
 def test_what_would_be_ignored_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ends as a UsageError that names the option, with no folder made."""
     monkeypatch.chdir(tmp_path)
-    arguments, said = REFUSED[case]
+    arguments, message = REFUSED[case]
     with pytest.raises(UsageError) as caught:
         app(list(arguments), standalone_mode=False)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -113,17 +113,17 @@ def now() -> datetime:
 )
 def test_a_window_that_differs_from_the_option_is_reported(window: str, shown: str) -> None:
     """Where times are cut to now, or widened to OpenCost's marks, the window that is requested is reported."""
-    said: list[str] = []
-    assert str(WhenOptions(window).interval(now, said.append)) == shown
-    assert said == [f"The window is {shown}: it begins and ends on OpenCost's marks, every 5 minutes."]
+    message: list[str] = []
+    assert str(WhenOptions(window).interval(now, message.append)) == shown
+    assert message == [f"The window is {shown}: it begins and ends on OpenCost's marks, every 5 minutes."]
 
 
 @pytest.mark.parametrize("window", ["1h", "today", "yesterday", "2026-11-23", "2026-11-24T10:00Z,2026-11-24T11:00Z"])
 def test_a_window_that_is_as_written_is_not(window: str) -> None:
     """What is documented, or written out, needs no word."""
-    said: list[str] = []
-    WhenOptions(window).interval(now, said.append)
-    assert said == []
+    message: list[str] = []
+    WhenOptions(window).interval(now, message.append)
+    assert message == []
 
 
 def command(name: str) -> Any:

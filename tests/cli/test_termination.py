@@ -56,14 +56,14 @@ def dry_run(opencost: OpenCostEmulator) -> list[str]:
 def test_a_full_disk_is_reported(opencost: OpenCostEmulator, tmp_path: Path, arguments: list[str]) -> None:
     """Where stdout takes nothing any more, the exit code is 2 and one sentence says why."""
     full = os.open("/dev/full", os.O_WRONLY)
-    code, said = ended(dry_run(opencost) if arguments == ["sync"] else ours(*arguments), full, tmp_path)
+    code, message = ended(dry_run(opencost) if arguments == ["sync"] else ours(*arguments), full, tmp_path)
     os.close(full)
-    assert (code, said.splitlines()[-1]) == (
+    assert (code, message.splitlines()[-1]) == (
         2,
         "opencost-kusto: stdout cannot be written: No space left on device.",
-    ), said
-    assert "Traceback" not in said
-    assert "Exception ignored" not in said
+    ), message
+    assert "Traceback" not in message
+    assert "Exception ignored" not in message
 
 
 def test_a_reader_who_has_left_is_no_error(opencost: OpenCostEmulator, tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_a_reader_who_has_left_is_no_error(opencost: OpenCostEmulator, tmp_path:
     for command in (ours("tables"), dry_run(opencost)):
         reader, writer = os.pipe()
         os.close(reader)
-        code, said = ended(command, writer, tmp_path)
+        code, message = ended(command, writer, tmp_path)
         os.close(writer)
-        assert (code, "pipe" in said) == (0, False), said
+        assert (code, "pipe" in message) == (0, False), message
 
 
 @pytest.mark.parametrize("end", ["2>&-", "2>/dev/full", ">&- 2>&-"])
@@ -185,35 +185,35 @@ def signalled(program: str, *numbers: signal.Signals) -> tuple[int, str]:
             for number in numbers:
                 process.send_signal(number)
                 time.sleep(0.2)
-            _, said = process.communicate(timeout=60)
+            _, message = process.communicate(timeout=60)
         finally:
             process.kill()
-    return process.returncode, said
+    return process.returncode, message
 
 
 def test_a_signal_during_a_destructor_is_not_lost() -> None:
     """What a handler raised inside a destructor would be ignored by Python; ours raises nothing, and 143 is the end."""
-    code, said = signalled(DESTRUCTOR, signal.SIGTERM)
-    assert (code, said) == (128 + signal.SIGTERM, "opencost-kusto: Interrupted by SIGTERM.\n")
+    code, message = signalled(DESTRUCTOR, signal.SIGTERM)
+    assert (code, message) == (128 + signal.SIGTERM, "opencost-kusto: Interrupted by SIGTERM.\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_wakes_a_command_that_waits(number: signal.Signals) -> None:
     """What waits without end is cancelled by the first signal, long before its grace, which is an hour here."""
-    code, said = signalled(WAITING, number)
-    assert (code, said) == (128 + number, f"opencost-kusto: Interrupted by {number.name}.\n")
+    code, message = signalled(WAITING, number)
+    assert (code, message) == (128 + number, f"opencost-kusto: Interrupted by {number.name}.\n")
 
 
 def test_a_second_signal_ends_a_command_that_does_not_react() -> None:
     """Within the grace, which is an hour here, the second signal ends the process with the code of the first."""
-    code, said = signalled(DEAF, signal.SIGINT, signal.SIGTERM)
-    assert (code, said) == (128 + signal.SIGINT, "opencost-kusto: Interrupted by SIGINT.\n")
+    code, message = signalled(DEAF, signal.SIGINT, signal.SIGTERM)
+    assert (code, message) == (128 + signal.SIGINT, "opencost-kusto: Interrupted by SIGINT.\n")
 
 
 def test_the_grace_ends_a_command_that_does_not_react() -> None:
     """A command that does not react to the first signal is left behind after the grace."""
-    code, said = signalled(DEAF.replace("3600", "0.05"), signal.SIGTERM)
-    assert (code, said) == (128 + signal.SIGTERM, "opencost-kusto: Interrupted by SIGTERM.\n")
+    code, message = signalled(DEAF.replace("3600", "0.05"), signal.SIGTERM)
+    assert (code, message) == (128 + signal.SIGTERM, "opencost-kusto: Interrupted by SIGTERM.\n")
 
 
 @pytest.mark.parametrize("verbose", [False, True])
@@ -239,8 +239,8 @@ raise SystemExit(process.run(lambda: 1 // 0))
 def test_a_missing_stdout_is_reported(opencost: OpenCostEmulator, tmp_path: Path) -> None:
     """Rows for a stdout that is closed are refused in one sentence, before OpenCost is requested."""
     before = len(opencost.requests)
-    code, said = ended(["sh", "-c", 'exec "$@" >&-', "sh", *dry_run(opencost)], subprocess.DEVNULL, tmp_path)
-    assert (code, said) == (2, "opencost-kusto: Rows cannot be written to stdout: it is closed.\n")
+    code, message = ended(["sh", "-c", 'exec "$@" >&-', "sh", *dry_run(opencost)], subprocess.DEVNULL, tmp_path)
+    assert (code, message) == (2, "opencost-kusto: Rows cannot be written to stdout: it is closed.\n")
     assert len(opencost.requests) == before
 
 
@@ -281,7 +281,7 @@ UNREPORTED = {
 @pytest.mark.parametrize("case", UNREPORTED)
 def test_json_is_one_document_though_there_is_no_report(tmp_path: Path, case: str) -> None:
     """With --json, what went wrong before there was a report is a document too, with the exit code of the process."""
-    arguments, code, said = UNREPORTED[case]
+    arguments, code, message = UNREPORTED[case]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = ours(*arguments, *KUSTO, "-o", "json")
     done = subprocess.run(
@@ -290,5 +290,5 @@ def test_json_is_one_document_though_there_is_no_report(tmp_path: Path, case: st
     assert done.returncode == code, done.stderr
     document = json.loads(done.stdout)
     assert (document["exit_code"], document["batches"]) == (code, [])
-    assert said in document["error"]
+    assert message in document["error"]
     assert document["error"] in done.stderr

@@ -27,7 +27,7 @@ def refused(*arguments: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("sync --timeout long", "--timeout (or OPENCOST_KUSTO_TIMEOUT): input should be a valid number"),
         ("status -o xml", "--format (or OPENCOST_KUSTO_FORMAT): 'xml' is not one of 'table', 'json', 'csv', 'md'"),
@@ -41,11 +41,11 @@ def refused(*arguments: str) -> Any:
         ("replay", "Missing argument 'folder'"),
     ],
 )
-def test_a_refusal_is_one_sentence_with_the_variable(arguments: str, said: str) -> None:
+def test_a_refusal_is_one_sentence_with_the_variable(arguments: str, message: str) -> None:
     """Whatever Typer refuses names its option, the variable that may have set it, and where to read more."""
     text = refusal(refused(*arguments.split()))
     assert text is not None
-    assert text.startswith(said)
+    assert text.startswith(message)
     assert text.endswith(" -h lists the options.")
     assert "\n" not in text
 
@@ -62,7 +62,7 @@ def test_no_command_prints_the_help() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("sync --window soon", r"--window \(or OPENCOST_KUSTO_WINDOW\): 'soon' is not a window"),
         ("sync --step soon", r"--step \(or OPENCOST_KUSTO_STEP\): 'soon' is not a duration"),
@@ -74,11 +74,11 @@ def test_no_command_prints_the_help() -> None:
         ("status --max-age soon", r"--max-age \(or OPENCOST_KUSTO_MAX_AGE\): 'soon' is not a duration"),
     ],
 )
-def test_values_that_are_no_time_are_refused_by_their_option(arguments: str, said: str) -> None:
+def test_values_that_are_no_time_are_refused_by_their_option(arguments: str, message: str) -> None:
     """A time, a step or a window that cannot be read names the option, and what sets it."""
     error = refused(*arguments.split())
     assert isinstance(error, UsageError)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         raise error
 
 

@@ -67,12 +67,12 @@ def test_a_range_is_loaded_and_a_second_run_does_nothing(servers: World, run: Co
     first = run(*RANGE)
     assert first.returncode == 0, first.stderr
     assert len(re.findall(r"aks-shop-prod-weu (?:allocation|assets) \S+ 60m landed", first.stderr)) == 8
-    said = "8 batches from 2026-11-23T08:00:00Z to 2026-11-23T12:00:00Z"
-    assert f"8 to load, of {said}.\n" in first.stderr
+    message = "8 batches from 2026-11-23T08:00:00Z to 2026-11-23T12:00:00Z"
+    assert f"8 to load, of {message}.\n" in first.stderr
     servers.opencost.requests.clear()
     second = run(*RANGE)
     assert second.returncode == 0, second.stderr
-    assert f"Nothing is missing: all {said} are in Kusto, or empty." in second.stdout
+    assert f"Nothing is missing: all {message} are in Kusto, or empty." in second.stdout
     identity = {"/clusterInfo", "/installInfo", "/allNamespaces", "/metrics"}
     assert {request.path for request in servers.opencost.requests} <= identity
 
@@ -96,7 +96,7 @@ def _refuse(window: str) -> Callable[[Request], Reply | None]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((*RANGE, "--dataset", "metrics"), "metrics only of this moment"),
         ((*RANGE, "--step", "7m"), "do not tile a day"),
@@ -107,11 +107,11 @@ def _refuse(window: str) -> Callable[[Request], Reply | None]:
     ],
     ids=["metrics", "step", "dataset", "too short", "no time", "nothing"],
 )
-def test_what_cannot_be_done_is_refused(run: Command, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_done_is_refused(run: Command, arguments: tuple[str, ...], message: str) -> None:
     """One sentence and exit code 2, before any request for cost."""
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_what_is_lost_stays_in_the_exit_code() -> None:

@@ -247,8 +247,8 @@ def test_an_empty_window_older_than_the_retention_has_expired(known: bool) -> No
         codes = {one.reason_code for one in report.results if one.outcome == "expired"}
         assert codes == {"expired" if known else "inconclusive"}
         if known:
-            said = {one.reason for one in report.results if one.outcome == "expired"}
-            assert all("its built-in store keeps the last 36 windows of 10m" in (one or "") for one in said)
+            reasons = {one.reason for one in report.results if one.outcome == "expired"}
+            assert all("its built-in store keeps the last 36 windows of 10m" in (one or "") for one in reasons)
 
 
 def test_an_empty_window_within_the_retention_is_empty() -> None:

@@ -52,7 +52,7 @@ class Cluster:
     dataset: str
     seed: int
     held: dict[Window, str] = field(default_factory=dict)
-    said: dict[Window, str] = field(default_factory=dict)
+    logged: dict[Window, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"{self.seed} {self.dataset}")
@@ -65,11 +65,11 @@ class Cluster:
         for start, length in starts:
             window = Window(START + start * MINUTE, START + (start + length) * MINUTE)
             if dice.random() < 0.25:
-                self.said[window] = dice.choice(list(LOGGED))
+                self.logged[window] = dice.choice(list(LOGGED))
             else:
                 self.held[window] = dice.choice([*["logged"] * 6, "unlogged", *self.odd])
         # No window that had a cost lies in one that had none.
-        none = minutes(one for one, kind in self.said.items() if LOGGED[kind])
+        none = minutes(one for one, kind in self.logged.items() if LOGGED[kind])
         self.held = {one: kind for one, kind in self.held.items() if none.isdisjoint(minutes([one]))}
 
     @cached_property
@@ -84,7 +84,7 @@ class Cluster:
     @property
     def settled(self) -> Minutes:
         """The minutes that landed, and those that are empty by the run log."""
-        return self.of("logged", "unlogged") | minutes(one for one, kind in self.said.items() if LOGGED[kind])
+        return self.of("logged", "unlogged") | minutes(one for one, kind in self.logged.items() if LOGGED[kind])
 
     @property
     def covered(self) -> Minutes:
@@ -117,7 +117,7 @@ class Cluster:
 
     def log(self) -> Rows:
         """The entries of the run log."""
-        entries = {**self.said, **{window: kind for window, kind in self.held.items() if kind != "unlogged"}}
+        entries = {**self.logged, **{window: kind for window, kind in self.held.items() if kind != "unlogged"}}
         return [self._entry(window, kind) for window, kind in entries.items()]
 
     def _entry(self, window: Window, kind: str) -> dict[str, Any]:
@@ -125,8 +125,8 @@ class Cluster:
         outcome = "landed" if window in self.held else "empty" if kind == "late" else kind
         sent = window.end + (20 * DAY if kind == "late" else timedelta())
         facts = {"Dataset": self.dataset, "TableName": table.name, "Options": options.for_table(table)}
-        said = {"Outcome": outcome, "CollectionTime": sent.isoformat(), "Reason": kind}
-        return self._batch(window, options) | facts | said
+        entry = {"Outcome": outcome, "CollectionTime": sent.isoformat(), "Reason": kind}
+        return self._batch(window, options) | facts | entry
 
     @staticmethod
     def _options(kind: str) -> RequestOptions:
@@ -164,7 +164,7 @@ def test_coverage_and_costs_use_the_windows_of_the_minutes(kusto: tuple[Kusto, D
             costs[row["Cluster"], dataset].add(Window(start, start + HOUR))
     for one in CLUSTERS:
         key = one.name, one.dataset
-        if one.held or one.said:
+        if one.held or one.logged:
             expected = {hour: len(minutes([hour]) - one.covered) for hour in HOURS}
             assert {hour: uncovered[*key, hour] for hour in HOURS} == expected, key
         assert held[key] <= costs[key] <= held[key] | hours(one.of(PARTIAL)), key
@@ -178,12 +178,12 @@ def test_status_reports_what_coverage_does_not_have(kusto: tuple[Kusto, Database
     for one in CLUSTERS:
         if (one.name, one.dataset) not in found:
             continue
-        said = found[one.name, one.dataset]
-        missing = minutes(said.missing)
+        state = found[one.name, one.dataset]
+        missing = minutes(state.missing)
         if missing:
             between = minutes([Window(min(missing), max(missing) + MINUTE)])
             assert between - one.covered == missing, one
-        assert minutes(said.damaged) == one.of(DAMAGE), one
+        assert minutes(state.damaged) == one.of(DAMAGE), one
         checked += bool(missing)
     assert checked > 10
 
@@ -204,5 +204,5 @@ def test_the_scheduler_requests_what_coverage_does_not_have(kusto: tuple[Kusto, 
     for one in CLUSTERS:
         if one.seed % 2:
             key = one.name, one.dataset
-            expected = listed[key] if one.held or one.said else set(HOURS)
+            expected = listed[key] if one.held or one.logged else set(HOURS)
             assert due[key] == expected == hours(minutes(HOURS) - one.covered), key

@@ -131,9 +131,9 @@ def test_the_clusters_of_a_replica_are_selected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
+    ("arguments", "message"), [(["lots"], "--fail-on 'lots' is unknown"), (["stale"], "stale needs --max-age")]
 )
-def test_an_unknown_standing_is_refused(arguments: list[str], said: str) -> None:
+def test_an_unknown_standing_is_refused(arguments: list[str], message: str) -> None:
     """The message lists those that exist."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         AlertOptions(fail_on=arguments).alerts()

@@ -199,8 +199,8 @@ def test_results_of_a_run_and_their_entries_have_one_state(database: Database) -
             results[batch.id] = WindowEntry.of(result, start + age).state
             shared = {"BatchId": batch.id, "Source": batch.source, "TableName": table.name, "Dataset": table.dataset}
             window = {"WindowStart": start.isoformat(), "WindowEnd": (start + length).isoformat()}
-            said = {"Outcome": outcome.value, "ReasonCode": code, "CollectionTime": (start + age).isoformat()}
-            entries.append({**shared, **window, **said})
+            logged = {"Outcome": outcome.value, "ReasonCode": code, "CollectionTime": (start + age).isoformat()}
+            entries.append({**shared, **window, **logged})
     database.clear()
     database.insert("OpenCostSyncRuns", entries)
     found = database.rows(f"OpenCostLoggedWindows({PERIOD})")
@@ -213,11 +213,11 @@ def test_options_are_those_of_the_run_log_else_of_the_rows(database: Database) -
     shared = {**Case(1, random.Random(1)).shared, "WindowStart": FIRST.isoformat()}
     requested = {"aggregate": "namespace", "includeIdle": True}
     database.clear()
-    for number, said in enumerate(("rows", "log", "both")):
-        rows = {**shared, "BatchId": said, "RowNumber": 1, "Aggregate": "pod", "IncludeIdle": False}
+    for number, name in enumerate(("rows", "log", "both")):
+        rows = {**shared, "BatchId": name, "RowNumber": 1, "Aggregate": "pod", "IncludeIdle": False}
         entry = {
             **shared,
-            "BatchId": said,
+            "BatchId": name,
             "TableName": "OpenCostAllocation",
             "Options": requested,
             "Outcome": "failed",
@@ -238,13 +238,13 @@ def test_totals_are_of_the_states(database: Database) -> None:
         start = FIRST + hour * HOUR
         collected = start + (60 * HOUR if outcome == "late" else HOUR)
         bounds = {"WindowStart": start.isoformat(), "WindowEnd": (start + HOUR).isoformat()}
-        said = {
+        logged = {
             "Outcome": "empty" if outcome == "late" else outcome,
             "Rows": 2**hour,
             "CollectionTime": collected.isoformat(),
         }
         of = {"BatchId": outcome, "Source": "prod", "Dataset": "allocation", "TableName": "OpenCostAllocation"}
-        entries.append({**of, **bounds, **said})
+        entries.append({**of, **bounds, **logged})
     database.clear()
     database.insert("OpenCostSyncRuns", entries)
     total = database.one(totals_query(FIRST + DAY, FIRST))

@@ -35,8 +35,8 @@ def test_every_assumption_is_tried_and_the_table_dropped(emulator: KustoEmulator
     before = (set(emulator.engine.tables), set(emulator.engine.functions))
     found = tried(emulator)
     assert len(found) == len(ASSUMPTIONS) + DROPPED
-    assert [one.said for one in found if one.status is not Status.OK] == []
-    assert all(one.said.endswith("is dropped") for one in found[-DROPPED:])
+    assert [one.message for one in found if one.status is not Status.OK] == []
+    assert all(one.message.endswith("is dropped") for one in found[-DROPPED:])
     assert (set(emulator.engine.tables), set(emulator.engine.functions)) == before
 
 
@@ -65,21 +65,21 @@ def test_an_assumption_that_does_not_hold_has_its_consequence(emulator: KustoEmu
         kusto_refusal(400, "TagPrefix is not valid.", permanent=True) if "extent_tags" in request.csl else None
     )
     found = tried(emulator)
-    [one] = [one for one in found if "Is a tag retention by ingest-by:" in one.said]
+    [one] = [one for one in found if "Is a tag retention by ingest-by:" in one.message]
     assert one.status is Status.NOTE
-    assert "TagPrefix is not valid" in one.said
-    assert "Consequence: tags stay until the extents go." in one.said
+    assert "TagPrefix is not valid" in one.message
+    assert "Consequence: tags stay until the extents go." in one.message
     assert len(found) == len(ASSUMPTIONS) + DROPPED
 
 
 def test_without_the_right_to_create_a_table_nothing_else_is_tried(emulator: KustoEmulator) -> None:
     """The note has the command that grants it."""
-    said = "Principal 'aadapp=1;2' is not authorized to perform operation 'TableCreateCommand'."
+    message = "Principal 'aadapp=1;2' is not authorized to perform operation 'TableCreateCommand'."
     emulator.fault = lambda request: (
-        kusto_refusal(403, said, permanent=True) if request.csl.startswith(".create table") else None
+        kusto_refusal(403, message, permanent=True) if request.csl.startswith(".create table") else None
     )
     first, last = tried(emulator)
-    assert ".add database ['OpenCost'] users ('aadapp=1;2')" in first.said
+    assert ".add database ['OpenCost'] users ('aadapp=1;2')" in first.message
     assert last.status is Status.OK
 
 
@@ -88,8 +88,8 @@ def test_the_table_is_dropped_where_nothing_lands(emulator: KustoEmulator) -> No
     emulator.behaviour = Behaviour(lost=1.0)
     before = set(emulator.engine.tables)
     found = tried(emulator, timeout=0.2)
-    assert len([one for one in found if "did not land within" in one.said]) == 1, "it waits once"
-    assert [one for one in found if "rows do not land in time" in one.said]
+    assert len([one for one in found if "did not land within" in one.message]) == 1, "it waits once"
+    assert [one for one in found if "rows do not land in time" in one.message]
     assert set(emulator.engine.tables) == before
 
 
@@ -102,11 +102,11 @@ def test_a_function_that_kusto_accepts_is_dropped(emulator: KustoEmulator) -> No
 
     emulator.fault = kinder
     found = tried(emulator)
-    [one] = [one for one in found if "calls a missing one" in one.said]
-    assert one.said.endswith(
+    [one] = [one for one in found if "calls a missing one" in one.message]
+    assert one.message.endswith(
         "accepted; assumed: refused. Consequence: none: the order in which functions are created does not matter."
     )
-    assert re.fullmatch(r"OpenCostDoctor_\w+_Function is dropped", found[-1].said)
+    assert re.fullmatch(r"OpenCostDoctor_\w+_Function is dropped", found[-1].message)
 
 
 # The questions of the first review for a real cluster: the hop or the assumption that answers each, or why none does.

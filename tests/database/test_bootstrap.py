@@ -190,17 +190,17 @@ def test_each_difference_is_found_and_mended(
     emulator: KustoEmulator, kusto: Kusto, check: Callable[[], Checked], case: str
 ) -> None:
     """`--check` names the difference and its file, and ends with 5 where it is needed; bootstrap fixes no more."""
-    change, said = MENDABLE[case]
+    change, message = MENDABLE[case]
     _fill(kusto, change)
     sent = len(emulator.requests)
     checked = check()
-    [line] = [line for line in checked.stderr.splitlines() if f" {said} (" in line]
-    needed = any(word in said for word in ("missing", "has no column", "function"))
+    [line] = [line for line in checked.stderr.splitlines() if f" {message} (" in line]
+    needed = any(word in message for word in ("missing", "has no column", "function"))
     assert checked.returncode == (5 if needed else 0), checked.stdout
     assert line.endswith("[optional]") is not needed
     assert _changes(emulator, sent) == []
     found = list(differences(kusto))
-    assert said in [difference.what for difference in found]
+    assert message in [difference.what for difference in found]
     assert not any(difference.conflict for difference in found)
     assert bootstrap(kusto).changed == len(found)
     assert _changes(emulator, sent) == [difference.command for difference in found]

@@ -61,7 +61,7 @@ def test_the_credential_that_signed_in_is_named(
         Kusto(front.url, "OpenCost", ingest_uri=front.url, trusted_hosts=["localhost"]) as kusto,
     ):
         found = [*doctor.examine(kusto)]
-    assert found[0].said.startswith(f"{kusto.uri}, database OpenCost, --auth default (AzureCliCredential) as ")
+    assert found[0].message.startswith(f"{kusto.uri}, database OpenCost, --auth default (AzureCliCredential) as ")
     assert f"Bearer {TOKEN}" in [request.headers.get("authorization") for request in emulator.requests]
     assert TOKEN not in str([one.document() for one in found])
 
@@ -84,12 +84,12 @@ def test_nothing_is_tried_after_a_failed_sign_in(emulator: KustoEmulator) -> Non
 
 def test_a_missing_right_to_ingest_names_the_command_that_grants_it(emulator: KustoEmulator) -> None:
     """The refusal of the ingestion endpoint carries the line for an administrator."""
-    said = "Principal 'aadapp=1;2' is not authorized to perform operation 'IngestionResourcesGetCommand'."
-    refused = kusto_refusal(403, said, permanent=True)
+    message = "Principal 'aadapp=1;2' is not authorized to perform operation 'IngestionResourcesGetCommand'."
+    refused = kusto_refusal(403, message, permanent=True)
     emulator.fault = lambda request: refused if is_resources(request) else None
     [one] = examined(emulator)["ingestion"]
     assert one.status is Status.FAILED
-    assert ".add database ['OpenCost'] ingestors ('aadapp=1;2')" in one.said
+    assert ".add database ['OpenCost'] ingestors ('aadapp=1;2')" in one.message
 
 
 VIEWER, INGESTOR = (
@@ -157,7 +157,7 @@ def test_a_capacity_that_may_not_be_seen_names_the_role_that_sees_it(emulator: K
 
 
 @pytest.mark.parametrize(
-    ("policy", "shown", "said"),
+    ("policy", "shown", "message"),
     [
         ("row_level_security", '{"IsEnabled": true, "Query": "F"}', "row-level security"),
         ("restricted_view_access", "true", "restricted view access"),
@@ -166,11 +166,11 @@ def test_a_capacity_that_may_not_be_seen_names_the_role_that_sees_it(emulator: K
         ("retention", '{"SoftDeletePeriod": "31.00:00:00", "Recoverability": "Enabled"}', "rows are kept for 31 days"),
     ],
 )
-def test_a_policy_that_bites_is_noted(emulator: KustoEmulator, policy: str, shown: str, said: str) -> None:
+def test_a_policy_that_bites_is_noted(emulator: KustoEmulator, policy: str, shown: str, message: str) -> None:
     """Policies that hide rows, add rows or delete them soon are said, each with its table."""
     emulator.fault = reply(f".show table OpenCostAssets policy {policy}", ["Policy"], [shown])
     [one] = examined(emulator, engine_only=True)["policies of OpenCostAssets"]
-    assert (one.status, said in one.said) == (Status.NOTE, True)
+    assert (one.status, message in one.message) == (Status.NOTE, True)
     assert one.cure
 
 
@@ -213,7 +213,7 @@ def test_few_slots_are_noted(emulator: KustoEmulator) -> None:
     columns = ["Resource", "Total", "Consumed", "Remaining", "Origin"]
     emulator.fault = reply(".show capacity", columns, ["Ingestions", 1, 0, 1, "CapacityPolicy/Ingestion"])
     [one] = examined(emulator, engine_only=True)["capacity"]
-    assert (one.status, one.said.startswith("1 ingestions at once")) == (Status.NOTE, True)
+    assert (one.status, one.message.startswith("1 ingestions at once")) == (Status.NOTE, True)
 
 
 def test_a_missing_table_fails_and_names_bootstrap() -> None:
@@ -257,8 +257,8 @@ def test_a_firewall_before_storage_is_a_failure(emulator: KustoEmulator, kind: s
     found = examined(emulator)
     [one] = found[hop]
     assert (one.status, one.exit_code) == (Status.FAILED, 5)
-    assert "127.0.0.1:9" in one.said
-    assert "stopped" not in one.said + one.cure, "a stopped cluster would not have listed it"
+    assert "127.0.0.1:9" in one.message
+    assert "stopped" not in one.message + one.cure, "a stopped cluster would not have listed it"
     [other] = [one for name in STORAGE if name != hop for one in found[name]]
     assert other.status is Status.OK
     with (

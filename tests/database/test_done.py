@@ -80,7 +80,7 @@ def test_a_new_database_from_bootstrap_to_every_function(identities: Identities)
 
     found = [*doctor.examine(pipeline), *assumptions.examine(pipeline, sleep=lambda _: None)]
     assert [one for one in found if one.status is Status.FAILED] == []
-    assert all("not authorized" not in one.said for one in found if one.hop == "assumption")
+    assert all("not authorized" not in one.message for one in found if one.hop == "assumption")
 
     reader = identities("reader", "status", "cost", "query")
     known = {one.dataset: one for one in status(reader, now=HOUR.end)}

@@ -74,7 +74,7 @@ def test_pasting_what_the_doctor_prints_leads_to_a_run(admin: Kusto, kusto: Kust
 
 def printed(found: list[Finding]) -> list[str]:
     """The grants in what was said and in the cures, each once; no table here has restricted view access."""
-    text = "\n".join(f"{one.said}\n{one.cure}" for one in found)
+    text = "\n".join(f"{one.message}\n{one.cure}" for one in found)
     return [line for line in dict.fromkeys(GRANT.findall(text)) if "unrestrictedviewers" not in line]
 
 
@@ -87,8 +87,8 @@ def test_the_grants_of_a_task_are_enough(admin: Kusto, kusto: Kusto, principal: 
     assert found[f"right to {command}"].status is Status.OK
     if command == "doctor --write":
         tried = list(assumptions.examine(kusto, sleep=lambda _: None))
-        assert not [one for one in tried if "not authorized" in one.said]
-        assert tried[-1].said.endswith("is dropped")
+        assert not [one for one in tried if "not authorized" in one.message]
+        assert tried[-1].message.endswith("is dropped")
 
 
 def test_no_grant_of_a_sync_is_too_much(admin: Kusto, kusto: Kusto, principal: str) -> None:

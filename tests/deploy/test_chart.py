@@ -197,7 +197,7 @@ def test_mistakes_are_refused_by_the_schema(name: str, value: object) -> None:
 
 @pytest.mark.skipif(helm.helm() is None, reason="python -m tests.deploy.helm --install builds helm")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--set", "image.repository="), "Name the container image with image.repository"),
         (("--set", "workloadIdentity.clientId="), "Name the managed identity by its client id"),
@@ -208,11 +208,11 @@ def test_mistakes_are_refused_by_the_schema(name: str, value: object) -> None:
         (("--set", "shards=2"), "there is no config"),
     ],
 )
-def test_what_is_missing_is_named(arguments: tuple[str, ...], said: str) -> None:
+def test_what_is_missing_is_named(arguments: tuple[str, ...], message: str) -> None:
     """Helm refuses to render what cannot run, and names the value."""
     done = helm.template("default", *arguments)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_versions_are_the_programs() -> None:

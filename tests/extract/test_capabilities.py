@@ -235,8 +235,8 @@ def test_a_window_older_than_the_store_is_expired(table: Table, text: str | None
             if not expired:
                 assert list(opencost.records(batch, lambda _, code=None: codes.append(code))) == []
                 continue
-            said = f"keeps the last {hours} windows of 1h.*--opencost-retention"
-            with pytest.raises(OpenCostError, match=said) as no:
+            message = f"keeps the last {hours} windows of 1h.*--opencost-retention"
+            with pytest.raises(OpenCostError, match=message) as no:
                 list(opencost.records(batch, lambda *_: None))
             assert (no.value.code, no.value.transient) == (ReasonCode.EXPIRED, False)
         assert codes == ([] if text is None else [ReasonCode.CONFIRMED_EMPTY])
@@ -273,8 +273,8 @@ def test_missing_provider_ids_are_reported(version: str) -> None:
             checks = RecordChecks(Batch(ALLOCATION, "c", HOUR))
             for record in records([body]):
                 checks(record)
-            said = [sentence for sentence, _ in checks.remarks() if "provider id" in sentence]
-            assert len(said) == expected, name
+            message = [sentence for sentence, _ in checks.remarks() if "provider id" in sentence]
+            assert len(message) == expected, name
 
 
 def test_doctor_lists_what_a_version_does_not_support() -> None:

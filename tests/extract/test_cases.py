@@ -86,10 +86,10 @@ def run(name: str) -> tuple[int, str, str, list[dict[str, Any]]]:
 @pytest.mark.parametrize("name", sorted(path.stem for path in CASES.glob("*.json")))
 def test_a_case_ends_as_it_must(name: str) -> None:
     """The exit code is the kind of what is wrong, in one printable sentence that names it."""
-    exit_codes, said = ENDS[name]
+    exit_codes, message = ENDS[name]
     exit_code, reason, _, rows = run(name)
     assert exit_code in exit_codes, reason
-    assert said in reason
+    assert message in reason
     assert reason.isprintable()
     assert bool(rows) or exit_code != 0
 

@@ -188,11 +188,11 @@ REFUSALS: dict[str, tuple[Reply, type[OpenCostKustoError], str]] = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_bad_responses_end_in_one_sentence(serve: Serve, case: str) -> None:
     """Every invalid response has its kind of error, and a message that quotes what arrived."""
-    reply, kind, said = REFUSALS[case]
+    reply, kind, printed = REFUSALS[case]
     opencost, server = serve(reply)
     error = fails(opencost)
     assert type(error) is kind
-    assert said in str(error)
+    assert printed in str(error)
     assert not error.transient
     assert len(server.requests) == 1
 
@@ -439,7 +439,7 @@ def test_a_named_server_that_does_not_respond_is_tried_for_one_document(serve: S
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "said"),
+    ("body", "kind", "printed"),
     [
         ('{"code":200,"data":"not ready"}', ContentError, "another shape.*data"),
         ('{"code":200,"data":[]}', ContentError, "another shape"),
@@ -451,10 +451,10 @@ def test_a_named_server_that_does_not_respond_is_tried_for_one_document(serve: S
         ("[" * 100_000, ContentError, "another shape"),
     ],
 )
-def test_a_cluster_info_of_another_shape(serve: Serve, body: str, kind: type[OpenCostKustoError], said: str) -> None:
+def test_a_cluster_info_of_another_shape(serve: Serve, body: str, kind: type[OpenCostKustoError], printed: str) -> None:
     """What /clusterInfo says is read with types; anything else ends in one sentence."""
     opencost, _ = serve(json_reply(body.encode()))
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=printed):
         opencost.source()
 
 
@@ -479,8 +479,8 @@ def test_the_response_to_another_request_is_refused(serve: Serve, dataset: str) 
 def test_records_without_a_window_are_noted(serve: Serve) -> None:
     """Derived from the recorded hour: where OpenCost does not give the window, a note has the number of records."""
     body = recording("1.112", "allocation_hour.json")
-    said = b'"window":{"start":"2026-11-23T10:00:00Z","end":"2026-11-23T11:00:00Z"}'
-    opencost, _ = serve(json_reply(body.replace(said, b'"window":"null"', 3)))
+    printed = b'"window":{"start":"2026-11-23T10:00:00Z","end":"2026-11-23T11:00:00Z"}'
+    opencost, _ = serve(json_reply(body.replace(printed, b'"window":"null"', 3)))
     notes: list[str] = []
     assert len(list(opencost.records(batch(), lambda text, *_: notes.append(text)))) == 61
     assert notes == ["3 of 61 records do not say which window they are of"]

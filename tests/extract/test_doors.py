@@ -156,27 +156,27 @@ def test_the_door_wins_over_the_environment(front: TlsFront, authority: Authorit
         assert client.source().name
     error = refused(front.url, doors(ca=other))
     assert f"Add the certificate of its CA to {other}, which --opencost-ca" in str(error)
-    said = r"or add it to .*Another CA.pem, which REQUESTS_CA_BUNDLE names"
+    message = r"or add it to .*Another CA.pem, which REQUESTS_CA_BUNDLE names"
     client = OpenCost(front.url, cluster="c", environment={"REQUESTS_CA_BUNDLE": other})
-    with client, pytest.raises(OpenCostError, match=said):
+    with client, pytest.raises(OpenCostError, match=message):
         client.reach()
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"valid": -dt.timedelta(hours=1)}, "its certificate is not valid now (certificate has expired). Renew it"),
         ({"names": [x509.DNSName("other.example")]}, "its certificate is for another name (Hostname mismatch"),
     ],
 )
 def test_a_certificate_that_does_not_match_is_explained(
-    server: OpenCostEmulator, authority: Authority, more: dict[str, Any], said: str
+    server: OpenCostEmulator, authority: Authority, more: dict[str, Any], message: str
 ) -> None:
     """Expired, or of another host: each has its own sentence and cure."""
     with TlsFront(authority.server("odd", **more), port(server)) as odd:
         error = refused(odd.url, doors(ca=authority.ca))
     assert error.code is ReasonCode.TLS
-    assert said in str(error)
+    assert message in str(error)
 
 
 def test_a_client_certificate_is_presented(strict: TlsFront, authority: Authority, folder: Path) -> None:
@@ -206,8 +206,8 @@ def test_a_server_that_hangs_up_may_want_a_client_certificate(
     """Where a server hangs up before its alert is read, the message still names the certificate as a possible cause."""
     certificate, key = Authority(folder, "Third CA").issue("third")
     with TlsFront(authority.server("rude", clients=authority), port(server), polite=False) as rude:
-        assert "client certificate" in (said := str(refused(rude.url, doors(ca=authority.ca))))
-        assert "--opencost-cert" in said
+        assert "client certificate" in (message := str(refused(rude.url, doors(ca=authority.ca))))
+        assert "--opencost-cert" in message
         assert certificate in str(refused(rude.url, doors(ca=authority.ca, cert=certificate, key=key)))
     for end in (ssl.SSLEOFError(), ConnectionResetError(), BrokenPipeError()):
         assert "If it wants a client certificate, set --opencost-cert" in Certificates().perhaps(end)
@@ -219,7 +219,7 @@ def test_files_that_cannot_be_used_are_refused_before_a_request(authority: Autho
     """Each file is tried at once, and named with its option and variable."""
     certificate, key = authority.issue("one")
     other, hidden = authority.issue("two")[1], authority.issue("three", password=b"HUSH")
-    for more, said in (
+    for more, message in (
         ({"ca": "/no/ca.pem"}, r"--opencost-ca \(or OPENCOST_KUSTO_OPENCOST_CA\) names /no/ca.pem, .*No such file"),
         ({"ca": key}, "--opencost-ca .*it holds no certificate"),
         ({"cert": "/no/c.pem"}, r"--opencost-cert \(or OPENCOST_KUSTO_OPENCOST_CERT\) names /no/c.pem, .*No such file"),
@@ -228,7 +228,7 @@ def test_files_that_cannot_be_used_are_refused_before_a_request(authority: Autho
         ({"cert": hidden[0], "key": hidden[1]}, "is encrypted"),
         ({"cert": str(folder / "one.key")}, "it is no certificate in PEM"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             OpenCost("https://localhost:1", doors=doors(**more), environment={})  # type: ignore[arg-type]
 
 
@@ -266,7 +266,7 @@ def test_an_inner_token_is_not_seen_by_the_proxy(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"token_file": "t", "token": lambda: "t"}, "--opencost-token-file or --opencost-scope, not both"),
         ({"key": "k"}, "--opencost-key .* needs --opencost-cert"),
@@ -280,15 +280,15 @@ def test_an_inner_token_is_not_seen_by_the_proxy(
         ({"proxy": "@/no/proxy"}, "names /no/proxy, which cannot be read: No such file"),
     ],
 )
-def test_doors_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
+def test_doors_that_cannot_be_are_refused(given: dict[str, Any], message: str) -> None:
     """What excludes each other, what is no header and what would show a secret is refused, without repeating it."""
-    with pytest.raises(UsageError, match=said) as no:
+    with pytest.raises(UsageError, match=message) as no:
         doors(**given)
     assert "HUSH" not in str(no.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", "is empty"),
         (b"HUSH one\nHUSH two", "is not one line"),
@@ -297,11 +297,13 @@ def test_doors_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> N
         ("HUSH ö".encode(), "holds characters that a header cannot"),
     ],
 )
-def test_a_secret_that_is_none_is_refused(opencost: OpenCostEmulator, tmp_path: Path, text: bytes, said: str) -> None:
+def test_a_secret_that_is_none_is_refused(
+    opencost: OpenCostEmulator, tmp_path: Path, text: bytes, message: str
+) -> None:
     """A file with anything but one line of text is named when it is read, and its text never."""
     (tmp_path / "token").write_bytes(text)
     with OpenCost(opencost.url, doors=doors(token_file=str(tmp_path / "token"))) as client:
-        with pytest.raises(UsageError, match=said) as no:
+        with pytest.raises(UsageError, match=message) as no:
             client.source()
         assert str(tmp_path / "token") in str(no.value)
         assert "HUSH" not in str(no.value)
@@ -330,8 +332,11 @@ def test_a_token_is_not_sent_in_the_clear(url: str, accepted: bool) -> None:
 
 def test_certificates_need_https(authority: Authority) -> None:
     """What plain http would ignore is refused, and named."""
-    for through, said in ((doors(ca=authority.ca), "--opencost-ca"), (Doors(cert=authority.ca), "client certificate")):
-        with pytest.raises(UsageError, match=f"^http://cost.example:9003 is plain http, .*{said}.*Use https"):
+    for through, message in (
+        (doors(ca=authority.ca), "--opencost-ca"),
+        (Doors(cert=authority.ca), "client certificate"),
+    ):
+        with pytest.raises(UsageError, match=f"^http://cost.example:9003 is plain http, .*{message}.*Use https"):
             OpenCost("http://cost.example:9003", doors=through, environment={})
     tls = doors(ca=authority.ca, proxy="https://proxy.example:3128")
     OpenCost("http://cost.example:9003", doors=tls, environment={}).close()

@@ -114,8 +114,8 @@ def test_an_odd_record_ends_as_it_does_alone(odd: bytes, place: int) -> None:
     around = list(members())
     body = body_of([*around[:place], odd, *around[place:]])
     found, error, _ = read(body, ALLOCATION, together=True)
-    alone, said, _ = read(body, ALLOCATION, together=False)
-    assert error == said
+    alone, message, _ = read(body, ALLOCATION, together=False)
+    assert error == message
     # A refusal may come before the records of its part of the body.
     assert found == (alone[: len(found)] if error else alone)
 
@@ -125,8 +125,8 @@ def test_a_set_of_its_own_kind_ends_as_it_does_alone(second: list[bytes]) -> Non
     """A set without records, and one with a key twice, between others."""
     body = body_of(list(members()), second, list(members(MEMBERS, "later")))
     found, error, _ = read(body, ALLOCATION, together=True)
-    alone, said, _ = read(body, ALLOCATION, together=False)
-    assert error == said
+    alone, message, _ = read(body, ALLOCATION, together=False)
+    assert error == message
     assert found == (alone[: len(found)] if error else alone)
 
 

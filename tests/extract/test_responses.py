@@ -118,10 +118,10 @@ def test_a_long_failure_is_quoted_in_short(version: str) -> None:
     """36 KB about an unreachable Prometheus become one line."""
     with pytest.raises(OpenCostError) as raised:
         cut(recording(version, "down_allocation.json"))
-    said = str(raised.value).removeprefix("OpenCost responded with code 500: ")
-    assert said.startswith("error computing allocations for [2026-11-23T10:00:00+0000")
-    assert len(said) <= 200
-    assert "\n" not in said
+    printed = str(raised.value).removeprefix("OpenCost responded with code 500: ")
+    assert printed.startswith("error computing allocations for [2026-11-23T10:00:00+0000")
+    assert len(printed) <= 200
+    assert "\n" not in printed
 
 
 @pytest.mark.parametrize("data", ["{}", "[]", "[{}]", "null", "[null]", "[{},null,{}]"])
@@ -179,11 +179,11 @@ def test_what_cannot_be_trusted_is_refused(body: bytes, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"), [('"Error: no.\\nMore"', "no."), ("null", "it does not say why"), ('""', "it does")]
+    ("message", "printed"), [('"Error: no.\\nMore"', "no."), ("null", "it does not say why"), ('""', "it does")]
 )
-def test_the_envelopes_own_code(message: str, said: str) -> None:
+def test_the_envelopes_own_code(message: str, printed: str) -> None:
     """A failure inside a 200 response is OpenCost's failure, with or without a message."""
-    with pytest.raises(OpenCostError, match=f"code 500: {said}"):
+    with pytest.raises(OpenCostError, match=f"code 500: {printed}"):
         cut(f'{{"code":500,"status":"","data":null,"message":{message}}}'.encode())
 
 

@@ -62,11 +62,11 @@ class Ending:
         self.result_of(report)
         assert world.count() == rows
 
-    def process(self, exit_code: int, said: str) -> None:
+    def process(self, exit_code: int, message: str) -> None:
         """The exit code is as declared, and so is what was said."""
-        assert exit_code == self.declared.exit_code, said
+        assert exit_code == self.declared.exit_code, message
         pattern = ".*".join(map(re.escape, self.declared.says.split("…")))
-        assert re.search(pattern, said, re.DOTALL), said
+        assert re.search(pattern, message, re.DOTALL), message
         self.seen.add("exit code")
 
     def among(self, outcomes: Iterable[str]) -> None:

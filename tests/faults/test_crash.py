@@ -34,7 +34,9 @@ HOURS = Window(HOUR.start, HOUR.start + timedelta(hours=2))
 REQUEST = SyncRequest(HOURS, timedelta(hours=1), ("allocation", "assets"), NAMESPACES)
 # With and without a spool, by SIGTERM and by SIGKILL: 52 in all.
 MOMENTS = 13
-SAID = "opencost-kusto: Interrupted by SIGTERM. Batches not reported as landed may still arrive. Run the command again."
+MESSAGES = (
+    "opencost-kusto: Interrupted by SIGTERM. Batches not reported as landed may still arrive. Run the command again."
+)
 # A batch: its dataset and the start of its hour.
 Rows = dict[tuple[str, str], int]
 
@@ -150,7 +152,7 @@ def look(world: World, complete: Rows, ended: Ended) -> None:
                 "The process gets SIGTERM at any moment; then run again",
                 *("landed", "already landed"),
                 exit_code=143,
-                says=SAID,
+                says=MESSAGES,
             ),
         ),
         pytest.param(

@@ -38,10 +38,10 @@ def logged(world: World) -> list[str]:
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_repaired(landed: World, kind: str, ending: Ending) -> None:
     """A plain sync replaces damage with the response at hand, says what it was, and the next run has nothing to say."""
-    commands, said = DAMAGE[kind]
+    commands, message = DAMAGE[kind]
     landed.command(*commands)
     one = ending.result_of(landed.sync())
-    assert said in one.notes[0]
+    assert message in one.notes[0]
     assert one.rows == landed.count() == ROWS
     assert len(landed.collected()) == 1
     assert not landed.staging

@@ -15,7 +15,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.pipeline.sync import sync
 from tests.faults.ending import Ending, fault
-from tests.faults.test_crash import SAID
+from tests.faults.test_crash import MESSAGES
 from tests.faults.wire import is_message, many, shortened
 from tests.support.recorded import OpenCostEmulator
 from tests.support.world import HOUR, NAMESPACES, ROWS, World
@@ -34,16 +34,16 @@ def terminated(world: World, tmp: Path, waits: Callable[[], bool], *more: str) -
             assert process.poll() is None
             time.sleep(0.02)
         process.terminate()
-        _, said = process.communicate(timeout=30)
+        _, message = process.communicate(timeout=30)
     assert not list(tmp.iterdir())
-    return process.returncode, said.decode()
+    return process.returncode, message.decode()
 
 
 @fault(
     "The process gets SIGTERM while OpenCost is silent in the middle of its response; then run again",
     "landed",
     exit_code=143,
-    says=SAID,
+    says=MESSAGES,
 )
 def test_a_run_is_terminated_while_opencost_is_silent(world: World, tmp_path: Path, ending: Ending) -> None:
     """Half a response is removed from disk, and the process does not wait for the rest."""
@@ -68,7 +68,7 @@ def test_a_run_is_terminated_while_opencost_is_silent(world: World, tmp_path: Pa
     "The process gets SIGTERM while `--replace` waits for its staged rows; then run again",
     "landed",
     exit_code=143,
-    says=SAID,
+    says=MESSAGES,
 )
 def test_a_replacement_is_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
     """The staging table is dropped before the exit, the old rows remain, and a later run replaces them."""
@@ -89,7 +89,7 @@ def test_a_replacement_is_terminated(changed: World, tmp_path: Path, ending: End
     "The process gets SIGTERM while several sources are replaced at once; then run again",
     "landed",
     exit_code=143,
-    says=SAID,
+    says=MESSAGES,
 )
 def test_replacements_side_by_side_are_terminated(changed: World, tmp_path: Path, ending: Ending) -> None:
     """Every source drops its staging table before the exit, and the old rows remain."""

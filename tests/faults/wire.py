@@ -69,8 +69,8 @@ def storage_refusal(status: int = 403, code: str = "AuthorizationFailure") -> Re
 
 def kusto_refusal(status: int, message: str, *, permanent: bool) -> Reply:
     """What Kusto says when it refuses."""
-    said = {"code": "X", "message": "No.", "@type": "Kusto.X", "@message": message, "@permanent": permanent}
-    return Reply(status, {"Content-Type": "application/json"}, json.dumps({"error": said}).encode())
+    printed = {"code": "X", "message": "No.", "@type": "Kusto.X", "@message": message, "@permanent": permanent}
+    return Reply(status, {"Content-Type": "application/json"}, json.dumps({"error": printed}).encode())
 
 
 THROTTLED = kusto_refusal(429, "Too many requests.", permanent=False)
@@ -140,8 +140,8 @@ def partial(reply: Reply, *, permanent: bool) -> Reply:
     """The response to a query, in the middle of which the query failed."""
     assert isinstance(reply.body, bytes)
     frames = json.loads(reply.body)
-    said = {"code": "LimitsExceeded", "message": "It failed.", "@message": "E_LOW_MEMORY_CONDITION"}
-    error: dict[str, Any] = {"error": said | {"@type": "Kusto.X", "@permanent": permanent}}
+    printed = {"code": "LimitsExceeded", "message": "It failed.", "@message": "E_LOW_MEMORY_CONDITION"}
+    error: dict[str, Any] = {"error": printed | {"@type": "Kusto.X", "@permanent": permanent}}
     for frame in frames:
         if frame["FrameType"] == "DataTable" and frame["TableKind"] == "PrimaryResult":
             frame["Rows"].append({"OneApiErrors": [error]})

@@ -179,12 +179,12 @@ class Play:
         for one in bad:
             if not one.reason or "\n" in one.reason or (one.outcome is not Outcome.TIMED_OUT and not one.exit_code):
                 self.violations.append(f"{one.batch_id} is {one.outcome} with {one.exit_code}: {one.reason!r}")
-        said = holdings.logged(self.engine, report.run_id)
+        logged = holdings.logged(self.engine, report.run_id)
         for batch, one in latest.items():
             # Where Kusto cannot be read nothing can be logged either.
-            unlogged = batch not in said and (report.run_log is not None or one.outcome is Outcome.FAILED)
-            if not unlogged and said.get(batch) != one.outcome:
-                self.violations.append(f"{step}: {batch} is {one.outcome}, and the run log says {said.get(batch)}")
+            unlogged = batch not in logged and (report.run_log is not None or one.outcome is Outcome.FAILED)
+            if not unlogged and logged.get(batch) != one.outcome:
+                self.violations.append(f"{step}: {batch} is {one.outcome}, and the run log says {logged.get(batch)}")
 
     def _after(self) -> None:
         """What must hold once the queue is empty and nothing fails any more."""
@@ -218,14 +218,14 @@ class Play:
         if report is None:
             self.violations.append(f"{step} at the end raised an error")
             return True
-        said = holdings.logged(self.engine)
+        logged = holdings.logged(self.engine)
         for one in report.results:
-            self._agree(one, self._wrong(one.batch_id), said.get(one.batch_id))
+            self._agree(one, self._wrong(one.batch_id), logged.get(one.batch_id))
         # What another cluster landed under this name stays until somebody decides.
         other = all(one.reason_code == "other cluster" for one in report.results if one.outcome is Outcome.FAILED)
         return report.exit_code == 0 or other
 
-    def _agree(self, one: BatchResult, wrong: str, said: str | None) -> None:
+    def _agree(self, one: BatchResult, wrong: str, logged: str | None) -> None:
         responds = self._opencost.mode in RESPONSES
         match one.outcome:
             case Outcome.LANDED | Outcome.ALREADY_LANDED:
@@ -239,10 +239,10 @@ class Play:
                 ok = bool(wrong) and one.exit_code in (3, 4, 5)
             case _:
                 ok = False
-        if not ok or said != one.outcome:
+        if not ok or logged != one.outcome:
             self.violations.append(
-                f"at the end {one.batch_id} is {one.outcome} ({one.exit_code}, {one.reason}), the run log says {said}, "
-                f"and the table holds {wrong or 'a whole response'}"
+                f"at the end {one.batch_id} is {one.outcome} ({one.exit_code}, {one.reason}), the run log says "
+                f"{logged}, and the table holds {wrong or 'a whole response'}"
             )
 
 

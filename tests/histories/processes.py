@@ -48,10 +48,12 @@ def killed(step: Kill, world: World, spool: Path, *, tags: bool = True) -> Kille
         while len(world.kusto.requests) < before + step.at and time.monotonic() < give_up and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(step.number)
-        _, said = process.communicate(timeout=_LONGEST)
+        _, message = process.communicate(timeout=_LONGEST)
     by_signal = -signal.SIGKILL if step.number == signal.SIGKILL else 128 + step.number
     # Before the signal a run may have ended well, or as one whose batches failed.
-    return Killed(process.returncode, (by_signal, 0, 3, 4, 5, 6, 7), said, [*map(_batch_id, _LANDED.findall(said))])
+    return Killed(
+        process.returncode, (by_signal, 0, 3, 4, 5, 6, 7), message, [*map(_batch_id, _LANDED.findall(message))]
+    )
 
 
 def _batch_id(start: str) -> str:

@@ -117,7 +117,7 @@ def test_a_failing_history_is_shrunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "numbers", "runs", "said"),
+    ("rows", "numbers", "runs", "message"),
     [
         ({"a": 1, "b": 1}, [1, 2], 1, ""),
         ({"a": 1}, [1], 1, "1 rows that are no response of OpenCost"),
@@ -127,11 +127,11 @@ def test_a_failing_history_is_shrunk() -> None:
         ({"a": 1, "b": 1}, [1, 2], 2, "2 rows of 2 runs"),
     ],
 )
-def test_what_is_not_one_response_is_named(rows: dict[str, int], numbers: list[int], runs: int, said: str) -> None:
+def test_what_is_not_one_response_is_named(rows: dict[str, int], numbers: list[int], runs: int, message: str) -> None:
     """Rows are compared with what OpenCost sent, and not with what the program says."""
     counted = Counter({(name, 1.5): count for name, count in rows.items()})
     held = Held(Window(NOW - HOUR, NOW), counted, numbers, {NOW + number * HOUR for number in range(runs)})
-    assert held.damage({frozenset({("a", 1.5), ("b", 1.5)})}) == said
+    assert held.damage({frozenset({("a", 1.5), ("b", 1.5)})}) == message
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_gaps_are_reported(kusto: Queried) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "said"),
+    ("request_", "message"),
     [
         ({"by": "namespaces"}, "Did you mean namespace?"),
         ({"by": "label"}, "write label:NAME"),
@@ -230,9 +230,9 @@ def test_gaps_are_reported(kusto: Queried) -> None:
         ({"run": "test-42", "baseline": "test-43"}, "No cost of a run 'test-43' has landed"),
     ],
 )
-def test_an_unusable_dimension_is_refused(kusto: Queried, request_: dict[str, Any], said: str) -> None:
+def test_an_unusable_dimension_is_refused(kusto: Queried, request_: dict[str, Any], message: str) -> None:
     """What is no dimension, is not in the database or cannot be combined is refused by name."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         recorded_report(kusto, **request_)
 
 

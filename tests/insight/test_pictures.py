@@ -171,6 +171,6 @@ def test_names_are_readable() -> None:
         "Last run ID",
         "Rows",
     ]
-    said = {"prod/__unmounted__": "prod/unmounted", "__idle__": "idle", "a_b": "a_b"}
-    assert {name: formatting.label(name) for name in said} == said
+    message = {"prod/__unmounted__": "prod/unmounted", "__idle__": "idle", "a_b": "a_b"}
+    assert {name: formatting.label(name) for name in message} == message
     assert formatting.shortened("x" * 50) == "x" * 43 + "…"

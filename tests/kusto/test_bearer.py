@@ -22,10 +22,10 @@ SCOPE = "api://opencost/.default"
 
 
 class Entra(Endpoint):
-    """Microsoft Entra's two routes for a client with a secret; `said` is the status and body of a refusal."""
+    """Microsoft Entra's two routes for a client with a secret; `refusal` is the status and body of a refusal."""
 
     address = ""
-    said: tuple[int, dict[str, Any]] | None = None
+    refusal: tuple[int, dict[str, Any]] | None = None
     issued = 0
 
     def respond(self, request: Request) -> Reply:
@@ -35,8 +35,8 @@ class Entra(Endpoint):
             routes = {"authorization_endpoint": f"{base}/authorize", "token_endpoint": f"{base}/oauth2/v2.0/token"}
             return reply(200, {**routes, "issuer": f"{base}/v2.0", "device_authorization_endpoint": f"{base}/device"})
         assert parse_qs(request.body.decode())["scope"] == [SCOPE]
-        if self.said is not None:
-            return reply(*self.said)
+        if self.refusal is not None:
+            return reply(*self.refusal)
         self.issued += 1
         return reply(200, {"token_type": "Bearer", "expires_in": 3600, "access_token": f"token-{self.issued}"})
 
@@ -78,7 +78,7 @@ def test_one_token_serves_many_requests(entra: tuple[Entra, Authority]) -> None:
 def test_a_refused_sign_in_is_of_the_source(entra: tuple[Entra, Authority]) -> None:
     """What Entra says is in the message, with what to do, and never the secret."""
     server, authority = entra
-    server.said = (401, {"error": "invalid_client", "error_description": "AADSTS7000222: The secret has expired."})
+    server.refusal = (401, {"error": "invalid_client", "error_description": "AADSTS7000222: The secret has expired."})
     with pytest.raises(OpenCostError, match="AADSTS7000222") as refused:
         signed_in(server, authority, [0.0])()
     assert refused.value.code is ReasonCode.UNAUTHORIZED

@@ -147,9 +147,11 @@ def test_the_time_is_the_database_s() -> None:
 @pytest.mark.parametrize(("retry", "sent"), [(True, 4), (False, 1)])
 def test_a_command_that_must_not_run_twice_is_sent_once(retry: bool, sent: int) -> None:
     """A transient error is retried, unless the caller says that the command must not run twice."""
-    said = b'{"error":{"code":"Busy","message":"busy","@message":"Busy.","@permanent":false}}'
+    message = b'{"error":{"code":"Busy","message":"busy","@message":"Busy.","@permanent":false}}'
     with KustoEmulator() as emulator:
-        emulator.fault = lambda request: Reply(503, {"Content-Type": "application/json"}, said) if request.csl else None
+        emulator.fault = lambda request: (
+            Reply(503, {"Content-Type": "application/json"}, message) if request.csl else None
+        )
         with Kusto(emulator.url, "OpenCost", auth="none") as kusto, pytest.raises(KustoError):
             kusto.command(".show tables", retry=retry)
         assert len([request for request in emulator.requests if request.csl]) == sent
@@ -328,8 +330,8 @@ def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     error = refused_check("https://shop.westeurope.kusto.windows.net", auth="cli")
     assert error.code is ReasonCode.UNREACHABLE
-    said = f"cannot be reached: the proxy http://{proxy} that HTTPS_PROXY names does not connect. Check the proxy"
-    assert said in str(error)
+    message = f"cannot be reached: the proxy http://{proxy} that HTTPS_PROXY names does not connect. Check the proxy"
+    assert message in str(error)
     assert "HUSH" not in str(error)
 
 
@@ -374,9 +376,9 @@ def test_a_missing_database_is_named() -> None:
 def test_the_log_of_azure_is_silent_unless_a_program_sets_logging_up() -> None:
     """azure-identity logs its list of credentials as a warning; Python would print it on stderr."""
     text = "import logging, opencost_kusto.kusto.endpoint; {}logging.getLogger('azure.identity').warning('list of 14')"
-    for setup, said in (("", False), ("logging.basicConfig(); ", True)):
+    for setup, message in (("", False), ("logging.basicConfig(); ", True)):
         done = subprocess.run([sys.executable, "-c", text.format(setup)], capture_output=True, text=True, check=True)
-        assert ("list of 14" in done.stderr) is said
+        assert ("list of 14" in done.stderr) is message
 
 
 @pytest.mark.parametrize(

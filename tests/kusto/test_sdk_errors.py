@@ -83,8 +83,8 @@ def api_error(status: int, message: str, *, permanent: bool = True, activity: st
 
     https://learn.microsoft.com/kusto/api/rest/response-http
     """
-    said = {"code": "X", "message": "short", "@type": "T", "@message": message, "@permanent": permanent}
-    return translate(sdk.KustoApiError({"error": said}, http_response=response(status, activity=activity)), QUERY)
+    printed = {"code": "X", "message": "short", "@type": "T", "@message": message, "@permanent": permanent}
+    return translate(sdk.KustoApiError({"error": printed}, http_response=response(status, activity=activity)), QUERY)
 
 
 @pytest.mark.parametrize("permanent", [True, False])
@@ -97,14 +97,14 @@ def test_an_error_of_the_service_is_permanent_or_not(permanent: bool) -> None:
 
 def test_a_refusal_prints_the_ids_for_support() -> None:
     """ActivityId, from the response's header, and our own request id are in the sentence."""
-    said = str(api_error(400, "No.", activity="0f8f-1"))
-    assert said.endswith("(ActivityId 0f8f-1, request opencost-kusto;1)")
+    printed = str(api_error(400, "No.", activity="0f8f-1"))
+    assert printed.endswith("(ActivityId 0f8f-1, request opencost-kusto;1)")
 
 
 def test_the_activity_of_an_error_inside_a_response_is_printed() -> None:
     """An error in the middle of a response has its ActivityId in its context."""
-    said = {"code": "X", "message": "m", "@message": "No.", "@permanent": True, "@context": {"activityId": "0f8f-2"}}
-    error = translate(sdk.KustoMultiApiError([{"OneApiErrors": [{"error": said}]}]), QUERY)
+    printed = {"code": "X", "message": "m", "@message": "No.", "@permanent": True, "@context": {"activityId": "0f8f-2"}}
+    error = translate(sdk.KustoMultiApiError([{"OneApiErrors": [{"error": printed}]}]), QUERY)
     assert "ActivityId 0f8f-2" in str(error)
 
 
@@ -114,11 +114,11 @@ def test_a_transient_error_inside_a_response_is_retried(permanents: list[bool], 
 
     The shape is that of azure-kusto-python's recorded `query_partial_results_defer_is_false.json`.
     """
-    said = [
+    printed = [
         {"error": {"code": "LimitsExceeded", "message": "m", "@message": "Low.", "@permanent": each}}
         for each in permanents
     ]
-    assert translate(sdk.KustoMultiApiError([{"OneApiErrors": said}]), QUERY).transient is transient
+    assert translate(sdk.KustoMultiApiError([{"OneApiErrors": printed}]), QUERY).transient is transient
 
 
 def test_a_forbidden_query_names_the_command_that_mends_it() -> None:
@@ -133,9 +133,9 @@ def test_a_forbidden_query_names_the_command_that_mends_it() -> None:
 
 def test_a_forbidden_command_without_a_principal_has_a_placeholder() -> None:
     """Where Kusto names no principal, the line has a placeholder for the identity."""
-    said = {"code": "Forbidden", "message": "m", "@message": "Not authorized.", "@permanent": True}
+    printed = {"code": "Forbidden", "message": "m", "@message": "Not authorized.", "@permanent": True}
     exchange = Exchange(URI, "the command …", "Costs", ".create-or-alter function F() { 1 }")
-    error = translate(sdk.KustoApiError({"error": said}, http_response=response(403)), exchange)
+    error = translate(sdk.KustoApiError({"error": printed}, http_response=response(403)), exchange)
     assert ".add database ['Costs'] admins ('aadapp=<client id>;<tenant id>')" in str(error)
 
 
@@ -155,22 +155,22 @@ def test_throttling_is_transient() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "printed",
     [
         "Semantic error: 'where' operator: Failed to resolve table or column expression named 'OpenCostAllocation'.",
         "Semantic error: SEM0260: Unknown function: 'OpenCostByNamespace'.",
         "Entity ID 'OpenCostAssets' of kind 'Table' was not found.",
     ],
 )
-def test_a_missing_table_of_ours_points_to_bootstrap(said: str) -> None:
+def test_a_missing_table_of_ours_points_to_bootstrap(printed: str) -> None:
     """A missing table or function of the schema has its own reason code, and the message names the command."""
-    error = api_error(400, said)
+    error = api_error(400, printed)
     assert (error.code, error.transient) == (ReasonCode.NOT_BOOTSTRAPPED, False)
     assert "Run opencost-kusto bootstrap, which creates it." in str(error)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "printed",
     [
         "Entity ID '[DB OpenCostProd v?.?]' of kind 'Database' was not found.",
         "Entity ID 'OpenCostProd' of kind 'Database' was not found.",
@@ -178,9 +178,9 @@ def test_a_missing_table_of_ours_points_to_bootstrap(said: str) -> None:
         "Entity not found: Database 'OpenCostProd' could not be found.",
     ],
 )
-def test_a_missing_database_is_not_one_that_bootstrap_creates(said: str) -> None:
+def test_a_missing_database_is_not_one_that_bootstrap_creates(printed: str) -> None:
     """A database whose name begins as our tables do is one that the user misspelled."""
-    error = api_error(400, said)
+    error = api_error(400, printed)
     assert (error.code, error.transient, error.cure) == (ReasonCode.NOT_FOUND, False, ".show databases")
     assert "bootstrap" not in str(error)
 

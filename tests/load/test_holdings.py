@@ -77,10 +77,10 @@ def test_a_response_is_this_one_or_another(
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage(landed: tuple[World, SealedBatch], kusto: Kusto, kind: str) -> None:
     """Each kind of damage is found and named; only doubled rows can be repaired from the table."""
-    commands, said = DAMAGE[kind]
+    commands, message = DAMAGE[kind]
     landed[0].command(*commands)
     found = held(kusto)
-    assert found.damage.startswith(said)
+    assert found.damage.startswith(message)
     assert not found.complete
     assert not found.holds(landed[1])
     assert only_doubled(kusto, ALLOCATION, BATCH.id, found) == (kind in ONLY_DOUBLED)

@@ -113,8 +113,8 @@ def test_a_folder_that_every_user_may_write_is_refused(tmp_path: Path) -> None:
 def test_a_kept_batch_is_reported_with_how_to_load_it(tmp_path: Path) -> None:
     """The command is one that a shell takes, whatever the folder is called."""
     folder = tmp_path / "it's a spool"
-    said = sealed(BATCH, Spool(folder).write(BATCH, lines(1))).kept
-    assert shlex.split(said.partition("run ")[2]) == ["opencost-kusto", "replay", str(folder)]
+    message = sealed(BATCH, Spool(folder).write(BATCH, lines(1))).kept
+    assert shlex.split(message.partition("run ")[2]) == ["opencost-kusto", "replay", str(folder)]
 
 
 def test_folders_are_named_by_digests(spool: Spool) -> None:

@@ -151,8 +151,8 @@ def test_a_failure_at_the_deadline_is_the_reason(world: World, tmp_path: Path) -
 def test_no_reason_has_the_signature_of_a_blob(world: World, tmp_path: Path, kind: str, outcome: str) -> None:
     """Kusto quotes the address of the blob that it could not read, which is a secret."""
     tracked = Tracked(world, tmp_path, 1, timeout=60)
-    said = "Cannot read https://a.blob.core.windows.net/b?sp=r&sig=s3cr3t."
-    tracked.clock.after(1, lambda: tracked.list_failure(kind, details=said))
+    message = "Cannot read https://a.blob.core.windows.net/b?sp=r&sig=s3cr3t."
+    tracked.clock.after(1, lambda: tracked.list_failure(kind, details=message))
     (one,) = tracked.run()
     assert one.outcome == outcome
     assert "Cannot read https://a.blob.core.windows.net/b" in (one.reason or "")

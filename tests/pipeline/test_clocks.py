@@ -11,8 +11,8 @@ from opencost_kusto.pipeline.clocks import clock_warnings
 from tests.support.world import World
 
 
-@pytest.mark.parametrize(("offset", "said"), [(timedelta(hours=-2), "ahead of"), (timedelta(hours=2), "behind")])
-def test_a_clock_that_is_hours_off_is_a_warning(offset: timedelta, said: str) -> None:
+@pytest.mark.parametrize(("offset", "message"), [(timedelta(hours=-2), "ahead of"), (timedelta(hours=2), "behind")])
+def test_a_clock_that_is_hours_off_is_a_warning(offset: timedelta, message: str) -> None:
     """Kusto's clock counts, the run log says so, and the run says how far off this machine's is."""
     with World() as world:
         world.kusto.clock = lambda: datetime.now(UTC) + offset
@@ -20,7 +20,7 @@ def test_a_clock_that_is_hours_off_is_a_warning(offset: timedelta, said: str) ->
         (entry,) = world.log()
     (warning,) = [one for one in report.warnings if "clock" in one]
     assert warning.startswith("This machine's clock is 7") or warning.startswith("This machine's clock is 6")
-    assert f" s {said} Kusto's, whose time is used." in warning
+    assert f" s {message} Kusto's, whose time is used." in warning
     assert entry["Clock"] == "kusto"
     assert report.exit_code == 0
 

@@ -33,17 +33,17 @@ def test_a_window_within_the_data_passes(opencost: OpenCost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "step", "said"),
+    ("start", "step", "message"),
     [
         (MIDNIGHT - 30 * DAY, 12 * HOUR, "There is none in the first step"),
         (MIDNIGHT - 14 * DAY - 2 * HOUR, None, "The first workload begins at 2026-11-10T00:05:00Z"),
     ],
 )
 def test_a_window_that_begins_before_the_data_is_refused(
-    opencost: OpenCost, start: datetime, step: timedelta | None, said: str
+    opencost: OpenCost, start: datetime, step: timedelta | None, message: str
 ) -> None:
     """Where OpenCost has nothing at the start, the error has the source, the time, and the first data."""
-    with pytest.raises(EmptyError, match=said) as refused:
+    with pytest.raises(EmptyError, match=message) as refused:
         check_start(opencost, SyncRequest(Window(start, MIDNIGHT - 14 * DAY + HOUR), step))
     assert "aks-shop-prod-weu: OpenCost has no workload at the start of the window, 2026-1" in str(refused.value)
     assert refused.value.exit_code == 8

@@ -235,7 +235,7 @@ def unlike() -> Iterator[list[OpenCost]]:
 
 
 @pytest.mark.parametrize(
-    ("when", "windows", "said"),
+    ("when", "windows", "reported"),
     [
         (WhenOptions(WRITTEN), [OWN, HOUR, HOUR], 1),
         (WhenOptions(WRITTEN, opencost_resolution="5m"), [OWN, OWN, HOUR], 1),
@@ -244,12 +244,12 @@ def unlike() -> Iterator[list[OpenCost]]:
     ids=["as written", "given marks", "on all marks"],
 )
 def test_each_window_is_on_the_marks_of_its_source(
-    unlike: list[OpenCost], when: WhenOptions, windows: list[Window], said: int
+    unlike: list[OpenCost], when: WhenOptions, windows: list[Window], reported: int
 ) -> None:
     """Each of several sources has the window on its own marks, and every window that differs is reported."""
     lines: list[str] = []
     request, elapsed = on_marks(REQUEST, when, unlike, lines.append)
-    assert (elapsed, len(lines), request.window) == (None, said, HOUR)
+    assert (elapsed, len(lines), request.window) == (None, reported, HOUR)
     for one, window in zip(unlike, windows, strict=True):
         batches = [batch.window for batch in request.batches(one.source(), HOUR.end)]
         assert Window(batches[0].start, batches[-1].end) == window == request.of(one.source()).window

@@ -59,7 +59,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.parametrize(
-    ("name", "responder", "said"),
+    ("name", "responder", "message"),
     [
         ("prod", cluster(ONE), None),
         ("prod", cluster(None), None),
@@ -74,14 +74,16 @@ def world() -> Iterator[World]:
         ("moved", cluster(None, group="MC_A", nodes=("n9",)), "under the name azure"),
     ],
 )
-def test_a_cluster_is_what_its_name_stands_for(world: World, name: str, responder: Responder, said: str | None) -> None:
+def test_a_cluster_is_what_its_name_stands_for(
+    world: World, name: str, responder: Responder, message: str | None
+) -> None:
     """Growth, node rolls and a version without uids pass; another cluster, another name and a case twin do not."""
     world.opencost.responder = responder
     world.opencost.requests.clear()
-    if said is None:
+    if message is None:
         assert world.sync(cluster=name).exit_code == 0
         return
-    with pytest.raises((KustoError, UsageError), match=said) as caught:
+    with pytest.raises((KustoError, UsageError), match=message) as caught:
         world.sync(cluster=name)
     assert isinstance(caught.value, OpenCostKustoError)
     assert caught.value.exit_code == (2 if isinstance(caught.value, UsageError) else 5)

@@ -73,7 +73,7 @@ def test_a_value_of_metadata_has_one_spelling(metadata: dict[str, str], found: d
 
 
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "message"),
     [
         ({"$(KEY)": "a"}, "A key of --metadata .* is a variable"),
         ({"a\x1b": "a"}, "A key of --metadata .*control character"),
@@ -83,7 +83,7 @@ def test_a_value_of_metadata_has_one_spelling(metadata: dict[str, str], found: d
         ({"a": "1", "a ": "2"}, "names 'a' twice"),
     ],
 )
-def test_metadata_that_is_an_accident_is_refused(metadata: dict[str, str], said: str) -> None:
+def test_metadata_that_is_an_accident_is_refused(metadata: dict[str, str], message: str) -> None:
     """Keys are names, also where a program gives them."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         new_run(metadata=metadata)

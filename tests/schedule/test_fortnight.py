@@ -181,11 +181,11 @@ def test_a_fortnight(seed: int, silent: bool, step: timedelta, days: int, every:
         assert set(here.windows().values()) == {ROWS["allocation"]}
 
 
-def check(fortnight: Fortnight, held: dict[Window, int], said: DatasetStatus) -> Counter[str]:
+def check(fortnight: Fortnight, held: dict[Window, int], printed: DatasetStatus) -> Counter[str]:
     """What is in Kusto against what could have been, and what status says of the rest; counts what became of it."""
     # Once: no window has a row twice, or half of its rows.
     assert set(held.values()) == {ROWS["allocation"]}
-    there, lost, missing = IntervalSet(held), IntervalSet(said.lost), IntervalSet(said.missing)
+    there, lost, missing = IntervalSet(held), IntervalSet(printed.lost), IntervalSet(printed.missing)
     kinds = Counter[str]()
     for window in aligned(START + HOUR, fortnight.horizon.closed(fortnight.here.store.now), fortnight.want.step):
         expected = fortnight.expected.get(window)

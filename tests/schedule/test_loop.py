@@ -200,12 +200,12 @@ def test_a_command_waits_before_its_run(here: StoreWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    ("jitter", "said"),
+    ("jitter", "message"),
     [("2h", "must be shorter than --every 1h"), ("soon", "is not a duration"), ("0s", "is not a duration")],
 )
-def test_a_jitter_that_skips_runs_is_refused(jitter: str, said: str) -> None:
+def test_a_jitter_that_skips_runs_is_refused(jitter: str, message: str) -> None:
     """A run waits at most as long as the time to the next."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         TimesOptions(jitter=jitter).delay()
 
 
@@ -546,7 +546,7 @@ def test_a_process_gives_up_its_tick_after_the_grace(here: StoreWorld, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--every", "7m"), "do not tile a day"),
         (("--cron", "hourly"), "is no crontab line"),
@@ -556,7 +556,7 @@ def test_a_process_gives_up_its_tick_after_the_grace(here: StoreWorld, tmp_path:
     ],
 )
 def test_what_cannot_be_scheduled_is_refused(
-    here: StoreWorld, tmp_path: Path, arguments: tuple[str, ...], said: str
+    here: StoreWorld, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     """Exit code 2 and one sentence, before the first tick."""
     done = subprocess.run(
@@ -567,7 +567,7 @@ def test_what_cannot_be_scheduled_is_refused(
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert here.store.requested == []
 
 

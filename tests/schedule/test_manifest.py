@@ -145,11 +145,11 @@ def test_several_sources_take_the_place_of_the_one() -> None:
 def test_what_the_identity_needs_stands_above_the_objects() -> None:
     """Its federated credential, with the limit of those, and its roles; the guide has the same limit."""
     head = run("--namespace", "costs").stdout.partition("\napiVersion")[0]
-    for said in (
+    for message in (
         "system:serviceaccount:costs:opencost-kusto, of which it can have 20",
         "roles Database Ingestor and Database Viewer",
     ):
-        assert said in head
+        assert message in head
     assert "at most **20 federated credentials**" in GUIDES["operations"]
 
 
@@ -273,10 +273,10 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_run_is_not_printed(case: str) -> None:
     """What is missing, a placeholder, or what the container would refuse, ends with exit code 2 and prints nothing."""
-    arguments, without, said = REFUSED[case]
+    arguments, without, message = REFUSED[case]
     done = run(*arguments, without=without)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "SECRETPW" not in done.stderr
 

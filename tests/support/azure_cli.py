@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 TOKEN = "header.claims.signature"
-_SAID = {"accessToken": TOKEN, "expires_on": 4102444800, "subscription": "s", "tenant": "t", "tokenType": "Bearer"}
+_MESSAGES = {"accessToken": TOKEN, "expires_on": 4102444800, "subscription": "s", "tenant": "t", "tokenType": "Bearer"}
 
 
 def signed_in(folder: Path) -> dict[str, str]:
@@ -15,6 +15,6 @@ def signed_in(folder: Path) -> dict[str, str]:
     The chain is that of a developer's machine: the credentials of a deployed service try addresses of Azure.
     """
     program = folder / "az"
-    program.write_text(f"#!/bin/sh\necho '{json.dumps(_SAID)}'\n")
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(_MESSAGES)}'\n")
     program.chmod(0o755)
     return {"PATH": f"{folder}:/usr/bin:/bin", "AZURE_TOKEN_CREDENTIALS": "dev"}

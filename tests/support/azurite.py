@@ -95,8 +95,8 @@ def _listening(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
     """Wait until Azurite says where its services listen, and return their URLs by name."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        said = log.read_text(errors="replace")
-        urls = dict(re.findall(r"Azurite (\w+) service is successfully listening at (\S+)", said))
+        message = log.read_text(errors="replace")
+        urls = dict(re.findall(r"Azurite (\w+) service is successfully listening at (\S+)", message))
         if {"Blob", "Queue"} <= urls.keys():
             return urls
         time.sleep(0.05)

@@ -97,8 +97,8 @@ def _body(path: str, hours: float) -> bytes:
 
 
 def _refusal(window: Window) -> Reply:
-    said = f'{{"code":500,"data":null,"message":"querying {stamp(window.start)}: start time is past limit"}}'
-    return json_reply(said.encode(), status=500)
+    message = f'{{"code":500,"data":null,"message":"querying {stamp(window.start)}: start time is past limit"}}'
+    return json_reply(message.encode(), status=500)
 
 
 class StoreWorld(World):

@@ -530,7 +530,7 @@ def test_an_unknown_key_is_kept_and_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "record", "said"),
+    ("table", "record", "parts"),
     [
         (ALLOCATION, {"name": "shop/web", "cpuCost": "much"}, ["'shop/web'", "cpuCost", "allocation"]),
         (ALLOCATION, {"name": "shop/web", "unknown": 1, "cpuCost": "much"}, ["'shop/web'", "cpuCost"]),
@@ -542,12 +542,12 @@ def test_an_unknown_key_is_kept_and_reported() -> None:
         (ASSETS, {"name": None, "totalCost": True}, ["a record", "totalCost", "assets"]),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused(table: Table, record: Row, said: list[str]) -> None:
+def test_a_value_of_the_wrong_kind_is_refused(table: Table, record: Row, parts: list[str]) -> None:
     """A text where a number belongs ends in one sentence with the record and the key; nothing is counted."""
     encoder = Encoder(table, origin(table))
     with pytest.raises(ContentError) as caught:
         list(encoder.lines([msgspec.json.encode(record)]))
-    assert all(part in str(caught.value) for part in said), str(caught.value)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
     assert (encoder.rows, encoder.bytes, encoder.micros) == (0, 0, 0)
 
 

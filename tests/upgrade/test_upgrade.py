@@ -62,8 +62,8 @@ def test_rows_of_the_previous_release_are_replaced() -> None:
 
 def test_the_guide_has_what_was_recorded() -> None:
     """The table of the guide has the exit codes of the recording."""
-    said = re.findall(r"^\| ((?:this|previous) pod[^|]+?) \| (\d) \|", GUIDES["operations"], re.MULTILINE)
-    assert {step: int(code) for step, code in said} == {
+    message = re.findall(r"^\| ((?:this|previous) pod[^|]+?) \| (\d) \|", GUIDES["operations"], re.MULTILINE)
+    assert {step: int(code) for step, code in message} == {
         step: STEPS[step]["exit_code"]
         for step in (
             "this pod, previous schema",

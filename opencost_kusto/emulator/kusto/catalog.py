@@ -35,7 +35,7 @@ def not_found(what: str, name: str) -> KustoRefusal:
     )
 
 
-def already_there(what: str, name: str) -> KustoRefusal:
+def already_exists(what: str, name: str) -> KustoRefusal:
     """The refusal of a command that makes what is there."""
     return KustoRefusal(
         f"{what} '{name}' already exists",

@@ -60,9 +60,9 @@ _LEADING_COMMENTS: Final = re.compile(r"(?:\s|//[^\n]*)*")
 def run(engine: Engine, text: str, *, principal: str = EMULATOR, capacity: Capacity = IDLE) -> Result:
     """Run a command; what is piped behind a `.show` is a query over its answer."""
     text = _LEADING_COMMENTS.sub("", text, count=1)
-    words, operators = split_pipe(text) if is_show(text) else (text, "")
+    own_text, operators = split_pipe(text) if is_show(text) else (text, "")
     with engine.lock:
-        answer = _run(engine, words, principal, capacity)
+        answer = _run(engine, own_text, principal, capacity)
         return engine.pipe(answer, operators) if operators else answer
 
 

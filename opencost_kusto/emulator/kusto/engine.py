@@ -17,7 +17,7 @@ from duckdb_kql.server import RestColumn, Result
 
 from opencost_kusto.emulator.kusto.access import Access
 from opencost_kusto.emulator.kusto.catalog import Extent, Failure, KustoRefusal, Table, not_found
-from opencost_kusto.emulator.kusto.functions import Function, called, words
+from opencost_kusto.emulator.kusto.functions import Function, called, identifiers
 from opencost_kusto.emulator.kusto.queries import Queries, kusto_errors
 from opencost_kusto.emulator.kusto.rows import Rows, merged
 
@@ -76,7 +76,7 @@ class Engine:
         if not guarded:
             return []
         texts = [text, *(one.body for one in called(text, self.functions).values())]
-        return sorted(guarded & set().union(*map(words, texts)))
+        return sorted(guarded & set().union(*map(identifiers, texts)))
 
     def pipe(self, source: Result, operators: str) -> Result:
         """Run query operators, which start with a pipe, over the answer of a command."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from duckdb_kql.server import Result
 
-from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_there, moment
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_exists, moment
 from opencost_kusto.emulator.kusto.engine import result
 from opencost_kusto.emulator.kusto.mapping import MalformedFile, csv_records, identity, records, select
 from opencost_kusto.emulator.kusto.session import Session
@@ -20,7 +20,7 @@ def set_new(session: Session, cursor: Cursor) -> Result:
     """`.set T [with (…)] <| query`: the table must not be there."""
     name = cursor.new_name()
     if name in session.engine.tables:
-        raise already_there("Table", name)
+        raise already_exists("Table", name)
     return _from_query(session, name, cursor)
 
 

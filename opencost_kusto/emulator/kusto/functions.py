@@ -102,7 +102,7 @@ def _check_parameters(function: Function) -> None:
 
 
 @lru_cache(maxsize=1024)
-def words(text: str) -> frozenset[str]:
+def identifiers(text: str) -> frozenset[str]:
     """The identifiers in a text, without its literals and comments."""
     return frozenset(_WORD.findall(masked(text)))
 
@@ -110,12 +110,12 @@ def words(text: str) -> frozenset[str]:
 def called(text: str, functions: Mapping[str, Function]) -> dict[str, Function]:
     """The functions that a text names, and those that they name."""
     found: dict[str, Function] = {}
-    ahead = [name for name in words(text) if name in functions]
-    while ahead:
-        name = ahead.pop()
+    pending = [name for name in identifiers(text) if name in functions]
+    while pending:
+        name = pending.pop()
         if name not in found:
             found[name] = functions[name]
-            ahead += [other for other in words(functions[name].body) if other in functions]
+            pending += [other for other in identifiers(functions[name].body) if other in functions]
     return found
 
 

@@ -41,14 +41,14 @@ class Macro(NamedTuple):
     @property
     def definitions(self) -> list[str]:
         """The statements that create it, for any argument and for columns."""
-        whole = _ARGUMENT.join(self.around)
+        expression = _ARGUMENT.join(self.around)
         if self.exact:
-            overloads = f"({_COLUMN} {self.exact}) AS {_ARGUMENT}, ({_COLUMN}) AS {whole}"
+            overloads = f"({_COLUMN} {self.exact}) AS {_ARGUMENT}, ({_COLUMN}) AS {expression}"
         else:
-            kinds = ", ".join(f"({_COLUMN} {kind}) AS {whole}" for kind in ("TIMESTAMP", "INTERVAL"))
-            overloads = f"{kinds}, ({_COLUMN}) AS {_LONG_BRANCHES.sub('', whole)}"
+            kinds = ", ".join(f"({_COLUMN} {kind}) AS {expression}" for kind in ("TIMESTAMP", "INTERVAL"))
+            overloads = f"{kinds}, ({_COLUMN}) AS {_LONG_BRANCHES.sub('', expression)}"
         return [
-            f"CREATE MACRO {CATALOG}.{self.name}({_COLUMN}) AS {whole}",
+            f"CREATE MACRO {CATALOG}.{self.name}({_COLUMN}) AS {expression}",
             f"CREATE MACRO {CATALOG}.{self.name}_of_column{overloads}",
         ]
 

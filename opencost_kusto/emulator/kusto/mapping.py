@@ -183,8 +183,8 @@ def _anywhere(text: str) -> list[str]:
                 at += 1
                 continue
             value, end = _JSON.raw_decode(text, at)
-            is_whole = not found and not text[end:].strip()
-            if is_whole and isinstance(value, list) and all(isinstance(one, dict) for one in value):
+            is_document = not found and not text[end:].strip()
+            if is_document and isinstance(value, list) and all(isinstance(one, dict) for one in value):
                 return [json.dumps(one) for one in value]
             if not isinstance(value, dict):
                 raise MalformedFile(f"record {len(found) + 1} is not a JSON object")

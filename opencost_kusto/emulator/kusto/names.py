@@ -16,7 +16,7 @@ from duckdb_kql.translate import _SPECIAL_FORMS
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
-from opencost_kusto.emulator.kusto.functions import Function, called, words
+from opencost_kusto.emulator.kusto.functions import Function, called, identifiers
 from opencost_kusto.emulator.kusto.syntax import masked, split_commas
 
 _OPERATORS_TEXT: Final = (
@@ -54,10 +54,10 @@ def check(function: Function, tables: Mapping[str, Table], functions: Mapping[st
     text = _LITERAL.sub(lambda found: " " * len(found[0]), masked(function.body))
     _check_shape(function.name, text)
     others = {name: one for name, one in called(function.body, functions).items() if name != function.name}
-    known = {name for name, _, _ in function.declared} | set(tables) | set(others)
+    resolved = {name for name, _, _ in function.declared} | set(tables) | set(others)
     for body in (function.body, *(one.body for one in others.values())):
-        known |= declared(body)
-        known |= {column for name in words(body) & set(tables) for column in tables[name].columns}
+        resolved |= declared(body)
+        resolved |= {column for name in identifiers(body) & set(tables) for column in tables[name].columns}
     _check_calls(function, text, functions)
     tokens = [(found.lastindex, found[0]) for found in _TOKEN.finditer(text)]
     for at, (kind, token) in enumerate(tokens):
@@ -66,9 +66,9 @@ def check(function: Function, tables: Mapping[str, Table], functions: Mapping[st
         following = tokens[at + 1][1] if at + 1 < len(tokens) else ""
         before = tokens[at - 1][1] if at else ""
         if following == "(":
-            if not (_is_built_in(token) or token in known or token in _OPERATORS):
+            if not (_is_built_in(token) or token in resolved or token in _OPERATORS):
                 raise _unresolved(f"Unknown function: '{token}'.", function.name)
-        elif not (token in known or _is_derived(token, known) or _is_operator(token, before, following)):
+        elif not (token in resolved or _is_derived(token, resolved) or _is_operator(token, before, following)):
             is_table = following == "|" or before in ("{", ";", "union")
             what = "table or column expression" if is_table else "scalar expression"
             raise _unresolved(f"Failed to resolve {what} named '{token}'", function.name)
@@ -110,9 +110,9 @@ def _is_built_in(name: str) -> bool:
     return name in SCALAR_FUNCTIONS or name in AGGREGATE_FUNCTIONS or name in _SPECIAL_FORMS or name in _CALLS
 
 
-def _is_derived(name: str, known: set[str]) -> bool:
+def _is_derived(name: str, resolved: set[str]) -> bool:
     """Whether Kusto makes a name: `sum_Cost` of an aggregate, `Cluster1` of a join."""
-    return bool(_DERIVED.fullmatch(name)) or (name.rstrip("0123456789") in known and name[-1].isdigit())
+    return bool(_DERIVED.fullmatch(name)) or (name.rstrip("0123456789") in resolved and name[-1].isdigit())
 
 
 def _is_operator(name: str, before: str, following: str) -> bool:

@@ -14,7 +14,7 @@ from duckdb_kql.server import RestColumn, Result
 from duckdb_kql.types import kusto_type
 
 from opencost_kusto.emulator.kusto.catalog import TYPES, KustoRefusal, Table
-from opencost_kusto.emulator.kusto.functions import Function, words
+from opencost_kusto.emulator.kusto.functions import Function, identifiers
 from opencost_kusto.emulator.kusto.literals import literals
 from opencost_kusto.emulator.kusto.names import declared
 from opencost_kusto.emulator.kusto.rows import ALL, HIDDEN, INGESTED, STALE, WITH_HIDDEN, Rows, quoted
@@ -118,7 +118,7 @@ class Queries:
         https://learn.microsoft.com/kusto/query/schema-entities/entity-names
         """
         tables = {name.lower(): name for name in self._tables}
-        named = {word for word in words(text) if tables.get(word.lower(), word) != word} - set(self._tables)
+        named = {word for word in identifiers(text) if tables.get(word.lower(), word) != word} - set(self._tables)
         if named:
             own = declared(text) | {column for table in self._tables.values() for column in table.columns}
             for name in sorted(named - own):

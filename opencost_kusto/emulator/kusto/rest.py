@@ -70,14 +70,14 @@ class Rest:
         return answers.too_large(found, options)
 
     def _command(self, body: dict[str, Any], principal: str) -> Result:
-        text, words = _text(body), str(body.get("csl")).lower().split()
-        if words[:1] == [".get"] and not self._service.may_ingest(principal):
+        text, keywords = _text(body), str(body.get("csl")).lower().split()
+        if keywords[:1] == [".get"] and not self._service.may_ingest(principal):
             raise ingestion_refusal(principal)
-        if words == [".get", "ingestion", "resources"]:
+        if keywords == [".get", "ingestion", "resources"]:
             return self._resources()
-        if words == [".get", "kusto", "identity", "token"]:
+        if keywords == [".get", "kusto", "identity", "token"]:
             return result({"AuthorizationContext": "string"}, [[TOKEN + principal]])
-        if words == [".show", "version"]:
+        if keywords == [".show", "version"]:
             return commands.run(next(iter(self._service.engines.values())), text)
         engine = self._service.engine(body.get("db"))
         upkeep(engine, self._service.chances)

@@ -188,16 +188,16 @@ def _extents(engine: Engine, owner: Table, cursor: Cursor) -> Result:
 def _tagged(extents: list[Extent], cursor: Cursor) -> list[Extent]:
     cursor.expect("tags")
     wanted = not cursor.accept("!")
-    whole = cursor.accept("has")
-    if not whole:
+    exact = cursor.accept("has")
+    if not exact:
         cursor.expect("contains")
     tag = cursor.literal()
     # `has` is equality of the whole tag: https://learn.microsoft.com/kusto/management/show-extents
-    return [extent for extent in extents if wanted == any(_matches(tag, one, whole) for one in extent.tags)]
+    return [extent for extent in extents if wanted == any(_matches(tag, one, exact) for one in extent.tags)]
 
 
-def _matches(wanted: str, tag: str, whole: bool) -> bool:
-    return tag == wanted if whole else wanted.lower() in tag.lower()
+def _matches(wanted: str, tag: str, exact: bool) -> bool:
+    return tag == wanted if exact else wanted.lower() in tag.lower()
 
 
 def _extent(engine: Engine, owner: Table, extent: Extent) -> list[object]:

@@ -92,16 +92,16 @@ class Cursor:
         self._at = 0
         self._skip()
 
-    def accept(self, words: str) -> bool:
+    def accept(self, keywords: str) -> bool:
         """Step over these words or this sign, if they come next."""
-        pattern = r"\s+".join(re.escape(word) for word in words.split())
-        found = re.compile(pattern + (r"(?![\w-])" if words[-1].isalnum() else ""), re.I).match(self._text, self._at)
+        pattern = r"\s+".join(re.escape(word) for word in keywords.split())
+        found = re.compile(pattern + (r"(?![\w-])" if keywords[-1].isalnum() else ""), re.I).match(self._text, self._at)
         return found is not None and self._step(found.end())
 
-    def expect(self, words: str) -> None:
+    def expect(self, keywords: str) -> None:
         """Step over these words or this sign."""
-        if not self.accept(words):
-            raise self._unexpected(f"'{words}'")
+        if not self.accept(keywords):
+            raise self._unexpected(f"'{keywords}'")
 
     def name(self) -> str:
         """The name of an entity, plain or in brackets and quotes."""

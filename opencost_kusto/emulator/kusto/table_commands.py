@@ -8,7 +8,7 @@ from dataclasses import replace
 from duckdb_kql.server import Result
 
 from opencost_kusto.emulator.kusto import policy_commands
-from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_there
+from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table, already_exists
 from opencost_kusto.emulator.kusto.engine import Engine, result
 from opencost_kusto.emulator.kusto.mapping import parse_mapping
 from opencost_kusto.emulator.kusto.session import Session
@@ -57,7 +57,7 @@ def create(session: Session, cursor: Cursor) -> Result:
     if name not in engine.tables:
         _create(session, table)
     elif not keep:
-        raise already_there("Table", name)
+        raise already_exists("Table", name)
     return _described(engine, engine.tables[name])
 
 

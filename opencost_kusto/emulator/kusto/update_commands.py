@@ -16,7 +16,7 @@ from duckdb_kql.server import Result
 from opencost_kusto.emulator.kusto import policy_commands
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal, Table
 from opencost_kusto.emulator.kusto.engine import Engine, result
-from opencost_kusto.emulator.kusto.functions import called, words
+from opencost_kusto.emulator.kusto.functions import called, identifiers
 from opencost_kusto.emulator.kusto.rows import EXTENT_ID, ROW_ID
 from opencost_kusto.emulator.kusto.session import Session
 from opencost_kusto.emulator.kusto.syntax import Cursor, flag, split, texts
@@ -106,7 +106,7 @@ def _doomed(engine: Engine, table: Table, statements: Mapping[str, str], name: s
     if not any(operator.startswith("where") for operator in operators):
         raise KustoRefusal("The delete predicate must contain at least one 'where' operator")
     read = [statements[name], *(one.body for one in called(statements[name], engine.functions).values())]
-    if others := set().union(*map(words, read)) & set(engine.tables) - {table.name}:
+    if others := set().union(*map(identifiers, read)) & set(engine.tables) - {table.name}:
         raise KustoRefusal(f"The delete predicate can only reference the table '{table.name}', not {sorted(others)}")
     doomed = engine.matching(table, "\n| ".join([*written, f"project {ROW_ID}"]))
     if len(doomed) > engine.most_deleted:

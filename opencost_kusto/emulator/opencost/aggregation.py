@@ -138,14 +138,14 @@ def joined(parts: Sequence[Sequence[Allocation]], window: Span) -> list[Allocati
     total: Rows = {}
     for row in (row for part in parts for row in part):
         name = "/".join(str(row.properties.get(part, "")) for part in DEFAULT)
-        known = total.get(name)
-        if known is None:
+        merged = total.get(name)
+        if merged is None:
             total[name] = replace(row.copy(), is_accumulated=True, peaks=row.peaks or Peaks())
             continue
-        properties, peaks = known.properties, known.peaks or Peaks()
-        known.add(row)
+        properties, peaks = merged.properties, merged.peaks or Peaks()
+        merged.add(row)
         other = row.peaks or Peaks()
         gpu = max(peaks.gpu or 0.0, other.gpu or 0.0) if peaks.gpu is not None or other.gpu is not None else None
-        known.peaks = Peaks(max(peaks.cpu, other.cpu), max(peaks.ram, other.ram), gpu)
-        known.properties = properties
+        merged.peaks = Peaks(max(peaks.cpu, other.cpu), max(peaks.ram, other.ram), gpu)
+        merged.properties = properties
     return [replace(row, window=window) for row in total.values()]

@@ -155,11 +155,11 @@ def _common(ours: Properties, theirs: Properties, *, metadata: bool) -> Properti
     }
     if "namespace" not in common:
         return common
-    known = theirs if ours.get("container") == UNMOUNTED else ours
-    other = ours if known is theirs else theirs
+    chosen = theirs if ours.get("container") == UNMOUNTED else ours
+    other = ours if chosen is theirs else theirs
     if metadata:
         for name in ("labels", "annotations"):
-            held = known.get(name, {})
+            held = chosen.get(name, {})
             kept = held if other.get("container") == UNMOUNTED else dict(held.items() & other.get(name, {}).items())
             common |= {name: dict(sorted(kept.items()))} if kept else {}
-    return common | {name: known[name] for name in ("namespaceLabels", "namespaceAnnotations") if name in known}
+    return common | {name: chosen[name] for name in ("namespaceLabels", "namespaceAnnotations") if name in chosen}

@@ -49,16 +49,16 @@ def kubeconfig(context: str | None, environment: Mapping[str, str], entra: Entra
         cluster = merged["clusters"].get_with_name(chosen["context"]["cluster"])["cluster"].value
         origin = f"the kubeconfig {paths}{' (KUBECONFIG)' if 'KUBECONFIG' in environment else ''}"
         own = {**embedded(cluster, origin), **({} if user is None else embedded(user.value, origin))}
-        token, said = _sign_in(user, environment, entra)
+        token, signed_in_by = _sign_in(user, environment, entra)
         loader = KubeConfigLoader(merged, active_context=chosen["name"], config_base_path=None)
         settings = Configuration()
         loader.load_and_set(settings)
         # Read here, since older versions of the library leave it out.
         proxy = cluster.get("proxy-url")
         if user is not None:
-            own = {**dict.fromkeys(embedded(user.value, origin), said), **own}
+            own = {**dict.fromkeys(embedded(user.value, origin), signed_in_by), **own}
     access = replace(
-        _access(settings, str(chosen["context"]["cluster"]), token, said),
+        _access(settings, str(chosen["context"]["cluster"]), token, signed_in_by),
         origin=origin,
         settings={**_SETTINGS, **own},
         embedded=frozenset(own),
@@ -226,7 +226,7 @@ def _server(text: str) -> address.Address:
         raise UsageError(text) from None
 
 
-def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: str) -> Access:
+def _access(settings: Any, cluster: str, token: Callable[[], str] | None, signed_in_by: str) -> Access:
     """What the library read, and the token that it does not get."""
     server = _server(settings.host)
 
@@ -240,9 +240,9 @@ def _access(settings: Any, cluster: str, token: Callable[[], str] | None, said: 
     elif authorization():
         value = authorization
     doors = Doors(
-        headers={} if value is None else {"Authorization": Authorization(value, f"{said} of the kubeconfig")},
+        headers={} if value is None else {"Authorization": Authorization(value, f"{signed_in_by} of the kubeconfig")},
         ca=settings.ssl_ca_cert,
         cert=settings.cert_file,
         key=settings.key_file,
     )
-    return Access(server, doors, said, cluster, bool(settings.verify_ssl), settings.tls_server_name)
+    return Access(server, doors, signed_in_by, cluster, bool(settings.verify_ssl), settings.tls_server_name)

@@ -104,7 +104,7 @@ class Program:
 
 
 def executed(
-    words: list[str], version: str, environment: dict[str, str], folder: str, seconds: float = _SECONDS
+    arguments: list[str], version: str, environment: dict[str, str], folder: str, seconds: float = _SECONDS
 ) -> Any:
     """The `status` of the ExecCredential of a version that a program prints.
 
@@ -115,7 +115,7 @@ def executed(
     interactive = sys.stdin is not None and sys.stdin.isatty()
     request = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": interactive}}
     process = subprocess.Popen(
-        words,
+        arguments,
         stdin=None if interactive else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=None if interactive else subprocess.PIPE,
@@ -126,12 +126,12 @@ def executed(
         start_new_session=not interactive,
     )
     try:
-        printed, said = process.communicate(timeout=seconds)
+        printed, complaint = process.communicate(timeout=seconds)
     except BaseException:
         _kill(process, group=not interactive)
         raise
     if process.returncode:
-        raise ValueError(f"it ended with {process.returncode}: {(said or '').strip() or 'nothing more was said'}")
+        raise ValueError(f"it ended with {process.returncode}: {(complaint or '').strip() or 'no more output'}")
     return _status(json.loads(printed), version)
 
 

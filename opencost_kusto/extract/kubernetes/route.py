@@ -239,7 +239,7 @@ class KubernetesRoute:
         access = self._signed_in()
         name = f", cluster {access.cluster}" if access.cluster else ""
         unchecked = "" if access.verify else "; its certificate is not checked (insecure-skip-tls-verify)"
-        return f"{access.server}, {version}{name}, signed in by {access.said}{unchecked}"
+        return f"{access.server}, {version}{name}, signed in by {access.signed_in_by}{unchecked}"
 
     def _check_target(self) -> str:
         return str(self._found())

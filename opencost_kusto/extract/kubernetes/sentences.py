@@ -47,8 +47,8 @@ def _text(refusal: ApiRefusal, right: Right | None, endpoint: str) -> str:
         )
     if status.code in (503, 400) and right is not None:
         return (
-            f"The pod behind {right.name or right.resource} does not respond ({status.said}): it is starting, listens "
-            "on another port, or a network policy is in the way."
+            f"The pod behind {right.name or right.resource} does not respond ({status.reason}): it is starting, "
+            "listens on another port, or a network policy is in the way."
         )
     return str(refusal)
 
@@ -74,7 +74,7 @@ def _denied(refusal: ApiRefusal, right: Right | None) -> str:
     policy = refusal.status.policy or ""
     what = f" to {right}" if right is not None else ""
     who = f"The admission policy {policy}" if policy else "An admission policy"
-    text = f"{who} denied the request{what}: {refusal.status.said}."
+    text = f"{who} denied the request{what}: {refusal.status.reason}."
     if policy.startswith(_AKS_POLICY):
         text += " AKS Automatic guards its system namespaces, and no Role changes that."
     return (

@@ -39,7 +39,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
     message: str = ""
 
     @property
-    def said(self) -> str:
+    def reason(self) -> str:
         """The message, on one line."""
         return first_sentence(self.message, 300) or "nothing more"
 
@@ -111,5 +111,5 @@ class ApiRefusal(OpenCostError):
     @classmethod
     def of(cls, where: str, status: Status, headers: Mapping[str, str]) -> ApiRefusal:
         """The refusal of a request to an address, in the server's words."""
-        text = f"The Kubernetes API refused {where} with {status.code}: {status.said}"
+        text = f"The Kubernetes API refused {where} with {status.code}: {status.reason}"
         return cls(text, status, retry_after(headers))

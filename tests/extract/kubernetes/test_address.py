@@ -18,7 +18,7 @@ POD = Place("kube-system", "cost-analysis-agent", 9003, pods=True)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("kube://", KubernetesAddress()),
         ("KUBE://aks-1/", KubernetesAddress("aks-1")),
@@ -34,11 +34,11 @@ POD = Place("kube-system", "cost-analysis-agent", 9003, pods=True)
         ("in-cluster:///kube-system/pod:cost-analysis-agent", KubernetesAddress(place=POD, in_cluster=True)),
     ],
 )
-def test_an_address_is_read_and_printed(text: str, said: KubernetesAddress) -> None:
+def test_an_address_is_read_and_printed(text: str, expected: KubernetesAddress) -> None:
     """It is read into its parts, and what is printed of it is read as the same."""
     assert is_kubernetes(text)
-    assert parse(text) == endpoint(text) == said
-    assert parse(str(said)) == said
+    assert parse(text) == endpoint(text) == expected
+    assert parse(str(expected)) == expected
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_program_signs_in(tmp_path: Path, version: str) -> None:
     ("text", "says"),
     [
         ("import sys; sys.exit('AADSTS700082: the refresh token has expired')", "AADSTS700082"),
-        ("import sys; sys.exit(3)", "it ended with 3: nothing more was said"),
+        ("import sys; sys.exit(3)", "it ended with 3: no more output"),
         ("print('no JSON')", "no ExecCredential in JSON"),
         ("print('{}')", "no ExecCredential in JSON"),
         (printing({}), "neither a token nor a certificate"),
@@ -386,10 +386,10 @@ def test_content_of_the_kubeconfig_that_cannot_be_used_is_named_by_its_key(tmp_p
         client = OpenCost(SERVICE, environment={"KUBECONFIG": str(path), "PATH": os.environ["PATH"]}, attempts=1)
         with client, pytest.raises(UsageError, match=why) as error:
             client.source()
-        said = str(error.value)
-        assert said.startswith(f"{key} in the kubeconfig {path} (KUBECONFIG) ")
-        assert "HUSH" not in said
-        assert tempfile.gettempdir() not in said.replace(str(tmp_path), "")
+        message = str(error.value)
+        assert message.startswith(f"{key} in the kubeconfig {path} (KUBECONFIG) ")
+        assert "HUSH" not in message
+        assert tempfile.gettempdir() not in message.replace(str(tmp_path), "")
 
 
 def test_content_of_the_kubeconfig_that_a_server_refuses_is_named_by_its_key(tmp_path: Path) -> None:

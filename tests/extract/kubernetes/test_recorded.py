@@ -28,16 +28,18 @@ NAMESPACE = Exchange(SYSTEM, 200, "application/json", json.dumps({"metadata": {"
 NO_RIGHT = next(one for one in recorded("forbidden-add-on") if one.status == 403)._replace(path=SYSTEM)
 
 
-@pytest.mark.parametrize(("system", "said"), [(NAMESPACE, {"k8s": UID}), (NO_RIGHT, None)], ids=["read", "forbidden"])
+@pytest.mark.parametrize(
+    ("system", "expected"), [(NAMESPACE, {"k8s": UID}), (NO_RIGHT, None)], ids=["read", "forbidden"]
+)
 def test_the_api_identifies_a_cluster_where_opencost_does_not(
-    tmp_path: Path, system: Exchange, said: dict[str, str] | None
+    tmp_path: Path, system: Exchange, expected: dict[str, str] | None
 ) -> None:
     """Some versions of OpenCost have no uid; without the right to read the namespace there is none."""
     proxied = [one for one in recorded("service") if not one.path.endswith("/allNamespaces")]
     with Replay([*proxied, system]) as server:
         environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
         with OpenCost(SERVICE, environment=environment, attempts=1) as client:
-            assert client.source().fingerprint == said
+            assert client.source().fingerprint == expected
 
 
 def test_a_portal_is_no_api_server(tmp_path: Path) -> None:
@@ -77,8 +79,8 @@ def test_a_search_that_finds_nothing_lists_what_exists(tmp_path: Path, services:
 def test_what_opencost_refuses_is_opencosts(tmp_path: Path, status: int, code: ReasonCode) -> None:
     """A refusal without a Status is OpenCost's; a sign-in does not get through to it."""
     path = "/api/v1/namespaces/opencost/services/http:opencost:9003/proxy/clusterInfo"
-    said = Exchange(path, status, "application/json", '{"code":1,"message":"words of OpenCost"}')
-    with Replay([said]) as server:
+    expected = Exchange(path, status, "application/json", '{"code":1,"message":"words of OpenCost"}')
+    with Replay([expected]) as server:
         environment = {"KUBECONFIG": str(kubeconfig(tmp_path / "config", server.url))}
         client = OpenCost(SERVICE, environment=environment, attempts=1)
         with client, pytest.raises(OpenCostError, match="words of OpenCost") as failed:

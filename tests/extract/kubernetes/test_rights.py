@@ -22,7 +22,7 @@ def rules(endpoint: str) -> list[tuple[str, str, list[str] | None]]:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
+    ("endpoint", "expected"),
     [
         ("kube://aks/opencost/oc-opencost:9003", [("services/proxy", "get", ["http:oc-opencost:9003"])]),
         (f"kube://aks/{ADD_ON}", [("pods", "list", None), ("pods/proxy", "get", None)]),
@@ -32,9 +32,9 @@ def rules(endpoint: str) -> list[tuple[str, str, list[str] | None]]:
         ("in-cluster://opencost/opencost", []),
     ],
 )
-def test_an_address_needs_these_rights(endpoint: str, said: list[Any]) -> None:
+def test_an_address_needs_these_rights(endpoint: str, expected: list[Any]) -> None:
     """No more than the way to it takes; a Service by its object, spelled as in the URL."""
-    assert rules(endpoint) == said
+    assert rules(endpoint) == expected
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_field_that_is_null_is_a_field_that_is_missing() -> None:
     )
     status = status_of(403, text)
     assert status is not None
-    assert (status.code, status.message, status.said) == (403, "", "nothing more")
+    assert (status.code, status.message, status.reason) == (403, "", "nothing more")
 
 
 @pytest.mark.parametrize(
