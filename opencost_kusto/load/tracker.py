@@ -133,7 +133,8 @@ class IngestionTracker:
                 for result in self._act_on(pending, found.get(pending.id)):
                     self._reset_pause()
                     yield result
-        if self._polls_without_landing % _POLLS_WITHOUT_LANDING == 0:
+        # 0 after a landing in this poll: nothing is stuck.
+        if self._polls_without_landing and self._polls_without_landing % _POLLS_WITHOUT_LANDING == 0:
             yield from self._stuck()
         self._next_poll = self._clock() + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)

@@ -100,6 +100,17 @@ def test_one_query_counts_all_batches(world: World, tmp_path: Path) -> None:
     assert sum(text.count("OpenCostAllocation/") == 3 for text in looked[:4]) == len(looked[:4])
 
 
+def test_failures_are_not_read_while_batches_land(world: World, tmp_path: Path) -> None:
+    """Each poll that finds a landing leaves the failures and the tags of the other batches for later."""
+    tracked = Tracked(world, tmp_path, 3, timeout=60)
+    for number in range(3):
+        tracked.clock.after(0.1 + 0.2 * number, lambda number=number: tracked.deliver(number))  # type: ignore[misc]
+    before = len(world.kusto.requests)
+    assert [one.outcome for one in tracked.run()] == ["landed"] * 3
+    commands = [one.csl for one in world.kusto.requests[before:]]
+    assert not [text for text in commands if text.startswith(".show ingestion failures") or "tags has" in text]
+
+
 def test_the_timeout_ends_once(world: World, tmp_path: Path) -> None:
     """What has not landed when nothing landed for the timeout is timed out then, and kept in the spool."""
     tracked = Tracked(world, tmp_path, 2, timeout=60)
