@@ -34,10 +34,10 @@ class RecordChecks:
 
     `records` counts those that were checked, `undated` those that do not say which window they are of, `workloads`
     the allocations that are of a workload, `late` those of them that begin five minutes or more after the window.
-    `prices` are those of nodes for an hour, by their id at the cloud provider or their name.
+    `prices` are those of nodes for an hour, by their id at the cloud provider or their name; `version` is OpenCost's.
     """
 
-    def __init__(self, batch: Batch, prices: Mapping[str, float] | None = None) -> None:
+    def __init__(self, batch: Batch, prices: Mapping[str, float] | None = None, *, version: str | None = None) -> None:
         self.records = self.undated = self.workloads = self.late = self._allocations = self._nodes = 0
         self._window = window = batch.window
         self._late_from = window.start + _LATE
@@ -48,7 +48,7 @@ class RecordChecks:
         self._node_cost = self._priced = self._expected = 0.0
         self._start, self._end = stamp(window.start), stamp(window.end)
         self._spelled = Raw(msgspec.json.encode({"start": self._start, "end": self._end}))
-        self._records = RecordDecoder(batch.table)
+        self._records = RecordDecoder(batch.table, version)
         self.decode_sets = self._records.decode_sets
 
     def __call__(self, text: bytes) -> tuple[Record, Struct | None]:

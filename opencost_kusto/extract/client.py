@@ -174,7 +174,8 @@ class OpenCost(Dictionaries):
         # A server that does not read the filter sends everything, so records are filtered here all the same.
         filters = filtered(batch) and self.capabilities().surely(ASSET_FILTERS)
         query = parameters(batch, by_cluster=self._several, filters=filters)
-        check = RecordChecks(batch, self._prices)
+        version = None if self._capabilities is None else self._capabilities.version
+        check = RecordChecks(batch, self._prices, version=version)
         clusters = ClusterFilter(batch, self._own, self._server.clusters, by_cluster=self._several and merges)
         came = False
         try:

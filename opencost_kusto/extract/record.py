@@ -19,10 +19,9 @@ from opencost_kusto.extract.repeated import check_once
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.decoder import Decoded, decoded, reader
-from opencost_kusto.schema.shape import Node, raw_paths, reorder, struct_of, tree
+from opencost_kusto.schema.shape import Node, raw_paths, reordered, struct_of, tree
 
-# How often the records of one response may bring a new order of keys before they are read without one: compiling takes
-# milliseconds.
+# How often records may bring a new order of keys before further ones are read without one.
 _MOST_COMPILED = 20
 # How often several records that are decoded at once may not encode to their text before each is decoded alone.
 _MOST_TRIES = 20
@@ -67,17 +66,25 @@ _Loose = defstruct("Loose", [*((name, Json, None) for name in _VALUES), ("window
 _LooseProperties = defstruct("Properties", [(name, Json, None) for name in _PROPERTIES])
 
 
-class _Decoders(NamedTuple):
-    """Decoders of records of one shape: typed, as text, and several in a list of sets."""
+class _Layout(NamedTuple):
+    """How records are read whose keys stand in one order: decoders, and the keys that were left as text.
 
+    The decoders are of records with types, of records as text, and of several in a list of sets. `compiled` is how many
+    orders preceded this one.
+    """
+
+    root: Node
+    compiled: int
     typed: Callable[[bytes], Struct]
     as_text: Callable[[bytes], Struct]
     sets: Callable[[bytes], list[dict[str, Struct]]]
+    raw: Callable[[Struct], tuple[Json, ...]]
 
 
-# Decoders by the shape of records, which the clusters of a fleet share: each has classes of its own.
-_DECODERS: dict[str, _Decoders] = {}
-_MOST_SHAPES = 64
+# The last layout of each table by version of OpenCost, whose next response has the same order of keys. Never changed,
+# so that threads can share them.
+_LAYOUTS: dict[tuple[Table, str | None], _Layout] = {}
+_MOST_LAYOUTS = 64
 
 
 def title(record: Record) -> str:
@@ -85,21 +92,15 @@ def title(record: Record) -> str:
     return shown(record.name or record.type or "a record without a name")
 
 
-def _shape(node: Node) -> str:
-    """The types and the order of an object's keys, as text."""
-    below = ",".join(f"{name!r}:{_shape(inner)}" for name, inner in node.below.items())
-    return f"{node.type!r}{node.kept}{node.missing!r}{{{below}}}"
-
-
 class RecordDecoder:
-    """Decodes the records of one response of one dataset."""
+    """Decodes the records of one response of one dataset; `version` is that of OpenCost."""
 
-    def __init__(self, table: Table) -> None:
-        self._root = tree(table, spelled=True)
-        self._compiled = 0
+    def __init__(self, table: Table, version: str | None = None) -> None:
+        self._of = table, version
         self._tries = _MOST_TRIES
         self._checked: set[bytes] = set()
-        self._compile()
+        self._encode = msgspec.json.Encoder().encode
+        self._use(_LAYOUTS.get(self._of) or _compiled(tree(table, spelled=True)))
 
     def decode(self, text: bytes) -> tuple[Record, Struct | None]:
         """A record as the checks read it, and as its table declares it; None for the latter where it is not so.
@@ -179,29 +180,34 @@ class RecordDecoder:
         if len(part) <= _LONGEST_KEPT:
             self._checked.add(part)
 
-    def _learn(self, whole: dict[str, Json]) -> None:
+    def _learn(self, document: dict[str, Json]) -> None:
         """Take the order of keys of a record, so that further ones encode to their text."""
-        if self._compiled <= _MOST_COMPILED and reorder(self._root, whole):
-            self._compile()
+        layout = self._layout
+        if layout.compiled >= _MOST_COMPILED:
+            # The next response begins with the declared order again.
+            _LAYOUTS.pop(self._of, None)
+        elif (root := reordered(layout.root, document)) is not layout.root:
+            self._use(_compiled(root, layout.compiled + 1))
 
-    def _compile(self) -> None:
-        self._compiled += 1
-        key = _shape(self._root)
-        found = _DECODERS.get(key)
-        if found is None:
-            # Another thread may clear them, so what was found or made is used, and not read again.
-            if len(_DECODERS) >= _MOST_SHAPES:
-                _DECODERS.clear()
-            typed = struct_of("Record", self._root, bases=_BASES)
-            as_text = struct_of("Record", self._root, as_text=True)
-            found = _DECODERS[key] = _Decoders(
-                msgspec.json.Decoder(typed).decode,
-                msgspec.json.Decoder(as_text).decode,
-                msgspec.json.Decoder(list[dict[str, typed]]).decode,  # type: ignore[valid-type]
-            )
-        self._decode, self._decode_text, self._decode_list = found
-        self._encode = msgspec.json.Encoder().encode
-        self._raw = reader(raw_paths(self._root))
+    def _use(self, layout: _Layout) -> None:
+        """Read records with a layout from now on, and those of the next response."""
+        if self._of not in _LAYOUTS and len(_LAYOUTS) >= _MOST_LAYOUTS:
+            _LAYOUTS.clear()
+        self._layout = _LAYOUTS[self._of] = layout
+        self._decode, self._decode_text, self._decode_list, self._raw = layout[2:]
+
+
+def _compiled(root: Node, compiled: int = 0) -> _Layout:
+    """A layout of keys; compiling it takes milliseconds."""
+    typed = struct_of("Record", root, bases=_BASES)
+    return _Layout(
+        root,
+        compiled,
+        msgspec.json.Decoder(typed).decode,
+        msgspec.json.Decoder(struct_of("Record", root, as_text=True)).decode,
+        msgspec.json.Decoder(list[dict[str, typed]]).decode,  # type: ignore[valid-type]
+        reader(raw_paths(root)),
+    )
 
 
 def _join(sets: list[list[tuple[str, Decoded]]]) -> bytes:

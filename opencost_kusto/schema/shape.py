@@ -7,7 +7,7 @@ Decoding is fastest where the keys stand in the order in which OpenCost sends th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from keyword import iskeyword
 from typing import Annotated, Any
@@ -114,19 +114,17 @@ def struct_of(
     )
 
 
-def reorder(node: Node, document: dict[str, Json], kept: bool = False) -> bool:
-    """Put the keys of an object into its order, and add those that a column keeps as part of it; whether any moved."""
+def reordered(node: Node, document: dict[str, Json], kept: bool = False) -> Node:
+    """A node with the keys of an object in its order, and those that a column keeps as part of it; itself if so."""
     keys = [key for key in document if key in node.below or (kept and _can_be_a_field(key))]
-    remaining = iter(node.below)
-    moved = not all(key in remaining for key in keys)
-    if moved:
-        order = _merged(list(node.below), keys)
-        node.below = {key: node.below.get(key) or Node(Raw, kept=True) for key in order}
-    for key in keys:
-        inner = node.below[key]
-        if inner.below and isinstance(document[key], dict):
-            moved = reorder(inner, document[key], kept or inner.kept) or moved
-    return moved
+    remaining, below = iter(node.below), node.below
+    if not all(key in remaining for key in keys):
+        below = {key: below.get(key) or Node(Raw, kept=True) for key in _merged(list(below), keys)}
+    objects = [(key, below[key]) for key in keys if below[key].below and isinstance(document[key], dict)]
+    inside = {key: reordered(inner, document[key], kept or inner.kept) for key, inner in objects}
+    if below is node.below and all(inside[key] is inner for key, inner in objects):
+        return node
+    return replace(node, below=below | inside)
 
 
 def _can_be_a_field(key: str) -> bool:

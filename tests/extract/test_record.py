@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice, permutations
 
 import msgspec
 import pytest
@@ -141,3 +142,33 @@ def test_records_that_never_encode_to_their_text_are_read_one_by_one() -> None:
     tried = [decoder.decode_sets(b'[{"a":{"minutes":60.000}}]') for _ in range(100)]
     assert tried == [None] * 100
     assert decoder.decode_sets(b'[{"a":{"name":"a"}}]') is None
+
+
+def of_order(names: Iterable[str]) -> tuple[bytes, bytes]:
+    """A record whose numbers stand in an order, and a list of one set of it."""
+    record = msgspec.json.encode(dict.fromkeys(names, 1.5))
+    return record, b'[{"a":%b}]' % record
+
+
+def test_the_next_response_begins_with_the_order_of_the_last() -> None:
+    """Of the same version of OpenCost; another version has an order of its own."""
+    record, sets = of_order(["totalCost", "minutes", "cpuCost"])
+    decoder = RecordDecoder(ALLOCATION, "this")
+    assert decoder.decode_sets(sets) is None
+    decoder.decode(record)
+    for version, known in (("this", True), ("another", False)):
+        assert (RecordDecoder(ALLOCATION, version).decode_sets(sets) is not None) == known
+
+
+def test_the_order_of_too_many_is_forgotten() -> None:
+    """Further records of the response are read without one, and the next begins with the declared order."""
+    *some, (last, sets) = map(
+        of_order, islice(permutations(["cpuCost", "ramCost", "gpuCost", "pvCost", "minutes"]), 60)
+    )
+    decoder = RecordDecoder(ALLOCATION, "of many orders")
+    for record, _ in some:
+        decoder.decode(record)
+    decoder.decode(last)
+    assert decoder.decode_sets(sets) is None
+    declared = RecordDecoder(ALLOCATION, "of many orders")
+    assert declared.decode_sets(of_order(["cpuCost", "ramCost", "minutes"])[1]) is not None

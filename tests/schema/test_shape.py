@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from opencost_kusto.extract import responses
-from opencost_kusto.schema.shape import raw_paths, reorder, struct_of, tree
+from opencost_kusto.schema.shape import raw_paths, reordered, struct_of, tree
 from opencost_kusto.schema.tables import ALLOCATION
 from tests.support.recordings import VERSIONS, names, recording
 
@@ -18,22 +18,23 @@ def test_recorded_allocations_encode_to_their_text(version: str) -> None:
     found = [record for name in files for record in responses.records([recording(version, name)])]
     root = tree(ALLOCATION, spelled=True)
     for record in found:
-        reorder(root, msgspec.json.decode(record))
+        root = reordered(root, msgspec.json.decode(record))
     struct = struct_of("Record", root)
     assert [msgspec.json.encode(msgspec.json.decode(record, type=struct)) for record in found] == found
-    assert not any(reorder(root, msgspec.json.decode(record)) for record in found)
+    assert all(reordered(root, msgspec.json.decode(record)) is root for record in found)
 
 
 def test_an_order_is_merged_with_others() -> None:
     """Keys stand as in the latest record, at any depth; what a column keeps has further keys, and nothing else has."""
-    root = tree(ALLOCATION, spelled=True)
-    assert reorder(root, {"end": "", "start": "", "gpuAllocation": {"x": 1, "isGPUShared": None}, "other": 1})
+    declared = tree(ALLOCATION, spelled=True)
+    root = reordered(declared, {"end": "", "start": "", "gpuAllocation": {"x": 1, "isGPUShared": None}, "other": 1})
+    assert declared == tree(ALLOCATION, spelled=True) != root
     order = list(root.below)
     assert order.index("end") < order.index("start") < order.index("gpuAllocation")
     assert "other" not in order
     inner = list(root.below["gpuAllocation"].below)
     assert inner.index("x") < inner.index("isGPUShared")
     assert "gpuAllocation.x" in raw_paths(root)
-    assert not reorder(root, {"end": "", "gpuAllocation": {"x": 2}})
-    assert reorder(root, {"start": "", "end": ""})
-    assert len(root.below) == len(order)
+    assert reordered(root, {"end": "", "gpuAllocation": {"x": 2}}) is root
+    assert list(reordered(root, {"start": "", "end": ""}).below) != order
+    assert sorted(reordered(root, {"start": "", "end": ""}).below) == sorted(order)
