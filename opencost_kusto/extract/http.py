@@ -19,6 +19,7 @@ from typing import Any
 import requests
 
 from opencost_kusto.address import Address, proxy_for, target
+from opencost_kusto.blocks import blocks
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.causes import innermost, reason
 from opencost_kusto.extract.doors import Doors
@@ -29,6 +30,8 @@ from opencost_kusto.extract.tls import Certificates, Naming, certificates
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
+# Bytes of a body that are read together: servers and proxies send chunks of 2 KB, 4 KB or 32 KB.
+_BLOCK = 1 << 15
 _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -53,7 +56,7 @@ class Body:
     def __iter__(self) -> Iterator[bytes]:
         chunks = counted(self._read(), self._length)
         with self:
-            yield from decompressed(chunks) if self._compressed else chunks
+            yield from blocks(decompressed(chunks) if self._compressed else chunks, _BLOCK)
 
     def _read(self) -> Iterator[bytes]:
         """The bytes as sent, before the deadline."""

@@ -25,7 +25,9 @@ from opencost_kusto.schema.shape import Node, raw_paths, reordered, struct_of, t
 _MOST_COMPILED = 20
 # How often several records that are decoded at once may not encode to their text before each is decoded alone.
 _MOST_TRIES = 20
-# How many parts of records are kept that were checked, and how many bytes each may have.
+# The parts of records that were checked: most records have the labels of an earlier one, and each window those of the
+# last. At most so many are kept, of at most so many bytes each.
+_CHECKED: set[bytes] = set()
 _MOST_KEPT, _LONGEST_KEPT = 2048, 4096
 _NUMBERS = ("minutes", "cpuCores", "cpuCoreHours", "totalCost")
 _VALUES = ("name", "type", "properties", "start", "end", *_NUMBERS)
@@ -98,7 +100,6 @@ class RecordDecoder:
     def __init__(self, table: Table, version: str | None = None) -> None:
         self._of = table, version
         self._tries = _MOST_TRIES
-        self._checked: set[bytes] = set()
         self._encode = msgspec.json.Encoder().encode
         self._use(_LAYOUTS.get(self._of) or _compiled(tree(table, spelled=True)))
 
@@ -141,9 +142,13 @@ class RecordDecoder:
         if _join(sets) != text:
             self._tries -= 1
             return None
-        for members in sets:
-            for _, record in members:
-                self._check_raw(record.found, record)
+        try:
+            for members in sets:
+                for _, record in members:
+                    self._check_raw(record.found, record)
+        except (msgspec.DecodeError, RecursionError):
+            # A number that no float holds, for one: read one by one, its record says so.
+            return None
         return sets
 
     def _typed(self, text: bytes) -> Struct | None:
@@ -166,19 +171,12 @@ class RecordDecoder:
             return
         # One check of all of them together is enough for most records. JSON has no NUL, which separates them.
         together = b"\0".join(filter(None, parts))
-        if together not in self._checked:
+        if together not in _CHECKED:
             for part in filter(None, parts):
-                if (content := bytes(part)) not in self._checked:
+                if (content := bytes(part)) not in _CHECKED:
                     check_once(content)
-                    self._keep(content)
-            self._keep(together)
-
-    def _keep(self, part: bytes) -> None:
-        """Keep a part that was checked for the records that have the same, as those of one namespace have labels."""
-        if len(self._checked) >= _MOST_KEPT:
-            self._checked.clear()
-        if len(part) <= _LONGEST_KEPT:
-            self._checked.add(part)
+                    _keep(content)
+            _keep(together)
 
     def _learn(self, document: dict[str, Json]) -> None:
         """Take the order of keys of a record, so that further ones encode to their text."""
@@ -195,6 +193,14 @@ class RecordDecoder:
             _LAYOUTS.clear()
         self._layout = _LAYOUTS[self._of] = layout
         self._decode, self._decode_text, self._decode_list, self._raw = layout[2:]
+
+
+def _keep(part: bytes) -> None:
+    """Keep a part that was checked."""
+    if len(_CHECKED) >= _MOST_KEPT:
+        _CHECKED.clear()
+    if len(part) <= _LONGEST_KEPT:
+        _CHECKED.add(part)
 
 
 def _compiled(root: Node, compiled: int = 0) -> _Layout:

@@ -24,6 +24,7 @@ from typing import IO, Any
 import msgspec
 
 from opencost_kusto.batch import Batch
+from opencost_kusto.blocks import blocks
 from opencost_kusto.errors import ContentError, ReasonCode, UsageError
 from opencost_kusto.load.policy import GZIP_LEVEL
 from opencost_kusto.load.sealed import ROWS, SEAL, SealedBatch, remove
@@ -112,7 +113,7 @@ class Spool:
                 file.write(compressor.compress(block))
 
         with ThreadPoolExecutor(1) as thread:
-            for block in _blocks(lines):
+            for block in blocks(lines, _BLOCK):
                 size += len(block)
                 if size > self._largest:
                     raise ContentError(
@@ -207,17 +208,3 @@ def _fastest() -> Any:
     except ImportError:
         return zlib
     return isal_zlib
-
-
-def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines until they are enough to compress at a time."""
-    block: list[bytes] = []
-    size = 0
-    for line in lines:
-        block.append(line)
-        size += len(line)
-        if size >= _BLOCK:
-            yield b"".join(block)
-            block, size = [], 0
-    if block:
-        yield b"".join(block)
