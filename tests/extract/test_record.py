@@ -160,7 +160,7 @@ def test_the_next_response_begins_with_the_order_of_the_last() -> None:
         assert (RecordDecoder(ALLOCATION, version).decode_sets(sets) is not None) == known
 
 
-def test_the_order_of_too_many_is_forgotten() -> None:
+def test_the_order_of_too_many_is_not_kept() -> None:
     """Further records of the response are read without one, and the next begins with the declared order."""
     *some, (last, sets) = map(
         of_order, islice(permutations(["cpuCost", "ramCost", "gpuCost", "pvCost", "minutes"]), 60)
