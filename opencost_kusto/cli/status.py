@@ -18,6 +18,7 @@ def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_da
         *map(Column, ("Cluster", "Status", "Landed until", "Age")),
         *(Column(name, Kind.COUNT) for name in ("Missing", "Lost", "Failed", "Damaged")),
         Column("Cost, last day", Kind.MONEY),
+        Column("Currency", Kind.CURRENCY),
     )
     rows = [
         (
@@ -30,6 +31,7 @@ def fleet_document(clusters: Sequence[ClusterStatus], now: datetime, *, every_da
                 for name in ("missing", "lost", "failures", "damaged")
             ),
             one.day_cost,
+            one.currency,
         )
         for one in clusters
     ]
@@ -51,6 +53,7 @@ def status_document(found: Sequence[DatasetStatus], now: datetime) -> Document:
         Column("Rows", Kind.COUNT),
         Column("Rows, last day", Kind.COUNT),
         Column("Cost, last day", Kind.MONEY),
+        Column("Currency", Kind.CURRENCY),
     )
     rows = [
         (
@@ -63,6 +66,7 @@ def status_document(found: Sequence[DatasetStatus], now: datetime) -> Document:
             one.rows,
             one.day_rows,
             one.day_cost,
+            one.currency,
         )
         for one in found
     ]

@@ -54,6 +54,11 @@ class ClusterStatus:
         """The cost of its workloads on the last day; None if it is unknown."""
         return next((one.day_cost for one in self.datasets if one.dataset == "allocation"), None)
 
+    @property
+    def currency(self) -> str | None:
+        """The currency of its costs; None if none is set."""
+        return next((one.currency for one in self.datasets if one.currency), None)
+
     def document(self, now: datetime) -> dict[str, Json]:
         """The same as JSON."""
         return {

@@ -43,7 +43,7 @@ class DatasetStatus:
     `empty_until` is the end of the last window without cost. `batches` and `rows` are totals. In the period read,
     `missing` and `lost` windows are not in Kusto, and `lost` ones cannot be loaded any more; `damaged` ones are in
     Kusto, but not as one complete response; `failures` are the windows that did not land, with the reason. `day_rows`
-    and `day_cost` are of the last day; the cost counts each minute once.
+    and `day_cost` are of the last day; the cost counts each minute once, in `currency`, None where none is set.
     """
 
     source: str
@@ -53,6 +53,7 @@ class DatasetStatus:
     rows: int
     day_rows: int = 0
     day_cost: float | None = None
+    currency: str | None = None
     missing: list[Window] = field(default_factory=list)
     lost: list[Window] = field(default_factory=list)
     damaged: list[Window] = field(default_factory=list)
@@ -81,6 +82,7 @@ class DatasetStatus:
             "rows": self.rows,
             "day_rows": self.day_rows,
             "day_cost": self.day_cost,
+            "currency": self.currency,
             "missing": list(map(_bounds, self.missing)),
             "lost": list(map(_bounds, self.lost)),
             "damaged": list(map(_bounds, self.damaged)),
@@ -92,9 +94,12 @@ class DatasetStatus:
 
 
 def cost_query(dataset: str, period: Window) -> str:
-    """KQL for the cost of a dataset by source, each minute counted once, by the shipped function."""
+    """KQL for the cost of a dataset by source, each minute counted once, and its currency, by shipped functions."""
     start, end = (f"datetime({stamp(bound)})" for bound in (period.start, period.end))
-    return f"{_COST_FUNCTIONS[dataset]}({start}, {end}) | summarize Cost = sum(TotalCost) by Source = Cluster"
+    return (
+        f"{_COST_FUNCTIONS[dataset]}({start}, {end}) | summarize Cost = sum(TotalCost) by Source = Cluster"
+        " | lookup kind=leftouter (OpenCostCurrencies() | project Source = Cluster, Currency) on Source"
+    )
 
 
 def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)) -> list[DatasetStatus]:
@@ -113,21 +118,21 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     for row in totals(kusto, minute):
         name = row["Source"], row["Dataset"]
         first, until, empty = (row[at] and row[at].astimezone(UTC) for at in ("First", "Until", "EmptyUntil"))
-        facts: dict[str, Json] = {}
+        facts: dict[str, Json] = {"empty_until": empty}
         if name in recent:
             proven = [_end(window, name[1]) for window in recent[name].windows({WindowState.LANDED})]
             until = max([*proven, *([until] if until else [])], default=None)
             recently = Window(minute - back, minute)
-            facts = _recent(recent[name], recently, first is not None and first < recently.start)
+            facts |= _recent(recent[name], recently, first is not None and first < recently.start)
         batches, rows, day_rows = (int(row[count] or 0) for count in ("Batches", "Rows", "DayRows"))
-        found.append(DatasetStatus(*name, until, batches, rows, day_rows, costs.get(name), **facts, empty_until=empty))
+        found.append(DatasetStatus(*name, until, batches, rows, day_rows, *costs.get(name, (None, None)), **facts))
     return found
 
 
-def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], float]:
-    """The cost of a period, by source and dataset."""
+def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], tuple[float, str | None]]:
+    """The cost of a period and its currency, by source and dataset."""
     return {
-        (row["Source"], dataset): row["Cost"]
+        (row["Source"], dataset): (row["Cost"], row["Currency"] or None)
         for dataset in _COST_FUNCTIONS
         for row in kusto.query(cost_query(dataset, period))
     }

@@ -93,12 +93,12 @@ class Emulator:
 
     @property
     def opencost_url(self) -> str:
-        """Where the first OpenCost answers."""
+        """The address of the first OpenCost."""
         return self.opencost.url
 
     @property
     def kusto_url(self) -> str:
-        """Where Kusto answers."""
+        """The address of Kusto."""
         return self.kusto.url
 
     def __enter__(self) -> Self:

@@ -36,11 +36,11 @@ _MOST_REQUESTS_KEPT: Final = 10_000
 
 
 class CloseConnection(Exception):
-    """Raised by a fault, an answer or a body: the connection is closed and nothing more is sent."""
+    """Raised by a fault, a response or a body: the connection is closed and nothing more is sent."""
 
 
 class Reply(NamedTuple):
-    """One HTTP answer; a body of bytes gets a Content-Length, an iterable of bytes goes out chunked."""
+    """One HTTP response; a body of bytes gets a Content-Length, an iterable of bytes goes out chunked."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
@@ -93,7 +93,7 @@ class Endpoint:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to respond."""
         self._server.start()
 
     def stop(self) -> None:
@@ -108,7 +108,7 @@ class Endpoint:
         self.stop()
 
     def respond(self, request: Request) -> Reply:
-        """The honest answer to a request."""
+        """The honest response to a request."""
         raise NotImplementedError
 
     def _answer(self, request: Request) -> Reply:
@@ -127,12 +127,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, answer: Callable[[Request], Reply]) -> None:
+    def __init__(self, port: int, respond: Callable[[Request], Reply]) -> None:
         try:
             super().__init__(("127.0.0.1", port), _Connection)
         except (OSError, OverflowError) as refused:
             raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {refused}; choose another") from refused
-        self.answer = answer
+        self.respond = respond
         self.stopping = threading.Event()
         self.connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="emulator", daemon=True)
@@ -190,7 +190,7 @@ class _Connection(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         try:
             request = self._request()
-            reply = self.owner.answer(request)
+            reply = self.owner.respond(request)
             if reply.delay:
                 self.owner.stopping.wait(reply.delay)
             self._send(request, reply)

@@ -224,4 +224,4 @@ def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     """The versions that there are, and exit code 2."""
     done = _run(tmp_path, f"{PROGRAM} emulator --opencost-version 1.2")
     assert done.returncode == 2
-    assert "does not answer as OpenCost 1.2. Choose one of 1.111, 1.112, 1.119." in done.stderr
+    assert "does not have OpenCost 1.2. Choose one of 1.111, 1.112, 1.119." in done.stderr

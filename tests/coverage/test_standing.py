@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -61,6 +62,24 @@ def test_the_worst_is_first_and_the_retired_is_never_red() -> None:
         ("good", Standing.OK),
         ("old", Standing.RETIRED),
     ]
+
+
+@pytest.mark.parametrize(
+    ("currencies", "heading", "cells"),
+    [
+        (("EUR", "EUR"), "Cost, last day (EUR)", ["1.50", "1.50"]),
+        ((None, None), "Cost, last day", ["1.50", "1.50"]),
+        (("EUR", "USD"), "Currency", ["EUR", "USD"]),
+        (("EUR", None), "Currency", ["EUR", ""]),
+    ],
+)
+def test_costs_have_their_currency(currencies: Sequence[str | None], heading: str, cells: list[str]) -> None:
+    """One currency of all clusters is in the heading of the cost; else each line has its own."""
+    fleet = [dataset(f"c{at}", currency=currency) for at, currency in enumerate(currencies)]
+    (table,) = fleet_document(standings(fleet, NOW), NOW).tables
+    shown = table.readable()
+    assert shown.columns[-1].name == heading
+    assert [row[-1] for row in shown.cells()] == cells
 
 
 def test_each_cluster_has_one_line() -> None:

@@ -268,12 +268,13 @@ def command(here: StoreWorld, home: Path) -> Callable[..., subprocess.CompletedP
 
 def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
     """Lines for people, a document for programs, and exit code 6 for what is too old."""
-    with StoreWorld(datetime.now(UTC)) as here:
+    with StoreWorld(datetime.now(UTC), currency="EUR") as here:
         load_missing(here, 5 * HOUR)
         run = command(here, tmp_path)
         lines = run("--max-age", "3h")
         assert lines.returncode == 0, lines.stderr
         assert lines.stdout.split()[:2] == ["Cluster", "Status"]
+        assert lines.stdout.splitlines()[0].endswith("Cost, last day (EUR)")
         assert f" {CLUSTER}  " in lines.stdout
         (found,) = json.loads(run("-o", "json", "--catch-up", "4h").stdout)
         assert (found["cluster"], found["status"], found["wrong"]) == (CLUSTER, "ok", [])
@@ -281,6 +282,7 @@ def test_the_command_prints_lines_and_json(tmp_path: Path) -> None:
         assert (document["dataset"], document["missing"], document["lost"]) == ("allocation", [], [])
         assert 0 < document["age_seconds"] < 2 * 3600
         assert document["day_cost"] > 1
+        assert document["currency"] == "EUR"
         stopped = run("--max-age", "1m")
         assert (stopped.returncode, "Check why sync stopped" in stopped.stderr) == (6, True)
 

@@ -38,7 +38,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
     ),
     2: Construct(
         'v1 and v2 answers: a null string is ""',
-        (EMULATOR + "test_answers.test_a_string_is_empty_where_others_are_null",),
+        (EMULATOR + "test_responses.test_a_string_is_empty_where_others_are_null",),
     ),
     3: Construct(
         ".show database schema as json, parameters of functions compared",
@@ -176,7 +176,7 @@ CONSTRUCTS: Final[dict[int, Construct]] = {
         (
             "coverage.test_months.test_a_long_period_is_read_month_by_month",
             "coverage.test_months.test_status_counts_every_month_once",
-            EMULATOR + "test_answers.test_a_result_beyond_the_limits_fails",
+            EMULATOR + "test_responses.test_a_result_beyond_the_limits_fails",
         ),
     ),
     37: Construct(

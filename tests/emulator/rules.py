@@ -436,24 +436,26 @@ RULES: Final[dict[str, Rule]] = {
         "concepts/partial-query-failures", "test_behaviour.test_queries_fail_inside_their_result"
     ),
     "an answer has 500,000 records and 64 MB": Rule(
-        "concepts/query-limits", "test_answers.test_a_result_beyond_the_limits_fails"
+        "concepts/query-limits", "test_responses.test_a_result_beyond_the_limits_fails"
     ),
     "a string is never null": Rule(
-        "query/scalar-data-types/null-values", "test_answers.test_a_string_is_empty_where_others_are_null"
+        "query/scalar-data-types/null-values", "test_responses.test_a_string_is_empty_where_others_are_null"
     ),
-    "a bag has no order": Rule("query/scalar-data-types/dynamic", "test_answers.test_the_keys_of_a_bag_are_reordered"),
+    "a bag has no order": Rule(
+        "query/scalar-data-types/dynamic", "test_responses.test_the_keys_of_a_bag_are_reordered"
+    ),
     "a dynamic value has at most 1 MiB": Rule(
         "query/scalar-data-types/dynamic", "test_ingestion.test_a_dynamic_value_beyond_a_mebibyte_is_null"
     ),
     "names may hold blanks and hyphens": Rule(
         "query/schema-entities/entity-names",
-        "test_answers.test_a_database_of_any_name_takes_rows",
+        "test_responses.test_a_database_of_any_name_takes_rows",
         "test_commands.test_another_database_is_not_found",
     ),
-    "now is the time of the service": Rule("query/now-function", "test_answers.test_now_is_the_clock_of_the_service"),
+    "now is the time of the service": Rule("query/now-function", "test_responses.test_now_is_the_clock_of_the_service"),
     "ingestion_time is that of the row": Rule(
         "query/ingestion-time-function",
-        "test_answers.test_the_newest_row_by_the_time_of_its_ingestion",
+        "test_responses.test_the_newest_row_by_the_time_of_its_ingestion",
         "test_update.test_moved_rows_keep_the_time_of_their_ingestion",
     ),
     "inline data is there when the command ends": Rule(

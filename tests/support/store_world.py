@@ -107,10 +107,12 @@ class StoreWorld(World):
     `kept` is what the program is told that the store keeps; the other options are those of BuiltInStore.
     """
 
-    def __init__(self, now: datetime, kept: Mapping[timedelta, int] | None = None, **store: Any) -> None:
+    def __init__(
+        self, now: datetime, kept: Mapping[timedelta, int] | None = None, currency: str | None = None, **store: Any
+    ) -> None:
         self.store = BuiltInStore(now, **store)
         super().__init__(responder=self.store, clock=lambda: self.store.now)
-        self._settings = SourceSettings(kept=kept)
+        self._settings = SourceSettings(kept=kept, currency=currency)
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -51,15 +51,15 @@ class Behaviour:
     """Queries that see the database of `stale_seconds` ago, unless they require strong consistency."""
     stale_seconds: float = 2.0
     cached_seconds: float = 0.0
-    """How long the same query gets the same answer, unless it sets an age of 0."""
+    """How long the same query gets the same result, unless it sets an age of 0."""
     query_errors: float = 0.0
-    """Queries that end with an error inside the answer that is marked not permanent."""
+    """Queries that end with an error inside the response that is marked not permanent."""
     permanent_query_errors: float = 0.0
-    """Queries that end with an error inside the answer that is marked permanent."""
+    """Queries that end with an error inside the response that is marked permanent."""
     throttled: float = 0.0
-    """Requests answered with 429."""
+    """Requests that end with 429."""
     unanswered: float = 0.0
-    """Commands that succeed, but whose answer never reaches the client."""
+    """Commands that succeed, but whose response never reaches the client."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 
 class KustoRefusal(Exception):
-    """What Kusto answers with an error document; `code` and `kind` are its code and exception type."""
+    """What Kusto refuses with an error document; `code` and `kind` are its code and exception type."""
 
     def __init__(
         self,

@@ -58,12 +58,12 @@ _LEADING_COMMENTS: Final = re.compile(r"(?:\s|//[^\n]*)*")
 
 
 def run(engine: Engine, text: str, *, principal: str = EMULATOR, capacity: Capacity = IDLE) -> Result:
-    """Run a command; what is piped behind a `.show` is a query over its answer."""
+    """Run a command; what is piped behind a `.show` is a query over its result."""
     text = _LEADING_COMMENTS.sub("", text, count=1)
     own_text, operators = split_pipe(text) if is_show(text) else (text, "")
     with engine.lock:
-        answer = _run(engine, own_text, principal, capacity)
-        return engine.pipe(answer, operators) if operators else answer
+        found = _run(engine, own_text, principal, capacity)
+        return engine.pipe(found, operators) if operators else found
 
 
 def is_show(text: str) -> bool:

@@ -23,7 +23,7 @@ from opencost_kusto.emulator.kusto.rows import Rows, merged
 
 
 def result(columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> Result:
-    """The answer of a command: columns by name and Kusto type."""
+    """The result of a command: columns by name and Kusto type."""
     return Result([RestColumn.derived(name, kind) for name, kind in columns.items()], list(rows))
 
 
@@ -79,7 +79,7 @@ class Engine:
         return sorted(guarded & set().union(*map(identifiers, texts)))
 
     def pipe(self, source: Result, operators: str) -> Result:
-        """Run query operators, which start with a pipe, over the answer of a command."""
+        """Run query operators, which start with a pipe, over the result of a command."""
         with self.lock:
             return self._queries.pipe(source, operators)
 

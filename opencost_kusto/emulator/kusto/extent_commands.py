@@ -98,13 +98,13 @@ def drop(session: Session, cursor: Cursor) -> Result:
 
 def _named(session: Session, text: str) -> dict[str, Table]:
     """The live extents that a query or `.show` command names, with their tables; one that is gone is an error."""
-    answer = session.answer(text)
-    names = [column.name for column in answer.columns]
+    listed = session.run(text)
+    names = [column.name for column in listed.columns]
     if "ExtentId" not in names:
         raise KustoRefusal("The query that names extents must have a column ExtentId")
     at = names.index("ExtentId")
     found: dict[str, Table] = {}
-    for row in answer.rows:
+    for row in listed.rows:
         id = str(row[at])
         holder = next((table for table in session.engine.tables.values() if id in table.extents), None)
         if holder is None:

@@ -53,7 +53,7 @@ class Queries:
         return self._run(text, parameters, STALE)
 
     def pipe(self, source: Result, operators: str) -> Result:
-        """Run query operators, which start with a pipe, over the answer of a command."""
+        """Run query operators, which start with a pipe, over the result of a command."""
         self._fill(_PIPED, {column.name: column.kql for column in source.columns}, source.rows)
         try:
             piped = {_PIPED: [column.name for column in source.columns]}
@@ -108,9 +108,9 @@ class Queries:
         with kusto_errors():
             made = self._translated(text, parameters, catalog, more)
             # Executed at once: a relation is planned once for its types and once for its rows.
-            answer = self._rows.execute(made.sql, made.bound(self._clock()))
-            columns = [RestColumn.derived(name, kusto_type(kind)) for name, kind, *_ in answer.description or ()]
-            return Result(columns, answer.fetchall())
+            cursor = self._rows.execute(made.sql, made.bound(self._clock()))
+            columns = [RestColumn.derived(name, kusto_type(kind)) for name, kind, *_ in cursor.description or ()]
+            return Result(columns, cursor.fetchall())
 
     def _check_case(self, text: str) -> None:
         """Refuse a table in another case, which DuckDB would find.

@@ -11,7 +11,7 @@ from typing import Any, Final
 from duckdb_kql.server import Result, v1_response, v2_response
 
 from opencost_kusto.emulator.http import CloseConnection, Reply, Request
-from opencost_kusto.emulator.kusto import answers, commands
+from opencost_kusto.emulator.kusto import commands, responses
 from opencost_kusto.emulator.kusto.access import EMULATOR, ingestion_refusal
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
 from opencost_kusto.emulator.kusto.engine import Engine, result
@@ -39,35 +39,35 @@ class Rest:
         self._cached: dict[str, tuple[float, Result]] = {}
 
     def respond(self, request: Request, principal: str = EMULATOR) -> Reply:
-        """Answer a request of a principal; raises CloseConnection where the answer gets lost."""
+        """Respond to a request of a principal; raises CloseConnection where the response gets lost."""
         if request.path not in _ROUTES:
             return _reply(404, {"error": {"code": "NotFound", "message": f"No route for {request.path}"}})
         if request.method != "POST":
             return _reply(405, {"error": {"code": "MethodNotAllowed", "message": "Only POST is served"}})
         if self._service.chances.hit("throttled"):
-            return answers.throttled("Query" if "query" in request.path else "Command")
+            return responses.throttled("Query" if "query" in request.path else "Command")
         request_id = request.headers.get("x-ms-client-request-id") or str(uuid.uuid4())
         in_frames = request.path.startswith("/v2/")
         try:
             body = json.loads(request.body)
-            found = answers.as_sent(
+            found = responses.as_sent(
                 self._command(body, principal) if request.path == _MANAGEMENT else self._query(body, principal)
             )
         except KustoRefusal as refused:
-            return answers.refusal(refused)
+            return responses.refusal(refused)
         except (ValueError, AttributeError, TypeError) as malformed:
-            return answers.refusal(KustoRefusal(f"Request is invalid: {malformed}"))
+            return responses.refusal(KustoRefusal(f"Request is invalid: {malformed}"))
         failure = self._failure(found, _options(body)) if in_frames else None
         if failure is not None:
-            return _reply(200, answers.failed_in_answer(v2_response(found, request_id), failure))
+            return _reply(200, responses.failed_in_response(v2_response(found, request_id), failure))
         return _reply(200, v2_response(found, request_id) if in_frames else v1_response(found))
 
-    def _failure(self, found: Result, options: dict[str, Any]) -> answers.PartialFailure | None:
-        """What an answer fails with on its way."""
+    def _failure(self, found: Result, options: dict[str, Any]) -> responses.PartialFailure | None:
+        """What a response fails with on its way."""
         for switch, permanent in (("query_errors", False), ("permanent_query_errors", True)):
             if self._service.chances.hit(switch):
-                return answers.low_memory(permanent=permanent)
-        return answers.too_large(found, options)
+                return responses.low_memory(permanent=permanent)
+        return responses.too_large(found, options)
 
     def _command(self, body: dict[str, Any], principal: str) -> Result:
         text, keywords = _text(body), str(body.get("csl")).lower().split()

@@ -104,7 +104,7 @@ class KustoEmulator(Endpoint):
         return Door(self, principal)
 
     def start(self) -> None:
-        """Begin to answer and to ingest."""
+        """Begin to respond and to ingest."""
         super().start()
         self._service.start()
 
@@ -126,13 +126,13 @@ class KustoEmulator(Endpoint):
         self._service.ingestion.wait_idle(timeout)
 
     def respond(self, request: Request) -> Reply:
-        """Answer as storage, engine or data management, by the path."""
+        """Respond as storage, engine or data management, by the path."""
         if isinstance(self.storage, MemoryStorage) and self.storage.serves(request):
             return self.storage.respond(request)
         return self._rest.respond(request, self._principal(request))
 
     def respond_as(self, request: Request, principal: str) -> Reply:
-        """Answer a request as one of a principal."""
+        """Respond to a request as one of a principal."""
         return self._rest.respond(request, principal)
 
     def _principal(self, request: Request) -> str:
@@ -150,5 +150,5 @@ class Door(Endpoint):
         self._emulator = emulator
 
     def respond(self, request: Request) -> Reply:
-        """Answer as the principal."""
+        """Respond as the principal."""
         return self._emulator.respond_as(request, self.principal)

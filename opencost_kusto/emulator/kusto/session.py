@@ -24,11 +24,11 @@ IDLE: Final = Capacity(6, 0)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The database of a command and who runs it; `answer` runs a query or a `.show` command that another names."""
+    """The database of a command and who runs it; `run` runs a query or a `.show` command that another names."""
 
     engine: Engine
     principal: str
-    answer: Callable[[str], Result]
+    run: Callable[[str], Result]
     capacity: Capacity = IDLE
 
     @property

@@ -108,7 +108,7 @@ class MemoryStorage:
         return first in {*self.container_names, *self.queue_names}
 
     def respond(self, request: Request) -> Reply:
-        """Answer what the storage clients of the SDK send: put a blob, in one piece or in blocks, or a message."""
+        """Respond to what the storage clients of the SDK send: put a blob, in one piece or in blocks, or a message."""
         if request.param("sig") != self._signature:
             return _refusal(403, "AuthenticationFailed", "The signature is missing or wrong.")
         first, _, rest = request.path.lstrip("/").partition("/")

@@ -54,7 +54,7 @@ def as_principal(text: str, principal: str) -> str:
 
 
 def cache_age(text: str) -> tuple[str, str | None]:
-    """A query without its statement that sets the oldest answer it takes from the cache, and that age, if it sets one.
+    """A query without its statement that sets the oldest result it takes from the cache, and that age, if it sets one.
 
     https://learn.microsoft.com/kusto/query/query-results-cache
     """

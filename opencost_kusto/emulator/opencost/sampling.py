@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from opencost_kusto.emulator.opencost.model import Life
 
 RESOLUTION: Final = 300
-# Prometheus answers with a series' last sample for five minutes.
+# Prometheus returns a series' last sample for five minutes.
 _LOOKBACK: Final = 300
 _SCRAPE: Final = 60
 

@@ -23,7 +23,7 @@ class OpenCostEmulator(Endpoint):
     """One cluster's OpenCost on 127.0.0.1.
 
     Any window up to now is computed from a model of the cluster, which has fourteen days behind it when the emulator
-    is made. `version` is the OpenCost release it answers as, `clock` its time, `keeps` what its built-in store
+    is made. `version` is the OpenCost release it responds as, `clock` its time, `keeps` what its built-in store
     keeps (`BUILT_IN_STORE`); without it, everything.
 
     `responder` replaces any response: it is given the decoded path and query, and what it returns is sent as an

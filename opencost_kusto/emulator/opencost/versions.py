@@ -1,4 +1,4 @@
-"""How the OpenCost versions differ that the emulator answers as.
+"""How the OpenCost versions differ that the emulator can be.
 
 Every difference was seen in recorded responses of the three servers over the same data;
 `tests/data/opencost-*/INDEX.md` lists them.
@@ -93,5 +93,5 @@ def version(name: str) -> Version:
     """The version of a name, such as `1.112`. Raises UsageError for any other."""
     found = next((one for one in _ALL if one.name == name), None)
     if found is None:
-        raise UsageError(f"The emulator does not answer as OpenCost {name}. Choose one of {', '.join(NAMES)}.")
+        raise UsageError(f"The emulator does not have OpenCost {name}. Choose one of {', '.join(NAMES)}.")
     return found

@@ -1,4 +1,4 @@
-"""What answers look like on the wire: values as Kusto sends them, limits, errors."""
+"""What responses look like on the wire: values as Kusto sends them, limits, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_BYTES: Final = 64 << 20
 
 
 class PartialFailure(NamedTuple):
-    """Why a query fails when part of its answer is sent.
+    """Why a query fails when part of its response is sent.
 
     https://learn.microsoft.com/kusto/concepts/partial-query-failures
     """
@@ -27,7 +27,7 @@ class PartialFailure(NamedTuple):
 
     @property
     def error(self) -> dict[str, Any]:
-        """The error as it stands in an answer."""
+        """The error as it stands in a response."""
         return {
             "code": "LimitsExceeded",
             "message": "Request is invalid and cannot be executed.",
@@ -61,14 +61,14 @@ def as_sent(found: Result) -> Result:
 
 
 def too_large(found: Result, options: Mapping[str, Any]) -> PartialFailure | None:
-    """The failure of an answer beyond https://learn.microsoft.com/kusto/concepts/query-limits, where they apply."""
+    """The failure of a response beyond https://learn.microsoft.com/kusto/concepts/query-limits, where they apply."""
     if options.get("notruncation"):
         return None
     records = int(options.get("truncationmaxrecords", _MOST_RECORDS))
     size = int(options.get("truncationmaxsize", _MOST_BYTES))
     if len(found.rows) > records:
         return _too_large(f"record count limit {records}")
-    # An answer of few rows is not worth measuring, unless the limit was set.
+    # A response of few rows is not worth measuring, unless the limit was set.
     if len(found.rows) < 1000 and size == _MOST_BYTES:
         return None
     if sum(len(str(value)) for row in found.rows for value in row) > size:
@@ -103,8 +103,8 @@ def throttled(command: str) -> Reply:
     return _reply(429, {"error": error})
 
 
-def failed_in_answer(frames: list[dict[str, Any]], failure: PartialFailure) -> list[dict[str, Any]]:
-    """The frames of an answer that fails on its way: HTTP 200, some rows, and `OneApiErrors` behind them."""
+def failed_in_response(frames: list[dict[str, Any]], failure: PartialFailure) -> list[dict[str, Any]]:
+    """The frames of a response that fails on its way: HTTP 200, some rows, and `OneApiErrors` behind them."""
     for frame in frames:
         if frame.get("TableKind") == "PrimaryResult":
             rows = frame["Rows"]
