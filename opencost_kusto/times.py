@@ -22,6 +22,11 @@ FORMS = (
 )
 
 
+def clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
 def is_duration(text: str) -> bool:
     """Whether a text has the form of a duration."""
     return _DURATION.fullmatch(text.strip()) is not None

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opencost_kusto.ci.elapsed import Elapsed
-from opencost_kusto.ci.settle import clock
 from opencost_kusto.errors import UsageError
+from opencost_kusto.times import clock
 from opencost_kusto.window import RESOLUTION
 
 

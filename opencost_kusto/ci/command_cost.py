@@ -12,7 +12,7 @@ from pathlib import Path
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.command import CommandResult, executed, run_and_time
-from opencost_kusto.ci.settle import clock, settled
+from opencost_kusto.ci.settle import settled
 from opencost_kusto.ci.summary import Page, page
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import OpenCostKustoError
@@ -26,6 +26,7 @@ from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
+from opencost_kusto.times import clock
 
 # Takes a request; returns a context with a function that is called with each result.
 Progress = Callable[[SyncRequest], AbstractContextManager[Callable[[BatchResult], None]]]

@@ -5,18 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Run
 from opencost_kusto.errors import UsageError
 from opencost_kusto.window import Window, duration
 
 SETTLE = "2m"
-
-
-def clock() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
 
 
 def settle_time(text: str) -> timedelta:

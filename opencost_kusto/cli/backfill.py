@@ -9,7 +9,6 @@ from typing import Annotated
 
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
@@ -31,6 +30,7 @@ from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.tick import Lookback, fail_newest
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
+from opencost_kusto.times import clock
 from opencost_kusto.window import between, duration, stamp
 
 # Batches between two estimates, where there is no progress bar.

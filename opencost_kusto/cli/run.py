@@ -10,7 +10,7 @@ import typer
 from opencost_kusto.ci.command import executed
 from opencost_kusto.ci.command_cost import CommandCost, Measured
 from opencost_kusto.ci.empty import empty_reason
-from opencost_kusto.ci.settle import SETTLE, clock, settle_time
+from opencost_kusto.ci.settle import SETTLE, settle_time
 from opencost_kusto.ci.summary import by_currency, cost_table
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
@@ -23,6 +23,7 @@ from opencost_kusto.errors import EmptyError
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Document
+from opencost_kusto.times import clock
 from opencost_kusto.window import covering, stamp
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import LoadOptions, RunOptions
@@ -27,6 +26,7 @@ from opencost_kusto.retry import observing
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import tick
 from opencost_kusto.schedule.trigger import Trigger
+from opencost_kusto.times import clock
 from opencost_kusto.window import duration
 
 if TYPE_CHECKING:

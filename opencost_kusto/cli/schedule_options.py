@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from opencost_kusto.ci.settle import clock
 from opencost_kusto.cli.clusters import at
 from opencost_kusto.cli.options import OUTPUT, WINDOW, option
 from opencost_kusto.cli.source_options import DataOptions
@@ -18,6 +17,7 @@ from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import place_of
 from opencost_kusto.schedule.tick import Lookback
+from opencost_kusto.times import clock
 from opencost_kusto.window import duration
 
 # A section of the help.

@@ -13,7 +13,6 @@ import typer
 from opencost_kusto.batch import Run, Source
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.ci.empty import empty_reason
-from opencost_kusto.ci.settle import clock
 from opencost_kusto.ci.summary import page
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.file_options import DRY_RUN, FileOptions
@@ -36,6 +35,7 @@ from opencost_kusto.pipeline.replay import check_is_spool, replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.times import clock
 from opencost_kusto.window import Window
 
 # Loads a request for a run, and calls a function with each result.

@@ -11,7 +11,7 @@ from typing import Annotated
 from opencost_kusto.batch import Run
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.ci.elapsed import Elapsed
-from opencost_kusto.ci.settle import SETTLE, clock, settle_time, settled
+from opencost_kusto.ci.settle import SETTLE, settle_time, settled
 from opencost_kusto.cli.options import WINDOW, option
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
@@ -20,6 +20,7 @@ from opencost_kusto.names import variable
 from opencost_kusto.pipeline.coverage_check import check_starts
 from opencost_kusto.pipeline.fleet import check_reached
 from opencost_kusto.pipeline.request import SyncRequest
+from opencost_kusto.times import clock
 from opencost_kusto.window import RESOLUTION, Window, check_step, duration, parse, resolution, since
 
 Step = Annotated[

@@ -13,7 +13,7 @@ from tests.kql.test_freshness import outcome
 from tests.support.documents import GUIDES
 from tests.support.recordings import recording
 
-QUERIES = dict(re.findall(r"^(\w+): [^\n]*\n+```kusto\n(.*?)```", GUIDES["operations"], re.DOTALL | re.MULTILINE))
+QUERIES = dict(re.findall(r"^(\w+): [^`]*```kusto\n(.*?)```", GUIDES["operations"], re.DOTALL | re.MULTILINE))
 
 
 def run(database: Database, name: str, at: datetime) -> list[dict[str, Any]]:
@@ -43,16 +43,23 @@ def test_a_state_without_trouble_returns_no_row(hours: Database) -> None:
     """At five o'clock, every window that had ended at three has landed."""
     for name in ("Late", "Failed", "Damaged"):
         assert run(hours, name, DAY + 5 * HOUR) == [], name
-    # From before the first hour on there is nothing to be missing but what came before the cluster was loaded.
     missing = run(hours, "Missing", DAY + 48 * HOUR)
     assert {row["First"] for row in missing} == {(DAY + 4 * HOUR).replace(tzinfo=None)}
 
 
-@pytest.mark.parametrize(("minutes", "until"), [(-1, 0), (0, 5)])
-def test_missing_leaves_out_what_may_be_on_its_way(hours: Database, minutes: int, until: int) -> None:
-    """The hour after the last one is missing two hours after its end; before the first one, all are."""
+@pytest.mark.parametrize(("minutes", "windows"), [(-1, []), (0, [1, 1])])
+def test_missing_leaves_out_what_may_be_on_its_way(hours: Database, minutes: int, windows: list[int]) -> None:
+    """The hour after the last one is missing two hours after its end; those before the first request are not."""
     rows = run(hours, "Missing", DAY + 7 * HOUR + minutes * HOUR / 60)
-    assert {row["Last"] for row in rows} == {(DAY + until * HOUR).replace(tzinfo=None)}
+    assert [row["Windows"] for row in rows] == windows
+
+
+def test_missing_counts_all_hours_of_a_cluster_without_entries(hours: Database) -> None:
+    """Rows that were loaded without a run log entry do not say when loading began."""
+    hours.engine.drop(hours.engine.table("OpenCostSyncRuns"))
+    hours.install()
+    rows = run(hours, "Missing", DAY + 7 * HOUR)
+    assert {row["First"] for row in rows} == {(DAY - 41 * HOUR).replace(tzinfo=None)}
 
 
 def test_late_names_what_stopped(hours: Database) -> None:
