@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Run
 from opencost_kusto.errors import UsageError
-from opencost_kusto.window import Window, duration
+from opencost_kusto.times import clock, duration
+from opencost_kusto.window import Window
 
 SETTLE = "2m"
 
