@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
-from opencost_kusto.batch import Run
-from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
@@ -21,14 +19,9 @@ from opencost_kusto.cli.usage import read_option
 from opencost_kusto.coverage.backfill import Survey, backfill, survey
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.database.doctor import ready
-from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.clocks import timed
-from opencost_kusto.pipeline.fleet import Contact, contacts
-from opencost_kusto.pipeline.loading import Loading
-from opencost_kusto.result import BatchResult, Report
-from opencost_kusto.schedule.tick import Lookback, fail_newest
+from opencost_kusto.result import BatchResult
+from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.times import clock
 from opencost_kusto.window import between, duration, stamp
@@ -57,23 +50,20 @@ def backfill_command(
     stepped = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
     target = Target(read_option("--step", duration, step), data.datasets() if data.dataset else stepped, data.options())
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
-    run, policy = run_options.run(), load.policy()
+    run, policy, cancel = run_options.run(), load.policy(), process.cancel
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         print_shard(source.part, len(opencosts), console)
         ready(kusto)
         run = timed(run, kusto)
-        reached, away = divided(opencosts, kusto, run, policy, process.cancel)
-        surveyed = survey(reached, kusto, target, period, now=now, closed=closed)
+        surveyed = survey(
+            opencosts, kusto, target, period, now=now, closed=closed, run=run, policy=policy, cancel=cancel
+        )
         total = _print_survey(surveyed, console)
-        due = Counter(batch.table.dataset for _, gaps in surveyed.found for batch in gaps.due)
+        due = Counter(batch.table.dataset for *_, gaps in surveyed.found for batch in gaps.due)
         with console.progress(due if len(surveyed.found) == 1 else {}) as on_result:
             if not console.terminal:
                 on_result = estimated(on_result, surveyed.due, console.info)
-            report = backfill(surveyed, kusto, run=run, cancel=process.cancel, on_result=on_result, policy=policy)
-            if away:
-                failed = _failed(away, kusto, run, policy, surveyed)
-                report.add(failed.results)
-                report.run_log = report.run_log or failed.run_log
+            report = backfill(surveyed, kusto, run=run, cancel=cancel, on_result=on_result, policy=policy)
     if not report.results and console.format_ is None:
         console.out(f"Nothing is missing: all {total} are in Kusto, or empty.")
     finish(console, report)
@@ -86,29 +76,6 @@ def _print_survey(surveyed: Survey, console: Console) -> str:
     more = "".join(f", {count} {what}" for what, count in others.items() if count)
     console.info(f"{surveyed.due} to load{more}, of {total}.", "survey")
     return total
-
-
-def divided(
-    opencosts: Sequence[OpenCost], kusto: Kusto, run: Run, policy: LoadPolicy, cancel: CancelToken
-) -> tuple[list[OpenCost], list[Contact]]:
-    """The OpenCosts that can be loaded from, and those of several that cannot; raises why where none can."""
-    if len(opencosts) == 1:
-        return list(opencosts), []
-    found = contacts(opencosts, kusto, run, policy, cancel)
-    away = [one for one in found if one.refused is not None]
-    reached = [one.opencost for one in found if one.refused is None]
-    if away and away[0].refused is not None and not reached:
-        raise away[0].refused
-    return reached, away
-
-
-def _failed(away: Sequence[Contact], kusto: Kusto, run: Run, policy: LoadPolicy, surveyed: Survey) -> Report:
-    """The report of OpenCosts that cannot be loaded from: the newest window of each has failed."""
-    with Loading(kusto, run, policy) as loading:
-        for one in away:
-            fail_newest(loading, one, surveyed.target, surveyed.period)
-    loading.log()
-    return loading.report
 
 
 def estimated(

@@ -99,7 +99,7 @@ def load(emulated: Emulator, kusto: Kusto, now: datetime) -> None:
             _sync([second], kusto, SyncRequest(some, _DAY, _PAST), "days")
         _sync(opencosts, kusto, SyncRequest(hours, _HOUR), "last-day")
         surveyed = survey(opencosts, kusto, Target(_DAY, _PAST), days, now=now, closed=days.end)
-        for opencost, gaps in surveyed.found:
+        for opencost, _, gaps in surveyed.found:
             for window in sorted({batch.window for batch in gaps.due}):
                 missing = " and ".join(batch.table.dataset for batch in gaps.due if batch.window == window)
                 print(f"gap: {opencost.cluster} has no {missing} of {window.start:%Y-%m-%d}, left out on purpose")

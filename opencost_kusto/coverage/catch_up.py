@@ -16,9 +16,11 @@ from opencost_kusto.coverage.retention import containing, fallbacks
 from opencost_kusto.coverage.state import WindowEntry
 from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.pipeline.fleet import Contact
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Lane, Loading
 from opencost_kusto.result import BatchResult, Outcome, batch_result
+from opencost_kusto.window import Window
 from opencost_kusto.window_state import GONE, WindowState
 
 # Windows of one tick. OpenCost's built-in store holds at most 49 of one length, of which 48 can be missing in a
@@ -156,6 +158,15 @@ def load(catch_ups: Sequence[CatchUp], loading: Loading, *, scrape: bool = False
         for one in catch_ups:
             one.fall_back()
     loading.settle(result for one in catch_ups for result in one.settled())
+
+
+def fail_newest(loading: Loading, contact: Contact, target: Target, period: Window) -> None:
+    """Report the newest window of a source as failed; raise the error where nothing names the source."""
+    name = contact.opencost.cluster
+    if name is None and contact.refused is not None:
+        raise contact.refused
+    newest = Window(period.end - target.step, period.end)
+    contact.fail(loading, target.of(contact.opencost.settings).batches(name or "", newest))
 
 
 def _first(batches: list[Batch], max_windows: int | None) -> list[Batch]:

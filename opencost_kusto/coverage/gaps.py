@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,11 +11,16 @@ from opencost_kusto.coverage.cover import Cover, covers
 from opencost_kusto.coverage.retention import aligned, check_step, past_retention
 from opencost_kusto.coverage.state import DatasetState, dataset_states
 from opencost_kusto.kusto.client import Kusto
+from opencost_kusto.load.holdings import chunks
 from opencost_kusto.pipeline.request import check_datasets, scrapes
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window
 from opencost_kusto.window_state import GONE, SETTLED, WindowState
+
+_MONTH = timedelta(days=31)
+# Windows in one result, some 20 MB; Kusto allows 500,000 rows and 64 MB.
+_MOST_STATES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +76,23 @@ class Gaps:
     covered_until: dict[str, datetime] = field(default_factory=dict)
 
 
-def find_gaps(kusto: Kusto, source: Source, target: Target, period: Window, now: datetime) -> Gaps:
-    """Find the missing windows of a period, with one query for each month of it. Raises KustoError.
+def find_gaps(kusto: Kusto, sources: Sequence[Source], target: Target, period: Window, now: datetime) -> list[Gaps]:
+    """Find the missing windows of a period of each source. Raises KustoError.
 
-    Windows that the built-in store still has at `now` come first, oldest first, because they expire first. A
-    damaged window is due again, even if another window covers it.
+    Each month of the period is one query, for as many sources as one result can have. Windows that the built-in store
+    still has at `now` come first, oldest first, because they expire first. A damaged window is due again, even if
+    another window covers it.
     """
-    target = target.of(source.settings)
-    states = dataset_states(kusto, [source.name], target.tables, period)
-    found = Gaps(source, {one.table.name: one for one in states})
-    batches = list(target.batches(source.name, period))
-    found.expected = len(batches)
-    sort(found, target, batches, now)
+    found = [Gaps(source, {}) for source in sources]
+    of_month = min(period.length, _MONTH) // target.step * len(target.tables)
+    for some in chunks(found, max(1, _MOST_STATES // max(1, of_month))):
+        states = dataset_states(kusto, list({one.source.name: None for one in some}), target.tables, period)
+        for one in some:
+            one.states = {state.table.name: state for state in states if state.source == one.source.name}
+            own = target.of(one.source.settings)
+            batches = list(own.batches(one.source.name, period))
+            one.expected = len(batches)
+            sort(one, own, batches, now)
     return found
 
 

@@ -70,6 +70,17 @@ def contacts(
     return found
 
 
+def divided(found: Iterable[Contact]) -> tuple[list[tuple[OpenCost, Identity]], list[Contact]]:
+    """The servers that can be loaded, each with its identity, and the contacts of the others."""
+    reached, away = [], []
+    for one in found:
+        if one.identity is not None and one.refused is None:
+            reached.append((one.opencost, one.identity))
+        else:
+            away.append(one)
+    return reached, away
+
+
 def check_reached(opencosts: Sequence[OpenCost], cancel: CancelToken) -> None:
     """Request the cluster of every server; raises the error of the first where none responds: a run would end so."""
 
@@ -144,12 +155,10 @@ def sync_all(
     found = contacts(opencosts, kusto, run, policy, cancel)
     run = timed_by_opencost(run, opencosts)
     now = run.collection_time
-    lanes = []
+    reached, away = divided(found)
+    lanes = [Lane(opencost, identity, plan.batches(identity.source, now)) for opencost, identity in reached]
     with Loading(kusto, run, policy, cancel, on_result) as loading:
-        for one in found:
-            if one.identity is not None and one.refused is None:
-                lanes.append(Lane(one.opencost, one.identity, plan.batches(one.identity.source, now)))
-                continue
+        for one in away:
             source = one.identity.source if one.identity else Source("", settings=one.opencost.settings)
             one.fail(loading, plan.batches(source, now))
         loading.load(lanes, plan.optional)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from opencost_kusto.batch import Run, Source
 from opencost_kusto.cancel import CancelToken
-from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, load
+from opencost_kusto.coverage.catch_up import MAX_WINDOWS, CatchUp, fail_newest, load
 from opencost_kusto.coverage.gaps import Gaps, Target
 from opencost_kusto.coverage.missing import covered, find_all
 from opencost_kusto.coverage.retention import aligned
@@ -17,7 +17,7 @@ from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import LoadPolicy
 from opencost_kusto.pipeline.clocks import timed
-from opencost_kusto.pipeline.fleet import Contact, contacts
+from opencost_kusto.pipeline.fleet import Contact, contacts, divided
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.loading import Loading
 from opencost_kusto.result import BatchResult, Report
@@ -72,7 +72,9 @@ def tick(
     run, policy = timed(run, kusto), policy or LoadPolicy()
     period, closed = lookback.period(run.collection_time, target.step), lookback.closed(run.collection_time)
     with Loading(kusto, run, policy, cancel, on_result) as loading:
-        reached = _reached(loading, opencosts, target, period)
+        reached, away = divided(contacts(opencosts, kusto, run, policy, loading.cancel))
+        for one in away:
+            fail_newest(loading, one, target, period)
         try:
             sources = _first(reached, loading.sources if on_left is not None else ())
             found = find_all(kusto, sources, target, period, run.collection_time)
@@ -103,25 +105,3 @@ def _log_left(on_left: Callable[[Left], None], found: Iterable[Gaps], target: Ta
     for gaps in found:
         for one in left(gaps, target):
             on_left(one)
-
-
-def _reached(
-    loading: Loading, opencosts: Sequence[OpenCost], target: Target, period: Window
-) -> list[tuple[OpenCost, Identity]]:
-    """The sources that may be loaded; each other one is reported."""
-    found = []
-    for one in contacts(opencosts, loading.kusto, loading.run, loading.policy, loading.cancel):
-        if one.identity is not None and one.refused is None:
-            found.append((one.opencost, one.identity))
-        else:
-            fail_newest(loading, one, target, period)
-    return found
-
-
-def fail_newest(loading: Loading, contact: Contact, target: Target, period: Window) -> None:
-    """Report the newest window of a source as failed; raise the error where nothing names the source."""
-    name = contact.opencost.cluster
-    if name is None and contact.refused is not None:
-        raise contact.refused
-    newest = Window(period.end - target.step, period.end)
-    contact.fail(loading, target.of(contact.opencost.settings).batches(name or "", newest))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +18,8 @@ from opencost_kusto.window import stamp
 from tests.support.recorded import OpenCostEmulator
 from tests.support.store_world import StoreWorld
 
+# How the queries for the states of windows and for the entries of names end.
+_STATES, _ENTRIES = "Outcome, Reason, Cost", "by Source, Print, Adopted"
 Run = Callable[..., tuple[int, dict[str, list[str]]]]
 
 
@@ -63,3 +67,23 @@ def test_no_cluster_at_all_is_an_error(page: str, run: Run, sources: int) -> Non
     """Where nothing can be loaded from any, the command ends with why."""
     with pytest.raises(ContentError, match="did not return JSON"):
         run(*(f"page{number}={page}" for number in range(sources)))
+
+
+def test_each_cluster_is_contacted_once_and_kusto_is_asked_for_all(here: StoreWorld, run: Run) -> None:
+    """No OpenCost says twice which cluster it is of, and more clusters take no more queries for identities and gaps."""
+    queries = []
+    for names in (["one"], ["two", "three", "four"]):
+        with ExitStack() as stack:
+            servers = [stack.enter_context(OpenCostEmulator(responder=here.store)) for _ in names]
+            before = len(here.kusto.requests)
+            sources = [f"{name}={server.url}" for name, server in zip(names, servers, strict=True)]
+            assert run(*sources) == (0, {name: ["landed"] * 3 for name in names})
+            for server in servers:
+                paths = Counter(request.path for request in server.requests)
+                assert paths.pop("/allocation") == 3
+                assert paths["/clusterInfo"] == 1
+                assert set(paths.values()) == {1}, paths
+        asked = [one.csl for one in here.kusto.requests[before:]]
+        queries.append([sum(text.endswith(end) for text in asked) for end in (_STATES, _ENTRIES)])
+    assert min(queries[0]) > 0
+    assert queries[0] == queries[1]

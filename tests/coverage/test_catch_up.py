@@ -128,10 +128,10 @@ def test_other_options_are_another_request(here: StoreWorld) -> None:
     span = Lookback(3 * HOUR).period(NOW, HOUR)
     by_pod = Target(HOUR, ("allocation",), RequestOptions(aggregate="pod"))
     source = Source(CLUSTER)
-    assert len(find_gaps(here.kusto_client, source, by_pod, span, NOW).due) == 2
-    assert find_gaps(here.kusto_client, Source("another"), target_of(), span, NOW).expected == 2
-    assert len(find_gaps(here.kusto_client, Source("another"), target_of(), span, NOW).due) == 2
-    assert find_gaps(here.kusto_client, source, target_of(), span, NOW).due == []
+    assert len(find_gaps(here.kusto_client, [source], by_pod, span, NOW)[0].due) == 2
+    assert find_gaps(here.kusto_client, [Source("another")], target_of(), span, NOW)[0].expected == 2
+    assert len(find_gaps(here.kusto_client, [Source("another")], target_of(), span, NOW)[0].due) == 2
+    assert find_gaps(here.kusto_client, [source], target_of(), span, NOW)[0].due == []
 
 
 def test_windows_of_another_step_settle_the_minutes_they_hold(here: StoreWorld) -> None:

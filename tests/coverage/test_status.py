@@ -156,7 +156,7 @@ def test_the_entry_written_last_counts(here: StoreWorld) -> None:
     one = of(here)
     assert (one.failures, one.missing, one.empty_until) == ([], [], hour(8).end)
     source = here.opencost_client.source()
-    assert find_gaps(here.kusto_client, source, target_of(), hour(8), NOW).due == []
+    assert find_gaps(here.kusto_client, [source], target_of(), hour(8), NOW)[0].due == []
     assert here.query(missing_query([source], target_of(), hour(8))) == []
 
 

@@ -308,9 +308,12 @@ def test_no_command_loads_a_cluster_under_the_name_of_another() -> None:
                 assert found == {"prod": ("failed", "other cluster"), "new": ("landed", None)}
                 assert report.exit_code == 7
             day = Window(HOUR.start.replace(hour=0), HOUR.end)
-            surveyed = survey([prod], kusto, target, day, now=now, closed=now)
             with pytest.raises(KustoError, match="another cluster under the name prod"):
-                backfill(surveyed, kusto, run=Run("backfill", now, "1.0"))
+                survey([prod], kusto, target, day, now=now, closed=now)
+            surveyed = survey([prod, new], kusto, target, day, now=now, closed=now)
+            backfilled = backfill(surveyed, kusto, run=Run("backfill", now, "1.0"))
+            found = {one.source: (one.outcome, one.reason_code) for one in backfilled.results}
+            assert found["prod"] == ("failed", "other cluster")
         (kept,) = world.query('OpenCostAllocation | where Source == "prod" | count')
         assert kept["Count"] == ROWS
 
