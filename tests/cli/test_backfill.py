@@ -69,7 +69,7 @@ def test_no_cluster_at_all_is_an_error(page: str, run: Run, sources: int) -> Non
         run(*(f"page{number}={page}" for number in range(sources)))
 
 
-def test_each_cluster_is_contacted_once_and_kusto_is_asked_for_all(here: StoreWorld, run: Run) -> None:
+def test_each_cluster_is_contacted_once_and_one_query_is_for_all(here: StoreWorld, run: Run) -> None:
     """No OpenCost says twice which cluster it is of, and more clusters take no more queries for identities and gaps."""
     queries = []
     for names in (["one"], ["two", "three", "four"]):
@@ -83,7 +83,7 @@ def test_each_cluster_is_contacted_once_and_kusto_is_asked_for_all(here: StoreWo
                 assert paths.pop("/allocation") == 3
                 assert paths["/clusterInfo"] == 1
                 assert set(paths.values()) == {1}, paths
-        asked = [one.csl for one in here.kusto.requests[before:]]
-        queries.append([sum(text.endswith(end) for text in asked) for end in (_STATES, _ENTRIES)])
+        texts = [one.csl for one in here.kusto.requests[before:]]
+        queries.append([sum(text.endswith(end) for text in texts) for end in (_STATES, _ENTRIES)])
     assert min(queries[0]) > 0
     assert queries[0] == queries[1]
