@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from opencost_kusto.database import script
-from opencost_kusto.schema.tables import TABLES
 from tests.kql.database import Database
 from tests.support.kql_analyser import Schema
 from tests.support.recordings import recording
+from tests.support.shipped import SHIPPED
 
 
 def load_day(database: Database) -> Database:
@@ -46,5 +45,4 @@ def empty(installed: Database) -> Database:
 @pytest.fixture(scope="session")
 def schema() -> Schema:
     """The shipped tables and functions."""
-    tables = {table.name: [(column.name, column.type) for column in table.columns] for table in TABLES}
-    return Schema(tables, [command.text for command in script.commands("functions")])
+    return SHIPPED
