@@ -65,45 +65,45 @@ def once(windows: Iterable[Held], group_by: str) -> list[Held]:
     return [next(same) for _, same in groupby(ordered, key)]
 
 
-class Scheduled:
-    """The scheduled windows of one level, each with its own minutes and its remainder."""
+def scheduled(windows: list[Held]) -> dict[int, Costs]:
+    """The cost of each minute by the scheduled windows of one level, each with its own minutes and its remainder."""
+    owned = {window: set(range(window.start, window.end)) for window in windows}
+    for inner in windows:
+        for outer in windows:
+            if outer.minutes > inner.minutes and inner.start in outer:
+                owned[outer] -= set(range(inner.start, inner.end))
+    owned = {window: own for window, own in owned.items() if own}
+    rest = {window: Counter(window.costs) for window in owned}
+    for inner in owned:
+        around = [outer for outer in owned if outer.minutes > inner.minutes and inner.start in outer]
+        if around:
+            rest[min(around, key=lambda outer: outer.minutes)].subtract(inner.costs)
+    return _of_minutes((own, _scaled(rest[window], 1 / len(own))) for window, own in owned.items())
 
-    def __init__(self, windows: list[Held]) -> None:
-        owned = {window: set(range(window.start, window.end)) for window in windows}
-        for inner in windows:
-            for outer in windows:
-                if outer.minutes > inner.minutes and inner.start in outer:
-                    owned[outer] -= set(range(inner.start, inner.end))
-        self.owned = {window: own for window, own in owned.items() if own}
-        self.rest = {window: Counter(window.costs) for window in self.owned}
-        for inner in self.owned:
-            around = [outer for outer in self.owned if outer.minutes > inner.minutes and inner.start in outer]
-            if around:
-                self.rest[min(around, key=lambda outer: outer.minutes)].subtract(inner.costs)
 
-    def costs(self, minute: int) -> Costs | None:
-        """The cost of a minute, or None when none of the windows owns it."""
-        for window, own in self.owned.items():
-            if minute in own:
-                return _scaled(self.rest[window], 1 / len(own))
-        return None
+def longest(windows: list[Held]) -> dict[int, Costs]:
+    """The cost of each minute by the longest window that has it, the first of those of one length."""
+    ordered = sorted(windows, key=lambda window: (-window.minutes, window.start))
+    return _of_minutes((range(one.start, one.end), _scaled(one.costs, 1 / one.minutes)) for one in ordered)
+
+
+def _of_minutes(found: Iterable[tuple[Iterable[int], Costs]]) -> dict[int, Costs]:
+    """The first cost of each minute."""
+    costs: dict[int, Costs] = {}
+    for minutes, cost in found:
+        for minute in minutes:
+            costs.setdefault(minute, cost)
+    return costs
 
 
 def costs_by_minute(windows: Iterable[Held], group_by: str, minutes: range) -> Iterator[tuple[int, Costs]]:
     """The cost of each minute by namespace, in the order of the minutes."""
-    counted = once(windows, group_by)
-    levels = [(level[2], list(same)) for level, same in groupby(counted, lambda window: window.level(group_by))]
-    scheduled = [Scheduled(same) if not tier else None for tier, same in levels]
+    levels = groupby(once(windows, group_by), lambda window: window.level(group_by))
+    costs = [longest(list(same)) if tier else scheduled(list(same)) for (_, _, tier), same in levels]
     for minute in minutes:
-        for (_, same), nested in zip(levels, scheduled, strict=True):
-            if nested is not None:
-                found = nested.costs(minute)
-            else:
-                covering = [window for window in same if minute in window]
-                longest = min(covering, key=lambda window: (-window.minutes, window.start), default=None)
-                found = _scaled(longest.costs, 1 / longest.minutes) if longest else None
-            if found is not None:
-                yield minute, found
+        for level in costs:
+            if minute in level:
+                yield minute, level[minute]
                 break
 
 
