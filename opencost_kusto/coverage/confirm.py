@@ -29,7 +29,7 @@ def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, land
         return True
     encoder = Encoder(longer.table, BatchContext(run, source, longer))
     try:
-        with closing(opencost.records(longer, lambda *_: None)) as records:
+        with closing(opencost.decoded(longer, lambda *_: None)) as records:
             for _ in encoder.lines(records):
                 continue
     except OpenCostKustoError:

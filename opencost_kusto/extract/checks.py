@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract.record import Record, RecordDecoder, title
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.decoder import Decoded
 from opencost_kusto.window import stamp
 
 _LATE = timedelta(minutes=5)
@@ -51,10 +53,11 @@ class RecordChecks:
         self._records = RecordDecoder(batch.table, version)
         self.decode_sets = self._records.decode_sets
 
-    def __call__(self, text: bytes) -> tuple[Record, Struct | None]:
-        """Check a record, as JSON text; as `RecordDecoder.decode`."""
+    def __call__(self, given: bytes | Decoded) -> tuple[Record, bytes | Decoded]:
+        """Check a record, as JSON text or of `decode_sets`; as `RecordDecoder.decode`."""
         self.records += 1
-        record, found = self._records.decode(text)
+        record: Any
+        record, read = (given.found, given) if isinstance(given, Decoded) else self._records.decode(given)
         if record.window != self._spelled:
             self._compare(record)
         # Most records are of the whole window, and spell it as it was requested.
@@ -75,7 +78,7 @@ class RecordChecks:
             if not name.endswith(_STANDING):
                 self.workloads += 1
                 self.late += late
-        return record, found
+        return record, read
 
     def _is_late(self, record: Record) -> bool:
         """Whether a record begins five minutes or more after the window; it must lie in the window."""

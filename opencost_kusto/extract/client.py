@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 
 from opencost_kusto.batch import Batch, Source, SourceSettings
@@ -25,7 +26,7 @@ from opencost_kusto.extract.routes import parse, route
 from opencost_kusto.extract.server import Server
 from opencost_kusto.names import identity, variable
 from opencost_kusto.schema.columns import Table
-from opencost_kusto.schema.decoder import Decoded, decoded
+from opencost_kusto.schema.decoder import Decoded, text_of
 
 
 class OpenCost(Dictionaries):
@@ -146,7 +147,14 @@ class OpenCost(Dictionaries):
         return self._route.server_date
 
     def records(self, batch: Batch, note: Note) -> Generator[bytes, None, None]:
+        """The records of one batch, as text; as `decoded`."""
+        with closing(self.decoded(batch, note)) as records:
+            yield from map(text_of, records)
+
+    def decoded(self, batch: Batch, note: Note) -> Generator[bytes | Decoded, None, None]:
         """The records of one batch, as they stream in. When the iterator ends, the response is complete.
+
+        Each is its text, with what was found in it where it is as the table declares it.
 
         `note` is called with a sentence, and perhaps a reason code, for anything in the response that a reader should
         know. Raises UsageError for options that this version does not have, OpenCostError when the server cannot be
@@ -164,7 +172,9 @@ class OpenCost(Dictionaries):
         else:
             yield from self._of_clusters(batch, kept, note)
 
-    def _of_clusters(self, batch: Batch, kept: Callable[[bytes], bool], note: Note) -> Generator[bytes, None, None]:
+    def _of_clusters(
+        self, batch: Batch, kept: Callable[[bytes | Decoded], bool], note: Note
+    ) -> Generator[bytes | Decoded, None, None]:
         """The records of a batch that are of the cluster, or the clusters, that it is to have."""
         table, merges = batch.table, merges_clusters(batch)
         if merges and not self._several:
@@ -177,17 +187,15 @@ class OpenCost(Dictionaries):
         version = None if self._capabilities is None else self._capabilities.version
         check = RecordChecks(batch, self._prices, version=version)
         clusters = ClusterFilter(batch, self._own, self._server.clusters, by_cluster=self._several and merges)
-        came = False
         try:
             with self._route.get(table.path or "", query) as body:
-                for text in responses.records(body, table.records_at or "", check.decode_sets):
-                    came = True
-                    record, found = check(text)
-                    if clusters.keeps(record) and kept(text):
-                        yield text if found is None or isinstance(text, Decoded) else decoded(text, found)
+                for given in responses.records(body, table.records_at or "", check.decode_sets):
+                    record, read = check(given)
+                    if clusters.keeps(record) and kept(read):
+                        yield read
         finally:
             self._several = self._several or clusters.several
-        if not came and self._capabilities is not None:
+        if not check.records and self._capabilities is not None:
             self._capabilities.explain_nothing(batch, self.server_time() or datetime.now(UTC), note)
         if clusters.otherwise is not None:
             # Nothing was kept: OpenCost's id for its cluster is not the one in Prometheus.

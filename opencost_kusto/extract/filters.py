@@ -9,6 +9,7 @@ from msgspec import defstruct
 
 from opencost_kusto.batch import Batch
 from opencost_kusto.schema.columns import Json
+from opencost_kusto.schema.decoder import Decoded, text_of
 
 
 def filtered(batch: Batch) -> bool:
@@ -16,14 +17,14 @@ def filtered(batch: Batch) -> bool:
     return any(option.keeps and batch.requested[option.name] != option.default for option in batch.table.options)
 
 
-def keeps(batch: Batch) -> Callable[[bytes], bool]:
+def keeps(batch: Batch) -> Callable[[bytes | Decoded], bool]:
     """Whether the options of a batch keep a record."""
     filters = [(option.keeps, batch.requested[option.name]) for option in batch.table.options if option.keeps]
     keys = defstruct("Keys", [(each.key, Json, None) for each, _ in filters])
     decode = msgspec.json.Decoder(keys).decode
 
-    def kept(record: bytes) -> bool:
-        found = decode(record)
+    def kept(record: bytes | Decoded) -> bool:
+        found = decode(text_of(record))
         return all(each.keeps(value, str(getattr(found, each.key) or "")) for each, value in filters)
 
     return kept if filters else lambda _: True

@@ -18,7 +18,7 @@ from opencost_kusto.errors import ContentError
 from opencost_kusto.extract.repeated import check_once
 from opencost_kusto.names import shown
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.schema.decoder import Decoded, decoded, reader
+from opencost_kusto.schema.decoder import Decoded, reader
 from opencost_kusto.schema.shape import Node, raw_paths, reordered, struct_of, tree
 
 # How often records may bring a new order of keys before further ones are read without one.
@@ -103,51 +103,45 @@ class RecordDecoder:
         self._encode = msgspec.json.Encoder().encode
         self._use(_LAYOUTS.get(self._of) or _compiled(tree(table, spelled=True)))
 
-    def decode(self, text: bytes) -> tuple[Record, Struct | None]:
-        """A record as the checks read it, and as its table declares it; None for the latter where it is not so.
+    def decode(self, text: bytes) -> tuple[Record, bytes | Decoded]:
+        """A record as the checks read it, and with what was found; its text alone where it is not as its table has it.
 
         Raises ContentError for one that is no JSON object, or has a key twice.
         """
-        found: Struct | None
-        if isinstance(text, Decoded):
-            found = text.found
-            return cast(Record, found), found
         try:
             found = self._typed(text)
             if found is None:
                 check_once(text)
-                return _loose(text), None
+                return _loose(text), text
             if self._encode(found) == text or self._is_respelled(text):
                 self._check_raw(found, text)
             else:
                 self._learn(check_once(text))
         except (msgspec.DecodeError, RecursionError) as error:
             raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
-        return cast(Record, found), found
+        return cast(Record, found), Decoded(text, found)
 
-    def decode_sets(self, text: bytes) -> list[list[tuple[str, Decoded]]] | None:
-        """The keys and the records of a list of sets; None where these do not encode to the text.
+    def decode_sets(self, text: bytes) -> list[tuple[list[str], list[Decoded]]] | None:
+        """The keys and the records of each set of a list; None where these do not encode to the text.
 
         Where they do, no key comes twice and no record does, and the text of each is what it encodes to: one look at it
-        is enough. Raises ContentError for a record that has a key twice in what was left as text.
+        is enough. Nor do they where a string is not UTF-8. Raises ContentError for a record that has a key twice in
+        what was left as text.
         """
         if self._tries <= 0:
             return None
+        encode = self._encode
         try:
             found = self._decode_list(text)
+            sets = [([*members], [Decoded(encode(each), each) for each in members.values()]) for members in found]
+            if _join(sets) != text:
+                self._tries -= 1
+                return None
+            for _, records in sets:
+                for record in records:
+                    self._check_raw(record.found, record.text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        encode = self._encode
-        sets = [[(key, decoded(encode(record), record)) for key, record in members.items()] for members in found]
-        if _join(sets) != text:
-            self._tries -= 1
-            return None
-        try:
-            for members in sets:
-                for _, record in members:
-                    self._check_raw(record.found, record)
-        except (msgspec.DecodeError, RecursionError):
-            # A number that no float holds, for one: read one by one, its record says so.
+            # Read one by one, the record that cannot be read is named: one with a number that no float holds, for one.
             return None
         return sets
 
@@ -216,13 +210,13 @@ def _compiled(root: Node, compiled: int = 0) -> _Layout:
     )
 
 
-def _join(sets: list[list[tuple[str, Decoded]]]) -> bytes:
+def _join(sets: list[tuple[list[str], list[Decoded]]]) -> bytes:
     """The text of a list of sets, as OpenCost writes it."""
     pieces: list[bytes] = []
-    for members in sets:
+    for keys, records in sets:
         between = b'},{"' if pieces else b'[{"'
-        for key, record in members:
-            pieces += (between, key.encode(), b'":', record)
+        for key, record in zip(keys, records, strict=True):
+            pieces += (between, key.encode(), b'":', record.text)
             between = b',"'
     return b"".join((*pieces, b"}]"))
 

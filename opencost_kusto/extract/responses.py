@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import overload
 
 import msgspec
 
@@ -23,6 +24,7 @@ from opencost_kusto.errors import ContentError, ReasonCode
 from opencost_kusto.extract.envelope import DATA, ENVELOPE, MESSAGE, Data, check_text, decode, maps, place
 from opencost_kusto.extract.refusals import failure
 from opencost_kusto.redact import first_sentence
+from opencost_kusto.schema.decoder import Decoded
 
 # The first bytes of encodings that a server has to declare, and did not.
 _ENCODINGS = {
@@ -41,11 +43,20 @@ _START = re.compile(
 )
 
 
-# The keys and the records of a list of sets that is given as text; None for one whose records must be read one by one.
-DecodeSets = Callable[[bytes], Sequence[Sequence[tuple[str, bytes]]] | None]
+# The keys and the records of each set of a list that is given as text; None for one to read record by record, or that
+# is not UTF-8.
+DecodeSets = Callable[[bytes], Sequence[tuple[list[str], list[Decoded]]] | None]
 
 
-def records(chunks: Iterable[bytes], at: str = "[]", decode_sets: DecodeSets | None = None) -> Iterator[bytes]:
+@overload
+def records(chunks: Iterable[bytes], at: str = ..., decode_sets: None = None) -> Iterator[bytes]: ...
+@overload
+def records(
+    chunks: Iterable[bytes], at: str = ..., decode_sets: DecodeSets | None = ...
+) -> Iterator[bytes | Decoded]: ...
+def records(
+    chunks: Iterable[bytes], at: str = "[]", decode_sets: DecodeSets | None = None
+) -> Iterator[bytes | Decoded]:
     """Yield each record of a response as the JSON object OpenCost sent, in its order, over all sets.
 
     `at` is where its maps of records are, as `Table.records_at` says it; a list of maps and one map are read alike.
@@ -77,10 +88,16 @@ class _Set:
 
     def add(self, key: str) -> None:
         """Take the next key."""
-        if key <= self._last and self._hashes:
-            self._sorted = False
+        self._sorted = self._sorted and key > self._last
         self._last = key
         self._hashes.append(hash(key))
+
+    def extend(self, keys: list[str]) -> None:
+        """Take the next keys, none of which comes twice among them."""
+        if keys:
+            self._sorted = self._sorted and keys[0] > self._last and sorted(keys) == keys
+            self._last = keys[-1]
+            self._hashes.extend(map(hash, keys))
 
     def end(self) -> None:
         """Raise if a key came twice; OpenCost sorts its keys, and ascending keys need no second look."""
@@ -105,28 +122,26 @@ class _Cutter:
         self._received = 0
         self._set = _Set()
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next chunk; yield the records that are complete with it."""
+    def feed(self, chunk: bytes) -> Iterable[bytes | Decoded]:
+        """Take the next chunk; the records that are complete with it."""
         self._received += len(chunk)
         self._buffer += chunk
         if not self._marker:
             start = None if self._at else _START.match(self._buffer)
             if not start:
-                return
+                return ()
             self._head, self._marker = start[1], start[3]
             self._brackets = (b"[{", b"}]") if start[2] else (b"{", b"}")
             del self._buffer[: len(self._head)]
+        found: Iterable[bytes | Decoded] | None = None
         at = self._buffer.rfind(self._marker, self._searched)
-        while at >= 0:
-            data = self._cut(at)
-            if data is not None:
-                yield from data
-                break
+        while at >= 0 and (found := self._cut(at)) is None:
             at = self._buffer.rfind(self._marker, self._searched, at)
         # What was tried fails for good; a marker may still be cut in two by the chunk's end.
         self._searched = max(0, len(self._buffer) - len(self._marker) + 1)
+        return found or ()
 
-    def _cut(self, at: int) -> Iterator[bytes] | None:
+    def _cut(self, at: int) -> Iterable[bytes | Decoded] | None:
         """Cut before the key that ends at `at`; the records in front of it, or None if no record starts there."""
         comma = self._buffer.rfind(b',"', 0, at)
         open_, close = self._brackets
@@ -141,7 +156,7 @@ class _Cutter:
         sets = self._at_once(fragment)
         if sets is not None:
             self._buffer[: comma + 1] = open_
-            return self._records(sets, ends=further >= 0)
+            return self._together(sets, ends=further >= 0)
         try:
             data = decode(DATA, fragment)
         except msgspec.DecodeError as error:
@@ -152,12 +167,10 @@ class _Cutter:
         self._buffer[: comma + 1] = open_
         return self._records(_one_by_one(data, fragment), ends=further >= 0)
 
-    def _at_once(self, fragment: bytes) -> Sequence[Sequence[tuple[str, bytes]]] | None:
+    def _at_once(self, fragment: bytes) -> Sequence[tuple[list[str], list[Decoded]]] | None:
         """The sets of a part of the body whose records can be decoded together; None for any other."""
         if self._decode_sets is None or b"\n" in fragment or b"\r" in fragment:
             return None
-        if not fragment.isascii():
-            check_text(fragment)
         return self._decode_sets(fragment if fragment.startswith(b"[") else b"[%b]" % fragment)
 
     def end(self) -> Iterator[bytes]:
@@ -186,8 +199,18 @@ class _Cutter:
             broke_off = place(error) >= len(body) and "trailing" not in str(error)
             raise self._broken(error, broke_off=broke_off) from error
 
+    def _together(self, sets: Sequence[tuple[list[str], list[Decoded]]], *, ends: bool) -> list[Decoded]:
+        """The records of sets that were decoded together; `ends` says that the last one is complete."""
+        for number, (keys, _) in enumerate(sets):
+            if number:
+                self._next_set()
+            self._set.extend(keys)
+        if ends:
+            self._next_set()
+        return [record for _, records in sets for record in records]
+
     def _records(self, sets: Iterable[Iterable[tuple[str, bytes]]], *, ends: bool) -> Iterator[bytes]:
-        """Yield the records of sets; `ends` says that the last one is complete."""
+        """Yield the records of sets, as `_together`, one by one."""
         for number, members in enumerate(sets):
             if number:
                 self._next_set()

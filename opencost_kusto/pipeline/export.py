@@ -66,7 +66,7 @@ def _export(
         held.truncate()
         notes.clear()
         encoder = Encoder(batch.table, context)
-        lines = map(flattener(batch.table), encoder.lines(opencost.records(batch, note)))
+        lines = map(flattener(batch.table), encoder.lines(opencost.decoded(batch, note)))
         while block := b"".join(islice(lines, _LINES)):
             held.write(block)
         return encoder

@@ -122,7 +122,7 @@ def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool:
     staged.notes.clear()
     staged.code = None
     # Close it when writing fails; otherwise the error would hold the connection.
-    with closing(opencost.records(batch, staged.note)) as records:
+    with closing(opencost.decoded(batch, staged.note)) as records:
         folder = spool.write(batch, encoder.lines(records))
     if encoder.unmapped:
         staged.note(f"OpenCost sent keys without a column, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}")

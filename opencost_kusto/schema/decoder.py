@@ -16,17 +16,16 @@ from opencost_kusto.schema.columns import Derived, Json, Table
 from opencost_kusto.schema.shape import Node, find, struct_of, tree
 
 
-class Decoded(bytes):
+class Decoded(Struct, frozen=True, gc=False):
     """A record as it was sent, with what the decoder of its table found in it."""
 
+    text: bytes
     found: Struct
 
 
-def decoded(text: bytes, found: Struct) -> Decoded:
-    """A record with what was found in it."""
-    record = Decoded(text)
-    record.found = found
-    return record
+def text_of(record: bytes | Decoded) -> bytes:
+    """A record as it was sent."""
+    return record.text if isinstance(record, Decoded) else record
 
 
 class Decoder:
@@ -50,26 +49,30 @@ class Decoder:
         self._decode = msgspec.json.Decoder(struct).decode
 
     def decode(self, record: bytes) -> tuple[tuple[Json, ...], dict[str, Json]]:
-        """The values of a record, and what no column reads, by dotted path; values of `Decoded` may be UNSET for None.
+        """The values of a record, and what no column reads, by dotted path.
 
         A null where the table expects an object reads like an empty one. Raises ValueError for what is no such record.
         """
         unknown: dict[str, Json] = {}
         try:
-            found = record.found if isinstance(record, Decoded) else self._decode(record)
+            found = self._decode(record)
         except msgspec.ValidationError:
             # Keys that no column reads, or a value of the wrong type: without the former, the latter shows.
             document = msgspec.json.decode(record, type=dict[str, Json])
             unknown = dict(_take_unknown(self._root, document))
             found = self._decode(msgspec.json.encode(document))
+        return self.values(Decoded(record, found)), unknown
+
+    def values(self, record: Decoded) -> tuple[Json, ...]:
+        """The values of a record that was decoded; they may be UNSET for None."""
         try:
-            values = self._read(found)
+            values = self._read(record.found)
         except AttributeError:
-            _fill(self._root, found)
-            values = self._read(found)
+            _fill(self._root, record.found)
+            values = self._read(record.found)
         if self._key_paths:
-            values = (*values[: self.key.start], *_values(record, self._key_paths), *values[self.key.stop :])
-        return values, unknown
+            values = (*values[: self.key.start], *_values(record.text, self._key_paths), *values[self.key.stop :])
+        return values
 
 
 def compile_decoder(table: Table, record: bytes) -> Decoder:

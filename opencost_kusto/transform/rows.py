@@ -32,7 +32,7 @@ from opencost_kusto.schema.columns import (
     Total,
     Unmapped,
 )
-from opencost_kusto.schema.decoder import Decoder, compile_decoder, value_at
+from opencost_kusto.schema.decoder import Decoded, Decoder, compile_decoder, text_of, value_at
 from opencost_kusto.schema.micros import from_cost
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -78,7 +78,7 @@ class Encoder:
         """
         return f"{self._key_sum % (1 << 8 * _KEY_BYTES):0{2 * _KEY_BYTES}x}"
 
-    def lines(self, records: Iterable[bytes]) -> Iterator[bytes]:
+    def lines(self, records: Iterable[bytes | Decoded]) -> Iterator[bytes]:
         """The records as lines. Each is held back until the next one is encoded, since only the last has the totals.
 
         Raises ContentError, which names the record and the key, for one that does not decode.
@@ -87,7 +87,7 @@ class Encoder:
         first = next(following, None)
         if first is None:
             return
-        decoder = self._compiled(first)
+        decoder = self._compiled(text_of(first))
         parts = self._row(decoder, first)
         for record in following:
             encoded = self._row(decoder, record)
@@ -101,11 +101,15 @@ class Encoder:
         except (ValueError, RecursionError) as error:
             raise _unusable(self._table, record, error) from error
 
-    def _row(self, decoder: Decoder, record: bytes) -> tuple[bytes, ...]:
+    def _row(self, decoder: Decoder, given: bytes | Decoded) -> tuple[bytes, ...]:
         """One record as the parts of its line, counted."""
-        table = self._table
+        table, unknown = self._table, None
         try:
-            values, unknown = decoder.decode(record)
+            if isinstance(given, Decoded):
+                record, values = given.text, decoder.values(given)
+            else:
+                record = given
+                values, unknown = decoder.decode(record)
             derived = self._derived(values[decoder.derived])
             if table.cost:
                 self.micros += from_cost(values[-1] or 0.0)

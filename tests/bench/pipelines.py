@@ -54,7 +54,7 @@ def ours(url: str, folder: Path, level: int) -> int:
     """The package: records as they stream, encoded and spooled; the number of rows."""
     encoder = Encoder(ALLOCATION, ORIGIN)
     with OpenCost(url) as opencost:
-        Spool(folder, level=level).write(BATCH, encoder.lines(opencost.records(BATCH, lambda *_: None)))
+        Spool(folder, level=level).write(BATCH, encoder.lines(opencost.decoded(BATCH, lambda *_: None)))
     return encoder.rows
 
 

@@ -15,6 +15,7 @@ from opencost_kusto.batch import Batch
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.extract.checks import RecordChecks
 from opencost_kusto.extract.responses import records
+from opencost_kusto.schema.decoder import text_of
 from opencost_kusto.schema.tables import ALLOCATION
 from opencost_kusto.window import Window
 from tests.extract.test_responses import Pairs, plain, refuse
@@ -183,7 +184,7 @@ def ours(body: bytes, chance: random.Random) -> list[bytes]:
     chunks = (body[at : at + sizes] for at in range(0, len(body), sizes))
     for record in records(chunks, decode_sets=chance.choice([None, check.decode_sets])):
         check(record)
-        found.append(record)
+        found.append(text_of(record))
     return found
 
 
