@@ -43,8 +43,7 @@ _START = re.compile(
 )
 
 
-# The keys and the records of each set of a list that is given as text; None for one to read record by record, or that
-# is not UTF-8.
+# The keys and the records of each set of a list that is given as text; None for one to read record by record.
 DecodeSets = Callable[[bytes], Sequence[tuple[list[str], list[Decoded]]] | None]
 
 
