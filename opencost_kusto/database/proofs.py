@@ -107,17 +107,16 @@ _FINDINGS = """iff(Ends == 0, "no totals; ", ""),
 
 def _proof() -> str:
     rows = ",\n        ".join(map(_rows, _TABLES))
-    by_number = proof.facts("TotalCost", without=proof.NUMBERS)
     body = f"""let rows = union
         {rows};
+    let numbers = rows
+        | summarize Copies = count() by Dataset, Source, BatchId, RowNumber
+        | summarize Numbers = countif(RowNumber > 0), Twice = sumif(Copies - 1, RowNumber > 0),
+            Unnumbered = sumif(Copies, RowNumber <= 0) by Dataset, Source, BatchId;
     rows
-    | summarize {by_number},
-        WindowStart = min(WindowStart), WindowEnd = max(WindowEnd)
-        by Dataset, Source, BatchId, Number = coalesce(RowNumber, 0)
-    | extend Least = Number, Most = Number, Sum = Number * Rows, Squares = Number * Number * Rows
-    | summarize {proof.merged()},
-        Numbers = countif(Number > 0), Twice = sumif(Rows - 1, Number > 0), Unnumbered = sumif(Rows, Number <= 0),
+    | summarize {proof.facts("TotalCost")},
         WindowStart = min(WindowStart), WindowEnd = max(WindowEnd) by Dataset, Source, BatchId
+    | lookup kind=inner numbers on Dataset, Source, BatchId
     | extend IsWhole = coalesce({proof.COMPLETE} and Numbers == Rows, false)
     | extend Cost = coalesce(Micros, 0) / {micros.PER_UNIT}.0, OfTotals = coalesce(BatchCost, 0) / {micros.PER_UNIT}.0
     | extend Finding = strcat(
@@ -128,7 +127,7 @@ def _proof() -> str:
     | order by IsWhole asc, WindowStart asc, BatchId asc"""
     comment = """\
 // Name one batch, or times. The condition is that of OpenCostHeldBatches, the cheap test of every cost function, and
-// that the numbers are as many as the rows, which makes it exact. Every row is grouped by its number, so ask for days
+// that the numbers are as many as the rows, which makes it exact. There is a group for each row, so ask for days
 // rather than months. Cost is compared in millionths, as it was added up when the rows were written.
 """
     doc = (
@@ -151,4 +150,4 @@ def _rows(table: Table) -> str:
         cost = "BatchCost = long(null), TotalCost = real(null)"
     return f"""({table.name} | where {in_time} and (isempty(batchId) or BatchId == batchId)
         | project Dataset = {literal(table.dataset)}, BatchId, Source, {window},
-            CollectionTime, RowNumber, BatchRows, {cost})"""
+            CollectionTime, RowNumber = coalesce(RowNumber, 0), BatchRows, {cost})"""

@@ -19,8 +19,6 @@ _FACTS = {
     "BatchRows": ("max(BatchRows)", "max"),
     "BatchCost": ("max(BatchCost)", "max"),
 }
-# The facts that prove that every number is there once. The exact proof groups rows by their number instead.
-NUMBERS = frozenset({"Least", "Most", "Sum", "Squares"})
 # The condition on the facts for a complete response: every number once, one collection time, and rows and cost as its
 # one row with totals has them. Null or false for anything else; without a cost there is neither cost nor total.
 COMPLETE = (
@@ -30,13 +28,13 @@ COMPLETE = (
 )
 
 
-def facts(cost: str | None, without: frozenset[str] = frozenset(), *, cheap: bool = False) -> str:
+def facts(cost: str | None, *, cheap: bool = False) -> str:
     """The aggregates of `summarize` that prove a batch; `cost` is the column of costs, None where there is none.
 
     With `cheap`, a complete batch that costs more than 9e9 may not be seen to be one.
     """
     own = {"Micros": (micros.kql_sum(cost) if cheap else f"sum({micros.kql(cost)})") if cost else None}
-    aggregates = {name: own.get(name, aggregate) for name, (aggregate, _) in _FACTS.items() if name not in without}
+    aggregates = {name: own.get(name, aggregate) for name, (aggregate, _) in _FACTS.items()}
     return ", ".join(f"{name} = {aggregate}" for name, aggregate in aggregates.items() if aggregate)
 
 
