@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,6 +94,26 @@ def _counted(state: tenacity.RetryCallState, attempts: int) -> None:
         observer(Retry(redacted(error), seconds, state.attempt_number, attempts))
 
 
+class _Caller(threading.Thread):
+    """A daemon thread that makes one call after another; starting a thread takes longer than many a call."""
+
+    def __init__(self) -> None:
+        super().__init__(name="call", daemon=True)
+        self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        """Make the calls, and be idle after each."""
+        while True:
+            self.calls.get()()
+
+
+# Callers without a call; a forked process does not have the threads.
+_idle: list[_Caller] = []
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
 def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseException]) -> T:
     """The call's result, or `late()` raised when it has none after `seconds`.
 
@@ -99,18 +122,24 @@ def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseExcepti
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    running = threading.Lock()
+    running.acquire()
+    try:
+        caller = _idle.pop()
+    except IndexError:
+        caller = _Caller()
 
     def run() -> None:
         try:
             results.append(call())
         except BaseException as error:
             errors.append(error)
+        _idle.append(caller)
+        running.release()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0.0))
+    caller.calls.put(run)
+    if not running.acquire(timeout=max(seconds, 0.0)):
+        raise late()
     if errors:
         raise errors[0]
-    if not results:
-        raise late()
     return results[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -114,18 +115,41 @@ def test_within_gives_the_result_or_the_error() -> None:
 
 
 def test_within_gives_up_on_time() -> None:
-    """A call that hangs is left alone on a daemon thread, which does not keep the process."""
-    released = threading.Event()
+    """A call that hangs is left alone on a daemon thread, which does not keep the process; later calls have others."""
+    released, threads = threading.Event(), list[threading.Thread]()
+
+    def hangs() -> None:
+        threads.append(threading.current_thread())
+        released.wait()
+
     begun = time.monotonic()
-    threads = set(threading.enumerate())
     with pytest.raises(NotLandedError, match="Too late"):
-        within(0.05, released.wait, late)
+        within(0.05, hangs, late)
     assert time.monotonic() - begun < 2
-    [thread] = set(threading.enumerate()) - threads
-    assert thread.daemon
+    assert threads[0].daemon
+    assert within(5, threading.current_thread, late) is not threads[0]
     released.set()
-    thread.join(5)
-    assert not thread.is_alive()
+
+
+def test_calls_one_after_another_have_one_thread() -> None:
+    """A thread is started only where none is idle, whether calls return or raise."""
+    first = within(5, threading.current_thread, late)
+    with pytest.raises(KeyError):
+        within(5, Script(KeyError("x")), late)
+    assert within(5, threading.current_thread, late) is first
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """It does not wait for a thread that it does not have."""
+    within(5, lambda: None, late)
+    child, code = os.fork(), 1
+    if not child:
+        try:
+            code = within(2, lambda: 7, late)
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_within_of_no_time_at_all() -> None:
