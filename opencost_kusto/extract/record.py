@@ -113,13 +113,14 @@ class RecordDecoder:
             if found is None:
                 check_once(text)
                 return _loose(text), text
-            if self._encode(found) == text or self._is_respelled(text):
+            exact = self._encode(found) == text
+            if exact or self._is_respelled(text):
                 self._check_raw(found, text)
             else:
                 self._learn(check_once(text))
         except (msgspec.DecodeError, RecursionError) as error:
             raise ContentError(f"OpenCost's response has a record that cannot be read: {error}.") from error
-        return cast(Record, found), Decoded(text, found)
+        return cast(Record, found), Decoded(text, found, exact)
 
     def decode_sets(self, text: bytes) -> list[tuple[list[str], list[Decoded]]] | None:
         """The keys and the records of each set of a list; None where these do not encode to the text.
@@ -133,7 +134,7 @@ class RecordDecoder:
         encode = self._encode
         try:
             found = self._decode_list(text)
-            sets = [([*members], [Decoded(encode(each), each) for each in members.values()]) for members in found]
+            sets = [([*members], [Decoded(encode(each), each, True) for each in members.values()]) for members in found]
             if _join(sets) != text:
                 self._tries -= 1
                 return None

@@ -17,7 +17,7 @@ from opencost_kusto.pipeline.stage import check_has_ended, is_unsupported
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
 from opencost_kusto.retry import retrying
 from opencost_kusto.schema.columns import Json, Table
-from opencost_kusto.transform.flat import flattener
+from opencost_kusto.transform.flat import FlatRows
 from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
@@ -65,8 +65,8 @@ def _export(
         held.seek(0)
         held.truncate()
         notes.clear()
-        encoder = Encoder(batch.table, context)
-        lines = map(flattener(batch.table), encoder.lines(opencost.decoded(batch, note)))
+        encoder = Encoder(batch.table, context, FlatRows(batch.table))
+        lines = encoder.lines(opencost.decoded(batch, note))
         while block := b"".join(islice(lines, _LINES)):
             held.write(block)
         return encoder

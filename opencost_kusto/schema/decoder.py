@@ -17,10 +17,11 @@ from opencost_kusto.schema.shape import Node, find, struct_of, tree
 
 
 class Decoded(Struct, frozen=True, gc=False):
-    """A record as it was sent, with what the decoder of its table found in it."""
+    """A record as it was sent, with what the decoder of its table found in it; `exact` if that encodes to its text."""
 
     text: bytes
     found: Struct
+    exact: bool = False
 
 
 def text_of(record: bytes | Decoded) -> bytes:
@@ -61,18 +62,30 @@ class Decoder:
             document = msgspec.json.decode(record, type=dict[str, Json])
             unknown = dict(_take_unknown(self._root, document))
             found = self._decode(msgspec.json.encode(document))
-        return self.values(Decoded(record, found)), unknown
+        return self._values(record, found), unknown
 
     def values(self, record: Decoded) -> tuple[Json, ...]:
-        """The values of a record that was decoded; they may be UNSET for None."""
+        """The values of a record that was decoded, as `decode`; they may be UNSET for None."""
         try:
-            values = self._read(record.found)
+            return self._with_key(record.text, self._read(record.found))
         except AttributeError:
-            _fill(self._root, record.found)
-            values = self._read(record.found)
-        if self._key_paths:
-            values = (*values[: self.key.start], *_values(record.text, self._key_paths), *values[self.key.stop :])
-        return values
+            # What was found stays as it is, for whoever reads it next.
+            return self._values(record.text, self._decode(record.text))
+
+    def _values(self, record: bytes, found: Struct) -> tuple[Json, ...]:
+        """The values of a record; an object that is null is filled."""
+        try:
+            values = self._read(found)
+        except AttributeError:
+            _fill(self._root, found)
+            values = self._read(found)
+        return self._with_key(record, values)
+
+    def _with_key(self, record: bytes, values: tuple[Json, ...]) -> tuple[Json, ...]:
+        """The values with those of the key as plain JSON, where one of them is an object."""
+        if not self._key_paths:
+            return values
+        return *values[: self.key.start], *_plain_values(record, self._key_paths), *values[self.key.stop :]
 
 
 def compile_decoder(table: Table, record: bytes) -> Decoder:
@@ -109,7 +122,7 @@ def _take_unknown(node: Node, document: dict[str, Json], path: str = "") -> Iter
             yield from _take_unknown(inner, document[name], f"{path}{name}.")
 
 
-def _values(record: bytes, paths: tuple[str, ...]) -> tuple[Json, ...]:
+def _plain_values(record: bytes, paths: tuple[str, ...]) -> tuple[Json, ...]:
     """The values of a record at some paths, as plain JSON."""
     document = msgspec.json.decode(record)
     return tuple(value_at(document, path.split(".")) for path in paths)

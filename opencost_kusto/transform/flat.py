@@ -1,4 +1,7 @@
-"""Rows as their table holds them, cut from the text of a row: no value is decoded, and none is encoded again."""
+"""Rows as their table holds them, every column by its name.
+
+What was found in a record is encoded, where that is how the record spells it; any other row is cut from its text.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,19 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct, defstruct
+from msgspec.structs import astuple
 
-from opencost_kusto.schema.columns import Table
-from opencost_kusto.transform.rows import flatten
+from opencost_kusto.schema.columns import Derived, Json, RowNumber, Table, Total, Unmapped
+from opencost_kusto.schema.decoder import Decoded, reader, value_at
+from opencost_kusto.transform.rows import joined, unusable
 
 _NULL = Raw(b"null")
+
+
+# The sources of columns that each row has of its own.
+_OF_ROW = (RowNumber, Derived, Unmapped, Total)
+Reader = Callable[[Any], tuple[Any, ...]]
 
 
 class _Object:
@@ -31,7 +41,7 @@ class _Object:
                 self._types[at] = one.made | None
         fields = [(f"f{at}", type_, _NULL if type_ is Raw else None) for at, type_ in enumerate(self._types)]
         rename = {f"f{at}": name for at, name in enumerate(names)}
-        self.made: type[msgspec.Struct] = msgspec.defstruct("Members", fields, rename=rename, gc=False)
+        self.made: type[Struct] = defstruct("Members", fields, rename=rename, gc=False)
         self._decode = msgspec.json.Decoder(self.made).decode
         self.paths: list[tuple[str, ...]] = [(name,) for name in names]
         self.paths += [(names[at], *path) for at, one in self._inner for path in one.paths]
@@ -41,8 +51,8 @@ class _Object:
         """The text of each path, null where there is none; raises ValidationError where an object is something else."""
         return self._values_of(self._decode(text))
 
-    def _values_of(self, members: msgspec.Struct) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = msgspec.structs.astuple(members)
+    def _values_of(self, members: Struct) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = astuple(members)
         for at, one in self._inner:
             inner = found[at]
             if inner is None or inner == _NULL:
@@ -58,7 +68,7 @@ def flattener(table: Table) -> Callable[[bytes], bytes]:
     paths = [tuple(table.path_of(column).split(".")) for column in table.columns]
     record_type = _Object(paths)
     chosen = itemgetter(*(record_type.paths.index(path) for path in paths))
-    row = msgspec.defstruct("Row", [(column.name, Raw) for column in table.columns], gc=False)
+    row = defstruct("Row", [(column.name, Raw) for column in table.columns], gc=False)
     encode = msgspec.json.Encoder().encode
 
     def flat(line: bytes) -> bytes:
@@ -72,3 +82,78 @@ def flattener(table: Table) -> Callable[[bytes], bytes]:
         return msgspec.json.encode(flatten(table, line)) + b"\n"
 
     return flat
+
+
+class FlatRows:
+    """Writes rows for `Encoder`: a line with every column by its name, as `flatten` has them.
+
+    What was found in a record is encoded, where that is how the record has it; any other row is cut from its text.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._cut = flattener(table)
+        self._copied = {column.name: column.source for column in table.columns if isinstance(column.source, str)}
+        own = [column.name for column in table.columns if isinstance(column.source, _OF_ROW)]
+        self._shared = [column.name for column in table.columns if column.name not in (*self._copied, *own)]
+        self._own, self._names = own, [column.name for column in table.columns]
+        self._row = defstruct("Row", [(name, Any) for name in self._names], gc=False)
+        self._decode = msgspec.json.Decoder(defstruct("Own", [(name, Raw, _NULL) for name in own], gc=False)).decode
+        self._encode = msgspec.json.Encoder().encode
+        self._begin, self._values = b"", tuple[Any, ...]()
+        self._found: dict[type[Struct], tuple[Reader, Reader]] = {}
+
+    def __call__(self, begin: bytes, record: bytes | Decoded, rest: bytes) -> bytes:
+        """A row, as a line; as `rows.Write`."""
+        if isinstance(record, Decoded) and record.exact:
+            if begin != self._begin:
+                shared = msgspec.json.decode(begin + b"null}", type=dict[str, Raw])
+                self._begin, self._values = begin, tuple(shared.get(name) for name in self._shared)
+            kind = type(record.found)
+            read, in_order = self._found.get(kind) or self._compiled(kind)
+            try:
+                values = (*self._values, *astuple(self._decode(b"{%b}" % rest[1:])), *read(record.found))
+                return b"%b\n" % self._encode(self._row(*in_order(values)))
+            except AttributeError:
+                # An object is null, so that nothing is in it.
+                pass
+        return self._cut(joined(begin, record, rest))
+
+    def _compiled(self, kind: type[Struct]) -> tuple[Reader, Reader]:
+        """What reads the copied columns of what was found, and what puts all values into the order of the columns."""
+        missing = {name: _missing(kind, path) for name, path in self._copied.items()}
+        special = [name for name, value in missing.items() if value is not None]
+        plain = [name for name in self._copied if name not in special]
+        read_plain, read_special = (reader([self._copied[name] for name in names]) for names in (plain, special))
+        nothing = [missing[name] for name in special]
+
+        def read(found: Struct) -> tuple[Any, ...]:
+            pairs = zip(read_special(found), nothing, strict=True)
+            return (*read_plain(found), *[None if value is none else value for value, none in pairs])
+
+        order = [*self._shared, *self._own, *plain, *special]
+        found = self._found[kind] = read, itemgetter(*map(order.index, self._names))
+        return found
+
+
+def _missing(kind: type[Struct], path: str) -> Any:
+    """What a decoder has for a value that is missing: None, UNSET or an empty object, which no other value is."""
+    name, _, rest = path.partition(".")
+    default = next(field.default for field in msgspec.structs.fields(kind) if field.name == name)
+    return _missing(type(default), rest) if rest else default
+
+
+def flatten(table: Table, line: bytes) -> dict[str, Json]:
+    """A row as its table holds it: every column by its name, null where the row has nothing for it.
+
+    Raises ContentError for a number that no type of JSON numbers can hold.
+    """
+    try:
+        row = msgspec.json.decode(line)
+    except (ValueError, RecursionError) as error:
+        raise unusable(table, line, error) from error
+    return {name: value_at(row, keys) for name, keys in _paths(table)}
+
+
+@cache
+def _paths(table: Table) -> list[tuple[str, list[str]]]:
+    return [(column.name, table.path_of(column).split(".")) for column in table.columns]

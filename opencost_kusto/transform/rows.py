@@ -8,7 +8,7 @@ written twice or in another spelling.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import accumulate
@@ -32,14 +32,21 @@ from opencost_kusto.schema.columns import (
     Total,
     Unmapped,
 )
-from opencost_kusto.schema.decoder import Decoded, Decoder, compile_decoder, text_of, value_at
+from opencost_kusto.schema.decoder import Decoded, Decoder, compile_decoder, text_of
 from opencost_kusto.schema.micros import from_cost
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 # Bytes of each key's SHA-256 that the digest adds up.
 _KEY_BYTES = 16
+# Writes a row: the beginning that all rows of a batch share, the record, and the other members, each with a comma.
+Write = Callable[[bytes, bytes | Decoded, bytes], bytes]
 # Characters of a record's name that an error quotes.
 _NAME_SHOWN = 200
+
+
+def joined(begin: bytes, record: bytes | Decoded, rest: bytes) -> bytes:
+    """A row as it is loaded, which has the record as it was sent."""
+    return b"".join((begin, text_of(record), rest, b"}\n"))
 
 
 class Encoder:
@@ -47,16 +54,18 @@ class Encoder:
 
     `rows`, `bytes` and `micros` count the rows so far, their bytes before compression, and their summed cost in
     millionths. `unmapped` holds the keys that OpenCost sent and no column reads; the rows' Unmapped has their values.
-    `longest` is the number of bytes of the longest row.
+    `longest` is the number of bytes of the longest row. Both are of rows as they are loaded, whatever `write` makes of
+    them.
     """
 
-    def __init__(self, table: Table, context: BatchContext) -> None:
+    def __init__(self, table: Table, context: BatchContext, write: Write = joined) -> None:
         self.rows = 0
         self.bytes = 0
         self.micros = 0
         self.longest = 0
         self.unmapped: set[str] = set()
         self._table = table
+        self._write = write
         self._layout = _layout(table)
         self._begin, self._number = self._layout.begin(context), self._layout.number
         self._shared = self._layout.shared(context)
@@ -88,54 +97,53 @@ class Encoder:
         if first is None:
             return
         decoder = self._compiled(text_of(first))
-        parts = self._row(decoder, first)
+        row = self._row(decoder, first)
         for record in following:
             encoded = self._row(decoder, record)
-            yield self._line(parts)
-            parts = encoded
-        yield self._line((*parts, self._totals()))
+            yield self._line(*row)
+            row = encoded
+        last, rest = row
+        yield self._line(last, rest + self._totals())
 
     def _compiled(self, record: bytes) -> Decoder:
         try:
             return compile_decoder(self._table, record)
         except (ValueError, RecursionError) as error:
-            raise _unusable(self._table, record, error) from error
+            raise unusable(self._table, record, error) from error
 
-    def _row(self, decoder: Decoder, given: bytes | Decoded) -> tuple[bytes, ...]:
-        """One record as the parts of its line, counted."""
+    def _row(self, decoder: Decoder, record: bytes | Decoded) -> tuple[bytes | Decoded, bytes]:
+        """A record, counted, and the other members of its row."""
         table, unknown = self._table, None
         try:
-            if isinstance(given, Decoded):
-                record, values = given.text, decoder.values(given)
+            if isinstance(record, Decoded):
+                values = decoder.values(record)
             else:
-                record = given
                 values, unknown = decoder.decode(record)
             derived = self._derived(values[decoder.derived])
             if table.cost:
                 self.micros += from_cost(values[-1] or 0.0)
         except (ValueError, OverflowError, RecursionError) as error:
-            raise _unusable(table, record, error) from error
+            raise unusable(table, text_of(record), error) from error
         if any(lists := values[decoder.lists]):
             for path, names in zip(table.unordered, lists, strict=True):
                 if names and names != sorted(names):
-                    record = _with(record, path, sorted(names))
+                    record = _with(text_of(record), path, sorted(names))
         self.rows += 1
         self._key_sum += int.from_bytes(sha256(_encode(values[decoder.key])).digest()[:_KEY_BYTES])
-        parts = (self._begin, record, self._number % self.rows if self._number else b"", derived)
-        return (*parts, self._unmapped(unknown)) if unknown else parts
+        rest = self._number % self.rows + derived if self._number else derived
+        return record, rest + self._unmapped(unknown) if unknown else rest
 
     def _unmapped(self, unknown: dict[str, Json]) -> bytes:
         """The keys that no column reads, for the column that keeps them."""
         self.unmapped |= unknown.keys()
         return b"%b%b" % (self._layout.rest, msgspec.json.encode(unknown)) if self._layout.rest else b""
 
-    def _line(self, parts: tuple[bytes, ...]) -> bytes:
-        line = b"".join((*parts, b"}\n"))
-        size = len(line)
+    def _line(self, record: bytes | Decoded, rest: bytes) -> bytes:
+        size = len(self._begin) + len(text_of(record)) + len(rest) + len(b"}\n")
         self.bytes += size
         if size > self.longest:
             self.longest = size
-        return line
+        return self._write(self._begin, record, rest)
 
     def _totals(self) -> bytes:
         """The totals, on the last row of a batch. Raises ContentError for a cost that is more than Kusto can sum."""
@@ -212,23 +220,6 @@ def _members(values: dict[str, Json]) -> bytes:
     return b",%b" % msgspec.json.encode(values)[1:-1] if values else b""
 
 
-def flatten(table: Table, line: bytes) -> dict[str, Json]:
-    """A row as its table holds it: every column by its name, null where the row has nothing for it.
-
-    Raises ContentError for a number that no type of JSON numbers can hold.
-    """
-    try:
-        row = msgspec.json.decode(line)
-    except (ValueError, RecursionError) as error:
-        raise _unusable(table, line, error) from error
-    return {name: value_at(row, keys) for name, keys in _paths(table)}
-
-
-@cache
-def _paths(table: Table) -> list[tuple[str, list[str]]]:
-    return [(column.name, table.path_of(column).split(".")) for column in table.columns]
-
-
 def _with(record: bytes, path: str, value: Json) -> bytes:
     """A record with another value at a path; everything else is unchanged."""
     name, _, rest = path.partition(".")
@@ -237,7 +228,7 @@ def _with(record: bytes, path: str, value: Json) -> bytes:
     return msgspec.json.encode(members)
 
 
-def _unusable(table: Table, record: bytes, error: Exception) -> ContentError:
+def unusable(table: Table, record: bytes, error: Exception) -> ContentError:
     """The error for a record: its name, as far as it has one, and what is wrong."""
     try:
         name = str(msgspec.json.decode(record, type=_Named).name or "")[:_NAME_SHOWN]

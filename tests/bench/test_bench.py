@@ -15,7 +15,8 @@ import pytest
 from opencost_kusto.extract import responses
 from opencost_kusto.schema.columns import RowNumber, Total
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.transform.flat import flatten
+from opencost_kusto.transform.rows import Encoder
 from tests.bench import bench
 from tests.bench.functions import MOST_OVER_REFERENCE, names
 from tests.bench.payloads import body, record_texts

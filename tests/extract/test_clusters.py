@@ -15,7 +15,8 @@ from opencost_kusto.errors import ContentError, OpenCostKustoError, ReasonCode
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.transform.flat import flatten
+from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 from tests.extract.test_client import batch
 from tests.support.recordings import recording

@@ -25,7 +25,8 @@ from opencost_kusto.extract.query import parameters
 from opencost_kusto.schema import micros
 from opencost_kusto.schema.columns import Json, Table
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.transform.flat import flatten
+from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window, parse
 from tests.support.mapped import engine_with_tables, landed
 from tests.support.recordings import ALL_VERSIONS, Recorded, recorded

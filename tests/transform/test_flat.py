@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from opencost_kusto.errors import ContentError
+from opencost_kusto.errors import ContentError, OpenCostKustoError
 from opencost_kusto.extract import responses
+from opencost_kusto.extract.record import RecordDecoder
 from opencost_kusto.schema.columns import Table
+from opencost_kusto.schema.decoder import Decoded
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS
-from opencost_kusto.transform.flat import flattener
-from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.transform.flat import FlatRows, flatten, flattener
+from opencost_kusto.transform.rows import Encoder, Write, joined
 from tests.bench.pipelines import ORIGIN
-from tests.support.recordings import recording
+from tests.support.recordings import VERSIONS, names, recording
 
 
 def lines(table: Table, *files: str) -> Iterator[bytes]:
@@ -61,6 +64,62 @@ def test_odd_rows_are_what_they_are_decoded(record: bytes) -> None:
     cut = flattener(ALLOCATION)(line)
     assert json.loads(cut) == json.loads(json.dumps(flatten(ALLOCATION, line)))
     assert cut.count(b"\n") == 1
+
+
+RECORDED = [
+    (table, version, name)
+    for table in (ALLOCATION, ASSETS)
+    for version in VERSIONS
+    for name in names(version)
+    if name.startswith(f"{table.dataset}_") and name.endswith(".json")
+]
+# Records as OpenCost writes them, with null or nothing where there are values otherwise.
+ODD = [
+    b'"a":{"name":"a","properties":null,"totalCost":1}',
+    b'"b":{"name":"b","properties":{},"gpuAllocation":null}',
+    b'"c":{"name":"c","gpuAllocation":{},"rawAllocationOnly":{}}',
+    b'"d":{"name":"d","gpuAllocation":{"isGPUShared":null},"rawAllocationOnly":{"cpuCoreUsageMax":null}}',
+    b'"e":{"name":"e","gpuAllocation":{"isGPUShared":false,"gpuUsageAverage":0.5},"pvs":null,"lbAllocations":{}}',
+    b'"f":{"name":"f","properties":{"services":["y","x"],"labels":null,"annotations":{}},"minutes":60}',
+    b'"g":{"name":"g","minutes":60.000,"totalCost":1e2}',
+    b'"h":{"name":"h","news":{"x":1},"properties":{"news":2}}',
+    '"i":{"name":"é","properties":{"labels":{"a":"\\u00e9 ü"},"pod":""},"totalCost":-0.00001}'.encode(),
+]
+
+
+def exported(table: Table, body: bytes, write: Write, *, together: bool = True) -> list[bytes]:
+    """The lines of a response, up to the record that is refused, if one is."""
+    decoder, lines = RecordDecoder(table), list[bytes]()
+    given = responses.records([body], table.records_at or "", decoder.decode_sets if together else None)
+    read = (one if isinstance(one, Decoded) else decoder.decode(one)[1] for one in given)
+    with suppress(OpenCostKustoError):
+        lines.extend(Encoder(table, ORIGIN, write).lines(read))
+    return lines
+
+
+def cut(table: Table) -> Write:
+    """Writes each row as it is cut from its text."""
+    return lambda begin, record, rest: flattener(table)(joined(begin, record, rest))
+
+
+@pytest.mark.parametrize(("table", "version", "name"), RECORDED)
+def test_what_was_found_is_written_as_the_text_of_a_row_has_it(table: Table, version: str, name: str) -> None:
+    """Every line of every recorded response, byte for byte."""
+    body = recording(version, name)
+    for together in (True, False):
+        assert exported(table, body, FlatRows(table), together=together) == exported(
+            table, body, cut(table), together=together
+        )
+
+
+@pytest.mark.parametrize("odd", [*ODD, b",".join(ODD)], ids=range(len(ODD) + 1))
+def test_an_odd_record_is_written_as_the_text_of_its_row_has_it(odd: bytes) -> None:
+    """What is null, missing or empty, in another order or another spelling, among other records and alone."""
+    usual = b",".join(b'"%d":{"name":"%d","window":null,"totalCost":1.5}' % (number, number) for number in range(40))
+    body = b'{"code":200,"data":[{%b},{%b,%b}]}' % (odd, odd, usual)
+    found = exported(ALLOCATION, body, FlatRows(ALLOCATION))
+    assert found == exported(ALLOCATION, body, cut(ALLOCATION))
+    assert len(found) == 40 + 2 * odd.count(b'{"name"')
 
 
 def test_what_is_no_row_is_refused() -> None:

@@ -23,7 +23,8 @@ from opencost_kusto.extract.record import RecordDecoder
 from opencost_kusto.schema.columns import RECORD, Derived, FromContext, Json, RowNumber, Table, Unmapped
 from opencost_kusto.schema.decoder import Decoded
 from opencost_kusto.schema.tables import ALLOCATION, ASSETS, METRICS, SYNC_RUNS, TABLES
-from opencost_kusto.transform.rows import Encoder, flatten
+from opencost_kusto.transform.flat import flatten
+from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 from tests.support.mapped import engine_with_tables, landed
 from tests.support.recordings import VERSIONS, recording
