@@ -69,7 +69,8 @@ def held(engine: Engine) -> dict[str, Held]:
 
 def logged(engine: Engine, run_id: str | None = None) -> dict[str, str]:
     """The latest outcome of each batch by the run log, of one run or of all."""
-    of = "" if run_id is None else f" | where RunId == '{run_id}'"
+    # In a list, which one translation of the query serves.
+    of = "" if run_id is None else f' | where RunId in ("{run_id}")'
     entries: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
     for batch, at, outcome in engine.query(f"OpenCostSyncRuns{of} | project BatchId, LoggedAt, Outcome").rows:
         entries[batch].append((at, outcome))
