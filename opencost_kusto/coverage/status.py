@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -113,9 +113,10 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     # The minute of a scrape may be the current one.
     period = Window(minute - max(back, _DAY), minute + _MINUTE)
     recent = {(one.source, one.table.dataset): one for one in dataset_states(kusto, None, [*DATASETS.values()], period)}
-    costs = _costs(kusto, Window(minute - _DAY, minute))
+    known = totals(kusto, minute)
+    costs = _costs(kusto, {row["Dataset"] for row in known}, Window(minute - _DAY, minute))
     found = []
-    for row in totals(kusto, minute):
+    for row in known:
         name = row["Source"], row["Dataset"]
         first, until, empty = (row[at] and row[at].astimezone(UTC) for at in ("First", "Until", "EmptyUntil"))
         facts: dict[str, Json] = {"empty_until": empty}
@@ -129,11 +130,12 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     return found
 
 
-def _costs(kusto: Kusto, period: Window) -> dict[tuple[str, str], tuple[float, str | None]]:
-    """The cost of a period and its currency, by source and dataset."""
+def _costs(kusto: Kusto, datasets: Set[str], period: Window) -> dict[tuple[str, str], tuple[float, str | None]]:
+    """The cost of a period and its currency, by source and dataset, for some datasets."""
     return {
         (row["Source"], dataset): (row["Cost"], row["Currency"] or None)
         for dataset in _COST_FUNCTIONS
+        if dataset in datasets
         for row in kusto.query(cost_query(dataset, period))
     }
 

@@ -91,6 +91,16 @@ def test_a_complete_day_has_nothing_missing(here: StoreWorld) -> None:
     assert of(here, dataset="metrics").missing == []
 
 
+def test_the_cost_of_a_dataset_without_entries_is_not_queried(here: StoreWorld) -> None:
+    """Without assets, the query for what they cost, which takes longest, is not sent."""
+    load_missing(here, 3 * HOUR, "allocation")
+    here.kusto.requests.clear()
+    assert of(here).day_cost
+    sent = b"".join(request.body for request in here.kusto.requests)
+    assert b"OpenCostWorkloadCost(" in sent
+    assert b"OpenCostInfrastructureCost(" not in sent
+
+
 def test_queued_rows_count_once_they_land(here: StoreWorld) -> None:
     """With --no-wait the run log has queued; rows in the tables prove the batch, and without them nothing landed."""
     load_missing(here, 3 * HOUR, "allocation", "metrics", scrape=True, policy=LoadPolicy(wait=False))
