@@ -99,17 +99,27 @@ class _Caller(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="call", daemon=True)
-        self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.start()
 
     def run(self) -> None:
-        """Make the calls, and be idle after each."""
-        while True:
-            self.calls.get()()
+        """Make the calls, until there are enough idle callers."""
+        while (call := self.calls.get()) is not None:
+            call()
+            # Nothing that it returned is kept while the next call is waited for.
+            del call
+
+    def rest(self) -> None:
+        """Wait for the next call, or end."""
+        if len(_idle) < _MOST_IDLE:
+            _idle.append(self)
+        else:
+            self.calls.put(None)
 
 
-# Callers without a call; a forked process does not have the threads.
+# Callers without a call; a forked process does not have the threads. A source needs three, and each keeps memory.
 _idle: list[_Caller] = []
+_MOST_IDLE = 4
 if sys.platform != "win32":
     os.register_at_fork(after_in_child=_idle.clear)
 
@@ -134,7 +144,7 @@ def within(seconds: float, call: Callable[[], T], late: Callable[[], BaseExcepti
             results.append(call())
         except BaseException as error:
             errors.append(error)
-        _idle.append(caller)
+        caller.rest()
         running.release()
 
     caller.calls.put(run)

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -137,6 +138,22 @@ def test_calls_one_after_another_have_one_thread() -> None:
     with pytest.raises(KeyError):
         within(5, Script(KeyError("x")), late)
     assert within(5, threading.current_thread, late) is first
+
+
+def test_threads_of_many_calls_at_once_end() -> None:
+    """A few are kept for later calls."""
+    together = threading.Barrier(12)
+
+    def meets() -> threading.Thread:
+        together.wait(20)
+        return threading.current_thread()
+
+    with ThreadPoolExecutor(12) as pool:
+        threads = list(pool.map(lambda _: within(20, meets, late), range(12)))
+    deadline = time.monotonic() + 20
+    while sum(thread.is_alive() for thread in threads) > 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sum(thread.is_alive() for thread in threads) <= 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
