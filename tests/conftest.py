@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import WorkStealingScheduling
 
+from opencost_kusto.emulator.kusto.shared_duckdb import attached, detach
+
 pytest_plugins = ["tests.support.fixtures_node"]
 
 
@@ -40,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure() -> None:
     """Look for garbage seldom: what was imported and collected is large, and none of it is garbage."""
     gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """DuckDB works in one thread: the workers are more than the cores, and its tables are small."""
+    connection, catalog = attached()
+    connection.execute("SET threads = 1")
+    detach(connection, catalog)
 
 
 def _shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
