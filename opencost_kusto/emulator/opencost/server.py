@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from email.utils import format_datetime
 from typing import Final
 
@@ -15,7 +15,6 @@ from opencost_kusto.emulator.opencost.replies import text_reply
 Responder = Callable[[str, Mapping[str, str]], Reply | None]
 """Given the decoded path and query, the reply; None leaves the request to the emulator."""
 
-_CHUNK: Final = 4096
 _LARGEST_UNCHUNKED: Final = 2048
 
 
@@ -65,9 +64,6 @@ class OpenCostEmulator(Endpoint):
             reply = reply._replace(body=gzip.compress(reply.body, mtime=0), headers=headers)
         stated = any(name.lower() == "content-length" for name in reply.headers)
         if isinstance(reply.body, bytes) and len(reply.body) > _LARGEST_UNCHUNKED and not stated:
-            return reply._replace(body=_chunks(reply.body))
+            # Of one chunk: OpenCost writes it at once (`WriteData` in core/pkg/protocol/http.go).
+            return reply._replace(body=(reply.body,))
         return reply
-
-
-def _chunks(body: bytes) -> Iterator[bytes]:
-    return (body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK))
