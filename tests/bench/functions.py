@@ -30,8 +30,7 @@ from tests.kql.database import Database
 ROWS = 500_000
 MOST, MOST_MEMORY = 3.0, 150.0
 # Times the function's reference: its own where it has one, else the agreed one. Beyond three: idle by node, where the
-# windows of 50 hours take as long as the rows; movers, which look for windows in a second period, here without rows;
-# the exact proof, which has a group for each row, with all that it states; and scrapes, which are guarded by sample.
+# windows of 50 hours take as long as the rows, and movers, which look for the windows of a second period without rows.
 MOST_OVER_REFERENCE = {
     **dict.fromkeys(
         (
@@ -40,20 +39,16 @@ MOST_OVER_REFERENCE = {
             *("OpenCostMissingWindows", "OpenCostByController", "OpenCostOfRun", "OpenCostRunDiff"),
             *("OpenCostEfficiency", "OpenCostAllocatedAgainstInfrastructure", "OpenCostReconcile"),
             *("OpenCostChargeback", "OpenCostFocus", "OpenCostFocus13", "OpenCostByLabel"),
+            *("OpenCostProof", "OpenCostCostRates", "OpenCostAnalysis"),
         ),
         MOST,
     ),
     "OpenCostIdleByNode": 4.0,
     "OpenCostTopMovers": 5.0,
-    "OpenCostProof": 4.0,
-    "OpenCostCostRates": 4.0,
-    "OpenCostAnalysis": 4.0,
 }
 # Planning takes some times as long as running, so that on a busy machine the difference of two calls needs more rounds:
 # what fails is measured again.
 AGAIN = 4
-# The guard by sample holds the labels of each.
-MOST_MEGABYTES = {"OpenCostCostRates": 200.0, "OpenCostAnalysis": 200.0}
 # What each row was compared with before batches were: the last of each name, of every column.
 BEFORE = "row-wise guard, as before"
 # Functions that return a row per container or asset and step are for adding up.
@@ -192,8 +187,7 @@ def fails(found: Measured, margin: float) -> bool:
     """Whether a function passes its gate; those without one are there to be compared with."""
     most = MOST_OVER_REFERENCE.get(found.name)
     return most is not None and (
-        found.seconds > most * found.reference * (1 + margin)
-        or found.megabytes > MOST_MEGABYTES.get(found.name, MOST_MEMORY) * (1 + margin)
+        found.seconds > most * found.reference * (1 + margin) or found.megabytes > MOST_MEMORY * (1 + margin)
     )
 
 
