@@ -14,7 +14,7 @@ from opencost_kusto.batch import Batch, BatchContext, Run, Source
 from opencost_kusto.coverage.cover import covers
 from opencost_kusto.coverage.state import WindowEntry
 from opencost_kusto.errors import OpenCostKustoError
-from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.client import OpenCost, decoded
 from opencost_kusto.transform.rows import Encoder
 from opencost_kusto.window import Window
 
@@ -29,7 +29,7 @@ def costs_more(opencost: OpenCost, longer: Batch, source: Source, run: Run, land
         return True
     encoder = Encoder(longer.table, BatchContext(run, source, longer))
     try:
-        with closing(opencost.decoded(longer, lambda *_: None)) as records:
+        with closing(decoded(opencost, longer, lambda *_: None)) as records:
             for _ in encoder.lines(records):
                 continue
     except OpenCostKustoError:

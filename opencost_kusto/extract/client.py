@@ -147,19 +147,17 @@ class OpenCost(Dictionaries):
         return self._route.server_date
 
     def records(self, batch: Batch, note: Note) -> Generator[bytes, None, None]:
-        """The records of one batch, as text; as `decoded`."""
-        with closing(self.decoded(batch, note)) as records:
-            yield from map(text_of, records)
-
-    def decoded(self, batch: Batch, note: Note) -> Generator[bytes | Decoded, None, None]:
         """The records of one batch, as they stream in. When the iterator ends, the response is complete.
-
-        Each is its text, with what was found in it where it is as the table declares it.
 
         `note` is called with a sentence, and perhaps a reason code, for anything in the response that a reader should
         know. Raises UsageError for options that this version does not have, OpenCostError when the server cannot be
         reached or refuses, ContentError when its response cannot be trusted.
         """
+        with closing(self._decoded(batch, note)) as records:
+            yield from map(text_of, records)
+
+    def _decoded(self, batch: Batch, note: Note) -> Generator[bytes | Decoded, None, None]:
+        """The records of one batch, as `decoded`."""
         table = batch.table
         if table.path is None:
             raise UsageError(f"{table.name} is not a dataset of OpenCost.")
@@ -206,3 +204,8 @@ class OpenCost(Dictionaries):
             note(remark, ReasonCode.FOREIGN_CLUSTERS)
         for sentence, code in check.remarks():
             note(sentence, code)
+
+
+def decoded(opencost: OpenCost, batch: Batch, note: Note) -> Generator[bytes | Decoded, None, None]:
+    """The records of one batch, as `OpenCost.records`, each with what was found in it if it is as its table has it."""
+    return opencost._decoded(batch, note)

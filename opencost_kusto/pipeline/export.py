@@ -12,7 +12,7 @@ from typing import IO
 
 from opencost_kusto.batch import BatchContext, Run
 from opencost_kusto.errors import OpenCostKustoError, ReasonCode, UsageError
-from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.client import OpenCost, decoded
 from opencost_kusto.pipeline.request import BatchPlan, new_run, plan_of
 from opencost_kusto.pipeline.stage import check_has_ended, is_unsupported
 from opencost_kusto.result import BatchResult, Outcome, Report, batch_result
@@ -84,7 +84,7 @@ def _export(
         held.truncate()
         notes.clear()
         encoder = Encoder(batch.table, context, FlatRows(batch.table))
-        lines = encoder.lines(opencost.decoded(batch, note))
+        lines = encoder.lines(decoded(opencost, batch, note))
         while block := b"".join(islice(lines, _LINES)):
             held.write(block)
         return encoder

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Batch, BatchContext
 from opencost_kusto.errors import OpenCostError, OpenCostKustoError, ReasonCode, UsageError
-from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.client import OpenCost, decoded
 from opencost_kusto.load.sealed import SealedBatch, remove
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
@@ -122,7 +122,7 @@ def _seal(opencost: OpenCost, staged: StagedBatch, context: BatchContext, spool:
     staged.notes.clear()
     staged.code = None
     # Close it when writing fails; otherwise the error would hold the connection.
-    with closing(opencost.decoded(batch, staged.note)) as records:
+    with closing(decoded(opencost, batch, staged.note)) as records:
         folder = spool.write(batch, encoder.lines(records))
     if encoder.unmapped:
         staged.note(f"OpenCost sent keys without a column, kept in Unmapped: {', '.join(sorted(encoder.unmapped))}")

@@ -25,7 +25,7 @@ import requests
 
 from opencost_kusto.batch import Batch, BatchContext, Run, Source
 from opencost_kusto.extract import responses
-from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.client import OpenCost, decoded
 from opencost_kusto.load.policy import GZIP_LEVEL
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.schema.columns import RECORD
@@ -54,7 +54,7 @@ def ours(url: str, folder: Path, level: int) -> int:
     """The package: records as they stream, encoded and spooled; the number of rows."""
     encoder = Encoder(ALLOCATION, ORIGIN)
     with OpenCost(url) as opencost:
-        Spool(folder, level=level).write(BATCH, encoder.lines(opencost.decoded(BATCH, lambda *_: None)))
+        Spool(folder, level=level).write(BATCH, encoder.lines(decoded(opencost, BATCH, lambda *_: None)))
     return encoder.rows
 
 
