@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from opencost_kusto.kusto.storage import Uploaded
     from opencost_kusto.load.policy import LoadPolicy
     from opencost_kusto.pipeline.export import export
-    from opencost_kusto.pipeline.fleet import sync_all
+    from opencost_kusto.pipeline.fleet import Contact, sync_all
+    from opencost_kusto.pipeline.identity import Identity
     from opencost_kusto.pipeline.replay import replay
     from opencost_kusto.pipeline.request import BatchPlan, SyncRequest, new_run
     from opencost_kusto.pipeline.sync import sync
@@ -62,6 +63,7 @@ __all__ = [
     "CancelToken",
     "Cancelled",
     "Capabilities",
+    "Contact",
     "ContentError",
     "CostGap",
     "CostLine",
@@ -76,6 +78,7 @@ __all__ = [
     "EmptyError",
     "Failure",
     "Gaps",
+    "Identity",
     "Kusto",
     "KustoError",
     "LoadPolicy",
@@ -124,6 +127,7 @@ _HOMES = {
     "CancelToken": "cancel",
     "Cancelled": "cancel",
     "Capabilities": "extract.capabilities",
+    "Contact": "pipeline.fleet",
     "ContentError": "errors",
     "CostGap": "insight.cost:Gap",
     "CostLine": "insight.cost_lines:Line",
@@ -138,6 +142,7 @@ _HOMES = {
     "EmptyError": "errors",
     "Failure": "coverage.status",
     "Gaps": "coverage.gaps",
+    "Identity": "pipeline.identity",
     "Kusto": "insight.database",
     "KustoError": "errors",
     "LoadPolicy": "load.policy",
