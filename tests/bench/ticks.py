@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=14)
     options = parser.parse_args()
     found = run_tick(options.clusters, options.days)
-    print(f"{found.requested} questions of {found.written / 1000:.1f} kB together")
+    print(f"{found.requested} queries of {found.written / 1000:.1f} kB together")
     what = f"what a tick of {options.clusters} clusters with {options.days} days of history reads"
     gate: Gate = at_most(what, MOST_KILOBYTES, "kB", found.read / 1000)
     print(("holds: " if gate.holds else "FAILS: ") + gate.sentence)
