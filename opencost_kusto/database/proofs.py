@@ -1,4 +1,4 @@
-"""KQL for whether batches are whole: the cheap test inside every cost function, and the exact one for anybody to run.
+"""KQL for whether batches are complete: the cheap test in every cost function, and the exact one for anybody to run.
 
 Both ship, rendered from the declared tables and from the one condition of `schema.proof`.
 """
@@ -37,23 +37,23 @@ def _held_batches() -> str:
         {sources};
     let parts = materialize(union
         {parts});
-    let whole = parts
+    let complete = parts
         | summarize {proof.merged()} by BatchId
-        | project BatchId, BatchCollected = Last, IsWhole = coalesce({proof.COMPLETE}, false);
+        | project BatchId, BatchCollected = Last, IsComplete = coalesce({proof.COMPLETE}, false);
     parts
     | where isempty(cluster) or Cluster == cluster
-    | lookup kind=inner whole on BatchId
+    | lookup kind=inner complete on BatchId
     | project Dataset, Cluster, Type, BatchId, Source, WindowStart, WindowEnd, {", ".join(_OF_BATCH)},
-        Rows, BatchCollected, IsWhole"""
+        Rows, BatchCollected, IsComplete"""
     comment = """\
-// One narrow pass over the facts. A batch is whole when its rows have one CollectionTime, the numbers 1 to BatchRows
+// One narrow pass over the facts. A batch is complete when its rows have one CollectionTime, the numbers 1 to BatchRows
 // each once, and the cost that its last row states; count, least, greatest, sum and sum of squares of the numbers show
 // it without a group for each row. OpenCostProof is exact. The sources of a cluster are looked up first, since a batch
-// can be judged only whole, and with --all-clusters it has rows of several clusters. A batch that costs more than 9e9
-// may not be seen to be whole: its rows are then counted one by one.
+// can be judged only with all its rows, and with --all-clusters it has rows of several clusters. A batch that costs
+// more than 9e9 may not be seen to be complete: its rows are then counted one by one.
 """
     doc = (
-        "The batches held over windows between two times, by cluster and type of asset, and whether each is whole:"
+        "The batches held over windows between two times, by cluster and type of asset, and whether each is complete:"
         " rows, numbers, responses and cost against its totals."
     )
     parameters = 'dataset: string, startTime: datetime, endTime: datetime, cluster: string = "", runId: string = ""'
@@ -82,14 +82,13 @@ def _held_scrapes() -> str:
     | where Timestamp >= startTime and Timestamp < endTime and (isempty(cluster) or Cluster == cluster)
     | summarize {proof.facts(METRICS.cost)} by Source, Timestamp, BatchId
     | extend Micros = long(null)
-    | extend IsComplete = coalesce({proof.COMPLETE}, false)
-    | summarize Batches = count(), Complete = countif(IsComplete) by Source, Timestamp
-    | project Source, Timestamp, IsWhole = Batches == 1 and Complete == 1"""
+    | summarize Batches = count(), Complete = countif(coalesce({proof.COMPLETE}, false)) by Source, Timestamp
+    | project Source, Timestamp, IsComplete = Batches == 1 and Complete == 1"""
     comment = """\
-// One narrow pass over the samples, with the condition of OpenCostHeldBatches. A whole scrape has each series once, as
-// the text format of Prometheus requires; any other may have one several times.
+// One narrow pass over the samples, with the condition of OpenCostHeldBatches. A complete scrape has each series once,
+// as the text format of Prometheus requires; any other may have one several times.
 """
-    doc = "The scrapes held between two times, and whether each is whole: all rows of one response of one batch."
+    doc = "The scrapes held between two times, and whether each is complete: all rows of one response of one batch."
     parameters = 'startTime: datetime, endTime: datetime, cluster: string = ""'
     return f"{_HEAD}{comment}{create_function(SCRAPES, parameters, doc, body)}"
 
@@ -117,22 +116,22 @@ def _proof() -> str:
     | summarize {proof.facts("TotalCost")},
         WindowStart = min(WindowStart), WindowEnd = max(WindowEnd) by Dataset, Source, BatchId
     | lookup kind=inner numbers on Dataset, Source, BatchId
-    | extend IsWhole = coalesce({proof.COMPLETE} and Numbers == Rows, false)
+    | extend IsComplete = coalesce({proof.COMPLETE} and Numbers == Rows, false)
     | extend Cost = coalesce(Micros, 0) / {micros.PER_UNIT}.0, OfTotals = coalesce(BatchCost, 0) / {micros.PER_UNIT}.0
     | extend Finding = strcat(
         {_FINDINGS})
-    | extend Finding = iff(IsWhole, "whole", substring(Finding, 0, strlen(Finding) - 2))
-    | project Dataset, Source, BatchId, WindowStart, WindowEnd, IsWhole, Finding, Rows, BatchRows,
+    | extend Finding = iff(IsComplete, "complete", substring(Finding, 0, strlen(Finding) - 2))
+    | project Dataset, Source, BatchId, WindowStart, WindowEnd, IsComplete, Finding, Rows, BatchRows,
         Cost, BatchCost = BatchCost / {micros.PER_UNIT}.0, CollectionTime = Last
-    | order by IsWhole asc, WindowStart asc, BatchId asc"""
+    | order by IsComplete asc, WindowStart asc, BatchId asc"""
     comment = """\
 // Name one batch, or times. The condition is that of OpenCostHeldBatches, the cheap test of every cost function, and
 // that the numbers are as many as the rows, which makes it exact. There is a group for each row, so ask for days
 // rather than months. Cost is compared in millionths, as it was added up when the rows were written.
 """
     doc = (
-        "Whether each batch is whole, or what is wrong with it, exactly: rows, row numbers, responses and cost against"
-        " the totals on its last row."
+        "Whether each batch is complete, or what is wrong with it, exactly: rows, row numbers, responses and cost"
+        " against the totals on its last row."
     )
     parameters = (
         'batchId: string = "", startTime: datetime = datetime(2000-01-01), endTime: datetime = datetime(2100-01-01)'

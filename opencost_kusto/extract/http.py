@@ -1,7 +1,7 @@
 """One OpenCost over HTTP: a GET, and the bytes of its response. The door to `requests`.
 
 Nothing of the environment counts but proxies and certificates: no `.netrc`, no redirect. A body that comes to its end
-without an error is whole, or says that its framing does not prove that.
+without an error is complete, or says that its framing does not prove that.
 """
 
 from __future__ import annotations

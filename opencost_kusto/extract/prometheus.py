@@ -1,7 +1,7 @@
 """Reads a scrape, in Prometheus text or OpenMetrics, into samples. The door to `prometheus_client`.
 
 OpenCost's /metrics is version 0.0.4 of the text format; the newer server adds `escaping=underscores` to its content
-type, which changes nothing in the text. What a line means is prometheus_client's to say. That the text is whole, and
+type, which changes nothing in the text. What a line means is prometheus_client's to say. That the text is complete, and
 which family a sample is of, is decided here: a family may come in several places, and keeps its type and its name.
 """
 
@@ -81,7 +81,7 @@ def samples(body: bytes, *, framed: bool = True, content_type: str = "") -> Iter
     """The samples of a scrape, in its order.
 
     It is read as OpenMetrics where the content type or its last line says so. Where the body is not `framed`, only that
-    last line proves that it is whole. Raises ContentError for a body that is not whole, is not UTF-8, has a line that
+    last line proves that it is complete. Raises ContentError for a body that is not so, is not UTF-8, has a line that
     is neither sample nor comment, or a time out of range, or has no sample.
     """
     is_open = "openmetrics" in content_type or body.endswith(f"\n{_END}".encode())

@@ -53,7 +53,7 @@ def refusal(where: str, status: int, body: bytes, headers: Mapping[str, str], cu
     `cure` is a sentence that follows it.
     """
     if status < HTTPStatus.MULTIPLE_CHOICES:
-        return OpenCostError(f"OpenCost responded to {where} with {status}, which is no whole response.")
+        return OpenCostError(f"OpenCost responded to {where} with {status}, which is no complete response.")
     message = _message(body)
     sentence = first_sentence(message) or "nothing more"
     code = _CODES.get(status)

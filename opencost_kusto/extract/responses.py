@@ -65,7 +65,7 @@ def records(
     eight bytes for each record of the current set.
 
     Records come out before the end of the body was seen, so keep them back until the iterator has ended: **if it ends
-    without an error, the body was whole and valid**. `{}`, `[]`, `[{}]`, `null` and `[null]` hold no records.
+    without an error, the body was complete and valid**. `{}`, `[]`, `[{}]`, `null` and `[null]` hold no records.
 
     Raises ContentError if the body is empty, breaks off, is not valid JSON in UTF-8 or not an OpenCost envelope, if a
     record is not an object, or if a key comes twice in one set; OpenCostError if the envelope's own `code` is not 200.

@@ -110,7 +110,7 @@ _CLUSTER_REPORTED = Column(
     "OpenCost's id for the cluster of the row; null where OpenCost merged rows of several clusters.",
 )
 _SOURCE_REPORTED = Column("ClusterReported", "string", FromContext("source.reported"), "OpenCost's id for the cluster.")
-# What proves that a batch is whole: each number once, as many rows as the last one says, and its cost.
+# What proves that a batch is complete: each number once, as many rows as the last one says, and its cost.
 _PROOF = (
     Column("RowNumber", "long", RowNumber(), "Number of the row in its batch, starting at 1."),
     Column("BatchRows", "long", Total("rows"), "Number of rows in the batch; only on its last row."),

@@ -62,7 +62,7 @@ SUMMED = {
     ),
     "OpenCostCostRates": "sum(CostValue * Hours) by CostType",
     "OpenCostAnalysis": "sum(CostValue * Hours) by CostType",
-    "OpenCostProof": "countif(IsWhole), sum(Rows), sum(Cost) by Dataset",
+    "OpenCostProof": "countif(IsComplete), sum(Rows), sum(Cost) by Dataset",
 }
 VALUES = {"label": '"team"', "runId": '"nightly"', "baselineRunId": '"nightly"', "dataset": '"allocation"'}
 # A row per container and hour would be more than an answer may have.

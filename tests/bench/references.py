@@ -5,7 +5,7 @@ The first pass counts the rows of each batch, the second adds up columns after a
 alone. That says little of a function whose lines are 600 nodes, 2,000 controllers, 30,000 pairs of hour and node or
 10,000 containers, or which reads assets too: whoever wrote the pass by hand would group by the same keys and read the
 same tables. So these are held against passes by their own keys, over all rows they read, with the columns they add up.
-Such a pass has nothing else: no proof that batches are whole, no window beside another, no idle, no prices, no names.
+Such a pass has nothing else: no proof of complete batches, no window beside another, no idle, no prices, no names.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ COMPLETE = numbered(1, 2, 3)
 # One for each part of the proof that it alone finds wrong, and some that several do.
 HELD: dict[str, list[_Row]] = {
     "nothing": [],
-    "whole": COMPLETE,
+    "complete": COMPLETE,
     "a row missing": [COMPLETE[0], COMPLETE[2]],
     "a row twice": [COMPLETE[0], *COMPLETE],
     "least": numbered(0, 3, 4, 4, 5, 5, 7),
@@ -114,11 +114,11 @@ class Case:
         if not self.entries:
             if self.held == "nothing":
                 return None
-            return (WindowState.LANDED if self.held == "whole" else WindowState.DAMAGED), False
+            return (WindowState.LANDED if self.held == "complete" else WindowState.DAMAGED), False
         last = self.entries[-1]
         partial = last["Options"].get("filterTypes") == ["disk"]
         if self.held != "nothing":
-            return (WindowState.LANDED if self.held == "whole" else WindowState.DAMAGED), partial
+            return (WindowState.LANDED if self.held == "complete" else WindowState.DAMAGED), partial
         return self._by_log(last["Outcome"], last["ReasonCode"]), partial
 
     def _by_log(self, outcome: str, code: str | None) -> WindowState:

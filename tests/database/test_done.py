@@ -91,7 +91,7 @@ def test_a_new_database_from_bootstrap_to_every_function(identities: Identities)
     for function in functions():
         needed = {one.name: VALUES[one.name] for one in function.parameters if one.default is None}
         reader.query(call(function.name, needed))
-    assert {row["Finding"] for row in reader.query("OpenCostProof() | distinct Finding")} == {"whole"}
+    assert {row["Finding"] for row in reader.query("OpenCostProof() | distinct Finding")} == {"complete"}
 
 
 def again_cost(world: World) -> float:

@@ -208,7 +208,7 @@ class Play:
         if not self._mended(everything):
             self._opencost.mode = "longer"
             if not self._mended(everything) and not self._mended(replace(everything, replace=True)):
-                self.violations.append("sync --replace with a whole response does not mend it")
+                self.violations.append("sync --replace with a complete response does not mend it")
         if self._world.staging and not self._history.switches.keys() & {"unanswered", "throttled"}:
             self.violations.append(f"staging tables are left: {self._world.staging}")
 
@@ -242,7 +242,7 @@ class Play:
         if not ok or logged != one.outcome:
             self.violations.append(
                 f"at the end {one.batch_id} is {one.outcome} ({one.exit_code}, {one.reason}), the run log says "
-                f"{logged}, and the table holds {wrong or 'a whole response'}"
+                f"{logged}, and the table holds {wrong or 'a complete response'}"
             )
 
 

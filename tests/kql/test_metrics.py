@@ -145,12 +145,12 @@ OTHER_BATCH = replace(LATER, options=RequestOptions(all_metrics=True))
 
 
 @pytest.mark.parametrize(
-    ("requests", "whole"),
+    ("requests", "complete"),
     [([LATER], True), ([LATER, LATER], False), ([Requested(), LATER], False), ([Requested(), OTHER_BATCH], False)],
     ids=["once", "sent twice", "two responses", "two batches"],
 )
-def test_each_sample_of_a_scrape_counts_once(requests: list[Requested], whole: bool, empty: Database) -> None:
-    """Copies count once, and of several responses the last, whichever landed first; a whole scrape is read as it is."""
+def test_each_sample_of_a_scrape_counts_once(requests: list[Requested], complete: bool, empty: Database) -> None:
+    """Copies count once, and of several responses the last, whichever landed first; a complete one is read as it is."""
     body = recording("1.112", "metrics.txt")
     earlier = re.sub(rb"(?m)^(container_cpu_allocation\{.*\}) .*$", rb"\1 1000", body)
     for requested in reversed(requests):
@@ -158,8 +158,8 @@ def test_each_sample_of_a_scrape_counts_once(requests: list[Requested], whole: b
     found = empty.one("OpenCostAnalysis | summarize Facts = count(), Cost = sum(CostValue)")
     hourly = sum(expected_costs().values()) + sum(value for _, value in recorded.metric(MANAGEMENT))
     assert found == {"Facts": 3 * 59 + 8 + 1 + 1 + 2 + 1 + 3, "Cost": pytest.approx(hourly)}
-    held = empty.rows("OpenCostHeldScrapes(datetime(2026-11-24), datetime(2026-11-25)) | project IsWhole")
-    assert held == [{"IsWhole": whole}]
+    held = empty.rows("OpenCostHeldScrapes(datetime(2026-11-24), datetime(2026-11-25)) | project IsComplete")
+    assert held == [{"IsComplete": complete}]
 
 
 def test_price_changes_are_those_of_assets(empty: Database) -> None:

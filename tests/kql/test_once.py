@@ -222,5 +222,5 @@ def test_the_last_response_of_a_batch_counts_alone(empty: Database) -> None:
     count = empty.one("OpenCostMetrics | count")["Count"] // 3
     found = empty.rows("OpenCostMetricsLatest | summarize Rows = count() by RunId")
     assert found == [{"RunId": "later", "Rows": count}]
-    held = empty.rows(f'OpenCostHeldBatches("", {DAY}) | distinct IsWhole')
-    assert held == [{"IsWhole": False}]
+    held = empty.rows(f'OpenCostHeldBatches("", {DAY}) | distinct IsComplete')
+    assert held == [{"IsComplete": False}]

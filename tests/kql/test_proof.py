@@ -48,7 +48,7 @@ def batch(name: str, rows: tuple[tuple[int | None, int, float], ...]) -> list[di
 def batches() -> Iterator[Database]:
     """A complete batch, and one with each damage."""
     with Database() as database:
-        database.install().insert("OpenCostAllocation", batch("whole", COMPLETE))
+        database.install().insert("OpenCostAllocation", batch("complete", COMPLETE))
         for name, (rows, _, _) in DAMAGED.items():
             database.insert("OpenCostAllocation", batch(name, rows))
         yield database
@@ -56,18 +56,18 @@ def batches() -> Iterator[Database]:
 
 def test_proof_names_what_is_wrong_with_a_batch(batches: Database) -> None:
     """A complete batch is complete, and each damage has its finding."""
-    found = {row["BatchId"]: (row["IsWhole"], row["Finding"]) for row in batches.rows("OpenCostProof()")}
+    found = {row["BatchId"]: (row["IsComplete"], row["Finding"]) for row in batches.rows("OpenCostProof()")}
     expected = {name: (False, finding) for name, (_, finding, _) in DAMAGED.items()}
-    assert found == {"whole": (True, "whole"), **expected}
+    assert found == {"complete": (True, "complete"), **expected}
     assert [row["BatchId"] for row in batches.rows('OpenCostProof("a row gone")')] == ["a row gone"]
 
 
 def test_every_test_finds_the_same_batches(batches: Database) -> None:
     """The cheap test of cost functions, the states of windows and the proof of a load miss no damage either."""
     period = "datetime(2026-11-23), datetime(2026-11-24)"
-    expected = {"whole": True, **dict.fromkeys(DAMAGED, False)}
+    expected = {"complete": True, **dict.fromkeys(DAMAGED, False)}
     held = batches.rows(f'OpenCostHeldBatches("allocation", {period})')
-    assert {row["BatchId"]: row["IsWhole"] for row in held} == expected
+    assert {row["BatchId"]: row["IsComplete"] for row in held} == expected
     states = batches.rows(f"OpenCostWindowStates({period})")
     assert {row["BatchId"]: row["State"] == "landed" for row in states} == expected
     proven = batches.rows(proof_query(ALLOCATION, expected))
@@ -81,9 +81,9 @@ def test_the_exact_proof_finds_what_sums_do_not(empty: Database) -> None:
     rows[-1] |= {"BatchRows": 9, "BatchCost": 9_000_000}
     empty.insert("OpenCostAllocation", rows)
     found = empty.one("OpenCostProof()")
-    assert (found["IsWhole"], found["Finding"]) == (False, "3 rows too many; 3 rows missing")
+    assert (found["IsComplete"], found["Finding"]) == (False, "3 rows too many; 3 rows missing")
     call = 'OpenCostHeldBatches("allocation", datetime(2026-11-23), datetime(2026-11-24))'
-    assert empty.one(call)["IsWhole"]
+    assert empty.one(call)["IsComplete"]
 
 
 def test_a_batch_of_several_clusters_is_judged_whole(empty: Database) -> None:
@@ -91,7 +91,7 @@ def test_a_batch_of_several_clusters_is_judged_whole(empty: Database) -> None:
     rows = [{**row, "Cluster": f"c{row['RowNumber'] % 2}"} for row in batch("fleet", COMPLETE)]
     empty.insert("OpenCostAllocation", rows)
     call = 'OpenCostHeldBatches("allocation", datetime(2026-11-23), datetime(2026-11-24), "c1")'
-    assert [(row["Cluster"], row["Rows"], row["IsWhole"]) for row in empty.rows(call)] == [("c1", 2, True)]
+    assert [(row["Cluster"], row["Rows"], row["IsComplete"]) for row in empty.rows(call)] == [("c1", 2, True)]
 
 
 def test_each_row_of_the_last_response_counts_once(batches: Database) -> None:
@@ -99,4 +99,4 @@ def test_each_row_of_the_last_response_counts_once(batches: Database) -> None:
     period = "datetime(2026-11-23), datetime(2026-11-24)"
     rows = batches.rows(f"OpenCostByCluster({period}) | project Cluster, TotalCost")
     found = {row["Cluster"]: row["TotalCost"] for row in rows}
-    assert found == pytest.approx({"whole": 10.0, **{name: cost for name, (_, _, cost) in DAMAGED.items()}})
+    assert found == pytest.approx({"complete": 10.0, **{name: cost for name, (_, _, cost) in DAMAGED.items()}})

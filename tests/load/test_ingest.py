@@ -49,7 +49,7 @@ def mapping_without(column: str | None, path: str | None = None) -> str:
         (mapping_without("RowNumber"), ReasonCode.SCHEMA_DRIFT),
         (f'.drop table {TABLE} ingestion json mapping "{ALLOCATION.mapping}"', ReasonCode.NOT_BOOTSTRAPPED),
     ],
-    ids=["whole", "a column missing", "another path", "no numbers", "no mapping"],
+    ids=["complete", "a column missing", "another path", "no numbers", "no mapping"],
 )
 def test_a_mapping_that_would_lose_values(world: World, kusto: Kusto, command: str, code: ReasonCode | None) -> None:
     """A mapping that is missing or of another version is refused before anything is uploaded."""

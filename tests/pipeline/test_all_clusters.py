@@ -54,4 +54,4 @@ def test_each_minute_of_a_cluster_counts_by_its_own_source(order: tuple[str, str
             assert found == pytest.approx({one: costs[one] for one in seen})
         pairs = world.query("OpenCostAllocation | distinct Source, Cluster | order by Source asc, Cluster asc")
         assert [(row["Source"], row["Cluster"]) for row in pairs] == [(PROD, PROD), (PROD, STAGE), (STAGE, STAGE)]
-        assert all(row["IsWhole"] for row in world.query("OpenCostProof()"))
+        assert all(row["IsComplete"] for row in world.query("OpenCostProof()"))
