@@ -8,13 +8,14 @@ from __future__ import annotations
 from opencost_kusto.schema import micros, proof
 from opencost_kusto.schema.columns import Table
 from opencost_kusto.schema.kql import create_function, literal
-from opencost_kusto.schema.tables import DATASETS, METRICS
+from opencost_kusto.schema.tables import DATASETS
 
 HELD, SCRAPES, EXACT = "OpenCostHeldBatches", "OpenCostHeldScrapes", "OpenCostProof"
 _HEAD = "// Rendered from opencost_kusto/database/proofs.py by `python -m opencost_kusto.database.render`.\n"
 # What ships needs no table of a dataset that is not requested by default.
 _TABLES = tuple(table for table in DATASETS.values() if table.default)
 _WINDOWED = tuple(table for table in _TABLES if table.cadence == "step")
+[_SCRAPED] = [table for table in _TABLES if table.cadence == "scrape"]
 _IN_TIME = "WindowStart < endTime and WindowEnd > startTime"
 # Columns of a batch, with KQL for a table without them.
 _OF_BATCH = {"Aggregate": '""', "IncludeIdle": "false", "ShareIdle": "false"}
@@ -78,9 +79,9 @@ def _parts(table: Table) -> str:
 
 
 def _held_scrapes() -> str:
-    body = f"""{METRICS.name}
+    body = f"""{_SCRAPED.name}
     | where Timestamp >= startTime and Timestamp < endTime and (isempty(cluster) or Cluster == cluster)
-    | summarize {proof.facts(METRICS.cost)} by Source, Timestamp, BatchId
+    | summarize {proof.facts(_SCRAPED.cost)} by Source, Timestamp, BatchId
     | extend Micros = long(null)
     | summarize Batches = count(), Complete = countif(coalesce({proof.COMPLETE}, false)) by Source, Timestamp
     | project Source, Timestamp, IsComplete = Batches == 1 and Complete == 1"""
