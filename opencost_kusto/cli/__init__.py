@@ -16,8 +16,8 @@ from opencost_kusto.cli.streams import finish, prepare
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.version import __version__
 
-# Of 20,000 new objects, a run over 300 clusters takes 2 MB more. Of those that were looked at once, it takes no more.
-_NEW_BEFORE_GARBAGE, _LOOKS_BEFORE_OLDER = 5_000, 100
+# Of 20,000 new objects, a run over 300 clusters takes 2 MB more. Older ones are seldom garbage.
+_NEW_BEFORE_GARBAGE, _COLLECTIONS_BEFORE_OLDER = 5_000, 100
 # Without rich's tables, which cut variables and defaults off on a narrow terminal.
 app = typer.Typer(
     name="opencost-kusto",
@@ -40,7 +40,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """Run the command line, and exit with its code."""
     # What is imported stays: to look for garbage in it as often as Python does takes a tenth of a small sync.
-    gc.set_threshold(_NEW_BEFORE_GARBAGE, _LOOKS_BEFORE_OLDER)
+    gc.set_threshold(_NEW_BEFORE_GARBAGE, _COLLECTIONS_BEFORE_OLDER)
     prepare()
     process = Process()
     process.console.document_due = _wants_document(sys.argv[1:], os.environ)
