@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperGroup
 
 from opencost_kusto.cli.help import EXAMPLES, Command
-from opencost_kusto.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +113,6 @@ class Group(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = Commands()  # type: ignore[assignment]
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Print the version where nothing else is given: to read an option, Typer imports pydantic."""
-        if args == ["--version"]:
-            print(__version__)
-            ctx.exit()
-        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write each command with its sentence, and import none."""

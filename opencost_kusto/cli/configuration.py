@@ -97,7 +97,7 @@ def _use(context: typer.Context, value: str | None) -> str | None:
         context.default_map = {
             one.name: as_option(one.name, file.settings[name].value)
             for name, one in named.items()
-            if name in file.settings
+            if one.name and name in file.settings
         }
         if context.obj is not None:
             context.obj.config = file

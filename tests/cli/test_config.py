@@ -222,7 +222,7 @@ def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
     """A value that only the option can check is refused with the line of the file, not with a variable."""
     path = tmp_path / "c.toml"
     path.write_text("[defaults]\ngzip_level = 99\n")
-    with pytest.raises(Exception, match="less than or equal to 9") as refused:
+    with pytest.raises(Exception, match="not in the range 1<=x<=9") as refused:
         app(["config", "--config", str(path)], standalone_mode=False, obj=Process())
     assert str(refusal(refused.value)).startswith(f"{path}, line 2, gzip_level: ")
 

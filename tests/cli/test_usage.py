@@ -29,11 +29,11 @@ def refused(*arguments: str) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("sync --timeout long", "--timeout (or OPENCOST_KUSTO_TIMEOUT): input should be a valid number"),
+        ("sync --timeout long", "--timeout (or OPENCOST_KUSTO_TIMEOUT): 'long' is not a valid float"),
         ("status -o xml", "--format (or OPENCOST_KUSTO_FORMAT): 'xml' is not one of 'table', 'json', 'csv', 'md'"),
         (
             "sync --gzip-level 12",
-            "--gzip-level (or OPENCOST_KUSTO_GZIP_LEVEL): input should be less than or equal to 9",
+            "--gzip-level (or OPENCOST_KUSTO_GZIP_LEVEL): 12 is not in the range 1<=x<=9",
         ),
         ("sync --invented", "No such option: --invented"),
         ("cloudcost", "No such command 'cloudcost'. Did you mean 'cost'? "),
