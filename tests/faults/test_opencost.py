@@ -78,7 +78,7 @@ NOT_FOUND = text_reply("404 page not found\n", status=404)
             json_reply(b'{"code":200,"data":[{"a":'),
             id="truncated",
             marks=fault(
-                "OpenCost sends half a response as if it were whole",
+                "OpenCost sends half a response as if it were complete",
                 "failed",
                 exit_code=4,
                 says="OpenCost's response broke off after … bytes",
