@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import WorkStealingScheduling
 
-from opencost_kusto.emulator.kusto.shared_duckdb import attached, detach
+from tests.support.one_thread import one_thread
 
 pytest_plugins = ["tests.support.fixtures_node"]
 
@@ -45,11 +45,9 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
+def duckdb_in_one_thread() -> None:
     """DuckDB works in one thread: the workers are more than the cores, and its tables are small."""
-    connection, catalog = attached()
-    connection.execute("SET threads = 1")
-    detach(connection, catalog)
+    one_thread()
 
 
 def _shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:

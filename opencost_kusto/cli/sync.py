@@ -29,7 +29,7 @@ from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.policy import TIMEOUT, LoadPolicy
-from opencost_kusto.pipeline.export import export_blocks
+from opencost_kusto.pipeline.export import export
 from opencost_kusto.pipeline.fleet import marks_of_each, sync_all
 from opencost_kusto.pipeline.replay import check_is_spool, replay
 from opencost_kusto.pipeline.request import SyncRequest
@@ -139,8 +139,8 @@ def _target(
             raise UsageError("--output takes the rows of one source; run it once for each.")
         with files.writer(datasets) as write:
             yield (
-                lambda request, run, on_result: export_blocks(
-                    opencosts[0], request, checked(write), run=run, on_result=on_result
+                lambda request, run, on_result: export(
+                    opencosts[0], request, checked(write), run=run, on_result=on_result, in_blocks=True
                 ),
                 None,
             )

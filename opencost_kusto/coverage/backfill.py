@@ -108,8 +108,7 @@ def backfill(
     """
     run = timed(run, kusto)
     with Loading(kusto, run, policy, cancel, on_result) as loading:
-        for one in surveyed.away:
-            fail_newest(loading, one, surveyed.target, surveyed.period)
+        fail_newest(loading, surveyed.away, surveyed.target, surveyed.period)
         for *_, gaps in surveyed.found:
             loading.report.add(map(lost, gaps.lost))
         load(

@@ -160,13 +160,14 @@ def load(catch_ups: Sequence[CatchUp], loading: Loading, *, scrape: bool = False
     loading.settle(result for one in catch_ups for result in one.settled())
 
 
-def fail_newest(loading: Loading, contact: Contact, target: Target, period: Window) -> None:
-    """Report the newest window of a source as failed; raise the error where nothing names the source."""
-    name = contact.opencost.cluster
-    if name is None and contact.refused is not None:
-        raise contact.refused
+def fail_newest(loading: Loading, contacts: Iterable[Contact], target: Target, period: Window) -> None:
+    """Report the newest window of each source as failed; raise the error of one that nothing names."""
     newest = Window(period.end - target.step, period.end)
-    contact.fail(loading, target.of(contact.opencost.settings).batches(name or "", newest))
+    for one in contacts:
+        name = one.opencost.cluster
+        if name is None and one.refused is not None:
+            raise one.refused
+        one.fail(loading, target.of(one.opencost.settings).batches(name or "", newest))
 
 
 def _first(batches: list[Batch], max_windows: int | None) -> list[Batch]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from opencost_kusto.batch import Batch, RequestOptions, Source, SourceSettings
 from opencost_kusto.coverage.cover import Cover, covers
 from opencost_kusto.coverage.retention import aligned, check_step, past_retention
-from opencost_kusto.coverage.state import DatasetState, dataset_states
+from opencost_kusto.coverage.state import MONTH, DatasetState, dataset_states
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.load.holdings import chunks
 from opencost_kusto.pipeline.request import check_datasets, scrapes
@@ -18,7 +18,6 @@ from opencost_kusto.schema.tables import DATASETS
 from opencost_kusto.window import Window
 from opencost_kusto.window_state import GONE, SETTLED, WindowState
 
-_MONTH = timedelta(days=31)
 # Windows in one result, some 20 MB; Kusto allows 500,000 rows and 64 MB.
 _MOST_STATES = 100_000
 
@@ -84,7 +83,7 @@ def find_gaps(kusto: Kusto, sources: Sequence[Source], target: Target, period: W
     another window covers it.
     """
     found = [Gaps(source, {}) for source in sources]
-    of_month = min(period.length, _MONTH) // target.step * len(target.tables)
+    of_month = min(period.length, MONTH) // target.step * len(target.tables)
     for some in chunks(found, max(1, _MOST_STATES // max(1, of_month))):
         states = dataset_states(kusto, list({one.source.name: None for one in some}), target.tables, period)
         for one in some:

@@ -21,7 +21,7 @@ from opencost_kusto.window import Window
 from opencost_kusto.window_state import WindowState, by_entry
 
 # The longest period in one query, so that no result grows with the length of a backfill.
-_MONTH = timedelta(days=30)
+MONTH = timedelta(days=30)
 _COLUMNS = "BatchId, Source, TableName, WindowStart, WindowEnd, State, IsPartial, Outcome, Reason, Cost"
 
 
@@ -89,7 +89,7 @@ def dataset_states(
     found = {(table.name, source): DatasetState(table, source) for table in tables for source in sources or ()}
     by_name = {table.name: table for table in tables}
     # A batch whose window overlaps two months is read twice, in full each time.
-    for month in window.cut(_MONTH) if tables else ():
+    for month in window.cut(MONTH) if tables else ():
         for row in kusto.query(states_query(sources, tables, month), fresh=True):
             name, source = row["TableName"], row["Source"]
             one = found.setdefault((name, source), DatasetState(by_name[name], source))

@@ -113,10 +113,10 @@ def status(kusto: Kusto, *, now: datetime, back: timedelta = timedelta(hours=48)
     # The minute of a scrape may be the current one.
     period = Window(minute - max(back, _DAY), minute + _MINUTE)
     recent = {(one.source, one.table.dataset): one for one in dataset_states(kusto, None, [*DATASETS.values()], period)}
-    known = totals(kusto, minute)
-    costs = _costs(kusto, {row["Dataset"] for row in known}, Window(minute - _DAY, minute))
+    counted = totals(kusto, minute)
+    costs = _costs(kusto, {row["Dataset"] for row in counted}, Window(minute - _DAY, minute))
     found = []
-    for row in known:
+    for row in counted:
         name = row["Source"], row["Dataset"]
         first, until, empty = (row[at] and row[at].astimezone(UTC) for at in ("First", "Until", "EmptyUntil"))
         facts: dict[str, Json] = {"empty_until": empty}

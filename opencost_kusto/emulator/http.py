@@ -85,7 +85,7 @@ class Endpoint:
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.fault: Fault | None = None
-        self._server = _Server(port, self._answer)
+        self._server = _Server(port, self._reply)
 
     @property
     def url(self) -> str:
@@ -111,7 +111,7 @@ class Endpoint:
         """The honest response to a request."""
         raise NotImplementedError
 
-    def _answer(self, request: Request) -> Reply:
+    def _reply(self, request: Request) -> Reply:
         self.requests.append(request)
         del self.requests[:-_MOST_REQUESTS_KEPT]
         planned = self.fault(request) if self.fault is not None else None

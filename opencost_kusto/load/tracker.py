@@ -133,7 +133,6 @@ class IngestionTracker:
                 for result in self._act_on(pending, found.get(pending.id)):
                     self._reset_pause()
                     yield result
-        # 0 after a landing in this poll: nothing is stuck.
         if self._polls_without_landing and self._polls_without_landing % _POLLS_WITHOUT_LANDING == 0:
             yield from self._stuck()
         self._next_poll = self._clock() + self._pause

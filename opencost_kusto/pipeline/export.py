@@ -35,36 +35,26 @@ def export(
     *,
     run: Run | None = None,
     on_result: Callable[[BatchResult], None] = lambda _: None,
+    in_blocks: bool = False,
 ) -> Report:
     """Pass the rows that `sync` would load to `write`, line by line, with the columns of the table.
 
-    The rows of a batch are buffered until its response is complete, so that no incomplete batch is written. Raises
-    UsageError where they cannot be held.
+    The rows of a batch are buffered until its response is complete, so that no incomplete batch is written. With
+    `in_blocks`, many complete lines are passed at a time. Raises UsageError where they cannot be held.
     """
 
     def write_lines(table: Table, block: bytes) -> None:
         for line in BytesIO(block):
             write(table, line)
 
-    return export_blocks(opencost, request, write_lines, run=run, on_result=on_result)
-
-
-def export_blocks(
-    opencost: OpenCost,
-    request: BatchPlan | Window | str,
-    write: Callable[[Table, bytes], None],
-    *,
-    run: Run | None = None,
-    on_result: Callable[[BatchResult], None] = lambda _: None,
-) -> Report:
-    """As `export`, with many whole lines at a time."""
     run, plan = run or new_run(), plan_of(request)
     source = opencost.source()
     run = run.of(source)
     report = Report(run.id, on_result=on_result)
     report.reached([source])
+    write_block = write if in_blocks else write_lines
     for batch in plan.batches(source, run.collection_time):
-        report.add([_export(opencost, BatchContext(run, source, batch), write, plan.optional)])
+        report.add([_export(opencost, BatchContext(run, source, batch), write_block, plan.optional)])
     return report
 
 

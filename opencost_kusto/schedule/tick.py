@@ -73,14 +73,12 @@ def tick(
     period, closed = lookback.period(run.collection_time, target.step), lookback.closed(run.collection_time)
     with Loading(kusto, run, policy, cancel, on_result) as loading:
         reached, away = divided(contacts(opencosts, kusto, run, policy, loading.cancel))
-        for one in away:
-            fail_newest(loading, one, target, period)
+        fail_newest(loading, away, target, period)
         try:
             sources = _first(reached, loading.sources if on_left is not None else ())
             found = find_all(kusto, sources, target, period, run.collection_time)
         except KustoError as error:
-            for opencost, identity in reached:
-                fail_newest(loading, Contact(opencost, identity, error), target, period)
+            fail_newest(loading, [Contact(*one, error) for one in reached], target, period)
             return loading.report
         for source, dataset, until in covered(found):
             on_covered(source, dataset, until)

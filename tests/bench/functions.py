@@ -23,10 +23,10 @@ import msgspec
 
 from opencost_kusto.database import functions
 from opencost_kusto.database.functions import Function
-from opencost_kusto.emulator.kusto.shared_duckdb import attached, detach
 from tests.bench.large_cluster import CONTAINERS, START, load, load_scrapes
 from tests.bench.references import OWN, PLAIN
 from tests.kql.database import Database
+from tests.support.one_thread import one_thread
 
 ROWS = 500_000
 MOST, MOST_MEMORY = 3.0, 150.0
@@ -100,6 +100,7 @@ def measured(name: str, rows: int, rounds: int) -> Measured:
     hours = rows // CONTAINERS
     with Database() as database:
         load(database.install(), hours)
+        # What a second thread waits costs the processor too, and differs from call to call.
         one_thread()
         if name in OF_SCRAPES:
             load_scrapes(database, hours // 2)
@@ -114,13 +115,6 @@ def measured(name: str, rows: int, rounds: int) -> Measured:
         turns = [[cpu(database, one) for one in (text, nothing, *PLAIN, *own)] for _ in range(rounds)]
         least = [min(seconds) for seconds in zip(*turns, strict=True)]
     return Measured(name, max(least[0] - least[1], 0.0), sum(least[2:4]), grown, sum(least[4:]) if own else None)
-
-
-def one_thread() -> None:
-    """Let DuckDB work in one thread: what a second one waits costs the processor too, and differs from call to call."""
-    connection, catalog = attached()
-    connection.execute("SET threads = 1")
-    detach(connection, catalog)
 
 
 def focus_day() -> tuple[int, float]:
@@ -213,7 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
     failed = False
     print(f"| {options.rows:,} rows | processor seconds | times two plain passes | times its own reference | MB more |")
     print("|---|---:|---:|---:|---:|")
-    for name in options.only.split(",") if options.only else GATED if options.gates else names():
+    chosen = GATED if options.gates else names()
+    for name in options.only.split(",") if options.only else chosen:
         found = in_process(name, options.rows, options.rounds)
         for _ in range(REPEATS if options.gates else 0):
             if fails(found, options.margin / 100):

@@ -1,4 +1,4 @@
-"""How the OpenCost versions differ that the emulator can be.
+"""How the OpenCost versions of the emulator differ.
 
 Every difference was seen in recorded responses of the three servers over the same data;
 `tests/data/opencost-*/INDEX.md` lists them.
