@@ -99,9 +99,10 @@ class Spool:
         return folder
 
     def _compress(self, file: IO[bytes], batch: Batch, lines: Iterable[bytes]) -> None:
-        """Write the lines compressed, on a second thread: zlib releases the interpreter while rows are made.
+        """Write the lines compressed: with zlib on a second thread, which it lets run while rows are made.
 
-        The last block is compressed on this one, since no more rows are made: a small batch starts no thread.
+        isal takes less time for a block than threads take to hand one over. The last block is compressed on this
+        thread, since no more rows are made: a small batch starts no other.
         """
         # Without time or name in its header, so that equal rows make equal bytes.
         compressor = self._library.compressobj(self._level, zlib.DEFLATED, 31)
@@ -121,7 +122,9 @@ class Spool:
                         "Request shorter windows with --step.",
                         code=ReasonCode.TOO_LARGE,
                     )
-                if held:
+                if self._library is not zlib:
+                    write(held)
+                elif held:
                     waiting.append(thread.submit(write, held))
                 held = block
                 if len(waiting) > _BLOCKS_WAITING:
