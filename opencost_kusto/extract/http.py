@@ -30,8 +30,8 @@ from opencost_kusto.extract.tls import Certificates, Naming, certificates
 from opencost_kusto.retry import within
 
 _CHUNK = 1 << 16
-# Bytes of a body that are read together: servers and proxies send chunks of 2 KB, 4 KB or 32 KB, and records are decoded
-# faster the more there are of them, until they leave the processor's cache.
+# Bytes of a body that are read together: servers and proxies send chunks of 2 KB, 4 KB or 32 KB. The more records are
+# decoded together the faster, as long as they stay in the processor's cache.
 _BLOCK = 1 << 17
 _SIGN_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, defstruct
 from msgspec.structs import astuple
 
 from opencost_kusto.schema.columns import Derived, Json, RowNumber, Table, Total, Unmapped
-from opencost_kusto.schema.decoder import Decoded, reader, value_at
+from opencost_kusto.schema.decoder import Decoded, value_at
 from opencost_kusto.transform.rows import joined, unusable
 
 _NULL = Raw(b"null")
@@ -23,7 +23,9 @@ _NULL = Raw(b"null")
 
 # The sources of columns that each row has of its own.
 _OF_ROW = (RowNumber, Derived, Unmapped, Total)
-Reader = Callable[[Any], tuple[Any, ...]]
+# The values that were found, None where they are to be cut from the text; and all values in the order of the columns.
+Read = Callable[[Struct], tuple[Any, ...] | None]
+Order = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 class _Object:
@@ -100,7 +102,7 @@ class FlatRows:
         self._decode = msgspec.json.Decoder(defstruct("Own", [(name, Raw, _NULL) for name in own], gc=False)).decode
         self._encode = msgspec.json.Encoder().encode
         self._begin, self._values = b"", tuple[Any, ...]()
-        self._found: dict[type[Struct], tuple[Reader, Reader]] = {}
+        self._found: dict[type[Struct], tuple[Read, Order]] = {}
 
     def __call__(self, begin: bytes, record: bytes | Decoded, rest: bytes) -> bytes:
         """A row, as a line; as `rows.Write`."""
@@ -110,36 +112,51 @@ class FlatRows:
                 self._begin, self._values = begin, tuple(shared.get(name) for name in self._shared)
             kind = type(record.found)
             read, in_order = self._found.get(kind) or self._compiled(kind)
-            try:
-                values = (*self._values, *astuple(self._decode(b"{%b}" % rest[1:])), *read(record.found))
+            # None: an object is null, so that nothing is in it.
+            if (found := read(record.found)) is not None:
+                values = (*self._values, *astuple(self._decode(b"{%b}" % rest[1:])), *found)
                 return b"%b\n" % self._encode(self._row(*in_order(values)))
-            except AttributeError:
-                # An object is null, so that nothing is in it.
-                pass
         return self._cut(joined(begin, record, rest))
 
-    def _compiled(self, kind: type[Struct]) -> tuple[Reader, Reader]:
-        """What reads the copied columns of what was found, and what puts all values into the order of the columns."""
-        missing = {name: _missing(kind, path) for name, path in self._copied.items()}
-        special = [name for name, value in missing.items() if value is not None]
-        plain = [name for name in self._copied if name not in special]
-        read_plain, read_special = (reader([self._copied[name] for name in names]) for names in (plain, special))
-        nothing = [missing[name] for name in special]
+    def _compiled(self, kind: type[Struct]) -> tuple[Read, Order]:
+        """What reads the values that were found, and what puts all values into the order of the columns."""
+        missing, objects = _members(kind)
+        paths = list(missing)
+        special = [name for name, path in self._copied.items() if missing[path] is not None]
+        nothing = [(paths.index(self._copied[name]), missing[self._copied[name]]) for name in special]
 
-        def read(found: Struct) -> tuple[Any, ...]:
-            pairs = zip(read_special(found), nothing, strict=True)
-            return (*read_plain(found), *[None if value is none else value for value, none in pairs])
+        def read(found: Struct) -> tuple[Any, ...] | None:
+            values: tuple[Any, ...] = astuple(found)
+            for at in objects:
+                if values[at] is None:
+                    return None
+                values += astuple(values[at])
+            return (*values, *[None if values[at] is none else values[at] for at, none in nothing])
 
-        order = [*self._shared, *self._own, *plain, *special]
-        found = self._found[kind] = read, itemgetter(*map(order.index, self._names))
+        before = [*self._shared, *self._own]
+        place = {name: at for at, name in enumerate(before)}
+        place |= {name: len(before) + paths.index(path) for name, path in self._copied.items()}
+        place |= {name: len(before) + len(paths) + at for at, name in enumerate(special)}
+        found = self._found[kind] = read, itemgetter(*map(place.__getitem__, self._names))
         return found
 
 
-def _missing(kind: type[Struct], path: str) -> Any:
-    """What a decoder has for a value that is missing: None, UNSET or an empty object, which no other value is."""
-    name, _, rest = path.partition(".")
-    default = next(field.default for field in msgspec.structs.fields(kind) if field.name == name)
-    return _missing(type(default), rest) if rest else default
+def _members(kind: type[Struct]) -> tuple[dict[str, Any], list[int]]:
+    """What stands for a missing value at each path of a type, objects before what is in them; the places of objects.
+
+    It is None, UNSET or an empty object, which no other value is.
+    """
+    missing: dict[str, Any] = {}
+    objects: list[int] = []
+    types = [("", kind)]
+    for prefix, one in types:
+        for field in msgspec.structs.fields(one):
+            path = f"{prefix}{field.name}"
+            if isinstance(field.default, Struct):
+                objects.append(len(missing))
+                types.append((f"{path}.", type(field.default)))
+            missing[path] = field.default
+    return missing, objects
 
 
 def flatten(table: Table, line: bytes) -> dict[str, Json]:
