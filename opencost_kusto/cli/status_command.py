@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -96,27 +96,41 @@ def status_command(kusto_options: KustoOptions, alert: AlertOptions, *, process:
     )
     print_shard(shard_of(alert.shard), len(clusters), console)
     console.show(fleet_document(clusters, now, every_dataset=console.verbose))
-    check(clusters, alert, alerts, now)
+    check(clusters, alert, alerts, now, landed=bool(found))
 
 
-def check(clusters: Sequence[ClusterStatus], alert: AlertOptions, alerts: Sequence[Standing], now: datetime) -> None:
-    """Raise NotLandedError, with the names of the clusters, for what the options count as a failure."""
+def check(
+    clusters: Sequence[ClusterStatus],
+    alert: AlertOptions,
+    alerts: Sequence[Standing],
+    now: datetime,
+    *,
+    landed: bool = True,
+) -> None:
+    """Raise NotLandedError, with the names of the clusters, for what the options count as a failure.
+
+    `landed` is whether anything has landed, of whichever cluster.
+    """
     active = [one for one in clusters if not one.retired]
-    if alert.limit is not None:
-        _check_age(active, alert.max_age or "", alert.limit, now)
+    problems = list(_ages(active, alert.max_age or "", alert.limit, now, landed)) if alert.limit is not None else []
     kinds = [*alerts, *([Standing.NEVER] if alert.expect else [])]
     wrong = {kind: [one.cluster for one in active if kind in one.wrong] for kind in kinds}
-    parts = [f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names]
-    if parts:
-        raise NotLandedError(f"{'; '.join(parts)}. The lines above say what and why.")
+    if parts := [f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names]:
+        problems.append(f"{'; '.join(parts)}. The lines above say what and why.")
+    if problems:
+        raise NotLandedError(" ".join(problems))
 
 
-def _check_age(clusters: Sequence[ClusterStatus], written: str, limit: timedelta, now: datetime) -> None:
+def _ages(
+    clusters: Sequence[ClusterStatus], written: str, limit: timedelta, now: datetime, landed: bool
+) -> Iterator[str]:
+    """What is older than a limit, in a sentence; nothing of a replica without clusters."""
     datasets = [one for cluster in clusters for one in cluster.datasets]
     old = [one for one in datasets if is_stale(one, now, limit)]
-    names = ", ".join(f"{one.dataset} of {one.source}" for one in old) or "everything"
-    if old and all(one.empty_until and now - one.empty_until <= limit for one in old):
-        advice = "OpenCost reports no cost since then. Check whether its Prometheus is running."
-        raise NotLandedError(f"Older than {written}: {names}. {advice}")
-    if old or not datasets:
-        raise NotLandedError(f"Older than {written}: {names}. Check why sync stopped.")
+    names = [f"{one.dataset} of {one.source}" for one in old]
+    if not datasets:
+        names = [one.cluster for one in clusters] or ([] if landed else ["everything"])
+    if names:
+        dry = old and all(one.empty_until and now - one.empty_until <= limit for one in old)
+        prometheus = "OpenCost reports no cost since then. Check whether its Prometheus is running."
+        yield f"Older than {written}: {', '.join(names)}. {prometheus if dry else 'Check why sync stopped.'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -111,6 +112,30 @@ def test_each_word_of_fail_on_fails_for_its_cluster_alone(kind: Standing) -> Non
     assert "old" not in str(refused.value)
     check([one for one in clusters() if one.cluster != f"c-{kind}"], AlertOptions(fail_on=[kind.value]), [kind], NOW)
     check(clusters(), AlertOptions(), [], NOW)
+
+
+@pytest.mark.parametrize(
+    ("names", "landed", "message"),
+    [
+        (["old"], True, None),
+        ([], True, None),
+        ([], False, "^Older than 3h: everything"),
+        (["new"], True, "^Older than 3h: new"),
+        (["good", "new", "old"], True, None),
+    ],
+)
+def test_age_is_of_clusters_that_are_loaded(names: list[str], landed: bool, message: str | None) -> None:
+    """Neither a retired cluster nor a replica without clusters is too old; an empty database is."""
+    found = [one for one in clusters(expected=["new"]) if one.cluster in names]
+    with nullcontext() if message is None else pytest.raises(NotLandedError, match=message):
+        check(found, AlertOptions(max_age="3h"), [], NOW, landed=landed)
+
+
+def test_every_failure_is_in_the_message() -> None:
+    """What is too old does not hide what is missing."""
+    alert = AlertOptions(max_age="3h", fail_on=["missing"])
+    with pytest.raises(NotLandedError, match=r"Older than 3h: allocation of c-stale\. .* missing: c-missing\. "):
+        check(clusters(), alert, alert.alerts(), NOW)
 
 
 def test_clusters_that_never_landed_are_expected() -> None:
