@@ -210,8 +210,13 @@ def random_assets(chance: random.Random) -> Iterator[Assets]:
 
 
 def of_type(batches: list[Assets], name: str) -> list[Held]:
-    """The windows that count for a type: those with rows of it, and those recorded as having all types."""
-    windows = []
+    """The windows that count for a type: those with rows of it, and those recorded as having all types.
+
+    A type that no batch has rows of is none of the cluster.
+    """
+    windows: list[Held] = []
+    if not any(name in one.window.costs for one in batches):
+        return windows
     for one in batches:
         if cost := one.window.costs.get(name):
             windows.append(replace(one.window, costs=Costs({name: cost})))
