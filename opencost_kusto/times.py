@@ -22,8 +22,8 @@ FORMS = (
 )
 
 
-def clock() -> datetime:
-    """Now, in UTC."""
+def utc_now() -> datetime:
+    """The time now by this machine's clock, in UTC."""
     return datetime.now(UTC)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.ci.elapsed import Elapsed
 from opencost_kusto.errors import UsageError
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import RESOLUTION
 
 
@@ -76,7 +76,7 @@ class SignalForwarder:
 def run_and_time(
     command: Sequence[str],
     *,
-    now: Callable[[], datetime] = clock,
+    now: Callable[[], datetime] = utc_now,
     execute: Callable[[Sequence[str]], int] = executed,
     resolution: timedelta = RESOLUTION,
 ) -> CommandResult:

@@ -26,7 +26,7 @@ from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schema.tables import DATASETS
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 
 # Takes a request; returns a context with a function that is called with each result.
 Progress = Callable[[SyncRequest], AbstractContextManager[Callable[[BatchResult], None]]]
@@ -60,7 +60,7 @@ class CommandCost:
     summary: Path | None = None
     log: Callable[[str], None] = lambda _: None
     progress: Progress = lambda _: nullcontext(lambda _: None)
-    now: Callable[[], datetime] = clock
+    now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
     execute: Callable[[Sequence[str]], int] = executed
     cancel: CancelToken = field(default_factory=CancelToken)

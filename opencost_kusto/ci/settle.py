@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from opencost_kusto.batch import Run
 from opencost_kusto.errors import UsageError
-from opencost_kusto.times import clock, duration
+from opencost_kusto.times import duration, utc_now
 from opencost_kusto.window import Window
 
 SETTLE = "2m"
@@ -30,7 +30,7 @@ def settled(
     window: Window,
     settle: timedelta,
     *,
-    now: Callable[[], datetime] = clock,
+    now: Callable[[], datetime] = utc_now,
     sleep: Callable[[float], None] = time.sleep,
     on_result: Callable[[str], None] = lambda _: None,
     before: Callable[[], None] = lambda: None,

@@ -23,7 +23,7 @@ from opencost_kusto.pipeline.clocks import timed
 from opencost_kusto.result import BatchResult
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import between, duration, stamp
 
 # Batches between two estimates, where there is no progress bar.
@@ -45,7 +45,7 @@ def backfill_command(
     console: Console,
 ) -> None:
     """Load the missing windows of a range, and nothing else; run it again to continue where it stopped."""
-    now = clock()
+    now = utc_now()
     period = between(from_, to, now=now)
     stepped = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
     target = Target(read_option("--step", duration, step), data.datasets() if data.dataset else stepped, data.options())

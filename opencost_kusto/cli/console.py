@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +21,7 @@ from opencost_kusto.rendering import Document, Table, csv_text, json_text, markd
 from opencost_kusto.result import BatchResult, Outcome
 from opencost_kusto.retry import Retry, observing
 from opencost_kusto.schema.columns import Json
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import stamp
 
 
@@ -65,7 +66,7 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     document_due: bool = False
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = utc_now
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _live: Any = None
 

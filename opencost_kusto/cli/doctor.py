@@ -25,6 +25,7 @@ from opencost_kusto.pipeline.identity import cautions, refusal
 from opencost_kusto.pipeline.name_entries import entries_of
 from opencost_kusto.rendering import printable, table_of
 from opencost_kusto.schema.tables import ALLOCATION
+from opencost_kusto.times import utc_now
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window, stamp
 
@@ -109,7 +110,7 @@ def _name(source: Source, kusto: Kusto) -> Iterable[Finding]:
 
 def examine(
     opencost: OpenCost,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = utc_now,
     reached: Callable[[Source], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """The OpenCost half: its hops, its connection, its clock, and whether its last full hour has a cost. Reads only.

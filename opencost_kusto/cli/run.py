@@ -23,7 +23,7 @@ from opencost_kusto.errors import EmptyError
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Document
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import covering, stamp
 
 
@@ -69,7 +69,7 @@ def run_command(
 
 
 def _request(data: DataOptions, step: Step, marks: timedelta) -> SyncRequest:
-    now = clock()
+    now = utc_now()
     return SyncRequest(
         covering(now, now, marks), step_of(step, marks), data.datasets(), data.options(), data.optional()
     )
@@ -81,7 +81,7 @@ def show_cost(console: Console, measured: Measured, *, fail_on_empty: bool = Tru
     if report is None:
         console.error(redacted(measured.error), done.exit_code)
         return done.exit_code
-    empty = empty_reason(report, done.elapsed.window, clock()) if fail_on_empty and not report.exit_code else None
+    empty = empty_reason(report, done.elapsed.window, utc_now()) if fail_on_empty and not report.exit_code else None
     code = done.exit_code or (EmptyError.exit_code if empty else report.exit_code)
     console.show_on_stderr(report_document(report, code, empty))
     console.show_on_stderr(_costs(measured))

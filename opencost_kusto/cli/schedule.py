@@ -26,7 +26,7 @@ from opencost_kusto.retry import observing
 from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import tick
 from opencost_kusto.schedule.trigger import Trigger
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import duration
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def schedule_command(
     every = read_option("--every", duration, when.every)
     target, lookback = scheduled(every, data, data.datasets()), when.lookback()
     times, delay = Trigger(every, lookback.lag, when.cron), when.delay()
-    health = Health(2 * times.longest_pause(clock()), clock=clock)
+    health = Health(2 * times.longest_pause(utc_now()), clock=utc_now)
     stop = CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:
         print_shard(source.part, len(opencosts), console)

@@ -17,7 +17,7 @@ from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import place_of
 from opencost_kusto.schedule.tick import Lookback
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import duration
 
 # A section of the help.
@@ -50,7 +50,7 @@ class TimesOptions:
         back = read_option("--catch-up", duration, self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
         lookback = Lookback(back, read_option("--lag", duration, self.lag), self.at_most)
         with at(place_of("--catch-up")):
-            lookback.period(clock(), step)
+            lookback.period(utc_now(), step)
         return lookback
 
     def delay(self, uniform: Callable[[float, float], float] = random.uniform) -> Callable[[], float]:

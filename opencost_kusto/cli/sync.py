@@ -35,7 +35,7 @@ from opencost_kusto.pipeline.replay import check_is_spool, replay
 from opencost_kusto.pipeline.request import SyncRequest
 from opencost_kusto.result import ARRIVED, BatchResult, Report
 from opencost_kusto.schema.tables import ALLOCATION
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import Window
 
 # Loads a request for a run, and calls a function with each result.
@@ -76,7 +76,7 @@ def sync_command(
     for line in elapsed.described(_costs(report)) if elapsed else ():
         console.info(line)
     expected = when.since is not None if fail_on_empty is None else fail_on_empty
-    empty = empty_reason(report, request.window, clock()) if expected else None
+    empty = empty_reason(report, request.window, utc_now()) if expected else None
     (_finish_rows if files.stdout else finish)(console, report, empty)
 
 
@@ -111,7 +111,7 @@ def on_marks(
     elapsed = when.elapsed(marks=max(every))
     if elapsed is not None:
         return replace(request, window=elapsed.window), elapsed
-    moment = clock()
+    moment = utc_now()
 
     def widened(source: Source) -> Window:
         return when.interval(lambda: moment, marks=source.settings.marks or when.marks or source.marks)

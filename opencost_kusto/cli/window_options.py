@@ -20,7 +20,7 @@ from opencost_kusto.names import variable
 from opencost_kusto.pipeline.coverage_check import check_starts
 from opencost_kusto.pipeline.fleet import check_reached
 from opencost_kusto.pipeline.request import SyncRequest
-from opencost_kusto.times import clock
+from opencost_kusto.times import utc_now
 from opencost_kusto.window import RESOLUTION, Window, check_step, duration, parse, resolution, since
 
 Step = Annotated[
@@ -77,7 +77,7 @@ class WhenOptions:
 
     def interval(
         self,
-        now: Callable[[], datetime] = clock,
+        now: Callable[[], datetime] = utc_now,
         log: Callable[[str], None] = lambda _: None,
         marks: timedelta | None = None,
     ) -> Window:
@@ -93,7 +93,7 @@ class WhenOptions:
         moment = now()
         return read_option("--window", lambda one: parse(one, now=moment, resolution=marks, on_result=log), text)
 
-    def elapsed(self, now: Callable[[], datetime] = clock, marks: timedelta | None = None) -> Elapsed | None:
+    def elapsed(self, now: Callable[[], datetime] = utc_now, marks: timedelta | None = None) -> Elapsed | None:
         """From --since to now; None without it. Raises UsageError as `interval` does."""
         if self.since is None:
             return None

@@ -6,7 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from opencost_kusto.database.catalog import Catalog
@@ -18,6 +18,7 @@ from opencost_kusto.errors import KustoError
 from opencost_kusto.kusto.client import Kusto
 from opencost_kusto.kusto.rights import ANY_PRINCIPAL, TASKS, Role, Task, admin, grant
 from opencost_kusto.schema.tables import TABLES
+from opencost_kusto.times import utc_now
 
 Check = Callable[[Kusto], Iterable[Finding]]
 # With a larger difference, windows that have not ended may be requested.
@@ -49,7 +50,7 @@ def examine(
     yield from first
     if any(one.status is Status.FAILED for one in first):
         return
-    clock = partial(clocks, kusto, now or (lambda: datetime.now(UTC)))
+    clock = partial(clocks, kusto, now or utc_now)
     yield from guarded("clock", clock, optional=True)
     checks: list[tuple[str, Check, bool]] = [
         ("engine", engine, True),

@@ -15,11 +15,12 @@ from opencost_kusto.emulator.kusto.behaviour import Behaviour
 from opencost_kusto.emulator.kusto.server import Door, KustoEmulator
 from opencost_kusto.emulator.kusto.storage import MemoryStorage, Message, Storage
 from opencost_kusto.emulator.opencost.fleet import NAMES as CLUSTERS
-from opencost_kusto.emulator.opencost.live import BUILT_IN_STORE, Clock, utc_now
+from opencost_kusto.emulator.opencost.live import BUILT_IN_STORE, Clock
 from opencost_kusto.emulator.opencost.replies import json_reply, text_reply
 from opencost_kusto.emulator.opencost.server import OpenCostEmulator, Responder
 from opencost_kusto.emulator.opencost.versions import DEFAULT as DEFAULT_VERSION
 from opencost_kusto.emulator.opencost.versions import NAMES as VERSIONS
+from opencost_kusto.times import utc_now
 
 __all__ = [
     "BUILT_IN_STORE",

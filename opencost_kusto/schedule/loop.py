@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from opencost_kusto.cancel import Cancelled, CancelToken
 from opencost_kusto.errors import OpenCostKustoError
 from opencost_kusto.result import BatchResult, Report
 from opencost_kusto.schedule.trigger import Trigger
+from opencost_kusto.times import utc_now
 
 # Seconds in which an abandoned tick may release what it holds.
 _RELEASE = 2.0
@@ -59,7 +60,7 @@ class Schedule:
         on_end: Sequence[Callable[[TickResult], None]] = (),
         grace: float = 25.0,
         stop: CancelToken | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         delay: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._tick = tick

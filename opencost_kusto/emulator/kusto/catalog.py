@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from opencost_kusto.times import utc_now
+
 
 class KustoRefusal(Exception):
     """What Kusto refuses with an error document; `code` and `kind` are its code and exception type."""
@@ -98,7 +100,7 @@ class Mapping:
     """A named JSON mapping: its document and the column and path of each entry."""
 
     entries: list[dict[str, Any]]
-    updated: datetime = field(default_factory=lambda: datetime.now(UTC))
+    updated: datetime = field(default_factory=utc_now)
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from duckdb_kql.server import RestColumn, Result
@@ -20,16 +20,12 @@ from opencost_kusto.emulator.kusto.catalog import Extent, Failure, KustoRefusal,
 from opencost_kusto.emulator.kusto.functions import Function, called, identifiers
 from opencost_kusto.emulator.kusto.queries import Queries, kusto_errors
 from opencost_kusto.emulator.kusto.rows import Rows, merged
+from opencost_kusto.times import utc_now
 
 
 def result(columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> Result:
     """The result of a command: columns by name and Kusto type."""
     return Result([RestColumn.derived(name, kind) for name, kind in columns.items()], list(rows))
-
-
-def utc_now() -> datetime:
-    """The machine's clock."""
-    return datetime.now(UTC)
 
 
 class Engine:

@@ -11,6 +11,7 @@ from opencost_kusto.emulator.kusto.access import EMULATOR
 from opencost_kusto.emulator.kusto.behaviour import ALL_OFF, Behaviour
 from opencost_kusto.emulator.kusto.storage import MemoryStorage, Storage
 from opencost_kusto.errors import UsageError
+from opencost_kusto.times import utc_now
 
 if TYPE_CHECKING:
     from opencost_kusto.emulator.kusto.engine import Engine
@@ -45,7 +46,6 @@ class KustoEmulator(Endpoint):
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         try:
-            from opencost_kusto.emulator.kusto.engine import utc_now
             from opencost_kusto.emulator.kusto.rest import Rest
             from opencost_kusto.emulator.kusto.service import Service
         except ImportError as missing:

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from opencost_kusto.emulator.kusto.behaviour import ALL_OFF, Behaviour, Chances
 from opencost_kusto.emulator.kusto.catalog import KustoRefusal
-from opencost_kusto.emulator.kusto.engine import Engine, utc_now
+from opencost_kusto.emulator.kusto.engine import Engine
 from opencost_kusto.emulator.kusto.ingestion import Ingestion
 from opencost_kusto.emulator.kusto.session import IDLE, Capacity
 from opencost_kusto.emulator.kusto.storage import Storage
+from opencost_kusto.times import utc_now
 
 
 class Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from opencost_kusto.emulator.http import Reply, Request
@@ -17,17 +17,13 @@ from opencost_kusto.emulator.opencost.numbers import bounds, encode
 from opencost_kusto.emulator.opencost.replies import json_reply
 from opencost_kusto.emulator.opencost.sampling import Sampling, Span
 from opencost_kusto.emulator.opencost.versions import Version
+from opencost_kusto.times import utc_now
 
 Clock = Callable[[], datetime]
 BUILT_IN_STORE: Final[Mapping[int, int]] = {600: 36, 3600: 49, 86400: 15}
 """How many windows of each length in seconds OpenCost's built-in store keeps, the unfinished one included."""
 
 _COSTS: Final = {"/allocation", "/allocation/summary", "/assets"}
-
-
-def utc_now() -> datetime:
-    """The machine's time."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import Final
 
 from opencost_kusto.emulator.http import Endpoint, Reply, Request
 from opencost_kusto.emulator.opencost import fleet, versions
-from opencost_kusto.emulator.opencost.live import Clock, LiveOpenCost, utc_now
+from opencost_kusto.emulator.opencost.live import Clock, LiveOpenCost
 from opencost_kusto.emulator.opencost.replies import text_reply
+from opencost_kusto.times import utc_now
 
 Responder = Callable[[str, Mapping[str, str]], Reply | None]
 """Given the decoded path and query, the reply; None leaves the request to the emulator."""

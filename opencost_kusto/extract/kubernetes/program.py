@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from opencost_kusto.errors import OpenCostError, ReasonCode
 from opencost_kusto.extract.kubernetes.access import Entra
 from opencost_kusto.names import shown
 from opencost_kusto.redact import first_sentence
+from opencost_kusto.times import utc_now
 
 # The application that AKS clusters take tokens for: learn.microsoft.com/azure/aks/kubelogin-authentication.
 _AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
@@ -41,7 +42,7 @@ class Program:
         run: Callable[[], dict[str, Any]],
         *,
         hint: str = "",
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = name
         self._run, self._hint, self._now = run, hint, now
