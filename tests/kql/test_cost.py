@@ -138,58 +138,6 @@ def test_the_command_that_keeps_a_day_keeps_it_once(empty: Database, analyser: A
     assert kept == approximately(recorded.summed(recorded.workloads(), recorded.namespace))
 
 
-@pytest.mark.parametrize(
-    ("call", "now", "before"),
-    [
-        ("OpenCostTopMovers(datetime(2026-11-23 18:00), datetime(2026-11-24))", (18, 24), (12, 18)),
-        (
-            'OpenCostTopMovers(datetime(2026-11-23 18:00), datetime(2026-11-24), "",'
-            " datetime(2026-11-23), datetime(2026-11-23 06:00))",
-            (18, 24),
-            (0, 6),
-        ),
-    ],
-)
-def test_top_movers(call: str, now: tuple[int, int], before: tuple[int, int], day: Database) -> None:
-    """Costs of two periods by controller, by default the preceding one, the largest change first."""
-    hours = recorded.allocation_hours()
-    cost, previous = (
-        recorded.summed((row for hour in hours[slice(*period)] for row in hour), recorded.controller)
-        for period in (now, before)
-    )
-    rows = day.rows(call)
-    assert by(rows, "Namespace", "Controller", value="Cost") == approximately(cost)
-    assert by(rows, "Namespace", "Controller", value="PreviousCost") == approximately(previous)
-    changes = [abs(row["Change"]) for row in rows]
-    assert changes == sorted(changes, reverse=True)
-    assert rows[0]["ChangePercent"] == pytest.approx(100 * rows[0]["Change"] / rows[0]["PreviousCost"])
-
-
-def test_top_movers_need_both_periods(day: Database) -> None:
-    """Before the recorded day nothing was loaded, so its cost is unknown and not 0; the most expensive is first."""
-    rows = day.rows(f"OpenCostTopMovers({DAY})")
-    assert {(row["PreviousCost"], row["Change"], row["ChangePercent"]) for row in rows} == {(None, None, None)}
-    costs = by(rows, "Namespace", "Controller", value="Cost")
-    assert costs == approximately(recorded.summed(recorded.workloads(), recorded.controller))
-    assert list(costs.values()) == sorted(costs.values(), reverse=True)
-    later = day.rows("OpenCostTopMovers(datetime(2026-11-24), datetime(2026-11-25))")
-    assert {(row["Cost"], row["Change"]) for row in later} == {(None, None)}
-    assert len(later) == len(rows)
-
-
-def test_top_movers_include_what_was_added_and_removed(empty: Database) -> None:
-    """A controller that exists in one period only has cost 0 in the other, and no percentage from nothing."""
-    body = recording("1.112", "allocation_day_step1h.json")
-    empty.allocation(body.replace(b'"controller":"trainer"', b'"controller":"tutor"', 12))
-    rows = {
-        row["Controller"]: row
-        for row in empty.rows("OpenCostTopMovers(datetime(2026-11-23 12:00), datetime(2026-11-24))")
-    }
-    assert rows["tutor"]["Cost"] == 0
-    assert rows["trainer"]["PreviousCost"] == 0
-    assert rows["trainer"]["ChangePercent"] is None
-
-
 def test_cost_of_a_run_is_of_its_rows_and_of_what_had_landed(empty: Database) -> None:
     """A run's cost is that of the batches it wrote and of those its run log calls already landed; of no other."""
     load_day(empty)
