@@ -28,6 +28,7 @@ _KEY = re.compile(r"\s*([\w-]+)\s*[=.]")
 _KINDS = {
     str: "a text",
     bool: "true or false",
+    int: "a whole number",
     float: "a number",
     list: "a text or a list of texts",
     dict: "a table of texts",
@@ -86,19 +87,19 @@ def read(path: str, keys: Keys) -> Config:
     lines = _Lines(path, text)
     for section in document:
         if section not in keys:
-            raise UsageError(f"{lines.at(section)}: there is no section {section!r}.{_like(section, _SECTIONS)}")
-    kusto, defaults = (_section(document.get(name, {}), name, keys[name], lines) for name in (KUSTO, DEFAULTS))
+            raise UsageError(f"{lines.at(section)}: there is no section {section!r}.{_elsewhere(section, keys)}")
+    kusto, defaults = (_section(document.get(name, {}), name, keys, lines) for name in (KUSTO, DEFAULTS))
     entries = document.get(CLUSTERS, [])
     if not isinstance(entries, list):
         raise UsageError(f"{lines.at(CLUSTERS)}: write [[clusters]], with two brackets, once for each cluster.")
-    clusters = tuple(_cluster(one, at, keys[CLUSTERS], lines) for at, one in enumerate(entries))
+    clusters = tuple(_cluster(one, at, keys, lines) for at, one in enumerate(entries))
     for at, one in enumerate(clusters):
         if one.name.lower() in (other.name.lower() for other in clusters[:at]):
             raise UsageError(f"{one.place}: there is a cluster {one.name!r} already.")
     return Config(path, kusto, defaults, clusters)
 
 
-def _cluster(entry: Json, at: int, keys: Mapping[str, type], lines: _Lines) -> ClusterConfig:
+def _cluster(entry: Json, at: int, keys: Keys, lines: _Lines) -> ClusterConfig:
     """One entry of [[clusters]]."""
     found = _section(entry, CLUSTERS, keys, lines, at)
     place = lines.at(CLUSTERS, at)
@@ -110,19 +111,17 @@ def _cluster(entry: Json, at: int, keys: Mapping[str, type], lines: _Lines) -> C
     return ClusterConfig(named, str(endpoint and endpoint.value), place, bool(retired and retired.value), found)
 
 
-def _section(
-    section: Json, name: str, keys: Mapping[str, type], lines: _Lines, at: int | None = None
-) -> dict[str, Setting]:
+def _section(section: Json, name: str, keys: Keys, lines: _Lines, at: int | None = None) -> dict[str, Setting]:
     """The settings of one table, each known and of its kind."""
     if not isinstance(section, dict):
         raise UsageError(f"{lines.at(name)}: {name} is a section: write {_SECTIONS[name]}.")
     found = {}
     for key, value in section.items():
         place = lines.at(name, at, key)
-        if key not in keys:
-            raise UsageError(f"{place}: {_SECTIONS[name]} has no key {key!r}.{_like(key, keys)}")
-        if not _fits(value, keys[key]):
-            raise UsageError(f"{place}: {key} is {shown(value)}, and must be {_KINDS[keys[key]]}.")
+        if (kind := keys[name].get(key)) is None:
+            raise UsageError(f"{place}: {_SECTIONS[name]} has no key {key!r}.{_elsewhere(key, keys, name)}")
+        if not _fits(value, kind):
+            raise UsageError(f"{place}: {key} is {shown(value)}, and must be {_KINDS[kind]}.")
         found[key] = Setting(value, place)
     return found
 
@@ -134,7 +133,15 @@ def _fits(value: Json, kind: type) -> bool:
         return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _elsewhere(key: str, keys: Keys, section: str | None = None) -> str:
+    """In a sentence, the sections that have a key; else the key of this one that was probably meant."""
+    others = [_SECTIONS[name] for name, known in keys.items() if key in known]
+    if others:
+        return f" It is a key of {' and '.join(others)}."
+    return _like(key, _SECTIONS if section is None else keys[section])
 
 
 def _like(word: str, accepted: Mapping[str, object]) -> str:

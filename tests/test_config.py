@@ -11,7 +11,7 @@ from opencost_kusto.errors import UsageError
 
 KEYS: Keys = {
     "kusto": {"kusto_uri": str, "database": str},
-    "defaults": {"wait": bool, "timeout": float, "dataset": list, "metadata": dict, "every": str},
+    "defaults": {"wait": bool, "timeout": float, "workers": int, "dataset": list, "metadata": dict, "every": str},
     "clusters": {"name": str, "endpoint": str, "retired": bool, "currency": str, "metadata": dict},
 }
 FILE = """
@@ -78,9 +78,14 @@ def test_a_file_is_read_with_the_line_of_each_value(tmp_path: Path) -> None:
         ("[kustos]\n", r"line 1: there is no section 'kustos'. Did you mean 'kusto'\?"),
         ("kusto = 1\n", r"line 1: kusto is a section: write \[kusto\]"),
         ("\n[kusto]\ndatabse = 'x'\n", r"line 3: \[kusto\] has no key 'databse'. Did you mean 'database'\?"),
+        ("[defaults]\ndatabase = 'x'\n", r"line 2: \[defaults\] has no key 'database'. It is a key of \[kusto\]\."),
+        ("[kusto]\nmetadata = 1\n", r"has no key 'metadata'. It is a key of \[defaults\] and \[\[clusters\]\]\."),
+        ("timeout = 60\n", r"line 1: there is no section 'timeout'. It is a key of \[defaults\]\."),
         ("[kusto]\nzzz = 1\n", "has no key 'zzz'. There are database, kusto_uri"),
         ("[defaults]\nwait = 'yes'\n", "line 2: wait is 'yes', and must be true or false"),
         ("[defaults]\ntimeout = true\n", "line 2: timeout is True, and must be a number"),
+        ("[defaults]\nworkers = 2.5\n", "line 2: workers is 2.5, and must be a whole number"),
+        ("[defaults]\nworkers = true\n", "line 2: workers is True, and must be a whole number"),
         ("[defaults]\ndataset = [1]\n", "must be a text or a list of texts"),
         ("[defaults]\nmetadata = {a = 1}\n", "must be a table"),
         ("[defaults]\nmetadata.a = 1\n", "line 2: metadata is .*, and must be a table of texts"),

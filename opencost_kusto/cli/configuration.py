@@ -75,7 +75,7 @@ def _kind(name: str) -> type:
     plain = get_args(found)[0] if get_origin(found) is Annotated else found
     plain = next((one for one in get_args(plain) if one is not NoneType), plain) if _optional(plain) else plain
     kind: type = get_origin(plain) or plain
-    return {bool: bool, int: float, float: float, list: list}.get(kind, str)
+    return {bool: bool, int: int, float: float, list: list}.get(kind, str)
 
 
 def _optional(found: Any) -> bool:
