@@ -33,8 +33,11 @@ _PLACES: ContextVar[Mapping[str, str]] = ContextVar("places")
 
 @contextmanager
 def placed(places: Mapping[str, str]) -> Iterator[None]:
-    """Within it, messages name an option by its place in the configuration file, where it is from there."""
-    token = _PLACES.set(places)
+    """Within it, messages name an option by its place in the configuration file, where it is from there.
+
+    The places come before those of an enclosing one.
+    """
+    token = _PLACES.set({**_PLACES.get({}), **places})
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from opencost_kusto.cli.usage import read_option
 from opencost_kusto.config import ClusterConfig, Setting
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.capabilities import retention
-from opencost_kusto.names import shown, unknown
+from opencost_kusto.names import place_of, shown, unknown
 from opencost_kusto.pipeline.request import marks
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import OptionValue
@@ -114,12 +114,17 @@ def settings(options: SourceSelection, entry: ClusterConfig | None) -> SourceSet
     """Currency, marks, options and metadata of a cluster; a UsageError has the line of the file."""
     found = own(options, entry)
     return SourceSettings(
-        _placed(found.get("currency"), lambda value: currency(str(value))) or currency(options.currency),
+        _placed(found.get("currency"), lambda value: currency(str(value))) or _currency(options),
         {name: value for name in OPTIONS if (value := _placed(found.get(name), partial(_parsed, name))) is not None},
         _placed(found.get("metadata"), marks) or {},
         _placed(found.get("opencost_resolution"), lambda value: resolution(str(value))),
         _placed(found.get("opencost_retention"), lambda value: retention(str(value))) or _retention(options),
     )
+
+
+def _currency(options: SourceSelection) -> str | None:
+    with at(place_of("--currency")):
+        return currency(options.currency)
 
 
 def _retention(options: SourceSelection) -> dict[timedelta, int] | None:

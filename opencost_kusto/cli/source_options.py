@@ -14,7 +14,7 @@ from opencost_kusto.cli.door_options import DoorOptions
 from opencost_kusto.cli.options import OPENCOST, Shards, key_values, listed, option, seconds, shard_of
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
-from opencost_kusto.names import place_of, variable
+from opencost_kusto.names import place_of, placed, variable
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import Option
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
@@ -92,20 +92,20 @@ class SourceOptions(DoorOptions):
 
     def _opencost(self, one: Chosen) -> OpenCost:
         """One server, with the settings of its cluster."""
-        with at(one.entry.place if one.entry else None):
-            given = own(self, one.entry)
-            names = [each.name for each in fields(self) if each.name in given and each.name not in OWN]
-            configured = (
-                replace(self, **{name: as_option(name, given[name].value) for name in names}) if names else self
-            )
-            return OpenCost(
-                one.endpoint,
-                cluster=one.name,
-                timeout=configured.request_timeout,
-                doors=configured.doors(),
-                entra=configured.entra,
-                settings=settings(self, one.entry),
-            )
+        given = own(self, one.entry)
+        names = [each.name for each in fields(self) if each.name in given and each.name not in OWN]
+        with placed({f"--{name.replace('_', '-')}": f"{given[name].place}, {name}" for name in names}):
+            configured = replace(self, **{name: as_option(name, given[name].value) for name in names})
+            doors, found = configured.doors(), settings(self, one.entry)
+            with at(one.entry.place if one.entry else None):
+                return OpenCost(
+                    one.endpoint,
+                    cluster=one.name,
+                    timeout=configured.request_timeout,
+                    doors=doors,
+                    entra=configured.entra,
+                    settings=found,
+                )
 
 
 T = TypeVar("T")

@@ -122,13 +122,13 @@ def doors(
     `token` is that of --opencost-scope. Raises UsageError for what cannot be used, without repeating a secret.
     """
     if token is not None and token_file is not None:
-        raise UsageError(f"Use {TOKEN} or {SCOPE}, not both.")
+        raise UsageError(f"Use {variable(TOKEN)} or {variable(SCOPE)}, not both.")
     if key is not None and cert is None:
         raise UsageError(f"{variable(KEY)} needs {CERT}, the certificate of that key.")
     token = SecretFile(token_file, TOKEN) if token_file is not None else token
     headers = _headers(header)
     if token is not None and any(name.lower() == _AUTHORIZATION for name in headers):
-        raise UsageError(f"{HEADER} Authorization and a token exclude each other: leave one of them out.")
+        raise UsageError(f"{variable(HEADER)} Authorization and a token exclude each other: leave one of them out.")
     return Doors(token, headers, ca, cert, key, None if proxy is None else _proxy(proxy))
 
 
