@@ -49,6 +49,12 @@ def place_of(option: str) -> str | None:
     return _PLACES.get({}).get(option)
 
 
+def prefix(option: str) -> str:
+    """The beginning of a message about an option's value: its place in the file, if it is from there; else nothing."""
+    place = place_of(option)
+    return "" if place is None else f"{place}: "
+
+
 def variable(option: str) -> str:
     """An option and the environment variable that sets it, or its place in the file, as a message names them."""
     if (place := place_of(option)) is not None:

@@ -12,12 +12,12 @@ from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.kusto_options import KustoOptions
 from opencost_kusto.cli.options import WINDOW, LoadOptions, RunOptions, option
 from opencost_kusto.cli.reports import finish, print_shard
-from opencost_kusto.cli.schedule_options import Lag
+from opencost_kusto.cli.schedule_options import Lag, scheduled
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.coverage.backfill import Survey, backfill, survey
-from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.coverage.retention import check_step
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.pipeline.clocks import timed
 from opencost_kusto.result import BatchResult
@@ -48,7 +48,8 @@ def backfill_command(
     now = utc_now()
     period = between(from_, to, now=now)
     stepped = tuple(name for name in DEFAULT_DATASETS if DATASETS[name].cadence == "step")
-    target = Target(read_option("--step", duration, step), data.datasets() if data.dataset else stepped, data.options())
+    length = read_option("--step", lambda text: check_step(duration(text)), step)
+    target = scheduled(length, data, data.datasets() if data.dataset else stepped, source)
     closed = Lookback(lag=read_option("--lag", duration, lag)).closed(now)
     run, policy, cancel = run_options.run(), load.policy(), process.cancel
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from opencost_kusto.batch import SourceSettings
 from opencost_kusto.cli.configuration import Configured
-from opencost_kusto.cli.usage import read_option
+from opencost_kusto.cli.usage import at, read_option
 from opencost_kusto.config import ClusterConfig, Setting
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.capabilities import retention
@@ -152,12 +151,3 @@ def _placed(setting: Setting | None, read: Callable[[Json], T]) -> T | None:
         return None
     with at(setting.place):
         return read(setting.value)
-
-
-@contextmanager
-def at(place: str | None) -> Iterator[None]:
-    """Prefix a UsageError with the place of the entry."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") if place else error from error

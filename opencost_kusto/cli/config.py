@@ -17,12 +17,14 @@ from opencost_kusto.cli.schedule_options import TimesOptions
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.config import Config
+from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.kubernetes.address import KubernetesAddress
 from opencost_kusto.extract.kubernetes.kubeconfig import contexts
 from opencost_kusto.names import identity, shown
 from opencost_kusto.redact import redacted
 from opencost_kusto.rendering import Column, Document, Table
+from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.schema.columns import Json
 
 
@@ -45,17 +47,27 @@ def config_command(
 
     The options are those of schedule.
     """
-    del kusto_options, run_options, load, when
+    del load
     if from_kubeconfig:
         console.out("\n".join(proposed(contexts(os.environ))))
         return
-    data.options()
-    # A wrong setting of a cluster is an error here, as in a command that requests it.
-    with source.opencosts():
-        pass
+    _check(kusto_options, source, data, run_options, when)
     rows = list(_settings(context, process.config))
     clusters = list(_clusters(process.config, source))
     console.show(document(rows, clusters))
+
+
+def _check(
+    kusto_options: KustoOptions, source: SourceOptions, data: DataOptions, run_options: RunOptions, when: TimesOptions
+) -> None:
+    """Raise UsageError for what `schedule` would refuse, without signing in; the database need not be named."""
+    kusto_options.check()
+    run_options.run()
+    Target(when.step, data.datasets(), data.options())
+    Trigger(when.step, when.lookback().lag, when.cron)
+    when.delay()
+    with source.opencosts():
+        pass
 
 
 def document(rows: list[tuple[str, Json, str]], clusters: list[tuple[str, str, Json, str]]) -> Document:

@@ -8,11 +8,12 @@ from typing import Annotated
 
 from opencost_kusto.cli.help import REQUIRED
 from opencost_kusto.cli.options import KUSTO, option
+from opencost_kusto.cli.usage import at
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.address import checked_database, engine_address
 from opencost_kusto.kusto.client import Kusto
-from opencost_kusto.kusto.signin import METHODS
-from opencost_kusto.names import variable
+from opencost_kusto.kusto.signin import METHODS, check_method
+from opencost_kusto.names import place_of, variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class KustoOptions:
         Raises UsageError when it is not named; the message then ends with `otherwise`, the alternative.
         """
         uri, database = self._named(otherwise)
+        self.check()
         kusto = Kusto(
             uri,
             database,
@@ -50,6 +52,16 @@ class KustoOptions:
         )
         log(f"Kusto: {kusto.uri} (ingestion: {kusto.ingest_uri}), database {kusto.database}")
         return kusto
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be used of what is set, without signing in."""
+        for flag, address in (("--kusto-uri", self.kusto_uri), ("--ingest-uri", self.ingest_uri)):
+            with at(place_of(flag)):
+                found = engine_address(address) if address else ""
+            if found and flag == "--kusto-uri":
+                check_method(found, self.auth)
+        if self.database:
+            checked_database(self.database)
 
     def place(self) -> tuple[str, str]:
         """The engine's address and the database, where no sign-in is needed.

@@ -205,11 +205,12 @@ def _check(args: list[str], program: Any) -> None:
     explicit = ExplicitOptions.of(parsed)
     data = gathered(DataOptions, parsed.params, explicit)
     data.check(explicit)
-    scheduled(duration(parsed.params["every"]), data, data.datasets())
     times = gathered(TimesOptions, parsed.params, explicit)
+    source = gathered(SourceOptions, parsed.params, explicit)
+    scheduled(times.step, data, data.datasets(), source)
     times.lookback()
     times.delay()
     gathered(RunOptions, parsed.params, explicit).run()
     gathered(LoadOptions, parsed.params, explicit)
-    with gathered(SourceOptions, parsed.params, explicit).opencosts():
+    with source.opencosts():
         return

@@ -17,7 +17,6 @@ from opencost_kusto.cli.reports import print_shard, report_document, report_line
 from opencost_kusto.cli.schedule_options import RunningOptions, TimesOptions, scheduled
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
 from opencost_kusto.cli.termination import Process
-from opencost_kusto.cli.usage import read_option
 from opencost_kusto.database.doctor import ready
 from opencost_kusto.errors import OpenCostKustoError, UsageError
 from opencost_kusto.redact import redacted
@@ -27,7 +26,6 @@ from opencost_kusto.schedule.loop import Schedule, TickResult
 from opencost_kusto.schedule.tick import tick
 from opencost_kusto.schedule.trigger import Trigger
 from opencost_kusto.times import utc_now
-from opencost_kusto.window import duration
 
 if TYPE_CHECKING:
     from opencost_kusto.schedule.health import Health
@@ -49,9 +47,8 @@ def schedule_command(
     from opencost_kusto.schedule.health import Health
 
     _check(console, running, run_options)
-    every = read_option("--every", duration, when.every)
-    target, lookback = scheduled(every, data, data.datasets()), when.lookback()
-    times, delay = Trigger(every, lookback.lag, when.cron), when.delay()
+    target, lookback = scheduled(when.step, data, data.datasets(), source), when.lookback()
+    times, delay = Trigger(when.step, lookback.lag, when.cron), when.delay()
     health = Health(2 * times.longest_pause(utc_now()), clock=utc_now)
     stop = CancelToken()
     with source.opencosts() as opencosts, kusto_options.kusto(console.info) as kusto:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from opencost_kusto.cli.clusters import at
+from opencost_kusto.cli.clusters import chosen, own
 from opencost_kusto.cli.options import OUTPUT, WINDOW, option
-from opencost_kusto.cli.source_options import DataOptions
-from opencost_kusto.cli.usage import read_option
+from opencost_kusto.cli.source_options import DataOptions, SourceOptions
+from opencost_kusto.cli.usage import at, read_option
 from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
+from opencost_kusto.coverage.retention import check_step
 from opencost_kusto.errors import UsageError
 from opencost_kusto.names import place_of
 from opencost_kusto.schedule.tick import Lookback
@@ -44,9 +45,14 @@ class TimesOptions:
     ] = None
     at_most: Annotated[int, option("--at-most", "Windows that one run loads at most.", min=1)] = MAX_WINDOWS
 
+    @property
+    def step(self) -> timedelta:
+        """The length of the windows; raises UsageError if it does not divide a day."""
+        return read_option("--every", lambda text: check_step(duration(text)), self.every)
+
     def lookback(self) -> Lookback:
         """The period in which a run looks for missing windows; raises UsageError if it has no window."""
-        step = read_option("--every", duration, self.every)
+        step = self.step
         back = read_option("--catch-up", duration, self.catch_up or ("14d" if step >= timedelta(days=1) else "48h"))
         lookback = Lookback(back, read_option("--lag", duration, self.lag), self.at_most)
         with at(place_of("--catch-up")):
@@ -58,8 +64,9 @@ class TimesOptions:
         if self.jitter is None:
             return lambda: 0.0
         longest = read_option("--jitter", duration, self.jitter)
-        if longest >= read_option("--every", duration, self.every):
-            raise UsageError(f"--jitter {self.jitter} must be shorter than --every {self.every}.")
+        if longest >= self.step:
+            flag = place_of("--jitter") or "--jitter"
+            raise UsageError(f"{flag} {self.jitter} must be shorter than --every {self.every}.")
         return lambda: uniform(0.0, longest.total_seconds())
 
 
@@ -75,11 +82,15 @@ class RunningOptions:
     ] = None
 
 
-def scheduled(step: timedelta, data: DataOptions, datasets: tuple[str, ...]) -> Target:
+def scheduled(step: timedelta, data: DataOptions, datasets: tuple[str, ...], source: SourceOptions) -> Target:
     """What is requested for each window; raises UsageError for options that do not fit scheduled windows."""
+    of_clusters = [own(source, one.entry).get("share_idle") for one in chosen(source)]
+    shared = [f"{one.place}, share_idle" for one in of_clusters if one is not None and one.value]
     if getattr(data, "share_idle", False):
+        shared.insert(0, place_of("--share-idle") or "--share-idle")
+    if shared:
         raise UsageError(
-            "--share-idle is not for schedule and backfill: rows with shared idle cost count only where no other "
+            f"{shared[0]} is not for schedule and backfill: rows with shared idle cost count only where no other "
             "window does. Use --include-idle; OpenCostChargeback shares idle cost in Kusto."
         )
     return Target(step, datasets, data.options())

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, TypeVar
 
 from opencost_kusto.batch import RequestOptions
-from opencost_kusto.cli.clusters import Chosen, at, chosen, own, settings
+from opencost_kusto.cli.clusters import Chosen, chosen, own, settings
 from opencost_kusto.cli.configuration import OWN, Configured, as_option
 from opencost_kusto.cli.door_options import DoorOptions
 from opencost_kusto.cli.options import OPENCOST, Shards, key_values, listed, option, seconds, shard_of
+from opencost_kusto.cli.usage import at
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
 from opencost_kusto.names import place_of, placed, variable

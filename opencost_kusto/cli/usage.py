@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from opencost_kusto.errors import UsageError
@@ -17,6 +18,15 @@ def read_option(name: str, read: Callable[[str], T], text: str) -> T:
         return read(text)
     except UsageError as error:
         raise UsageError(f"{variable(name)}: {error}") from None
+
+
+@contextmanager
+def at(place: str | None) -> Iterator[None]:
+    """Prefix a UsageError with the place of the entry."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") if place else error from error
 
 
 def refusal(error: Any) -> str | None:

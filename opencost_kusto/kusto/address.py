@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import identity, variable
+from opencost_kusto.names import identity, prefix, variable
 
 _ADDRESS = re.compile(r"(https?)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
 _EXAMPLE = "https://<cluster>.<region>.kusto.windows.net"
@@ -34,7 +34,7 @@ def checked_database(name: str) -> str:
     """The name of a database; raises UsageError for an invalid one."""
     database = identity(name, variable("--database"), longest=_LONGEST_ENTITY)
     if not re.fullmatch(r"[\w .()-]+", database):
-        raise UsageError(f"{database!r} is not the name of a Kusto database.")
+        raise UsageError(f"{prefix('--database')}{database!r} is not the name of a Kusto database.")
     return database
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.watch import Watched
+from opencost_kusto.names import place_of
 
 Auth = Literal[
     "default",
@@ -99,18 +100,20 @@ def credential(uri: str, auth: Auth) -> Credential | None:
 
     Raises UsageError if the method does not fit the address, or the environment does not have what it requires.
     """
+    check_method(uri, auth)
+    return None if auth == "none" else Credential(auth)
+
+
+def check_method(uri: str, auth: str) -> None:
+    """Raise UsageError for a method that does not exist, or does not fit the address."""
+    flag = place_of("--auth") or "--auth"
     if auth not in METHODS:
-        raise UsageError(f"--auth {auth} is unknown; choose one of {', '.join(METHODS)}.")
+        raise UsageError(f"{flag} {auth} is unknown; choose one of {', '.join(METHODS)}.")
     plain = uri.startswith("http://")
-    if auth == "none":
-        if not plain:
-            raise UsageError(
-                f"--auth none is for plain http; {uri} is https, so choose one of {', '.join(METHODS[:-1])}."
-            )
-        return None
-    if plain:
+    if auth == "none" and not plain:
+        raise UsageError(f"{flag} none is for plain http; {uri} is https, so choose one of {', '.join(METHODS[:-1])}.")
+    if auth != "none" and plain:
         raise UsageError(f"{uri} is plain http, which must not carry a token; use https, or --auth none.")
-    return Credential(auth)
 
 
 def connection(uri: str, credential: Credential | None) -> Any:

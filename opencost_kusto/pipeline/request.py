@@ -10,7 +10,7 @@ from typing import Protocol
 
 from opencost_kusto.batch import Batch, RequestOptions, Run, Source
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import identity, normalized, shown, variable
+from opencost_kusto.names import identity, normalized, prefix, shown, variable
 from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS
 from opencost_kusto.version import __version__
 from opencost_kusto.window import Window, parse
@@ -86,7 +86,7 @@ def check_datasets(datasets: tuple[str, ...], lengths: set[timedelta]) -> None:
     """Raise UsageError for a dataset that does not exist, or not in windows of these lengths."""
     for name in datasets:
         if name not in DATASETS:
-            raise UsageError(f"There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
+            raise UsageError(f"{prefix('--dataset')}There is no dataset {name!r}; there are {', '.join(DATASETS)}.")
         only = DATASETS[name].step
         if only is not None and lengths != {only}:
             hours = only / timedelta(hours=1)

@@ -232,6 +232,11 @@ def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
     [
         ("aggregate = 'foo'", ": OpenCost does not aggregate by 'foo'"),
         ("every = 'soon'", ", every: 'soon' is not a duration"),
+        ("every = '7m'", ", every: Windows of 7 minutes do not tile a day"),
+        ("cron = 'a b'", ", cron 'a b' is no crontab line"),
+        ("dataset = 'costs'", ", dataset: There is no dataset 'costs'"),
+        ("jitter = '2h'", ", jitter 2h must be shorter"),
+        ("share_idle = true\ninclude_idle = true", ", share_idle is not for schedule and backfill"),
         ("catch_up = '5m'", ": No closed window lies in the catch-up"),
         ("jitter = 'x'", ", jitter: 'x' is not a duration"),
         ("timeout = 0", ", timeout 0 is not possible"),
@@ -250,6 +255,56 @@ def test_what_is_wrong_with_a_default_has_its_place(tmp_path: Path, setting: str
     assert text.startswith(f"{path}, line 5")
     with pytest.raises(UsageError, match=r"--every \(or OPENCOST_KUSTO_EVERY\): 'soon'"):
         app([*arguments[:-2], "--every", "soon"], standalone_mode=False, obj=Process())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("auth = 'cl'", ", auth cl is unknown"),
+        ("auth = 'none'", ", auth none is for plain http"),
+        ("kusto_uri = 'c.example.com'", ", kusto_uri: 'c.example.com' is not the address"),
+        ("kusto_uri = 'https://u:HUSH@c.example.com'", ", kusto_uri: A Kusto address is"),
+        ("ingest_uri = 'nope'", ", ingest_uri: 'nope' is not the address"),
+        ("database = 'a;b'", ", database: 'a;b' is not the name"),
+    ],
+)
+@pytest.mark.parametrize("command", ["config", "status"])
+def test_what_is_wrong_with_kusto_has_its_place(tmp_path: Path, command: str, setting: str, message: str) -> None:
+    """`config` finds it before a command that signs in does."""
+    kusto = {"kusto_uri": "https://c.region.kusto.windows.net", "database": "d"}
+    others = [f"{name} = '{value}'" for name, value in kusto.items() if name != setting.split()[0]]
+    path = tmp_path / "c.toml"
+    path.write_text("\n".join(["[kusto]", setting, *others]))
+    with pytest.raises(UsageError) as refused:
+        app([command, "--config", str(path)], standalone_mode=False, obj=Process())
+    assert str(refused.value).startswith(f"{path}, line 2{message}")
+    assert "HUSH" not in str(refused.value)
+
+
+def test_config_needs_no_database_and_signs_in_nowhere(run: Run, tmp_path: Path) -> None:
+    """A file for pods, whose environment has the rest, can be checked anywhere."""
+    path = tmp_path / "c.toml"
+    path.write_text("[kusto]\nauth = 'workload-identity'\n")
+    assert run("config", "--config", str(path))[0] == 0
+    path.write_text("[kusto]\nauth = 'client-secret'\nkusto_uri = 'https://c.region.kusto.windows.net'\n")
+    assert run("config", "--config", str(path))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("schedule", "--once"), ("backfill", "--from", "2026-11-01", "--to", "2026-11-02")],
+    ids=lambda one: one[0],
+)
+def test_idle_cost_is_not_shared_in_scheduled_windows(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Neither for all clusters nor for one, of which the message has the line."""
+    path = tmp_path / "c.toml"
+    path.write_text("[[clusters]]\nname = 'a'\nendpoint = 'http://a'\ninclude_idle = true\nshare_idle = true\n")
+    place = ("--kusto-uri", "http://127.0.0.1:1", "--database", "d", "--auth", "none")
+    with pytest.raises(UsageError, match=r"c\.toml, line 5, share_idle is not for schedule and backfill"):
+        app([*command, *place, "--config", str(path)], standalone_mode=False, obj=Process())
+    idle = ("--include-idle", "--share-idle", "--endpoint", "http://a")
+    with pytest.raises(UsageError, match=r"^--share-idle is not for schedule and backfill"):
+        app([*command, *place, *idle], standalone_mode=False, obj=Process())
 
 
 def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostEmulator) -> None:
