@@ -134,6 +134,19 @@ def test_the_monitor_scrapes_and_the_policy_admits_the_health_port() -> None:
         assert selector["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
+def test_alerts_have_their_limits() -> None:
+    """The rules of the file, with a day more where a run comes once a day."""
+    rules = [by_kind(case)["PrometheusRule"]["spec"]["groups"][0]["rules"] for case in ("fleet", "shards-deployment")]
+    [group] = yaml.safe_load((helm.CHART / "files" / "alerts.yaml").read_text("utf-8"))["groups"]
+    assert rules[0] == group["rules"]
+    for name, hours in (("OpenCostKustoRunsFail", 3), ("OpenCostKustoLate", 6)):
+        hourly, daily = [next(rule for rule in some if rule["alert"] == name) for some in rules]
+        for rule, limit in ((hourly, hours), (daily, hours + 24)):
+            assert rule["expr"].endswith(f" > {limit} * 3600")
+            assert f" {limit} hours." in rule["annotations"]["summary"]
+        assert daily["annotations"].keys() == hourly["annotations"].keys()
+
+
 def test_pods_share_the_clusters() -> None:
     """The pods of an indexed job, or one Deployment for each shard: each has its number and its own pod."""
     job = by_kind("shards")["CronJob"]["spec"]["jobTemplate"]["spec"]
@@ -187,6 +200,7 @@ def test_values_pass_their_schema() -> None:
         ("rbac", {"podNamespaces": "kube-system"}),
         ("networkPolicy", {"enabled": "yes"}),
         ("extraArgs", "--include-idle"),
+        ("prometheusRule", {"extraHours": "a day"}),
     ],
 )
 def test_mistakes_are_refused_by_the_schema(name: str, value: object) -> None:
