@@ -12,6 +12,7 @@ import typer
 from opencost_kusto.cli.configuration import key
 from opencost_kusto.cli.console import Console
 from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import LoadOptions, RunOptions
 from opencost_kusto.cli.schedule_options import TimesOptions
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
@@ -40,6 +41,7 @@ def config_command(
         bool, typer.Option("--from-kubeconfig", help="Print [[clusters]] for each context of the kubeconfig instead.")
     ] = False,
     *,
+    explicit: ExplicitOptions,
     process: Process,
     console: Console,
 ) -> None:
@@ -49,6 +51,8 @@ def config_command(
     """
     del load
     if from_kubeconfig:
+        if "format_" in explicit:
+            raise UsageError("--from-kubeconfig prints TOML: leave out --format.")
         console.out("\n".join(proposed(contexts(os.environ))))
         return
     _check(kusto_options, source, data, run_options, when)

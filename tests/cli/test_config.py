@@ -397,6 +397,8 @@ contexts:
     (tmp_path / "c.toml").write_text(out)
     _, document = run("config", "--config", str(tmp_path / "c.toml"), "-o", "json")
     assert [one["cluster"] for one in json.loads(document)["clusters"]] == ["aks-prod", "aks-test"]
+    with pytest.raises(UsageError, match="prints TOML: leave out --format"):
+        run("config", "--from-kubeconfig", "-o", "json")
     with pytest.raises(UsageError, match="has no context"):
         list(proposed([]))
 
