@@ -15,6 +15,7 @@ from opencost_kusto.cli.options import OPENCOST, Shards, key_values, listed, opt
 from opencost_kusto.cli.usage import at
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.client import OpenCost
+from opencost_kusto.extract.kubernetes.address import is_kubernetes
 from opencost_kusto.names import place_of, placed, variable
 from opencost_kusto.schema.columns import Json
 from opencost_kusto.schema.options import Option
@@ -22,6 +23,10 @@ from opencost_kusto.schema.tables import DATASETS, DEFAULT_DATASETS, OPTIONS
 from opencost_kusto.shard import Shard
 
 _ENDPOINT = "http://localhost:9003"
+# The doors that an endpoint in Kubernetes has no use for, those of which one is enough, and those of https alone.
+_DOORS = frozenset(one.name for one in fields(DoorOptions) if one.default is None)
+_SIGN_INS = frozenset({"opencost_token_file", "opencost_scope"})
+_CERTIFICATES = frozenset({"opencost_ca", "opencost_cert", "opencost_key"})
 # Stands for every dataset that is declared.
 EVERY = "all"
 
@@ -96,7 +101,8 @@ class SourceOptions(DoorOptions):
         given = own(self, one.entry)
         names = [each.name for each in fields(self) if each.name in given and each.name not in OWN]
         with placed({f"--{name.replace('_', '-')}": f"{given[name].place}, {name}" for name in names}):
-            configured = replace(self, **{name: as_option(name, given[name].value) for name in names})
+            values: dict[str, Any] = dict.fromkeys(self._unfit(one.endpoint, names))
+            configured = replace(self, **values | {name: as_option(name, given[name].value) for name in names})
             doors, found = configured.doors(), settings(self, one.entry)
             with at(one.entry.place if one.entry else None):
                 return OpenCost(
@@ -107,6 +113,16 @@ class SourceOptions(DoorOptions):
                     entra=configured.entra,
                     settings=found,
                 )
+
+    def _unfit(self, endpoint: str, of_own: Collection[str]) -> frozenset[str]:
+        """The doors of [defaults] that one cluster has no use for: they are for the others."""
+        found = _DOORS & self.configured.file.defaults.keys() - self.configured.stronger - set(of_own)
+        if is_kubernetes(endpoint):
+            return found
+        no_use = _SIGN_INS if _SIGN_INS & set(of_own) else frozenset[str]()
+        if endpoint.lower().startswith("http://") and self.opencost_proxy is None:
+            no_use = no_use | _CERTIFICATES
+        return found & no_use
 
 
 T = TypeVar("T")

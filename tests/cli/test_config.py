@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import typer.main
 import yaml
@@ -216,6 +217,41 @@ def test_a_cluster_has_its_own_doors_and_time(tmp_path: Path, opencost: OpenCost
                 one.capabilities()
                 sent[one.cluster] = one.timeout, opencost.requests[-1].headers["x-a"]
         assert sent == expected
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        "endpoint = 'https://h'\nopencost_scope = 'api://a/.default'",
+        "endpoint = 'in-cluster://opencost/opencost:9003'",
+        "endpoint = 'HTTP://127.0.0.1:1'\nopencost_header = 'X-A=@a'",
+    ],
+)
+def test_doors_of_all_are_for_clusters_that_have_a_use(tmp_path: Path, cluster: str) -> None:
+    """A door of [defaults] keeps no cluster from another way in; on the command line it is refused."""
+    path = tmp_path / "c.toml"
+    doors = f"opencost_token_file = 't'\nopencost_ca = '{certifi.where()}'\n"
+    path.write_text(f"[defaults]\n{doors}[[clusters]]\nname = 'a'\n{cluster}\n")
+    file = read(str(path), keys(typer.main.get_command(app)))
+    of_all: dict[str, Any] = {name: one.value for name, one in file.defaults.items()}
+    with SourceOptions(configured=Configured(file), **of_all).opencosts() as [one]:
+        assert one.cluster == "a"
+    stronger = SourceOptions(configured=Configured(file, frozenset(of_all)), **of_all)
+    with pytest.raises(UsageError), stronger.opencosts():
+        pass
+
+
+def test_a_door_of_all_is_used_where_it_can_be(tmp_path: Path, opencost: OpenCostEmulator) -> None:
+    """The token is sent to a cluster on this machine, which has no use for a certificate."""
+    (tmp_path / "token").write_text("HUSH")
+    path = tmp_path / "c.toml"
+    doors = f"opencost_token_file = '{tmp_path}/token'\nopencost_ca = '{certifi.where()}'\n"
+    path.write_text(f"[defaults]\n{doors}[[clusters]]\nname = 'a'\nendpoint = '{opencost.url}'\n")
+    file = read(str(path), keys(typer.main.get_command(app)))
+    of_all: dict[str, Any] = {name: one.value for name, one in file.defaults.items()}
+    with SourceOptions(configured=Configured(file), **of_all).opencosts() as [one]:
+        one.capabilities()
+    assert opencost.requests[-1].headers["authorization"] == "Bearer HUSH"
 
 
 def test_a_value_that_an_option_refuses_has_its_place(tmp_path: Path) -> None:
