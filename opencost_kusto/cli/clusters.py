@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -112,6 +112,7 @@ def own(options: SourceSelection, entry: ClusterConfig | None) -> dict[str, Sett
 def settings(options: SourceSelection, entry: ClusterConfig | None) -> SourceSettings:
     """Currency, marks, options and metadata of a cluster; a UsageError has the line of the file."""
     found = own(options, entry)
+    _check_needs(options, found)
     return SourceSettings(
         _placed(found.get("currency"), lambda value: currency(str(value))) or _currency(options),
         {name: value for name in OPTIONS if (value := _placed(found.get(name), partial(_parsed, name))) is not None},
@@ -119,6 +120,18 @@ def settings(options: SourceSelection, entry: ClusterConfig | None) -> SourceSet
         _placed(found.get("opencost_resolution"), lambda value: resolution(str(value))),
         _placed(found.get("opencost_retention"), lambda value: retention(str(value))) or _retention(options),
     )
+
+
+def _check_needs(options: SourceSelection, found: Mapping[str, Setting]) -> None:
+    """Raise UsageError for a setting of a cluster that has no effect without another, which is not set."""
+    set_somewhere = {**options.configured.file.settings, **found}
+    for name, declared in OPTIONS.items():
+        needed = next((one.field for one in OPTIONS.values() if one.name == declared.needs), None)
+        if needed is None or name not in found or not found[name].value or needed in options.configured.stronger:
+            continue
+        other = set_somewhere.get(needed)
+        if other is None or not other.value:
+            raise UsageError(f"{found[name].place}: {name} has no effect alone: add {needed} = true.")
 
 
 def _currency(options: SourceSelection) -> str | None:

@@ -120,7 +120,7 @@ class SourceOptions(DoorOptions):
         if is_kubernetes(endpoint):
             return found
         no_use = _SIGN_INS if _SIGN_INS & set(of_own) else frozenset[str]()
-        if endpoint.lower().startswith("http://") and self.opencost_proxy is None:
+        if endpoint.lower().startswith("http://") and not (self.opencost_proxy or "opencost_proxy" in of_own):
             no_use = no_use | _CERTIFICATES
         return found & no_use
 

@@ -343,6 +343,17 @@ def test_idle_cost_is_not_shared_in_scheduled_windows(tmp_path: Path, command: t
         app([*command, *place, *idle], standalone_mode=False, obj=Process())
 
 
+@pytest.mark.parametrize("of_all", ["[defaults]\ninclude_idle = true\n", ""])
+def test_idle_cost_is_shared_where_it_is_included(tmp_path: Path, of_all: str) -> None:
+    """A cluster may share the idle cost that the file or the command line includes for all."""
+    path = tmp_path / "c.toml"
+    path.write_text(f"{of_all}[[clusters]]\nname = 'a'\nendpoint = 'http://a'\nshare_idle = true\n")
+    file = read(str(path), keys(typer.main.get_command(app)))
+    stronger = frozenset[str]() if of_all else frozenset({"include_idle"})
+    with SourceOptions(configured=Configured(file, stronger)).opencosts() as [one]:
+        assert one.settings.options == {"share_idle": True}
+
+
 def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostEmulator) -> None:
     """--cluster selects those of the file and of --source, and names the one of --endpoint."""
     with pytest.raises(UsageError, match="There is no cluster 'nope'; there are old, prod, test"):
@@ -381,6 +392,8 @@ def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp
     [
         ("currency = 'euro'", "4: The currency 'euro' is no code"),
         ("aggregate = 'foo'", "4: OpenCost does not aggregate by 'foo'"),
+        ("share_idle = true", "4: share_idle has no effect alone: add include_idle = true"),
+        ("share_idle = true\ninclude_idle = false\n[defaults]\ninclude_idle = true", "4: share_idle has no effect"),
         ("opencost_resolution = '7m'", "4: .*does not divide a day"),
         ("opencost_retention = '2h=7'", "4: .*such as 1h=168"),
         ("opencost_key = 'k'", "4, opencost_key needs --opencost-cert"),
