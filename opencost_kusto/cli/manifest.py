@@ -16,6 +16,7 @@ from opencost_kusto.cli.option_groups import ExplicitOptions, gathered
 from opencost_kusto.cli.options import LoadOptions, RunOptions, option
 from opencost_kusto.cli.schedule_options import TimesOptions, scheduled
 from opencost_kusto.cli.source_options import DataOptions, SourceOptions
+from opencost_kusto.cli.termination import Process
 from opencost_kusto.errors import UsageError
 from opencost_kusto.extract.doors import CA, CERT, HEADER, KEY, PROXY, TOKEN
 from opencost_kusto.extract.kubernetes.address import KubernetesAddress
@@ -87,6 +88,7 @@ def manifest_command(
     role: RbacOptions,
     more: Annotated[list[str] | None, typer.Argument(help="Further options of schedule, after --.")] = None,
     *,
+    process: Process,
     console: Console,
 ) -> None:
     """Print the Kubernetes YAML of a scheduled sync: a CronJob, or a Deployment."""
@@ -98,6 +100,12 @@ def manifest_command(
         to = rbac_subject(role.subject or f"ServiceAccount:{options.namespace}:opencost-kusto")
         console.out(manifest.rbac(_rights(options.endpoint), to, wide=role.cluster_wide))
     else:
+        if process.config.clusters and options.endpoint is None and not _names_sources(more or []):
+            raise UsageError(
+                f"{process.config.path} has [[clusters]], and the manifest is of one OpenCost: name it with "
+                "--endpoint, or install the Helm chart, whose value config is the file. See: opencost-kusto guide "
+                "scheduled."
+            )
         console.out(_objects(options, more or [], context.find_root().command))
 
 
@@ -151,8 +159,11 @@ def _further(more: list[str]) -> None:
 
 def _source(endpoint: str | None, more: list[str]) -> list[str]:
     """Which OpenCost, as options: the one of this cluster unless others are named."""
-    named = any(word.partition("=")[0] == "--source" for word in more)
-    return [] if named and endpoint is None else ["--endpoint", endpoint or _ENDPOINT]
+    return [] if _names_sources(more) and endpoint is None else ["--endpoint", endpoint or _ENDPOINT]
+
+
+def _names_sources(more: list[str]) -> bool:
+    return any(word.partition("=")[0] == "--source" for word in more)
 
 
 def _rights(endpoint: str | None) -> list[Right]:
@@ -201,7 +212,8 @@ def _check(args: list[str], program: Any) -> None:
     if any(redacted(word) != word for word in args):
         raise UsageError("A password or key in an option would stand in the pod for all to read; leave it out.")
     name, *arguments = args
-    parsed = program.commands[name].make_context(name, arguments)
+    # Without the file of this command, which the container does not have.
+    parsed = program.commands[name].make_context(name, [*arguments, "--config", ""])
     explicit = ExplicitOptions.of(parsed)
     data = gathered(DataOptions, parsed.params, explicit)
     data.check(explicit)

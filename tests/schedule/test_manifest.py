@@ -281,6 +281,24 @@ def test_what_cannot_run_is_not_printed(case: str) -> None:
     assert "SECRETPW" not in done.stderr
 
 
+def test_a_file_is_not_that_of_the_container(tmp_path: Path) -> None:
+    """Of a file, manifest takes its own options; clusters that it would leave out are refused."""
+    path = tmp_path / "c.toml"
+    path.write_text("[defaults]\nevery = '10m'\ncatch_up = '5m'\n")
+    done = run(OPENCOST_KUSTO_CONFIG=str(path))
+    assert done.returncode == 0, done.stderr
+    args = pod(list(yaml.safe_load_all(done.stdout))[1])["spec"]["containers"][0]["args"]
+    assert args[args.index("--every") + 1] == "10m"
+    assert not {"--catch-up", "--config"} & set(args)
+    with path.open("a") as file:
+        file.write("[[clusters]]\nname = 'a'\nendpoint = 'http://a'\n")
+    for done in (run(OPENCOST_KUSTO_CONFIG=str(path)), run("--config", str(path), "--deployment")):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "has [[clusters]], and the manifest is of one OpenCost: name it with --endpoint" in done.stderr
+    for words in (("--endpoint", "http://o:9003"), ("--", "--source", "a=http://o:9003")):
+        assert run(*words, OPENCOST_KUSTO_CONFIG=str(path)).returncode == 0
+
+
 @pytest.mark.parametrize("word", ["1e3", "0o17", "no", "12:30:45", "~", "a: b", "#x", "%y", "&z", "*", "é\n"])
 def test_strings_are_read_as_strings(word: str) -> None:
     """Whatever reader of YAML Kubernetes uses, a string is quoted, and is read back unchanged."""
