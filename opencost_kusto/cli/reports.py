@@ -211,4 +211,4 @@ def finish(console: Console, report: Report, empty: str | None = None) -> None:
 def print_shard(shard: Shard | None, clusters: int, console: Console) -> None:
     """Print which shard this is, where there are several, and how many clusters it has."""
     if shard is not None:
-        console.info(f"Shard {shard}: {clusters} clusters.", "shard")
+        console.info(f"Shard {shard}: {clusters} cluster{'' if clusters == 1 else 's'}.", "shard")

@@ -12,6 +12,7 @@ import typer
 from opencost_kusto.cancel import CancelToken
 from opencost_kusto.cli.console import Console, Level
 from opencost_kusto.cli.kusto_options import KustoOptions
+from opencost_kusto.cli.option_groups import ExplicitOptions
 from opencost_kusto.cli.options import LoadOptions, RunOptions
 from opencost_kusto.cli.reports import print_shard, report_document, report_line, route_lines
 from opencost_kusto.cli.schedule_options import RunningOptions, TimesOptions, scheduled
@@ -40,13 +41,14 @@ def schedule_command(
     when: TimesOptions,
     running: RunningOptions,
     *,
+    explicit: ExplicitOptions,
     process: Process,
     console: Console,
 ) -> None:
     """Load missing windows of the last days at each interval, until SIGTERM or Ctrl-C."""
     from opencost_kusto.schedule.health import Health
 
-    _check(console, running, run_options)
+    _check(console, running, run_options, explicit)
     target, lookback = scheduled(when.step, data, data.datasets(), source), when.lookback()
     times, delay = Trigger(when.step, lookback.lag, when.cron), when.delay()
     health = Health(2 * times.longest_pause(utc_now()), clock=utc_now)
@@ -69,11 +71,15 @@ def schedule_command(
     raise typer.Exit(code)
 
 
-def _check(console: Console, running: RunningOptions, run_options: RunOptions) -> None:
+def _check(console: Console, running: RunningOptions, run_options: RunOptions, explicit: ExplicitOptions) -> None:
     """Report what is wrong with options before the first run."""
     run_options.run()
-    if console.format_ is not None and not running.once:
+    if running.once:
+        return
+    if "format_" in explicit:
         raise UsageError("--format is for --once, which has one report; use --log-format json for a schedule.")
+    # The format of other commands, by the environment or the file.
+    console.format_, console.document_due = None, False
 
 
 def _run(

@@ -199,6 +199,17 @@ def test_a_command_waits_before_its_run(here: StoreWorld) -> None:
         assert (code, bool(here.store.requested)) == (128 + signal.SIGTERM, requested)
 
 
+def test_a_format_for_other_commands_does_not_stop_a_schedule(
+    here: StoreWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable, as any option that has no effect, is ignored; on the command line --format is refused."""
+    monkeypatch.setenv("OPENCOST_KUSTO_FORMAT", "json")
+    assert app(command(here)[3:], standalone_mode=False, obj=Terminated()) in (0, 128 + signal.SIGTERM)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UsageError, match="--format is for --once"):
+        app([*command(here)[3:], "-o", "json"], standalone_mode=False, obj=Terminated())
+
+
 @pytest.mark.parametrize(
     ("jitter", "message"),
     [("2h", "must be shorter than --every 1h"), ("soon", "is not a duration"), ("0s", "is not a duration")],
