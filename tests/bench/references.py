@@ -61,6 +61,10 @@ PLAIN = _passes("OpenCostAllocation", (*_COSTS, *_HOURS), "Namespace")
 
 _CONTROLLER_COSTS = _passes("OpenCostAllocation", (*_COSTS, *_HOURS), _CONTROLLERS)
 _CONTROLLER_TOTALS = _passes("OpenCostAllocation", ("TotalCost",), _CONTROLLERS)
+# A controller has a cost in each of two periods.
+_CONTROLLER_PERIODS = _passes(
+    "OpenCostAllocation", ("TotalCost",), f"{_CONTROLLERS}, IsLater = WindowStart >= datetime(2026-11-02)"
+)
 _ASSETS_BY_TYPE = _passes("OpenCostAssets", _OF_ASSETS, "Type")
 _ASSETS_BY_HOUR = _passes("OpenCostAssets", _OF_ASSETS, "BatchId, Type, Name", many=True)
 _IDLE = (*_passes("OpenCostAllocation", _COMPUTE, "BatchId, Node", many=True), *_ASSETS_BY_HOUR)
@@ -91,7 +95,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "OpenCostByNode": _passes("OpenCostAllocation", (*_COSTS, *_HOURS), "Node"),
     "OpenCostByController": _CONTROLLER_COSTS,
     "OpenCostOfRun": _passes("OpenCostAllocation", _COSTS, _CONTROLLERS),
-    "OpenCostTopMovers": _CONTROLLER_TOTALS,
+    "OpenCostTopMovers": _CONTROLLER_PERIODS,
     # The run is compared with itself, so that each of the two has all rows.
     "OpenCostRunDiff": (*_CONTROLLER_TOTALS, *_CONTROLLER_TOTALS),
     "OpenCostEfficiency": _passes("OpenCostAllocation", _EFFICIENCY, f"{_CONTROLLERS}, Container"),
