@@ -17,6 +17,7 @@ from opencost_kusto.load.run_log import write_run_log
 from opencost_kusto.load.sealed import SealedBatch, remove
 from opencost_kusto.load.spool import Spool
 from opencost_kusto.load.staged import StagedBatch
+from opencost_kusto.names import shown
 from opencost_kusto.pipeline.clocks import timed
 from opencost_kusto.pipeline.identity import Identity
 from opencost_kusto.pipeline.request import new_run
@@ -35,7 +36,7 @@ def replay(
 ) -> Report:
     """Load the batches that a spool holds, each exactly once, and remove those that are in Kusto.
 
-    With `clusters`, batches of other clusters are left in the spool.
+    With `clusters`, batches of other clusters are left in the spool; one of which it holds none is a warning.
 
     Decisions are those of `sync` with the same response at hand: a landed batch is kept, a damaged one is repaired,
     and one whose name belongs to another cluster fails.
@@ -44,7 +45,10 @@ def replay(
     check_is_spool(folder)
     run = new_run(kind="replay")
     report = Report(run.id, on_result=on_result)
-    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _newest(folder, clusters)}
+    held = list(_newest(folder))
+    report.warnings += _absent(clusters, {one.source for one in held})
+    chosen = [one for one in held if not clusters or one.source in clusters]
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in chosen}
     if not sealed:
         return report
     run, token, policy = timed(run, kusto), cancel or CancelToken(), replace(policy or LoadPolicy(), spool=folder)
@@ -73,8 +77,16 @@ def _log(kusto: Kusto, run: Run, report: Report) -> None:
         report.run_log = error
 
 
-def _newest(folder: Path, clusters: Collection[str]) -> Iterator[SealedBatch]:
-    """The sealed batches of these clusters, or of all; of several responses to one request, the newest.
+def _absent(clusters: Collection[str], held: Collection[str]) -> Iterator[str]:
+    """A sentence for each cluster of which a spool with batches of others holds none: its name may be misspelt."""
+    others = ", ".join(sorted(held))
+    for one in clusters:
+        if held and one not in held:
+            yield f"The spool holds no batch of {shown(one)}; it holds some of {others}."
+
+
+def _newest(folder: Path) -> Iterator[SealedBatch]:
+    """The sealed batches of a spool; of several responses to one request, the newest.
 
     The older ones are removed.
     """
@@ -86,7 +98,7 @@ def _newest(folder: Path, clusters: Collection[str]) -> Iterator[SealedBatch]:
         older, newest[one.batch_id] = sorted((one, other or one), key=lambda sealed: sealed.collected)
         if other is not None:
             remove(older.folder)
-    yield from (one for one in newest.values() if not clusters or one.source in clusters)
+    yield from newest.values()
 
 
 def check_is_spool(folder: Path) -> None:

@@ -33,8 +33,14 @@ def test_the_batches_of_a_cluster_are_replayed_alone(tmp_path: Path) -> None:
             assert world.sync(cluster=cluster, spool=tmp_path, wait=False).counts == {"queued": 1}
         world.kusto.wait_idle()
         with world.client() as kusto:
-            found = [replay(tmp_path, kusto, clusters=each).sources for each in (["b"], [])]
-    assert [list(each) for each in found] == [["b"], ["a"]]
+            found = [replay(tmp_path, kusto, clusters=each) for each in (["nope"], ["b"], ["b"], [])]
+    assert [list(each.sources) for each in found] == [[], ["b"], [], ["a"]]
+    assert [each.warnings for each in found] == [
+        ["The spool holds no batch of 'nope'; it holds some of a, b."],
+        [],
+        ["The spool holds no batch of 'b'; it holds some of a."],
+        [],
+    ]
 
 
 def test_an_empty_spool_has_nothing_to_send(tmp_path: Path) -> None:
