@@ -43,14 +43,16 @@ _TEXT = "text/plain; charset=utf-8"
 class Health:
     """The metrics of the scheduler's runs; `deadline` is how old the last one may be that has loaded something.
 
-    That is one with exit code 0 or 7: a cluster that is away does not make the scheduler of a fleet unready; metrics
-    and alerts name it. The process ends when its loop does, so one that responds is alive.
+    That is one with exit code 0 or 7, or after which a dataset of a cluster is complete: a cluster that is away does
+    not make the scheduler of a fleet unready; metrics and alerts name it. The process ends when its loop does, so one
+    that responds is alive.
     """
 
     def __init__(self, deadline: timedelta, *, clock: Callable[[], datetime]) -> None:
         self._deadline = deadline
         self._clock = clock
         self._worked: datetime | None = None
+        self._complete = False
         self._until: dict[tuple[str, str], datetime] = {}
         self.registry = registry = CollectorRegistry()
         of = ["source", "dataset"]
@@ -118,13 +120,15 @@ class Health:
         """Set the windows that a run has left of a dataset."""
         self._missing.labels(one.source, one.dataset).set(one.missing)
         self._lost.labels(one.source, one.dataset).set(one.lost)
+        self._complete = self._complete or not (one.missing or one.lost)
 
     def ticked(self, one: TickResult) -> None:
         """Count the end of a tick."""
         self._runs.labels(str(one.exit_code)).inc()
         self._seconds.observe(one.seconds)
-        if one.exit_code in (0, PartialError.exit_code):
+        if one.exit_code in (0, PartialError.exit_code) or self._complete:
             self._worked = one.began
+        self._complete = False
         if one.exit_code == 0:
             self._last.set(one.began.timestamp())
 

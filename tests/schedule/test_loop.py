@@ -348,6 +348,22 @@ def test_one_cluster_of_a_fleet_does_not_make_it_unready() -> None:
     assert health.registry.get_sample_value("opencost_kusto_last_success_timestamp_seconds") == 0
 
 
+def test_a_fleet_with_nothing_due_but_of_one_cluster_is_ready() -> None:
+    """Where one cluster is away and nothing is due of the others, no batch landed; the next run counts for itself."""
+    failed = TickResult(NOW, 3.0, Report("away", [one(Outcome.FAILED, exit_code=3)]))
+    for missing, status in ((1, 503), (0, 200)):
+        health = Health(2 * HOUR, clock=lambda: NOW)
+        health.left(Left("up", "allocation", missing, 0))
+        health.left(Left("away", "allocation", 1, 0))
+        health.ticked(failed)
+        assert health.response("/readyz")[0] == status
+    health = Health(2 * HOUR, clock=lambda: NOW + 3 * HOUR)
+    health.left(Left("up", "allocation", 0, 0))
+    health.ticked(failed)
+    health.ticked(TickResult(NOW + 3 * HOUR, 3.0, failed.report))
+    assert health.response("/readyz")[0] == 503
+
+
 def test_unknown_paths_are_not_found() -> None:
     """The liveness probe reads /healthz; other paths are not found."""
     health = Health(HOUR, clock=lambda: NOW)
