@@ -110,13 +110,14 @@ def _proof() -> str:
     body = f"""let rows = union
         {rows};
     let numbers = rows
-        | summarize Copies = count() by Dataset, Source, BatchId, RowNumber
+        | summarize Copies = count() by BatchId, RowNumber
         | summarize Numbers = countif(RowNumber > 0), Twice = sumif(Copies - 1, RowNumber > 0),
-            Unnumbered = sumif(Copies, RowNumber <= 0) by Dataset, Source, BatchId;
+            Unnumbered = sumif(Copies, RowNumber <= 0) by BatchId;
     rows
     | summarize {proof.facts("TotalCost")},
-        WindowStart = min(WindowStart), WindowEnd = max(WindowEnd) by Dataset, Source, BatchId
-    | lookup kind=inner numbers on Dataset, Source, BatchId
+        Dataset = take_any(Dataset), Source = take_any(Source), WindowStart = min(WindowStart),
+        WindowEnd = max(WindowEnd) by BatchId
+    | lookup kind=inner numbers on BatchId
     | extend IsComplete = coalesce({proof.COMPLETE} and Numbers == Rows, false)
     | extend Cost = coalesce(Micros, 0) / {micros.PER_UNIT}.0, OfTotals = coalesce(BatchCost, 0) / {micros.PER_UNIT}.0
     | extend Finding = strcat(
@@ -128,7 +129,8 @@ def _proof() -> str:
     comment = """\
 // Name one batch, or times. The condition is that of OpenCostHeldBatches, the cheap test of every cost function, and
 // that the numbers are as many as the rows, which makes it exact. There is a group for each row, so ask for days
-// rather than months. Cost is compared in millionths, as it was added up when the rows were written.
+// rather than months. A BatchId has its table and source in it, so groups need no other key. Cost is compared in
+// millionths, as it was added up when the rows were written.
 """
     doc = (
         "Whether each batch is complete, or what is wrong with it, exactly: rows, row numbers, responses and cost"
