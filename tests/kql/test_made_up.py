@@ -123,6 +123,9 @@ def netted(database: Database) -> None:
     cents.allocation(0, 1, web={"cpuCost": 6.0, **more}, lost=lost)
     others = {"disk": ("Disk", 2.0), "lb": ("LoadBalancer", 3.0), "fee": ("ClusterManagement", 1.0)}
     cents.assets(0, 1, n1=10.0, **{name: {"type": kind, "totalCost": cost} for name, (kind, cost) in others.items()})
+    disks = MadeUp(database, "disks-only")
+    disks.allocation(0, 1, web={"cpuCost": 6.0, "pvCost": 1.0, "totalCost": 7.0})
+    disks.assets(0, 1, disk={"type": "Disk", "totalCost": 2.0})
     gpu = MadeUp(database, "gpu")
     gpu.allocation(0, 1, train={"gpuCost": 10.0, "gpuHours": 1.0, "gpuUsageAverage": 0.5, "totalCost": 10.0})
 
@@ -207,6 +210,21 @@ def test_infrastructure_is_reconciled_with_what_was_charged(made_up: Database) -
     assert [found["two-hours"][name] for name in names] == [120, 0, 0]
     assert [found["shared"][name] for name in names] == [0, 0, 60]
     assert (found["overcommitted"]["OvercommittedCost"], found["overcommitted"]["Difference"]) == pytest.approx((10, 0))
+
+
+def test_infrastructure_is_compared_in_the_minutes_that_both_tables_have(made_up: Database) -> None:
+    """Workloads of hours without assets are no discount of nodes; disks are compared where only they have assets."""
+    costs = ("InfrastructureCost", "AllocatedCost", "UnallocatedCost")
+    names = (*costs, "MinutesWithoutAssets", "MinutesWithoutWorkloads")
+    found = made_up.rows(f"OpenCostAllocatedAgainstInfrastructure({PERIOD})")
+    nodes = {row["Cluster"]: [row[name] for name in names] for row in found if row["Type"] == "Node"}
+    assert nodes["four-hours"] == pytest.approx([40.0, 32.0, 8.0, 0, 0])
+    assert nodes["two-hours"] == pytest.approx([20.0, 32.0, 4.0, 120, 0])
+    assert nodes["unused-hours"] == pytest.approx([40.0, 6.0, 14.0, 0, 120])
+    assert nodes["shared"] == pytest.approx([12.0, 10.0, 2.0, 0, 0])
+    (disk,) = (row for row in found if (row["Cluster"], row["Type"]) == ("disks-only", "Disk"))
+    assert (disk["UnallocatedCost"], disk["MinutesWithoutAssets"]) == (pytest.approx(1.0), 60)
+    assert {row["Currency"] for row in found if row["Cluster"] == "four-hours"} == {"EUR"}
 
 
 def test_nodes_count_in_the_minutes_that_workloads_have(made_up: Database) -> None:
