@@ -140,6 +140,20 @@ def test_cost_times_hours_is_money_whatever_the_pace_of_scrapes(minutes: int, em
     assert found == pytest.approx(5 * hourly)
 
 
+def test_cost_times_hours_of_a_period_is_that_of_its_parts(empty: Database) -> None:
+    """The last scrape of a part counts until the next one, in whatever part; only the last of all has no hours."""
+    for hours in (0.0, 0.5, 3.0, 18.25, 19.0, 44.0):
+        empty.metrics(recording("1.112", "metrics.txt"), scraped=SCRAPED + hours * HOUR)
+    days = ["2026-11-24", "2026-11-25", "2026-11-26"]
+    hourly = sum(expected_costs().values()) + sum(value for _, value in recorded.metric(MANAGEMENT))
+    costs = []
+    for start, end in ((0, 1), (1, 2), (0, 2)):
+        bounds = f"datetime({days[start]}), datetime({days[end]})"
+        costs.append(empty.one(f"OpenCostCostRates({bounds}) | summarize Cost = sum(CostValue * Hours)")["Cost"])
+    # From the scrape at 19.0 to the one at 44.0 is more than a day, which counts as a gap.
+    assert costs == pytest.approx([18.25 * hourly, 0.75 * hourly, 19.0 * hourly])
+
+
 LATER = replace(Requested(), run="later", collected=COLLECTED + timedelta(hours=2))
 OTHER_BATCH = replace(LATER, options=RequestOptions(all_metrics=True))
 
