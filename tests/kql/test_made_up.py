@@ -248,6 +248,30 @@ def test_an_idle_gpu_is_wasted(made_up: Database) -> None:
     assert (row["GpuWaste"], row["WastedCost"]) == pytest.approx((5.0, 5.0))
 
 
+def test_gpu_efficiency_is_of_the_hours_whose_use_is_reported(empty: Database) -> None:
+    """Of two hours, one of them reported half used, the efficiency is a half; where no use is reported it is null."""
+    cluster, gpu = (
+        MadeUp(empty, "gpus"),
+        {"gpuCost": 10.0, "gpuHours": 1.0, "gpuRequestAverage": 1.0, "totalCost": 10.0},
+    )
+    cluster.allocation(0, 1, train=gpu, unknown=gpu)
+    cluster.allocation(1, 2, train={**gpu, "gpuUsageAverage": 0.5})
+    found = {row["Namespace"]: row["GpuEfficiency"] for row in empty.rows(f"OpenCostEfficiency({PERIOD})")}
+    assert found == {"train": pytest.approx(0.5), "unknown": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "done", "web"), [("Cluster", "cluster", 11.25), ("EVENLY", "evenly", 9.5), ("nodes", "node", 7.5)]
+)
+def test_chargeback_names_the_method_that_it_used(method: str, done: str, web: float, empty: Database) -> None:
+    """Case does not matter, and any other text is the default; the result never names a method that was not used."""
+    cluster = MadeUp(empty, "methods")
+    cluster.allocation(0, 1, web=6.0, jobs=2.0)
+    cluster.assets(0, 1, n1=10.0, n2=5.0)
+    row = empty.one(f'OpenCostChargeback({PERIOD}, "", "", "{method}") | where Namespace == "web"')
+    assert (row["Method"], row["TotalCost"]) == (done, pytest.approx(web))
+
+
 def test_a_month_has_its_pace_and_its_predecessor(empty: Database) -> None:
     """Cost so far, of the same hours of the month before, of that full month, and at the pace so far by the end."""
     cluster = MadeUp(empty, "months")
