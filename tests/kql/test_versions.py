@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kql import recorded
-from tests.kql.database import COLLECTED, HOUR, Database, Requested
+from tests.kql.database import CLUSTER, COLLECTED, HOUR, Database, Requested
 from tests.kql.test_cost import DAY, approximately, by
 from tests.support.recordings import recording
 
@@ -90,6 +90,23 @@ def test_a_run_against_a_baseline(version: str, change: Change, empty: Database)
         assert row["ChangePercent"] == pytest.approx(percent)
     changes = [abs(row["Change"]) for row in found]
     assert changes == sorted(changes, reverse=True)
+
+
+def test_a_cluster_of_one_run_only_has_no_change(empty: Database) -> None:
+    """What one run did not read is null and not 0: a cluster without rows in it, and a run that does not exist."""
+    empty.allocation(landed(rows_of("1.112")), Requested(run="before"))
+    rows = rows_of("1.112")
+    for row in rows:
+        row["window"] = {"start": "2026-11-23T12:00:00Z", "end": "2026-11-23T13:00:00Z"}
+    for cluster in (CLUSTER, "another"):
+        empty.allocation(landed(rows), Requested(cluster, run="after"))
+    found = empty.rows('OpenCostRunDiff("before", "after")')
+    assert {row["Cost"] for row in found if row["Cluster"] == "another"} == {None}
+    assert {row["Change"] for row in found if row["Cluster"] == "another"} == {None}
+    nothing = empty.rows('OpenCostRunDiff("after", "misspelt")')
+    assert {(row["BaselineCost"], row["Change"], row["ChangePercent"]) for row in nothing} == {(None, None, None)}
+    costs = [row["Cost"] for row in nothing]
+    assert costs == sorted(costs, reverse=True)
 
 
 def prices(assets: Sequence[recorded.Record]) -> dict[tuple[str, str], float]:
