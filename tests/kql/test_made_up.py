@@ -13,6 +13,11 @@ from opencost_kusto.batch import RequestOptions
 from tests.kql.database import COLLECTED, DAY, HOUR, Database, Requested
 
 PERIOD = "datetime(2026-11-23), datetime(2026-11-24)"
+# The functions whose lines are money of a cluster.
+REPORTS = (
+    *("ByCluster", "ByNamespace", "ByNode", "ByController", "ByTeam", "HourlyCost", "DailyCost", "TopMovers"),
+    *("Chargeback", "Efficiency", "IdleByNode", "Reconcile", "AllocatedAgainstInfrastructure"),
+)
 NOBODY = {"namespace": "", "pod": "", "container": ""}
 UNMOUNTED = dict.fromkeys(("namespace", "pod", "container"), "__unmounted__")
 
@@ -197,6 +202,15 @@ def test_chargeback_is_by_hour_and_takes_no_discount_from_anybody(made_up: Datab
     currencies = {(row["Cluster"], row["Currency"]) for row in rows}
     assert {("four-hours", "EUR"), ("bursty", "USD"), ("two-hours", None)} <= currencies
     assert ("bursty", "GBP") not in currencies
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_line_has_the_currency_of_its_cluster(name: str, made_up: Database) -> None:
+    """Functions that name clusters give the currency that the run log had last; null stays null."""
+    rows = made_up.rows(f"OpenCost{name}({PERIOD})")
+    assert {"four-hours", "bursty", "two-hours"} <= {row["Cluster"] for row in rows}
+    for row in rows:
+        assert row["Currency"] == {"four-hours": "EUR", "bursty": "USD"}.get(row["Cluster"]), row
 
 
 def test_infrastructure_is_reconciled_with_what_was_charged(made_up: Database) -> None:
