@@ -49,6 +49,11 @@ def place_of(option: str) -> str | None:
     return _PLACES.get({}).get(option)
 
 
+def flag(option: str) -> str:
+    """An option, or its place in the file if its value is from there, as a message names them."""
+    return place_of(option) or option
+
+
 def prefix(option: str) -> str:
     """The beginning of a message about an option's value: its place in the file, if it is from there; else nothing."""
     place = place_of(option)

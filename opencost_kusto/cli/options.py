@@ -19,7 +19,7 @@ from opencost_kusto.cli.console import Format, LogFormat
 from opencost_kusto.cli.usage import read_option
 from opencost_kusto.errors import UsageError
 from opencost_kusto.load.policy import GZIP_LEVEL, TIMEOUT, WORKERS, LoadPolicy
-from opencost_kusto.names import identity, place_of, variable
+from opencost_kusto.names import flag, identity, variable
 from opencost_kusto.pipeline.request import new_run
 from opencost_kusto.shard import Shard
 
@@ -139,7 +139,7 @@ class LoadOptions:
 def seconds(name: str, value: float) -> float:
     """A time to wait; raises UsageError for zero or less, and for an unlimited one."""
     if not 0 < value <= _LONGEST:
-        raise UsageError(f"{place_of(name) or name} {value:g} is not possible: write a number of seconds above 0.")
+        raise UsageError(f"{flag(name)} {value:g} is not possible: write a number of seconds above 0.")
     return value
 
 

@@ -16,7 +16,7 @@ from opencost_kusto.coverage.catch_up import MAX_WINDOWS
 from opencost_kusto.coverage.gaps import Target
 from opencost_kusto.coverage.retention import check_step
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import place_of
+from opencost_kusto.names import flag, place_of
 from opencost_kusto.schedule.tick import Lookback
 from opencost_kusto.times import utc_now
 from opencost_kusto.window import duration
@@ -65,8 +65,7 @@ class TimesOptions:
             return lambda: 0.0
         longest = read_option("--jitter", duration, self.jitter)
         if longest >= self.step:
-            flag = place_of("--jitter") or "--jitter"
-            raise UsageError(f"{flag} {self.jitter} must be shorter than --every {self.every}.")
+            raise UsageError(f"{flag('--jitter')} {self.jitter} must be shorter than --every {self.every}.")
         return lambda: uniform(0.0, longest.total_seconds())
 
 
@@ -87,7 +86,7 @@ def scheduled(step: timedelta, data: DataOptions, datasets: tuple[str, ...], sou
     of_clusters = [own(source, one.entry).get("share_idle") for one in chosen(source)]
     shared = [f"{one.place}, share_idle" for one in of_clusters if one is not None and one.value]
     if getattr(data, "share_idle", False):
-        shared.insert(0, place_of("--share-idle") or "--share-idle")
+        shared.insert(0, flag("--share-idle"))
     if shared:
         raise UsageError(
             f"{shared[0]} is not for schedule and backfill: rows with shared idle cost count only where no other "

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from opencost_kusto.errors import UsageError
 from opencost_kusto.kusto.watch import Watched
-from opencost_kusto.names import place_of
+from opencost_kusto.names import flag
 
 Auth = Literal[
     "default",
@@ -106,12 +106,12 @@ def credential(uri: str, auth: Auth) -> Credential | None:
 
 def check_method(uri: str, auth: str) -> None:
     """Raise UsageError for a method that does not exist, or does not fit the address."""
-    flag = place_of("--auth") or "--auth"
+    named = flag("--auth")
     if auth not in METHODS:
-        raise UsageError(f"{flag} {auth} is unknown; choose one of {', '.join(METHODS)}.")
+        raise UsageError(f"{named} {auth} is unknown; choose one of {', '.join(METHODS)}.")
     plain = uri.startswith("http://")
     if auth == "none" and not plain:
-        raise UsageError(f"{flag} none is for plain http; {uri} is https, so choose one of {', '.join(METHODS[:-1])}.")
+        raise UsageError(f"{named} none is for plain http; {uri} is https, so choose one of {', '.join(METHODS[:-1])}.")
     if auth != "none" and plain:
         raise UsageError(f"{uri} is plain http, which must not carry a token; use https, or --auth none.")
 

@@ -45,10 +45,7 @@ def replay(
     check_is_spool(folder)
     run = new_run(kind="replay")
     report = Report(run.id, on_result=on_result)
-    held = list(_newest(folder))
-    report.warnings += _absent(clusters, {one.source for one in held})
-    chosen = [one for one in held if not clusters or one.source in clusters]
-    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in chosen}
+    sealed = {one.batch_id: (one, one.batch(TABLES)) for one in _chosen(folder, clusters, report)}
     if not sealed:
         return report
     run, token, policy = timed(run, kusto), cancel or CancelToken(), replace(policy or LoadPolicy(), spool=folder)
@@ -77,12 +74,15 @@ def _log(kusto: Kusto, run: Run, report: Report) -> None:
         report.run_log = error
 
 
-def _absent(clusters: Collection[str], held: Collection[str]) -> Iterator[str]:
-    """A sentence for each cluster of which a spool with batches of others holds none: its name may be misspelt."""
-    others = ", ".join(sorted(held))
-    for one in clusters:
-        if held and one not in held:
-            yield f"The spool holds no batch of {shown(one)}; it holds some of {others}."
+def _chosen(folder: Path, clusters: Collection[str], report: Report) -> list[SealedBatch]:
+    """The batches of these clusters, or of all; warns of a cluster of which there is none but of others."""
+    held = list(_newest(folder))
+    sources = {one.source for one in held}
+    for name in clusters:
+        if held and name not in sources:
+            others = ", ".join(sorted(sources))
+            report.warnings.append(f"The spool holds no batch of {shown(name)}; it holds some of {others}.")
+    return [one for one in held if not clusters or one.source in clusters]
 
 
 def _newest(folder: Path) -> Iterator[SealedBatch]:

@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from opencost_kusto.errors import UsageError
-from opencost_kusto.names import place_of
+from opencost_kusto.names import flag
 from opencost_kusto.window import ANCHOR
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -35,9 +35,8 @@ class Trigger:
         try:
             self.trigger = CronTrigger.from_crontab(crontab(cron), timezone=UTC)
         except ValueError as error:
-            flag = place_of("--cron") or "--cron"
             raise UsageError(
-                f"{flag} {cron!r} is no crontab line: {error}. Write five fields, such as 15 * * * *."
+                f"{flag('--cron')} {cron!r} is no crontab line: {error}. Write five fields, such as 15 * * * *."
             ) from None
 
     def after(self, moment: datetime) -> Iterator[datetime]:

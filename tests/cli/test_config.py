@@ -21,7 +21,7 @@ from opencost_kusto.cli.configuration import Configured, keys
 from opencost_kusto.cli.source_options import SourceOptions
 from opencost_kusto.cli.termination import Process
 from opencost_kusto.cli.usage import refusal
-from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, read
+from opencost_kusto.config import CLUSTERS, DEFAULTS, KUSTO, Config, read
 from opencost_kusto.emulator import KustoEmulator
 from opencost_kusto.errors import NotLandedError, UsageError
 from opencost_kusto.extract.kubernetes.address import parse
@@ -32,6 +32,18 @@ from tests.support.recorded import OpenCostEmulator
 
 HOUR = "2026-11-23T10:00:00Z,2026-11-23T11:00:00Z"
 Run = Callable[..., tuple[int, str]]
+
+
+def configuration(path: Path | str) -> Config:
+    """A file, as the commands read it."""
+    return read(str(path), keys(typer.main.get_command(app)))
+
+
+def with_defaults(path: Path, text: str) -> tuple[Config, dict[str, Any]]:
+    """A file with a text, and its [defaults] as the options that they set."""
+    path.write_text(text)
+    file = configuration(path)
+    return file, {name: one.value for name, one in file.defaults.items()}
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +179,7 @@ def test_metadata_of_a_cluster_is_that_of_an_option(tmp_path: Path, metadata: st
     """Keys in the file are names as those of --metadata are, and a mistake has its place."""
     path = tmp_path / "c.toml"
     path.write_text(f'[[clusters]]\nname = "a"\nendpoint = "http://h:1"\nmetadata = {metadata}\n')
-    sources = SourceOptions(configured=Configured(read(str(path), keys(typer.main.get_command(app)))))
+    sources = SourceOptions(configured=Configured(configuration(path)))
     if message is None:
         with sources.opencosts() as [one]:
             assert one.settings.metadata == {"team": "shop"}
@@ -178,7 +190,7 @@ def test_metadata_of_a_cluster_is_that_of_an_option(tmp_path: Path, metadata: st
 
 def test_the_currency_of_a_cluster_is_that_of_its_source(file: str, opencost: OpenCostEmulator) -> None:
     """What the file says of one cluster, what the command line says of all."""
-    configured = Configured(read(file, keys(typer.main.get_command(app))))
+    configured = Configured(configuration(file))
     with SourceOptions(configured=configured, currency="usd").opencosts() as found:
         assert [(one.cluster, one.source().currency) for one in found] == [("prod", "EUR"), ("test", "USD")]
     stronger = Configured(configured.file, frozenset({"currency"}))
@@ -191,7 +203,7 @@ def test_a_cluster_has_the_retention_of_its_store(tmp_path: Path) -> None:
     path, hour = tmp_path / "c.toml", timedelta(hours=1)
     clusters = ('name = "a"\nendpoint = "http://a"\nopencost_retention = "1h=168"', 'name = "b"\nendpoint = "http://b"')
     path.write_text("".join(f"[[clusters]]\n{one}\n" for one in clusters))
-    configured = Configured(read(str(path), keys(typer.main.get_command(app))))
+    configured = Configured(configuration(path))
     for text, kept in ((None, [168, None]), ("1h=72", [168, 72])):
         with SourceOptions(configured=configured, opencost_retention=text).opencosts() as found:
             assert [(one.settings.kept or {}).get(hour) for one in found] == kept
@@ -205,7 +217,7 @@ def test_a_cluster_has_its_own_doors_and_time(tmp_path: Path, opencost: OpenCost
     own = f"request_timeout = 7\nopencost_header = 'X-A=@{tmp_path}/own'\n"
     clusters = "".join(f"[[clusters]]\nname = '{name}'\nendpoint = '{opencost.url}'\n" for name in "ba")
     path.write_text(clusters + own)
-    file = read(str(path), keys(typer.main.get_command(app)))
+    file = configuration(path)
     of_all: dict[str, Any] = {"request_timeout": 5.0, "opencost_header": [f"X-A=@{tmp_path}/all"]}
     for stronger, expected in (
         (frozenset[str](), {"a": (7.0, "own"), "b": (5.0, "all")}),
@@ -229,11 +241,9 @@ def test_a_cluster_has_its_own_doors_and_time(tmp_path: Path, opencost: OpenCost
 )
 def test_doors_of_all_are_for_clusters_that_have_a_use(tmp_path: Path, cluster: str) -> None:
     """A door of [defaults] keeps no cluster from another way in; on the command line it is refused."""
-    path = tmp_path / "c.toml"
     doors = f"opencost_token_file = 't'\nopencost_ca = '{certifi.where()}'\n"
-    path.write_text(f"[defaults]\n{doors}[[clusters]]\nname = 'a'\n{cluster}\n")
-    file = read(str(path), keys(typer.main.get_command(app)))
-    of_all: dict[str, Any] = {name: one.value for name, one in file.defaults.items()}
+    text = f"[defaults]\n{doors}[[clusters]]\nname = 'a'\n{cluster}\n"
+    file, of_all = with_defaults(tmp_path / "c.toml", text)
     with SourceOptions(configured=Configured(file), **of_all).opencosts() as [one]:
         assert one.cluster == "a"
     stronger = SourceOptions(configured=Configured(file, frozenset(of_all)), **of_all)
@@ -244,11 +254,9 @@ def test_doors_of_all_are_for_clusters_that_have_a_use(tmp_path: Path, cluster: 
 def test_a_door_of_all_is_used_where_it_can_be(tmp_path: Path, opencost: OpenCostEmulator) -> None:
     """The token is sent to a cluster on this machine, which has no use for a certificate."""
     (tmp_path / "token").write_text("HUSH")
-    path = tmp_path / "c.toml"
     doors = f"opencost_token_file = '{tmp_path}/token'\nopencost_ca = '{certifi.where()}'\n"
-    path.write_text(f"[defaults]\n{doors}[[clusters]]\nname = 'a'\nendpoint = '{opencost.url}'\n")
-    file = read(str(path), keys(typer.main.get_command(app)))
-    of_all: dict[str, Any] = {name: one.value for name, one in file.defaults.items()}
+    text = f"[defaults]\n{doors}[[clusters]]\nname = 'a'\nendpoint = '{opencost.url}'\n"
+    file, of_all = with_defaults(tmp_path / "c.toml", text)
     with SourceOptions(configured=Configured(file), **of_all).opencosts() as [one]:
         one.capabilities()
     assert opencost.requests[-1].headers["authorization"] == "Bearer HUSH"
@@ -348,7 +356,7 @@ def test_idle_cost_is_shared_where_it_is_included(tmp_path: Path, of_all: str) -
     """A cluster may share the idle cost that the file or the command line includes for all."""
     path = tmp_path / "c.toml"
     path.write_text(f"{of_all}[[clusters]]\nname = 'a'\nendpoint = 'http://a'\nshare_idle = true\n")
-    file = read(str(path), keys(typer.main.get_command(app)))
+    file = configuration(path)
     stronger = frozenset[str]() if of_all else frozenset({"include_idle"})
     with SourceOptions(configured=Configured(file, stronger)).opencosts() as [one]:
         assert one.settings.options == {"share_idle": True}
@@ -371,7 +379,7 @@ def test_clusters_are_selected_or_named(run: Run, file: str, opencost: OpenCostE
 
 def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp_path: Path) -> None:
     """Each cluster that is not retired is that of one replica; one OpenCost cannot be divided, and no key does it."""
-    configured = Configured(read(file, keys(typer.main.get_command(app))))
+    configured = Configured(configuration(file))
     found = []
     for index in range(3):
         with SourceOptions(configured=configured, shard=f"{index}/3").opencosts() as some:
@@ -384,7 +392,7 @@ def test_replicas_divide_the_clusters(file: str, opencost: OpenCostEmulator, tmp
         pass
     (tmp_path / "c.toml").write_text("[defaults]\nshard = '0/3'\n")
     with pytest.raises(UsageError, match="has no key 'shard'"):
-        read(str(tmp_path / "c.toml"), keys(typer.main.get_command(app)))
+        configuration(tmp_path / "c.toml")
 
 
 @pytest.mark.parametrize(
@@ -460,7 +468,7 @@ def test_odd_names_of_a_kubeconfig_become_clusters_or_comments(tmp_path: Path) -
     """Whatever contexts are called, the file can be read, each address leads back, and each comment says why."""
     text = "\n".join(proposed((f"{name}x", name) for name in [*ODD, *UNFIT]))
     (tmp_path / "c.toml").write_text(text, "utf-8")
-    clusters = read(str(tmp_path / "c.toml"), keys(typer.main.get_command(app))).clusters
+    clusters = configuration(tmp_path / "c.toml").clusters
     assert [one.name for one in clusters] == [name.strip() for name in ODD]
     assert [parse(one.endpoint).context for one in clusters] == [f"{name}x" for name in ODD]
     message = [line for line in text.splitlines() if line.startswith("# The cluster of the context")]
@@ -487,7 +495,7 @@ def test_the_files_of_the_chart_and_of_the_guide_can_be_read(tmp_path: Path) -> 
     for text, clusters in ((yaml.safe_load(values)["config"], 3), (example, 3)):
         path = tmp_path / "c.toml"
         path.write_text(text)
-        assert len(read(str(path), keys(typer.main.get_command(app))).clusters) == clusters
+        assert len(configuration(path).clusters) == clusters
 
 
 def test_the_guide_names_every_key() -> None:

@@ -43,7 +43,7 @@ class KustoEmulator(Endpoint):
         storage: Storage | Callable[[str], Storage] | None = None,
         latency: float = 0.2,
         behaviour: Behaviour = ALL_OFF,
-        clock: Callable[[], datetime] | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         try:
             from opencost_kusto.emulator.kusto.rest import Rest
@@ -55,7 +55,7 @@ class KustoEmulator(Endpoint):
         given = storage(self.url) if callable(storage) else storage
         self.storage: Storage = given if given is not None else MemoryStorage(self.url)
         self._service = Service(
-            [database, *more_databases], self.storage, latency=latency, behaviour=behaviour, clock=clock or utc_now
+            [database, *more_databases], self.storage, latency=latency, behaviour=behaviour, clock=clock
         )
         self._rest = Rest(self._service)
         self.principals: dict[str, str] = {}
